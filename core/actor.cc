@@ -1,0 +1,173 @@
+#include "sluice/core/actor.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+namespace internal {
+
+thread_local constinit Slot* ConstructionScope::current = nullptr;
+
+void HandleReply(void* actor, uint32_t ask, void* reply) {
+  static_cast<Actor*>(actor)->Replied(ask, reply);
+}
+
+void StopActor(Slot* slot, uint32_t generation) {
+  if (slot == nullptr || !slot->mailbox.Word().MarkStop(generation)) return;
+  Worker::Post(*slot->worker, slot, generation, StopControl{EndReason::kStopped});
+}
+
+}  // namespace internal
+
+Actor::Actor() : slot_(internal::ConstructionScope::current) {
+  SLUICE_CHECK(slot_ != nullptr, "an actor is made by Spawn, not by hand");
+}
+
+// --- Timers.
+
+Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
+                               absl::AnyInvocable<void()> callback) {
+  ActorExtra& extra = worker().Extra(slot_);
+  if (extra.timers.size() >= runtime().options().timers_max) return 0;
+  const uint32_t id = ++extra.last_id;
+  auto timer = std::make_unique<UserTimer>(slot_, id);
+  timer->callback = std::move(callback);
+  timer->interval_ms = interval > absl::ZeroDuration()
+                           ? std::max<int64_t>(1, absl::ToInt64Milliseconds(interval))
+                           : 0;
+  // Never early: the tick under way does not count.
+  worker().timers().Arm(*timer, worker().NowMs() + absl::ToInt64Milliseconds(delay) + 1);
+  extra.timers.emplace(id, std::move(timer));
+  return id;
+}
+
+void Actor::CancelTimer(TimerId id) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->timers.find(id);
+  if (found == slot_->extra->timers.end()) return;
+  worker().timers().Cancel(*found->second);
+  slot_->extra->timers.erase(found);
+}
+
+void UserTimer::OnTimer(Worker& worker) {
+  ActorExtra& extra = *slot_->extra;
+  if (!slot_->Runnable() || slot_->actor == nullptr) {
+    // Parked: it stays due, once, however often its interval passes. Ended: the end takes it away.
+    if (!due && slot_->parked) extra.due_timers.push_back(id_);
+    due = slot_->parked;
+    return;
+  }
+  due = false;
+  // The callback may cancel this very timer; a one-shot is gone before it runs.
+  auto found = extra.timers.find(id_);
+  std::unique_ptr<UserTimer> self = std::move(found->second);
+  extra.timers.erase(found);
+  Slot* const slot = slot_;
+  const uint32_t id = id_;
+  const uint32_t generation = slot->generation;
+  if (interval_ms > 0) {
+    UserTimer* const timer = self.get();
+    worker.timers().Arm(*timer, std::max(worker.NowMs(), timer->DeadlineMs()) + interval_ms);
+    absl::AnyInvocable<void()> callback = std::move(timer->callback);
+    extra.timers.emplace(id, std::move(self));
+    worker.RunHandler(slot, "timer", callback);
+    // Given back, unless the callback cancelled the timer or ended the actor.
+    if (slot->generation != generation || slot->extra == nullptr) return;
+    auto still = slot->extra->timers.find(id);
+    if (still != slot->extra->timers.end()) still->second->callback = std::move(callback);
+    return;
+  }
+  worker.RunHandler(slot, "timer", self->callback);
+}
+
+// --- Monitors.
+
+MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
+  ActorExtra& extra = worker().Extra(slot_);
+  const MonitorId id = ++extra.last_id;
+  const Watcher watcher{slot_, slot_->generation, id};
+  if (target == nullptr) {
+    Worker::SendReserved(slot_, slot_->generation, &kDownOps,
+                         Down{id, EndReason::kNotFound, "it was never alive"});
+    extra.watching.emplace(id, std::make_pair(slot_, 0u));
+    return id;
+  }
+  extra.watching.emplace(id, std::make_pair(target, generation));
+  Worker::Post(*target->worker, target, generation, WatchControl{watcher});
+  return id;
+}
+
+void Actor::Demonitor(MonitorId id) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->watching.find(id);
+  if (found == slot_->extra->watching.end()) return;
+  const auto [target, generation] = found->second;
+  slot_->extra->watching.erase(found);
+  Worker::Post(*target->worker, target, generation,
+               UnwatchControl{Watcher{slot_, slot_->generation, id}});
+}
+
+void internal::HandleDown(void* actor, Envelope& e) {
+  Actor* self = static_cast<Actor*>(actor);
+  Down& down = e.Get<Down>();
+  // One that was taken back while its Down was on the way is not told.
+  if (self->slot_->extra == nullptr || self->slot_->extra->watching.erase(down.monitor) == 0)
+    return;
+  self->OnDown(down);
+}
+
+const MessageOps kDownOps = {
+    MessageKind::kReserved,
+    &internal::HandleDown,
+    Envelope::DestroyOf<Down>(),
+    Envelope::RelocateOf<Down>(),
+    [] { return typeid(Down).name(); },
+};
+
+// --- Questions.
+
+uint32_t Actor::OpenAsk(
+    absl::Duration timeout,
+    absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
+  ActorExtra& extra = worker().Extra(slot_);
+  if (extra.asks.size() >= runtime().options().asks_max) return 0;
+  const uint32_t ask = ++extra.last_id;
+  AskEntry& entry = extra.asks[ask];
+  entry.callback = std::move(callback);
+  if (timeout < absl::InfiniteDuration()) {
+    entry.timer = After(timeout, [this, ask] { AskTimedOut(ask); });
+    if (entry.timer == 0) {
+      extra.asks.erase(ask);
+      return 0;
+    }
+  }
+  return ask;
+}
+
+void Actor::CloseAsk(uint32_t ask) {
+  ActorExtra& extra = *slot_->extra;
+  auto found = extra.asks.find(ask);
+  CancelTimer(found->second.timer);
+  extra.asks.erase(found);
+}
+
+void Actor::AskTimedOut(uint32_t ask) {
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
+  // The entry stays, without its callback: the reply, or the word that none can come, still needs
+  // its place.
+  auto callback = std::exchange(found->second.callback, nullptr);
+  found->second.timer = 0;
+  if (callback) callback(nullptr, absl::DeadlineExceededError("no answer within the time given"));
+}
+
+void Actor::Replied(uint32_t ask, void* reply) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
+  auto callback = std::move(found->second.callback);
+  CloseAsk(ask);
+  if (callback) callback(reply, absl::OkStatus());
+}
+
+}  // namespace sluice

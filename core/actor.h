@@ -1,0 +1,269 @@
+// Actor is state and handlers, pinned to one worker for life. A message is any movable struct;
+// On(M) handles it.
+//
+//   struct Deposit { int64_t cents; };
+//   struct Balance { using Reply = int64_t; };
+//
+//   class Account : public sluice::Actor {
+//    public:
+//     void On(Deposit d) { cents_ += d.cents; }
+//     int64_t On(Balance) { return cents_; }  // Or On(Balance, Promise<int64_t>), and answer
+//     later.
+//    private:
+//     int64_t cents_ = 0;
+//   };
+//
+// Owner:  its slot; made by Spawn, deleted by its end.
+// Thread: its worker's, for every handler, callback, constructor and destructor; they never
+// overlap. Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max) and timers
+// (timers_max). Errors: an exception that leaves a handler ends the actor with its text as the
+// reason; one that leaves the
+//         constructor fails the spawn.
+#ifndef SLUICE_CORE_ACTOR_H_
+#define SLUICE_CORE_ACTOR_H_
+
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sluice/core/control.h"
+#include "sluice/core/ref.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace internal {
+void HandleDown(void* actor, Envelope& e);
+}
+
+class Actor {
+ public:
+  virtual ~Actor() = default;
+  Actor(const Actor&) = delete;
+  Actor& operator=(const Actor&) = delete;
+
+  // The first handler, and the last. In OnStop the actor takes no message any more, and may still
+  // send.
+  virtual void OnStart() {}
+  virtual void OnStop() {}
+  // An actor that was monitored has ended. Exactly once for each Monitor(), after its last message.
+  virtual void OnDown(const Down&) {}
+
+ protected:
+  Actor();
+
+  // To a handler's own target: never blocks. Where the target is full the message waits in the
+  // outbox and the actor is parked, after this handler has returned, until all of the outbox has
+  // gone. kOverloaded: the outbox or the memory is spent, or the actor's own mailbox is full. The
+  // message is moved from only when it is accepted.
+  template <class A, class M>
+  Answer Send(const Ref<A>& target, M&& message) {
+    using Sent = std::remove_cvref_t<M>;
+    static_assert(Message<Sent>,
+                  "a message must be nothrow-movable, and say its HeldBytes() if it owns memory");
+    static_assert(Takes<A, Sent>, "this actor has no On() for this message");
+    return SendWith(target.slot(), target.generation(), &internal::kMessageOps<A, Sent>,
+                    std::forward<M>(message));
+  }
+  template <class M>
+  Answer Send(const Recipient<M>& target, std::type_identity_t<M> message) {
+    return SendWith(target.slot(), target.generation(), target.ops(), std::move(message));
+  }
+
+  // Asks, and calls back exactly once if the answer is kAccepted: with the reply, or with the
+  // status that says why there is none (deadline, the target ended, the promise dropped). Parks as
+  // Send does.
+  template <class A, class M, class F>
+  Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
+    static_assert(Question<M>, "a question says `using Reply = ...`");
+    static_assert(Answers<A, M>, "this actor does not answer this question");
+    static_assert(Message<internal::Asked<M>>,
+                  "a question must be nothrow-movable and say its HeldBytes()");
+    using R = typename M::Reply;
+    static_assert(std::invocable<F&, absl::StatusOr<R>>,
+                  "the callback takes an absl::StatusOr of the reply");
+    if (target.slot() == nullptr) return Answer::kClosed;
+    const uint32_t ask = OpenAsk(
+        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
+          if (reply != nullptr) {
+            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
+          } else {
+            f(absl::StatusOr<R>(status));
+          }
+        });
+    if (ask == 0) return Answer::kOverloaded;
+    internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
+    const Answer answer =
+        worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
+    if (answer != Answer::kAccepted) {
+      asked.promise.Forget();
+      CloseAsk(ask);
+    }
+    return answer;
+  }
+
+  // A child on this worker (or where `place` says): it ends before this actor does. A dead Ref:
+  // actors_max, or its constructor threw.
+  template <class A, class... Args>
+  Ref<A> Spawn(Args&&... args) {
+    return SpawnWith<A>(SpawnOptions{}, std::forward<Args>(args)...);
+  }
+  template <class A, class... Args>
+  Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
+
+  using TimerId = uint32_t;  // 0: refused, timers_max.
+  TimerId After(absl::Duration delay, absl::AnyInvocable<void()> callback) {
+    return AddTimer(delay, absl::ZeroDuration(), std::move(callback));
+  }
+  TimerId Every(absl::Duration interval, absl::AnyInvocable<void()> callback) {
+    return AddTimer(interval, interval, std::move(callback));
+  }
+  void CancelTimer(TimerId id);
+
+  template <class A>
+  MonitorId Monitor(const Ref<A>& target) {
+    return MonitorSlot(target.slot(), target.generation());
+  }
+  void Demonitor(MonitorId id);
+
+  // The end of this actor, after this handler.
+  void Stop(std::string reason = "") {
+    worker().Stop(slot_, EndReason::kStopped, std::move(reason));
+  }
+
+  void SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
+
+  template <class Self>
+  Ref<Self> RefOf(Self* self) const {
+    return Ref<Self>(self->slot_, self->slot_->generation);
+  }
+  // Time of this turn since an arbitrary point, by the Os's clock; for differences.
+  absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
+  Worker& worker() const { return *slot_->worker; }
+  Runtime& runtime() const { return worker().runtime(); }
+  Slot* slot() const { return slot_; }
+  uint32_t generation() const { return slot_->generation; }
+
+ private:
+  friend class Worker;
+  friend void internal::HandleReply(void* actor, uint32_t ask, void* reply);
+  friend void internal::HandleDown(void* actor, Envelope& e);
+
+  template <class M>
+  Answer SendWith(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
+    if (target == nullptr) return Answer::kClosed;
+    if constexpr (std::is_lvalue_reference_v<M>) {
+      std::remove_cvref_t<M> copy(message);
+      return worker().Send(slot_, target, generation, ops, copy);
+    } else {
+      return worker().Send(slot_, target, generation, ops, message);
+    }
+  }
+  TimerId AddTimer(absl::Duration delay, absl::Duration interval,
+                   absl::AnyInvocable<void()> callback);
+  MonitorId MonitorSlot(Slot* target, uint32_t generation);
+  uint32_t OpenAsk(absl::Duration timeout,
+                   absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
+  void CloseAsk(uint32_t ask);
+  void AskTimedOut(uint32_t ask);
+  void Replied(uint32_t ask, void* reply);
+
+  Slot* slot_;
+};
+
+namespace internal {
+
+// The slot of the actor whose constructor runs on this thread.
+struct ConstructionScope {
+  explicit ConstructionScope(Slot* slot) : before(std::exchange(current, slot)) {}
+  ~ConstructionScope() { current = before; }
+  Slot* const before;
+  static thread_local constinit Slot* current;
+};
+
+template <class A, class... Args>
+void Construct(Worker& worker, Slot* slot, Args&&... args) {
+  static_assert(std::derived_from<A, Actor>, "only an Actor can be spawned");
+  Actor* actor = nullptr;
+  try {
+    ConstructionScope scope(slot);
+    actor = new A(std::forward<Args>(args)...);
+  } catch (...) {
+    worker.SpawnFailed(slot, std::current_exception());
+    return;
+  }
+  worker.Install(slot, actor);
+}
+
+}  // namespace internal
+
+template <class A, class... Args>
+Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
+  if (options.worker >= 0 && options.worker != worker().Index()) {
+    return runtime().Place<A>(options, slot_, std::forward<Args>(args)...);
+  }
+  Slot* slot = worker().AllocateSlot();
+  if (slot == nullptr) return Ref<A>();
+  worker().Open(slot, options.MailboxMax(runtime()));
+  if (!options.name.empty()) worker().Extra(slot).name = options.name;
+  worker().AddChild(slot_, slot, slot->generation);
+  worker().Extra(slot).parent = slot_;
+  worker().Extra(slot).parent_generation = slot_->generation;
+  const Ref<A> ref(slot, slot->generation);
+  internal::Construct<A>(worker(), slot, std::forward<Args>(args)...);
+  return slot->actor == nullptr ? Ref<A>() : ref;
+}
+
+template <class A, class... Args>
+Ref<A> Runtime::Place(const SpawnOptions& options, Slot* parent, Args&&... args) {
+  Worker& to = PlacementOf(options);
+  const uint32_t capacity = options.MailboxMax(*this);
+  Slot* slot = TakePlacedSlot(to);
+  if (slot == nullptr) return Ref<A>();
+  // The word is open from here on: messages may overtake the order that makes the actor, and wait
+  // for it.
+  const uint32_t generation = slot->mailbox.Word().Open(capacity);
+  const uint32_t parent_generation = parent == nullptr ? 0 : parent->generation;
+  if (parent != nullptr) parent->worker->AddChild(parent, slot, generation);
+  auto make = [capacity, name = options.name, parent, parent_generation,
+               captured = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
+                  Worker& worker, Slot* made) mutable {
+    made->mailbox.Adopt(capacity);
+    ActorExtra* extra = name.empty() && parent == nullptr ? nullptr : &worker.Extra(made);
+    if (extra != nullptr) {
+      extra->name = std::move(name);
+      extra->parent = parent;
+      extra->parent_generation = parent_generation;
+    }
+    std::apply([&](auto&... arg) { internal::Construct<A>(worker, made, std::move(arg)...); },
+               captured);
+  };
+  Worker::Post(
+      to, slot, generation,
+      PlaceControl{std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
+  return Ref<A>(slot, generation);
+}
+
+template <class A, class... Args>
+Ref<A> Runtime::Spawn(Args&&... args) {
+  return Place<A>(SpawnOptions{}, nullptr, std::forward<Args>(args)...);
+}
+
+template <class A, class... Args>
+Ref<A> Runtime::SpawnWith(const SpawnOptions& options, Args&&... args) {
+  return Place<A>(options, nullptr, std::forward<Args>(args)...);
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_H_

@@ -1,0 +1,130 @@
+// ActorExtra is what few actors need and so no slot carries: a name, an outbox, monitors,
+// questions, timers, children.
+//
+// Owner:  the slot; made when first needed, freed with the actor's end.
+// Thread: the worker's.
+// Bound:  outbox_messages_max, asks_max, timers_max; monitors and children by what was spawned.
+#ifndef SLUICE_CORE_ACTOR_EXTRA_H_
+#define SLUICE_CORE_ACTOR_EXTRA_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "sluice/core/answer.h"
+#include "sluice/core/envelope.h"
+#include "sluice/core/timer_wheel.h"
+
+namespace sluice {
+
+class Worker;
+
+// A deadline that does something.
+class Timer : public TimerNode {
+ public:
+  virtual ~Timer() = default;
+  virtual void OnTimer(Worker& worker) = 0;
+};
+
+// A timer of an actor: runs as one of its handlers; while the actor is parked it stays due, once.
+class UserTimer : public Timer {
+ public:
+  UserTimer(Slot* slot, uint32_t id) : slot_(slot), id_(id) {}
+  void OnTimer(Worker& worker) override;
+
+  absl::AnyInvocable<void()> callback;
+  int64_t interval_ms = 0;  // 0: once.
+  bool due = false;
+
+ private:
+  Slot* slot_;
+  uint32_t id_;
+};
+
+class ProbeTimer : public Timer {
+ public:
+  explicit ProbeTimer(Slot* slot) : slot_(slot) {}
+  void OnTimer(Worker& worker) override;
+
+ private:
+  Slot* slot_;
+};
+
+class LingerTimer : public Timer {
+ public:
+  explicit LingerTimer(Slot* slot) : slot_(slot) {}
+  void OnTimer(Worker& worker) override;
+
+ private:
+  Slot* slot_;
+};
+
+// One step of a chain of waits, as a probe saw it.
+struct ProbeHop {
+  uint32_t slot_id = 0;
+  uint32_t generation = 0;
+  uint32_t episode = 0;
+  std::string name;
+  friend bool operator==(const ProbeHop& a, const ProbeHop& b) {
+    return a.slot_id == b.slot_id && a.generation == b.generation && a.episode == b.episode;
+  }
+};
+
+// Messages of a parked actor, in order. Only the head waits, for one of: a credit, a lane, memory.
+struct Outbox {
+  explicit Outbox(Slot* slot) : probe(slot) {}
+  EnvelopeList list;
+  uint32_t count = 0;
+  uint32_t paid = 0;       // Leading messages whose credit is here.
+  uint32_t waiting = 0;    // Credits that the head's target still owes us.
+  uint32_t uncharged = 0;  // 0 or 1: the last message is not charged yet; memory was spent.
+  uint32_t episode = 0;    // Of this wait for a credit; the next one has another number.
+  bool waits_for_lane = false;
+  bool waits_for_memory = false;
+  int64_t parked_since_ms = 0;
+  ProbeTimer probe;
+  std::vector<ProbeHop>
+      last_round;  // The cycle that the last probe returned, until a second one confirms it.
+};
+
+struct Watcher {
+  Slot* slot = nullptr;
+  uint32_t generation = 0;
+  MonitorId monitor = 0;
+};
+
+struct AskEntry {
+  // Called once, with the reply (a StatusOr<R>* behind void*) or with the status that there is
+  // none. Empty after the deadline has answered, while the reservation waits for the late reply.
+  absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback;
+  uint32_t timer = 0;
+};
+
+struct ActorExtra {
+  explicit ActorExtra(Slot* slot) : outbox(slot), linger(slot) {}
+
+  std::string name;
+  Outbox outbox;
+  std::vector<Watcher> watchers;                                        // Who monitors this actor.
+  absl::flat_hash_map<MonitorId, std::pair<Slot*, uint32_t>> watching;  // Whom it monitors.
+  absl::flat_hash_map<uint32_t, AskEntry> asks;
+  absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
+  std::vector<uint32_t> due_timers;  // Fired while parked.
+  absl::flat_hash_map<Slot*, uint32_t> children;
+  Slot* parent = nullptr;
+  uint32_t parent_generation = 0;
+  uint32_t last_id = 0;  // Of monitors, asks and timers.
+  LingerTimer linger;
+  bool linger_over = false;
+  bool closed_told = false;
+  EndReason reason = EndReason::kStopped;
+  std::string reason_text;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_EXTRA_H_

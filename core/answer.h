@@ -1,0 +1,44 @@
+// What a send says, and why an actor ended.
+#ifndef SLUICE_CORE_ANSWER_H_
+#define SLUICE_CORE_ANSWER_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "sluice/core/held_bytes.h"
+
+namespace sluice {
+
+struct Slot;
+
+// The message is moved from only when the answer is kAccepted.
+enum class [[nodiscard]] Answer : uint8_t{
+    kAccepted,    // It will be handled, or counted as dropped with a reason.
+    kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
+    kClosed,      // The actor has ended.
+    kOverloaded,  // The memory budget or the sender's outbox is spent.
+};
+std::string_view AnswerName(Answer answer);
+
+enum class EndReason : uint8_t {
+  kStopped,   // It was asked to, or asked itself.
+  kFailed,    // An exception left a handler or its constructor; `text` says which.
+  kShutdown,  // The runtime ended.
+  kNotFound,  // It had ended before it was monitored.
+};
+std::string_view EndReasonName(EndReason reason);
+
+using MonitorId = uint32_t;
+
+// What a monitor hears, exactly once, after the last message of the actor that ended.
+struct Down {
+  MonitorId monitor = 0;
+  EndReason reason = EndReason::kStopped;
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ANSWER_H_

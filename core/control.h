@@ -1,0 +1,130 @@
+// Runtime control: what workers say to each other. No handler sees it, nothing refuses it, and each
+// belongs to a reservation or is an idempotent bit, so their number is bounded
+// (docs/architecture.md, "Control").
+#ifndef SLUICE_CORE_CONTROL_H_
+#define SLUICE_CORE_CONTROL_H_
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+// To a full target: its waiter wants so many credits. Reserved by the park: one for each parked
+// actor.
+struct WaitControl {
+  Slot* waiter;
+  uint32_t generation;
+  uint32_t episode;
+  uint32_t wanted;
+  void Run(Worker& worker, Slot* target, uint32_t target_generation) const {
+    worker.OnWait(target, target_generation,
+                  Waiter{reinterpret_cast<uint64_t>(waiter), generation, episode, wanted});
+  }
+};
+
+// To the target: the waiter ended or gave up.
+struct CancelControl {
+  Slot* waiter;
+  uint32_t generation;
+  void Run(Worker& worker, Slot* target, uint32_t target_generation) const {
+    worker.OnCancel(target, target_generation, reinterpret_cast<uint64_t>(waiter), generation);
+  }
+};
+
+// To the waiter: so many of your messages to `target` are paid.
+struct GrantControl {
+  Slot* target;
+  uint32_t target_generation;
+  uint32_t episode;
+  uint32_t credits;
+  void Run(Worker& worker, Slot* waiter, uint32_t generation) const {
+    worker.OnGrant(waiter, generation, episode, credits, target, target_generation);
+  }
+};
+
+// To the waiter: the target has ended.
+struct ClosedControl {
+  uint32_t episode;
+  void Run(Worker& worker, Slot* waiter, uint32_t generation) const {
+    worker.OnTargetClosed(waiter, generation, episode);
+  }
+};
+
+// To the target: credits whose waiter ended, or whose messages were dropped.
+struct GrantBackControl {
+  uint32_t credits;
+  void Run(Worker& worker, Slot* target, uint32_t generation) const {
+    worker.OnGrantBack(target, generation, credits);
+  }
+};
+
+// To a sender whose lane was full: there is room again.
+struct LaneRoomControl {
+  int to_worker;
+  void Run(Worker& worker, Slot*, uint32_t) const { worker.OnLaneRoom(to_worker); }
+};
+
+// To a child or from a Ref: stop. The word's stop bit was turned by this one sender.
+struct StopControl {
+  EndReason reason;
+  void Run(Worker& worker, Slot* slot, uint32_t generation) const {
+    if (worker.Live(slot, generation)) worker.Stop(slot, reason, "");
+  }
+};
+
+// To the parent, reserved by the spawn.
+struct ChildEndedControl {
+  Slot* child;
+  void Run(Worker& worker, Slot* parent, uint32_t generation) const {
+    worker.ChildEnded(parent, generation, child);
+  }
+};
+
+struct WatchControl {
+  Watcher watcher;
+  void Run(Worker& worker, Slot* target, uint32_t generation) const {
+    worker.AddWatcher(target, generation, watcher);
+  }
+};
+
+struct UnwatchControl {
+  Watcher watcher;
+  void Run(Worker& worker, Slot* target, uint32_t generation) const {
+    worker.RemoveWatcher(target, generation, watcher);
+  }
+};
+
+// Follows the edges of who waits for whom: see park.cc. One on its way for each parked actor.
+struct ProbeControl {
+  std::unique_ptr<std::vector<ProbeHop>> hops;
+  Slot* origin = nullptr;
+  uint32_t origin_generation = 0;
+  uint32_t origin_episode = 0;
+  void Run(Worker& worker, Slot* slot, uint32_t generation) {
+    worker.OnProbe(slot, generation, *this);
+  }
+};
+
+// To a worker: makes the actor that was placed there.
+struct PlaceControl {
+  std::unique_ptr<absl::AnyInvocable<void(Worker&, Slot*)>> make;
+  void Run(Worker& worker, Slot* slot, uint32_t) { (*make)(worker, slot); }
+};
+
+// To a worker: runs `call` on its thread. For the Runtime's own orders.
+struct CallControl {
+  std::unique_ptr<absl::AnyInvocable<void(Worker&)>> call;
+  void Run(Worker& worker, Slot*, uint32_t) { (*call)(worker); }
+};
+
+std::string Demangle(const char* name);
+extern const MessageOps kDownOps;
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_CONTROL_H_

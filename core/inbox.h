@@ -1,0 +1,73 @@
+// Inbox is how messages reach a worker from the others: one moodycamel queue, one lane (producer
+// token) for each sending worker and one, behind a lock, for outside threads.
+//
+// Owner:  the receiving worker.
+// Thread: a lane's sending half belongs to one sender; Drain() and HasMail() to the owner.
+// Bound:  user messages of a lane by its gate; control and reserved messages by their reservations.
+// Errors: none: enqueue allocates only up to the highest fill of a lane, which is bounded.
+//
+// Everything from one sender to one receiver keeps its order, control included; so a Wait follows
+// the messages before it, and a Down the last message of the dead.
+#ifndef SLUICE_CORE_INBOX_H_
+#define SLUICE_CORE_INBOX_H_
+
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <vector>
+
+#include "concurrentqueue.h"
+#include "sluice/core/envelope.h"
+#include "sluice/core/lane_gate.h"
+#include "sluice/core/tsan.h"
+
+namespace sluice {
+
+class Inbox {
+  struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
+    static const size_t BLOCK_SIZE = 64;  // 4 KiB of envelopes.
+  };
+  using Queue = moodycamel::ConcurrentQueue<Envelope, Traits>;
+
+ public:
+  class Lane {
+   public:
+    Lane(Queue& queue, uint64_t messages_max) : gate(messages_max), token_(queue) {}
+    LaneGate<> gate;  // Counts user messages only.
+
+   private:
+    friend class Inbox;
+    moodycamel::ProducerToken token_;
+  };
+
+  Inbox(int lanes, uint64_t lane_messages_max) : queue_(0) {
+    for (int i = 0; i < lanes; ++i)
+      lanes_.push_back(std::make_unique<Lane>(queue_, lane_messages_max));
+  }
+
+  Lane& LaneFrom(int sender) { return *lanes_[sender]; }
+  int LaneCount() const { return static_cast<int>(lanes_.size()); }
+
+  // Sender's. Requires: user messages among them were counted by the gate.
+  void Enqueue(Lane& lane, Envelope* envelopes, size_t count) {
+    TsanRelease(&lane);  // moodycamel orders by fences, which ThreadSanitizer does not see.
+    const bool enqueued =
+        queue_.enqueue_bulk(lane.token_, std::make_move_iterator(envelopes), count);
+    SLUICE_CHECK(enqueued, "out of memory for a lane");
+  }
+
+  // Owner's: up to `most` envelopes of one lane, in the order they were sent.
+  size_t Drain(Lane& lane, Envelope* out, size_t most) {
+    const size_t count = queue_.try_dequeue_bulk_from_producer(lane.token_, out, most);
+    if (count > 0) TsanAcquire(&lane);
+    return count;
+  }
+
+ private:
+  Queue queue_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_INBOX_H_

@@ -1,0 +1,48 @@
+// IoHandler is what a worker knows of a descriptor: something that stands in a slot, hears of
+// readiness, and takes its turn on the ready list. Acceptors and connections are its kinds.
+//
+// Owner:  the slot of the actor it belongs to; it outlives the actor until it is done, and keeps
+// the slot. Thread: the worker's. Bound:  at most one for each slot.
+#ifndef SLUICE_CORE_IO_HANDLER_H_
+#define SLUICE_CORE_IO_HANDLER_H_
+
+#include <cstdint>
+
+namespace sluice {
+
+class IoHandler {
+ public:
+  virtual ~IoHandler() = default;
+
+  // The poller's events for the descriptor, as epoll reports them.
+  virtual void OnEvents(uint32_t events) = 0;
+  // Its turn: it stood on the ready list and has been taken off it. Does a bounded piece of work,
+  // and puts itself back (Worker::MarkReady) if there is more.
+  virtual void OnTurn() = 0;
+  // What was written in the callbacks of this slice may leave now (asked for by
+  // Worker::FlushAfterSlice).
+  virtual void OnSliceEnd() = 0;
+  // The actor is no longer parked.
+  virtual void OnUnparked() = 0;
+  // The actor has ended; no handler of it will run. `failed`: by an exception.
+  virtual void OnActorEnded(bool failed) = 0;
+  // Drain: take what has arrived, then nothing more.
+  virtual void OnDrain() = 0;
+  // Drain: all that had arrived is answered; say good-bye and close.
+  virtual void OnDrainClose() = 0;
+  // The drain's deadline: end now, and count what is lost.
+  virtual void OnShutdown() = 0;
+
+ private:
+  friend class Worker;
+  IoHandler* ready_next_ = nullptr;
+  IoHandler* flush_next_ = nullptr;
+  IoHandler* prev_ = nullptr;  // All of the worker.
+  IoHandler* next_ = nullptr;
+  bool on_ready_list_ = false;
+  bool on_flush_list_ = false;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_IO_HANDLER_H_

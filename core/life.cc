@@ -1,0 +1,395 @@
+// Life and death of actors on a worker: slots, spawn, monitors, children, stop, failure, end.
+//
+// An end goes in steps, each bounded, so that the death of an actor with a full mailbox and a
+// thousand monitors does not hold the worker: the slot answers `closed` meanwhile. The order:
+// children end first; OnStop; what is held is dropped; who waits is told; the outbox empties, or
+// linger_timeout is over; monitors hear Down; the parent hears; the descriptor, if any, finishes;
+// the slot is free.
+#include <cxxabi.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/control.h"
+#include "sluice/core/log.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int kEndStepMax = 256;  // What one step of an end may drop, tell or cancel.
+
+std::string TextOf(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return absl::StrCat("an exception of type ",
+                        type != nullptr ? Demangle(type->name()) : "unknown");
+  }
+}
+
+}  // namespace
+
+ActorExtra& Worker::Extra(Slot* slot) {
+  if (slot->extra == nullptr) slot->extra = new ActorExtra(slot);
+  return *slot->extra;
+}
+
+Slot* Worker::AllocateSlot() {
+  if (free_slots_.empty() && !runtime_.NewSlots(this, /*placed=*/false, &free_slots_)) {
+    ++ledger_.spawn_refused;
+    return nullptr;
+  }
+  if (!runtime_.CountActor()) {
+    ++ledger_.spawn_refused;
+    return nullptr;
+  }
+  Slot* slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void Worker::Open(Slot* slot, uint32_t capacity) {
+  slot->generation = slot->mailbox.Open(capacity);
+  slot->state = ActorState::kStarting;
+  ++actor_count_;
+  ++ledger_.spawned;
+}
+
+// A message or an order for an actor that another thread placed here and whose PlaceControl has not
+// come yet.
+void Worker::AdoptPlaced(Slot* slot, uint32_t generation) {
+  if (!slot->for_placed || slot->state != ActorState::kFree) return;
+  if (slot->mailbox.Word().Generation() != generation) return;
+  slot->generation = generation;
+  slot->mailbox.Adopt(MailboxWord<>::kCreditsMax);
+  slot->state = ActorState::kStarting;
+  ++actor_count_;
+  ++ledger_.spawned;
+}
+
+void Worker::Install(Slot* slot, Actor* actor) {
+  slot->actor = actor;
+  ScheduleIfRunnable(slot);
+  if (slot->stop_asked) BeginStop(slot);
+}
+
+void Worker::SpawnFailed(Slot* slot, std::exception_ptr error) { Fail(slot, error); }
+
+// --- Stop and failure.
+
+void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
+  if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting) return;
+  ActorExtra& extra = Extra(slot);
+  if (!slot->stop_asked) {
+    slot->stop_asked = true;
+    extra.reason = reason;
+    extra.reason_text = std::move(text);
+  }
+  // In a handler of its own the end begins when the handler has returned; before it is constructed,
+  // when it is.
+  if (current_ == slot || slot->actor == nullptr) return;
+  BeginStop(slot);
+}
+
+void Worker::BeginStop(Slot* slot) {
+  SLUICE_CHECK(slot->state == ActorState::kLive || slot->state == ActorState::kStarting);
+  slot->state = ActorState::kStopping;
+  slot->holds_closed = true;
+  slot->mailbox.Close(slot->generation);
+  ActorExtra& extra = Extra(slot);
+  if (extra.children.empty()) {
+    FinishStop(slot);
+    return;
+  }
+  for (const auto& [child, generation] : extra.children) {
+    if (child->mailbox.Word().MarkStop(generation)) {
+      Post(*child->worker, child, generation, StopControl{extra.reason});
+    }
+  }
+}
+
+void Worker::FinishStop(Slot* slot) {
+  Slot* const before = std::exchange(current_, slot);
+  try {
+    slot->actor->OnStop();
+  } catch (...) {
+    slot->extra->reason = EndReason::kFailed;
+    slot->extra->reason_text = TextOf(std::current_exception());
+    ++ledger_.failed;
+  }
+  current_ = before;
+  if (flush_first_ != nullptr) RunFlushList();
+  slot->state = ActorState::kLingering;
+  if (slot->extra->outbox.count > 0 && !slot->parked) FlushOutbox(slot);
+  Schedule(slot);
+}
+
+void Worker::Fail(Slot* slot, std::exception_ptr error) {
+  ActorExtra& extra = Extra(slot);
+  extra.reason = EndReason::kFailed;
+  extra.reason_text = TextOf(error);
+  ++ledger_.failed;
+  LogError(absl::StrCat(NameOf(slot), " failed: ", extra.reason_text));
+  if (slot->state == ActorState::kStopping || slot->state == ActorState::kLingering) return;
+  slot->holds_closed = true;
+  slot->mailbox.Close(slot->generation);
+  if (!extra.children.empty()) {
+    slot->state = ActorState::kStopping;
+    for (const auto& [child, generation] : extra.children) {
+      if (child->mailbox.Word().MarkStop(generation)) {
+        Post(*child->worker, child, generation, StopControl{EndReason::kStopped});
+      }
+    }
+    return;
+  }
+  slot->state = ActorState::kLingering;
+  if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
+  Schedule(slot);
+}
+
+// --- The end, step by step.
+
+void Worker::CountDropped(Slot* slot, Envelope* envelope, DropReason reason) {
+  lease_.Refund(envelope->charge);
+  if (envelope->Ops()->kind == MessageKind::kReserved) {
+    --ledger_.reserved_held;
+    ++ledger_.reserved_dropped;
+  } else {
+    --ledger_.held;
+    ++ledger_.dropped[static_cast<int>(reason)];
+    ++slot->dropped;
+    slot->mailbox.Left(slot->generation);
+  }
+  pool_.Put(envelope);
+}
+
+void Worker::EndStep(Slot* slot) {
+  ActorExtra& extra = Extra(slot);
+  int budget = kEndStepMax;
+  // The actor itself goes first: no handler of it runs any more, and what it held is free.
+  if (slot->actor != nullptr) {
+    if (slot->io != nullptr) slot->io->OnActorEnded(extra.reason == EndReason::kFailed);
+    delete std::exchange(slot->actor, nullptr);
+  }
+  while (!slot->queue.Empty() && budget-- > 0) {
+    CountDropped(slot, slot->queue.Pop(),
+                 shutdown_ ? DropReason::kShutdown : DropReason::kTargetEnded);
+  }
+  Waiter waiter;
+  while (budget > 0 && slot->mailbox.TakeWaiter(&waiter)) {
+    --budget;
+    Slot* parked = reinterpret_cast<Slot*>(waiter.key);
+    Post(*parked->worker, parked, waiter.generation, ClosedControl{waiter.episode});
+  }
+  while (budget-- > 0 && !extra.watching.empty()) {
+    const auto watched = extra.watching.begin();
+    const auto [target, generation] = watched->second;
+    Post(*target->worker, target, generation,
+         UnwatchControl{Watcher{slot, slot->generation, watched->first}});
+    extra.watching.erase(watched);
+  }
+  while (budget-- > 0 && !extra.timers.empty()) {
+    const auto timer = extra.timers.begin();
+    timers_.Cancel(*timer->second);
+    extra.timers.erase(timer);
+  }
+  while (budget-- > 0 && !extra.asks.empty()) extra.asks.erase(extra.asks.begin());
+  if (budget <= 0) {
+    Schedule(slot);
+    return;
+  }
+  if (extra.outbox.count > 0) {
+    if (!extra.linger_over) {
+      if (!extra.linger.Armed()) {
+        timers_.Arm(extra.linger, NowMs() + absl::ToInt64Milliseconds(options_.linger_timeout));
+      }
+      return;  // LingerOver or Unpark comes back here.
+    }
+    DropOutbox(slot, shutdown_ ? DropReason::kShutdown : DropReason::kSenderEnded);
+  }
+  timers_.Cancel(extra.linger);
+  timers_.Cancel(extra.outbox.probe);
+  while (budget-- > 0 && !extra.watchers.empty()) {
+    const Watcher watcher = extra.watchers.back();
+    extra.watchers.pop_back();
+    SendReserved(watcher.slot, watcher.generation, &kDownOps,
+                 Down{watcher.monitor, extra.reason, extra.reason_text});
+  }
+  if (!extra.watchers.empty()) {
+    Schedule(slot);
+    return;
+  }
+  if (extra.parent != nullptr) {
+    Post(*extra.parent->worker, extra.parent, extra.parent_generation, ChildEndedControl{slot});
+    extra.parent = nullptr;
+  }
+  if (slot->io != nullptr) return;  // DetachIo comes back here.
+  Free(slot);
+}
+
+void LingerTimer::OnTimer(Worker& worker) { worker.LingerOver(slot_); }
+
+void Worker::LingerOver(Slot* slot) {
+  slot->extra->linger_over = true;
+  Schedule(slot);
+}
+
+void Worker::Free(Slot* slot) {
+  delete std::exchange(slot->extra, nullptr);
+  slot->mailbox.Reset();
+  slot->state = ActorState::kFree;
+  slot->parked = slot->stop_asked = slot->holds_closed = false;
+  slot->delivered = slot->dropped = 0;
+  // Odd to even: no Ref is equal to it, and what still arrives for the old one is known as such.
+  ++slot->generation;
+  --actor_count_;
+  runtime_.UncountActor();
+  if (slot->generation >= MailboxWord<>::kGenerationLast - 1)
+    return;  // Used up: 2^31 actors lived here.
+  if (slot->for_placed) {
+    runtime_.ReturnPlacedSlot(slot);
+  } else {
+    free_slots_.push_back(slot);
+  }
+}
+
+// --- Children and monitors.
+
+void Worker::AddChild(Slot* parent, Slot* child, uint32_t child_generation) {
+  Extra(parent).children.emplace(child, child_generation);
+}
+
+void Worker::ChildEnded(Slot* parent, uint32_t generation, Slot* child) {
+  if (parent->generation != generation || parent->extra == nullptr) return;
+  parent->extra->children.erase(child);
+  if (parent->state != ActorState::kStopping || !parent->extra->children.empty()) return;
+  if (parent->extra->reason == EndReason::kFailed) {
+    parent->state = ActorState::kLingering;
+    if (parent->extra->outbox.count > 0 && !parent->parked) FlushOutbox(parent);
+    Schedule(parent);
+  } else {
+    FinishStop(parent);
+  }
+}
+
+void Worker::AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
+  // One that ends has told its monitors, or will tell this one too.
+  if (target->generation == generation && target->state != ActorState::kFree) {
+    Extra(target).watchers.push_back(watcher);
+    if (target->state == ActorState::kLingering) Schedule(target);
+    return;
+  }
+  SendReserved(watcher.slot, watcher.generation, &kDownOps,
+               Down{watcher.monitor, EndReason::kNotFound, "it had ended before"});
+}
+
+void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
+  if (target->generation != generation || target->extra == nullptr) return;
+  std::vector<Watcher>& watchers = target->extra->watchers;
+  for (Watcher& w : watchers) {
+    if (w.slot == watcher.slot && w.generation == watcher.generation &&
+        w.monitor == watcher.monitor) {
+      w = watchers.back();
+      watchers.pop_back();
+      return;
+    }
+  }
+}
+
+// --- Drain, as the Runtime orders it.
+
+void Worker::BeginDrain() {
+  draining_ = true;
+  // A handler may end its descriptor, and others may come: walk a copy, and look again at each.
+  std::vector<Slot*> slots;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->io != nullptr) slots.push_back(slot);
+  });
+  for (Slot* slot : slots) {
+    if (slot->io != nullptr) slot->io->OnDrain();
+  }
+}
+
+void Worker::DrainClose() {
+  drain_closing_ = true;
+  std::vector<Slot*> slots;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->io != nullptr) slots.push_back(slot);
+  });
+  for (Slot* slot : slots) {
+    if (slot->io != nullptr) slot->io->OnDrainClose();
+  }
+}
+
+void Worker::StopRoots() {
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting) return;
+    if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
+    if (slot->mailbox.Word().MarkStop(slot->generation)) Stop(slot, EndReason::kShutdown, "");
+  });
+}
+
+// The deadline: everything ends, and what is lost is counted.
+void Worker::ShutdownAll() {
+  shutdown_ = true;
+  std::vector<Slot*> slots;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->state != ActorState::kFree) slots.push_back(slot);
+  });
+  for (Slot* slot : slots) {
+    if (slot->io != nullptr) slot->io->OnShutdown();
+  }
+  for (Slot* slot : slots) {
+    if (slot->state == ActorState::kFree) continue;
+    Extra(slot).linger_over = true;
+    if (slot->state == ActorState::kLive || slot->state == ActorState::kStarting) {
+      Stop(slot, EndReason::kShutdown, "");
+    } else if (slot->state == ActorState::kLingering) {
+      Schedule(slot);
+    }
+  }
+}
+
+void Worker::PublishRest(bool resting) {
+  published_sent_.store(cross_sent_, std::memory_order_relaxed);
+  published_taken_.store(cross_taken_, std::memory_order_relaxed);
+  published_io_.store(io_count_, std::memory_order_relaxed);
+  published_actors_.store(actor_count_, std::memory_order_relaxed);
+  // Release: who reads `resting` sees the counts that belong to it.
+  resting_.store(resting, std::memory_order_release);
+}
+
+std::string Worker::Dump() {
+  std::string text = absl::StrFormat(
+      "worker %d: %d actors, %d descriptors, %d timers, %d bytes of memory leased, %s\n", index_,
+      actor_count_, io_count_, timers_.Count(), lease_.LeftBytes(),
+      reading_paused_ ? "reading paused" : "reading");
+  int parked = 0;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (!slot->parked) return;
+    // A dump of ten thousand parked actors helps nobody; their number does.
+    if (++parked > 100) return;
+    const Outbox& outbox = slot->extra->outbox;
+    const Slot* target = outbox.list.Front()->target;
+    // A name belongs to its own worker; of others only the number is told.
+    const std::string target_name =
+        target->worker == this ? NameOf(target) : absl::StrCat("actor#", target->id);
+    const char* why = outbox.waits_for_lane     ? "room in the lane to "
+                      : outbox.waits_for_memory ? "memory to send to "
+                                                : "credits of ";
+    absl::StrAppendFormat(&text,
+                          "  %s parked for %d ms with %d messages, waits for %s%s on worker %d\n",
+                          NameOf(slot), NowMs() - outbox.parked_since_ms, outbox.count, why,
+                          target_name, target->worker->index_);
+  });
+  if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
+  return text;
+}
+
+}  // namespace sluice

@@ -1,0 +1,306 @@
+// MailboxWord is the part of a mailbox that all threads share: {generation, credits} in one atomic
+// word. Mailbox is the owner's side of it: what is held, which credits are free, and who waits for
+// them.
+//
+// Owner:  the slot; its worker.
+// Thread: MailboxWord as marked; Mailbox its worker's.
+// Bound:  free credits + reserve + freed + granted + in messages = capacity, so that a mailbox
+// never holds more
+//         than its capacity. Waiters: one entry for each parked actor, reserved by its park.
+// Errors: Take answers full or closed; a stale generation changes nothing.
+//
+// The word alone says whether a message may be sent; who is scheduled is decided by the owner when
+// the message arrives, so no order of the two can lose a wake-up of the actor.
+#ifndef SLUICE_CORE_MAILBOX_H_
+#define SLUICE_CORE_MAILBOX_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+#include "sluice/core/atomics.h"
+#include "sluice/core/check.h"
+
+namespace sluice {
+
+enum class Taken : uint8_t { kCredit, kFull, kClosed };
+
+template <class Atomics = StdAtomics>
+class MailboxWord {
+ public:
+  static constexpr uint32_t kGenerationLast =
+      UINT32_MAX;  // A slot that came so far is never used again.
+  static constexpr uint32_t kCreditsMax = INT32_MAX;
+
+  static bool IsLive(uint32_t generation) {
+    return generation % 2 == 1;
+  }  // Even: nobody lives there.
+
+  // Owner: a new actor moves in; answers its generation. Release: whoever takes a credit of this
+  // generation sees what the owner wrote to the slot before.
+  uint32_t Open(uint32_t credits) {
+    const uint64_t old = word_.load(std::memory_order_relaxed);
+    SLUICE_CHECK(!IsLive(GenerationOf(old)));
+    SLUICE_CHECK(credits <= kCreditsMax);
+    const uint32_t generation = GenerationOf(old) + 1;
+    // Nobody else changes the word of a slot that is not live: Take and Give compare the
+    // generation.
+    word_.store(Pack(generation, false, credits), std::memory_order_release);
+    return generation;
+  }
+
+  // Owner: the actor ended; every later Take answers closed, every later Give vanishes.
+  void Close(uint32_t generation) {
+    uint64_t old = word_.load(std::memory_order_relaxed);
+    SLUICE_CHECK(GenerationOf(old) == generation && IsLive(generation));
+    // Acquire-release exchange: senders may be taking credits this very moment; each comes before
+    // or after.
+    word_.exchange(Pack(generation + 1, false, 0), std::memory_order_acq_rel);
+  }
+
+  // Any thread.
+  Taken Take(uint32_t generation) {
+    uint32_t taken = 0;
+    return TakeUpTo(generation, 1, &taken);
+  }
+
+  // Any thread: takes up to `wanted` credits. kCredit: *taken is at least 1.
+  // Acquire on success pairs with Open. The credit orders nothing else: the message travels through
+  // the lane, whose own release and acquire carry it, and the bound holds by counting alone, as all
+  // changes are to one word.
+  Taken TakeUpTo(uint32_t generation, uint32_t wanted, uint32_t* taken) {
+    uint64_t old = word_.load(std::memory_order_relaxed);
+    for (;;) {
+      if (GenerationOf(old) != generation) return Taken::kClosed;
+      const uint32_t credits = CreditsOf(old);
+      if (credits == 0) return Taken::kFull;
+      const uint32_t n = std::min(credits, wanted);
+      if (word_.compare_exchange_weak(old, old - n, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+        *taken = n;
+        return Taken::kCredit;
+      }
+    }
+  }
+
+  // Any thread: false when the generation is stale, and then nothing changed: those credits died
+  // with it. Relaxed would count as well; release keeps the owner's work on the freed place before
+  // the next sender's.
+  bool Give(uint32_t generation, uint32_t credits) {
+    uint64_t old = word_.load(std::memory_order_relaxed);
+    for (;;) {
+      if (GenerationOf(old) != generation) return false;
+      SLUICE_CHECK(credits <= kCreditsMax - CreditsOf(old));
+      if (word_.compare_exchange_weak(old, old + credits, std::memory_order_release,
+                                      std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+  }
+
+  // Any thread: orders the actor to stop. True for the one caller that turned the bit and so sends
+  // the order. Relaxed: the order itself travels through a lane.
+  bool MarkStop(uint32_t generation) {
+    uint64_t old = word_.load(std::memory_order_relaxed);
+    for (;;) {
+      if (GenerationOf(old) != generation || (old & kStopBit) != 0) return false;
+      if (word_.compare_exchange_weak(old, old | kStopBit, std::memory_order_relaxed,
+                                      std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+  }
+
+  // A moment old, but for the owner's own changes.
+  uint32_t Generation() const { return GenerationOf(word_.load(std::memory_order_relaxed)); }
+  uint32_t Credits() const { return CreditsOf(word_.load(std::memory_order_relaxed)); }
+
+ private:
+  static constexpr uint64_t kStopBit = uint64_t{1} << 31;
+  static uint64_t Pack(uint32_t generation, bool stop, uint32_t credits) {
+    return (uint64_t{generation} << 32) | (stop ? kStopBit : 0) | credits;
+  }
+  static uint32_t GenerationOf(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
+  static uint32_t CreditsOf(uint64_t word) { return static_cast<uint32_t>(word & (kStopBit - 1)); }
+
+  // All threads change it by compare-exchange on {generation, credits} together; the orders are
+  // given above. (Adding first and undoing when full looks equivalent and is not: an undo can meet
+  // the next generation.)
+  typename Atomics::template Atomic<uint64_t> word_{0};
+};
+
+// Who waits for credits of a mailbox, and for how many messages. `key` and `generation` name the
+// parked actor.
+struct Waiter {
+  uint64_t key = 0;
+  uint32_t generation = 0;
+  uint32_t episode = 0;
+  uint32_t wanted = 0;
+};
+
+struct Grant {
+  Waiter waiter;  // wanted: what is still open after this grant.
+  uint32_t credits = 0;
+};
+
+template <class Atomics = StdAtomics>
+class Mailbox {
+ public:
+  static constexpr uint32_t kReserveMax = 32;
+
+  MailboxWord<Atomics>& Word() { return word_; }
+  const MailboxWord<Atomics>& Word() const { return word_; }
+
+  // Requires: capacity > 0. Answers the generation of the actor that moves in.
+  uint32_t Open(uint32_t capacity) {
+    SLUICE_CHECK(capacity > 0 && held_ == 0 && freed_ == 0 && waiters_ == nullptr);
+    capacity_ = capacity;
+    reserve_ = ReserveBound();
+    return word_.Open(capacity - reserve_);
+  }
+
+  // As Open, where another worker has opened the word with all credits (a spawn placed here). May
+  // be called again when the capacity becomes known.
+  void Adopt(uint32_t capacity) {
+    SLUICE_CHECK(capacity >= held_);
+    capacity_ = capacity;
+  }
+
+  // The actor has ended. What is held is taken out and dropped by the caller, who also tells the
+  // waiters.
+  void Close(uint32_t generation) {
+    word_.Close(generation);
+    reserve_ = freed_ = 0;
+    closed_ = true;
+  }
+  void Reset() {  // After Close, when nothing is held and no one waits: ready for Open.
+    SLUICE_CHECK(closed_ && held_ == 0 && waiters_ == nullptr);
+    closed_ = false;
+  }
+
+  // A sender on the owner's worker: no atomic as long as the reserve lasts.
+  Taken TakeLocal(uint32_t generation) {
+    if (reserve_ > 0) {
+      --reserve_;
+      return Taken::kCredit;
+    }
+    return waiters_ != nullptr ? Taken::kFull : word_.Take(generation);
+  }
+  // Gives back a credit that was taken and not used.
+  void Untake(uint32_t generation) { Freed(generation, 1); }
+
+  // A message that has its credit came in, and left.
+  void Arrived() {
+    ++held_;
+    SLUICE_CHECK(held_ <= capacity_);
+  }
+  void Left(uint32_t generation) {
+    SLUICE_CHECK(held_ > 0);
+    --held_;
+    if (!closed_) Freed(generation, 1);
+  }
+
+  // A parked actor asks for `waiter.wanted` credits. What is free goes to waiters before any new
+  // sender.
+  void AddWaiter(uint32_t generation, const Waiter& waiter) {
+    SLUICE_CHECK(!closed_ && waiter.wanted > 0);
+    if (waiters_ == nullptr) waiters_ = std::make_unique<std::deque<Waiter>>();
+    waiters_->push_back(waiter);
+    freed_ += reserve_;
+    reserve_ = 0;
+    uint32_t taken = 0;
+    if (word_.TakeUpTo(generation, capacity_, &taken) == Taken::kCredit) freed_ += taken;
+  }
+  // False: it is not there (any more): it was granted all, or never asked.
+  bool RemoveWaiter(uint64_t key, uint32_t waiter_generation) {
+    if (waiters_ == nullptr) return false;
+    for (auto it = waiters_->begin(); it != waiters_->end(); ++it) {
+      if (it->key == key && it->generation == waiter_generation) {
+        waiters_->erase(it);
+        if (waiters_->empty()) waiters_ = nullptr;
+        return true;
+      }
+    }
+    return false;
+  }
+  // The next grant that is due, if any: from half empty, or when nothing is held that could free
+  // more.
+  bool NextGrant(Grant* grant, bool eager = false) {
+    if (waiters_ == nullptr || freed_ == 0) return false;
+    if (!eager && !granting_ && freed_ < (capacity_ + 1) / 2 && held_ > 0) return false;
+    granting_ = true;  // Once begun, a batch is given out whole.
+    Waiter& first = waiters_->front();
+    const uint32_t share = std::max<uint32_t>(1, freed_ / static_cast<uint32_t>(waiters_->size()));
+    grant->credits = std::min(first.wanted, std::min(share, freed_));
+    freed_ -= grant->credits;
+    first.wanted -= grant->credits;
+    grant->waiter = first;
+    waiters_->pop_front();
+    // In part: to the end of the line, so that every waiter moves on.
+    if (grant->waiter.wanted > 0) waiters_->push_back(grant->waiter);
+    if (waiters_->empty()) waiters_ = nullptr;
+    if (waiters_ == nullptr || freed_ == 0) granting_ = false;
+    return true;
+  }
+  // Granted credits that came back because their waiter ended.
+  void GrantReturned(uint32_t generation, uint32_t credits) {
+    if (!closed_) Freed(generation, credits);
+  }
+  // The waiter to be told that this mailbox has closed, one a call.
+  bool TakeWaiter(Waiter* waiter) {
+    if (waiters_ == nullptr) return false;
+    *waiter = waiters_->front();
+    waiters_->pop_front();
+    if (waiters_->empty()) waiters_ = nullptr;
+    return true;
+  }
+
+  // End of a slice, after NextGrant: what no one waits for goes back to the word.
+  void Publish(uint32_t generation) {
+    if (waiters_ != nullptr || freed_ == 0) return;
+    Refill();
+    if (freed_ == 0) return;
+    word_.Give(generation, freed_);
+    freed_ = 0;
+  }
+
+  uint32_t Held() const { return held_; }
+  uint32_t Capacity() const { return capacity_; }
+  bool HasWaiters() const { return waiters_ != nullptr; }
+  bool Closed() const { return closed_; }
+  // Credits that lie with the owner or in the word: capacity less what is held, granted or on its
+  // way.
+  uint32_t FreeCredits() const { return word_.Credits() + reserve_ + freed_; }
+
+ private:
+  uint32_t ReserveBound() const { return std::min(kReserveMax, capacity_ / 4); }
+  void Refill() {
+    const uint32_t n = std::min(freed_, ReserveBound() - reserve_);
+    reserve_ += n;
+    freed_ -= n;
+  }
+  void Freed(uint32_t generation, uint32_t credits) {
+    freed_ += credits;
+    SLUICE_CHECK(freed_ + reserve_ + held_ <= capacity_);
+    if (waiters_ != nullptr) return;
+    Refill();
+    if (freed_ > 0 && freed_ >= capacity_ / 2) {
+      word_.Give(generation, freed_);
+      freed_ = 0;
+    }
+  }
+
+  MailboxWord<Atomics> word_;
+  uint32_t capacity_ = 0;
+  uint32_t held_ = 0;     // Messages in the owner's FIFO that own a credit.
+  uint32_t reserve_ = 0;  // Credits kept for senders on this worker.
+  uint32_t freed_ = 0;    // Credits of messages handled, not given out again yet.
+  bool closed_ = false;
+  bool granting_ = false;
+  std::unique_ptr<std::deque<Waiter>> waiters_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_MAILBOX_H_

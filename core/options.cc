@@ -1,0 +1,81 @@
+#include "sluice/core/options.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/os.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int kWorkersMax = 256;
+constexpr int64_t kDescriptorsKept = 64;  // For everything but connections.
+constexpr int64_t kConnectionsDefaultMax = 65'536;
+constexpr int64_t kMemoryDefaultMax = int64_t{1} << 30;
+constexpr int64_t kMemoryMin = 1024 * 1024;
+
+absl::Status OutOfRange(absl::string_view name, int64_t value, int64_t low, int64_t high) {
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s = %d is out of range: it must be from %d to %d", name, value, low, high));
+}
+
+absl::Status CheckPositive(absl::string_view name, absl::Duration value) {
+  if (value > absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s = %s is not a time-out: it must be longer than 0 (or inf for none)", name,
+                      absl::FormatDuration(value)));
+}
+
+}  // namespace
+
+absl::Status Options::Complete(Os& os) {
+  if (workers == 0) workers = std::min(os.ProcessorCount(), kWorkersMax);
+  if (workers < 1 || workers > kWorkersMax) return OutOfRange("workers", workers, 1, kWorkersMax);
+  const int64_t descriptors = os.DescriptorsMax();
+  // Few descriptors are no reason not to start: the acceptor refuses politely when they run out.
+  const int64_t connections_max = std::max<int64_t>(1, descriptors - kDescriptorsKept);
+  if (max_connections == 0) max_connections = std::min(kConnectionsDefaultMax, connections_max);
+  if (max_connections < 1) return OutOfRange("max_connections", max_connections, 1, INT32_MAX);
+  if (max_connections > INT32_MAX)
+    return OutOfRange("max_connections", max_connections, 1, INT32_MAX);
+  if (actors_max < 1) return OutOfRange("actors_max", actors_max, 1, UINT32_MAX);
+  if (mailbox_messages_max < 1 || mailbox_messages_max > INT32_MAX) {
+    return OutOfRange("mailbox_messages_max", mailbox_messages_max, 1, INT32_MAX);
+  }
+  if (lane_messages_max < 1 || lane_messages_max > 1 << 20) {
+    return OutOfRange("lane_messages_max", lane_messages_max, 1, 1 << 20);
+  }
+  if (outbox_messages_max < 1)
+    return OutOfRange("outbox_messages_max", outbox_messages_max, 1, UINT32_MAX);
+  if (memory_bytes_max == 0) memory_bytes_max = std::min(kMemoryDefaultMax, os.MemoryBytes() / 4);
+  if (memory_bytes_max < kMemoryMin) {
+    return OutOfRange("memory_bytes_max", memory_bytes_max, kMemoryMin, INT64_MAX);
+  }
+  if (backlog < 1) return OutOfRange("backlog", backlog, 1, INT32_MAX);
+  if (output_bytes_low < 0 || output_bytes_low > output_bytes_high ||
+      output_bytes_high > output_bytes_max) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("output watermarks must rise: 0 <= low %d <= high %d <= max %d",
+                        output_bytes_low, output_bytes_high, output_bytes_max));
+  }
+  for (const auto& [name, value] : {
+           std::pair<absl::string_view, absl::Duration>{"idle_timeout", idle_timeout},
+           {"lifetime_timeout", lifetime_timeout},
+           {"half_closed_timeout", half_closed_timeout},
+           {"write_stalled_timeout", write_stalled_timeout},
+           {"linger_timeout", linger_timeout},
+           {"slow_handler", slow_handler},
+           {"probe_after", probe_after},
+       }) {
+    if (absl::Status status = CheckPositive(name, value); !status.ok()) return status;
+  }
+  if (drain_timeout < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrFormat("drain_timeout = %s: it cannot be negative",
+                                                      absl::FormatDuration(drain_timeout)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sluice

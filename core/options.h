@@ -1,0 +1,95 @@
+// Options are every bound and every timeout of a runtime: unit in the name, default here, reason
+// beside it.
+//
+// Thread: a plain value; the Runtime copies it once.
+// Errors: Validate() names the field, its value and what would be accepted.
+#ifndef SLUICE_CORE_OPTIONS_H_
+#define SLUICE_CORE_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace sluice {
+
+class Os;
+
+// What an acceptor does with a peer that comes when max_connections are open.
+enum class AtLimit : uint8_t {
+  kRefuse,  // Accept and close at once: the peer learns it now.
+  kWait,    // Leave it in the kernel's backlog until another one ends.
+};
+
+struct Options {
+  // Threads. 0: as many as there are processors for this process.
+  int workers = 0;
+  // Most actors alive at once; a session is an actor. A slot is 128 bytes.
+  uint32_t actors_max = 1'000'000;
+  // User messages that may wait for one actor, unless its spawn says otherwise.
+  uint32_t mailbox_messages_max = 256;
+  // User messages on their way from one worker to another. 64 bytes each, in each direction of each
+  // pair.
+  uint32_t lane_messages_max = 1'024;
+  // Messages that one parked actor may have waiting to be sent; then Send answers overloaded.
+  uint32_t outbox_messages_max = 1'024;
+  // Questions one actor may have open; a late answer keeps its place until it comes.
+  uint32_t asks_max = 1'024;
+  uint32_t timers_max = 1'024;  // Of one actor.
+  uint32_t names_max = 65'536;
+
+  // Bytes for envelopes, messages and connection buffers. 0: a quarter of the machine's memory, at
+  // most 1 GiB.
+  int64_t memory_bytes_max = 0;
+
+  // How long an ended actor's waiting messages may take to leave, and a closing socket to be read
+  // to its end.
+  absl::Duration linger_timeout = absl::Seconds(5);
+  // How long a drain may take before what is left is dropped, and counted.
+  absl::Duration drain_timeout = absl::Seconds(5);
+  // A parked actor asks whether it waits for itself after so long (a cycle of waits).
+  absl::Duration probe_after = absl::Milliseconds(100);
+  // A handler that runs longer is named in the log: everyone else on its worker waited.
+  absl::Duration slow_handler = absl::Milliseconds(10);
+
+  // Sockets. 0 connections: min(65,536, descriptors - 64).
+  int64_t max_connections = 0;
+  AtLimit at_limit = AtLimit::kRefuse;
+  int backlog = 4'096;
+  absl::Duration idle_timeout = absl::InfiniteDuration();  // Nothing received or sent for so long.
+  absl::Duration lifetime_timeout = absl::InfiniteDuration();  // Since accept.
+  absl::Duration half_closed_timeout = absl::Minutes(5);  // One side has ended, the other does not.
+  absl::Duration write_stalled_timeout =
+      absl::Seconds(60);  // The peer took no byte of what waits for it.
+  // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them; and at most 25 s without an
+  // acknowledgement of what was sent (TCP_USER_TIMEOUT, which overrides the number of probes).
+  absl::Duration keepalive_idle = absl::Seconds(10);
+  absl::Duration keepalive_interval = absl::Seconds(5);
+  int keepalive_probes = 3;
+  absl::Duration unacknowledged_timeout = absl::Seconds(25);
+  // Output that waits in user memory for one connection: reading stops at high, goes on at low, and
+  // Write answers full past max.
+  int64_t output_bytes_high = 64 * 1024;
+  int64_t output_bytes_low = 16 * 1024;
+  int64_t output_bytes_max = 1024 * 1024;
+  // Unsent bytes the kernel takes for one socket (TCP_NOTSENT_LOWAT).
+  int notsent_bytes_max = 128 * 1024;
+
+  // Addresses from --listen=; empty: what the program says.
+  std::string listen;
+  std::string log_level = "info";
+
+  // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --idle_timeout,
+  // --lifetime_timeout, --drain_timeout, --memory, --log_level) and the program's own Abseil flags.
+  // A bad flag or an argument that is no flag prints one line on stderr and ends the process with
+  // code 1.
+  static Options FromFlags(int argc, char** argv);
+
+  // Fills in what is 0 from the machine, and says what is out of range.
+  absl::Status Complete(Os& os);
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_OPTIONS_H_

@@ -1,0 +1,129 @@
+// The flags that every program of Sluice shares. They are linked only into programs that call
+// Options::FromFlags, so an embedder with flags of its own meets none of them.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/log.h"
+#include "sluice/core/options.h"
+#include "sluice/core/strings.h"
+
+namespace sluice {
+
+// "refuse" or "wait".
+bool AbslParseFlag(absl::string_view text, AtLimit* value, std::string* error) {
+  if (text == "refuse") {
+    *value = AtLimit::kRefuse;
+  } else if (text == "wait") {
+    *value = AtLimit::kWait;
+  } else {
+    *error = "it must be refuse or wait";
+    return false;
+  }
+  return true;
+}
+std::string AbslUnparseFlag(AtLimit value) { return value == AtLimit::kRefuse ? "refuse" : "wait"; }
+
+// A number of bytes: 67108864, 65536KB, 64MB, 1GB.
+struct ByteCount {
+  int64_t bytes = 0;
+};
+bool AbslParseFlag(absl::string_view text, ByteCount* value, std::string* error) {
+  static constexpr struct {
+    const char* suffix;
+    int64_t factor;
+  } kUnits[] = {{"KB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"", 1}};
+  for (const auto& unit : kUnits) {
+    const absl::string_view suffix = unit.suffix;
+    if (text.size() < suffix.size() || text.substr(text.size() - suffix.size()) != suffix) continue;
+    int64_t number = 0;
+    if (!absl::SimpleAtoi(text.substr(0, text.size() - suffix.size()), &number) || number < 0 ||
+        number > INT64_MAX / unit.factor) {
+      break;
+    }
+    value->bytes = number * unit.factor;
+    return true;
+  }
+  *error = "it must be a number of bytes such as 67108864, 64MB or 1GB";
+  return false;
+}
+std::string AbslUnparseFlag(ByteCount value) { return absl::StrCat(value.bytes); }
+
+// Seconds without a unit, too: 5, 5s, 200ms, inf.
+struct Timeout {
+  absl::Duration value = absl::InfiniteDuration();
+};
+bool AbslParseFlag(absl::string_view text, Timeout* timeout, std::string* error) {
+  double seconds = 0;
+  if (absl::SimpleAtod(text, &seconds) && seconds >= 0) {
+    timeout->value = absl::Seconds(seconds);
+    return true;
+  }
+  if (absl::ParseDuration(text, &timeout->value) && timeout->value >= absl::ZeroDuration())
+    return true;
+  *error = "it must be a length of time such as 5s, 200ms, 2m or inf";
+  return false;
+}
+std::string AbslUnparseFlag(Timeout timeout) { return absl::FormatDuration(timeout.value); }
+
+}  // namespace sluice
+
+ABSL_FLAG(std::string, listen, "",
+          "Addresses to serve, with commas between: HOST:PORT, [V6]:PORT, unix:PATH, unix:@NAME; "
+          "port 0 picks one.");
+ABSL_FLAG(int, workers, 0, "Worker threads; 0: as many as processors.");
+ABSL_FLAG(int64_t, max_connections, 0,
+          "Connections at once; 0: what the descriptors allow, at most 65,536.");
+ABSL_FLAG(sluice::AtLimit, at_limit, sluice::AtLimit::kRefuse,
+          "What a peer past max_connections meets: refuse, or wait in the backlog.");
+ABSL_FLAG(sluice::Timeout, idle_timeout, {},
+          "Ends a connection that was silent for so long; inf: never.");
+ABSL_FLAG(sluice::Timeout, lifetime_timeout, {},
+          "Ends a connection so long after it began; inf: never.");
+ABSL_FLAG(sluice::Timeout, drain_timeout, {absl::Seconds(5)},
+          "How long a drain may take, after SIGTERM.");
+ABSL_FLAG(sluice::ByteCount, memory, {},
+          "Memory for messages and buffers (64MB); 0: a quarter of the machine's, at most 1GB.");
+ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warning, error or off.");
+
+namespace sluice {
+
+namespace {
+
+[[noreturn]] void ExitWith(const std::string& line) {
+  std::fprintf(stderr, "%s\n", line.c_str());
+  std::exit(1);
+}
+
+}  // namespace
+
+Options Options::FromFlags(int argc, char** argv) {
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  if (rest.size() > 1) {
+    ExitWith(absl::StrCat("error: unexpected argument \"", rest[1], "\"; see --help"));
+  }
+  Options options;
+  options.listen = absl::GetFlag(FLAGS_listen);
+  options.workers = absl::GetFlag(FLAGS_workers);
+  options.max_connections = absl::GetFlag(FLAGS_max_connections);
+  options.at_limit = absl::GetFlag(FLAGS_at_limit);
+  options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout).value;
+  options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout).value;
+  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout).value;
+  options.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
+  options.log_level = absl::GetFlag(FLAGS_log_level);
+  const absl::StatusOr<LogLevel> level = ParseLogLevel(options.log_level);
+  if (!level.ok()) ExitWith(absl::StrCat("error: --log_level: ", level.status().message()));
+  SetLogLevel(*level);
+  return options;
+}
+
+}  // namespace sluice

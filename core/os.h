@@ -1,0 +1,84 @@
+// Os is every system call the framework makes, and the clock: the seam behind which Linux and the
+// simulation are interchangeable. Nothing outside an implementation of Os calls the kernel.
+//
+// Owner:  the program; outlives the Runtime that uses it.
+// Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
+// Bound:  none of its own; no call blocks but PollerWait.
+// Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
+// caller.
+//         EINTR is retried inside wherever a retry means the same.
+#ifndef SLUICE_CORE_OS_H_
+#define SLUICE_CORE_OS_H_
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+class Os {
+ public:
+  virtual ~Os() = default;
+
+  // Monotonic time, in nanoseconds, of an arbitrary epoch. The only clock of the framework.
+  virtual int64_t NowNs() = 0;
+
+  // What the machine has: bytes of memory this process may use (the least of the machine's and its
+  // control group's), RLIMIT_NOFILE's soft limit, processors this process may run on.
+  virtual int64_t MemoryBytes() = 0;
+  virtual int64_t DescriptorsMax() = 0;
+  virtual int ProcessorCount() = 0;
+  // The most that the kernel takes for the buffers of so many TCP sockets.
+  virtual int64_t SocketMemoryBytes(int64_t sockets) = 0;
+
+  // Readiness. Edge-triggered where `events` holds EPOLLET. `timeout_ms` < 0 waits for ever, 0
+  // polls. PollerWait answers the number of events, 0 at the time-out or after a signal.
+  virtual int PollerCreate() = 0;
+  virtual int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) = 0;
+  virtual int PollerRemove(int poller, int fd) = 0;
+  virtual int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) = 0;
+
+  // A wake-up that one thread sends to another's poller (an eventfd).
+  virtual int WakeCreate() = 0;
+  virtual int WakeSignal(int fd) = 0;  // Never blocks: a counter that is full is awake already.
+  virtual int WakeClear(int fd) = 0;
+
+  // Sockets: all non-blocking and CLOEXEC. `type` is SOCK_STREAM for all that the framework opens.
+  virtual int SocketOpen(int family, int type) = 0;
+  virtual int Bind(int fd, const sockaddr* address, socklen_t size) = 0;
+  virtual int Listen(int fd, int backlog) = 0;
+  virtual int Accept(int fd, sockaddr_storage* peer, socklen_t* peer_size) = 0;
+  virtual int Connect(int fd, const sockaddr* address, socklen_t size) = 0;
+  virtual int64_t Receive(int fd, void* data, size_t size) = 0;
+  virtual int64_t Send(int fd, const iovec* parts, int count) = 0;  // Never raises SIGPIPE.
+  virtual int ShutdownWrite(int fd) = 0;
+  virtual int Close(int fd) = 0;
+  virtual int OptionSet(int fd, int level, int name, const void* value, socklen_t size) = 0;
+  virtual int OptionGet(int fd, int level, int name, void* value, socklen_t* size) = 0;
+  virtual int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
+  virtual int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
+
+  // A descriptor that stands for nothing, kept so that one can be freed when there are no more.
+  virtual int SpareOpen() = 0;
+  // Removes the file of a UNIX socket.
+  virtual int Unlink(const std::string& path) = 0;
+
+  // Signals as values: blocks `signals` in the calling thread (and in those it starts later) and
+  // answers a descriptor; SignalRead answers the next pending signal's number, or -EAGAIN.
+  virtual int SignalOpen(const std::vector<int>& signals) = 0;
+  virtual int SignalRead(int fd) = 0;
+  // Ends the process at once, without destructors: the second signal's answer.
+  [[noreturn]] virtual void ExitNow(int code) = 0;
+};
+
+// The kernel of this machine. One object for the process, never destroyed.
+Os& LinuxOs();
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_OS_H_

@@ -1,0 +1,343 @@
+// Parking: what a worker does for an actor that sent to a full target.
+//
+// A message that cannot go is kept in the sender's outbox, and the actor runs no handler until the
+// outbox is empty. Only the head waits, for one of three things: a credit of its target, room in
+// the lane there, memory. For a credit the target's worker is told once (Wait, with the number of
+// leading messages for that target) and answers with grants.
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "sluice/core/control.h"
+#include "sluice/core/log.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace {
+
+// A chain longer than this is not followed further: each hop costs its name.
+constexpr size_t kProbeHopsMax = 1'000;
+
+bool SameTarget(const Envelope* a, const Envelope* b) {
+  return a->target == b->target && a->generation == b->generation;
+}
+
+// How many messages at the head of the outbox are for one and the same target.
+uint32_t LeadingRun(const Outbox& outbox) {
+  const Envelope* first = outbox.list.Front();
+  uint32_t count = 0;
+  const Envelope* envelope = first;
+  for (uint32_t i = 0; i < outbox.count && SameTarget(envelope, first); ++i) {
+    ++count;
+    envelope = envelope->next;
+  }
+  return count;
+}
+
+}  // namespace
+
+Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t charge,
+                    Envelope** place) {
+  SLUICE_CHECK(sender->worker == this);
+  // To oneself: no one else would ever make room.
+  if (target == sender) return Answer::kOverloaded;
+  Outbox& outbox = Extra(sender).outbox;
+  if (outbox.count >= options_.outbox_messages_max || outbox.uncharged > 0)
+    return Answer::kOverloaded;
+  const bool charged = lease_.ChargeOverdraft(charge);
+  Envelope* envelope = pool_.Get();
+  Fill(*envelope, target, generation, charge);
+  outbox.uncharged = charged ? 0 : 1;
+  outbox.list.Push(envelope);
+  ++outbox.count;
+  ++ledger_.parked;
+  ++ledger_.parked_held;
+  *place = envelope;
+  return Answer::kAccepted;
+}
+
+bool Worker::OutboxHolds(Slot* sender, const Slot* target) const {
+  if (sender->extra == nullptr) return false;
+  const Outbox& outbox = sender->extra->outbox;
+  if (outbox.count == 0) return false;
+  const Envelope* envelope = outbox.list.Front();
+  for (uint32_t i = 0; i < outbox.count; ++i, envelope = envelope->next) {
+    if (envelope->target == target) return true;
+  }
+  return false;
+}
+
+// Sends what can go; the actor is parked while anything is left, and runs again when nothing is.
+void Worker::FlushOutbox(Slot* slot) {
+  Outbox& outbox = slot->extra->outbox;
+  if (!slot->parked) {
+    slot->parked = true;
+    outbox.parked_since_ms = NowMs();
+    ArmProbe(slot);
+  }
+  if (outbox.waits_for_lane || outbox.waits_for_memory) return;
+  while (outbox.count > 0) {
+    Envelope* head = outbox.list.Front();
+    Slot* target = head->target;
+    Worker& to = *target->worker;
+    if (&to.runtime_ != &runtime_) {
+      // Another runtime's actors grant nothing here; such a message is best effort.
+      DropOutboxHead(slot, DropReason::kTargetEnded);
+      continue;
+    }
+    if (outbox.uncharged == 1 && outbox.count == 1) {
+      if (!lease_.ChargeOverdraft(head->charge)) {
+        outbox.waits_for_memory = true;
+        memory_waiters_.emplace_back(slot, slot->generation);
+        return;
+      }
+      outbox.uncharged = 0;
+    }
+    if (target->mailbox.Word().Generation() != head->generation) {
+      // The credits that were granted for it died with it.
+      outbox.paid = outbox.waiting = 0;
+      DropOutboxHead(slot, DropReason::kTargetEnded);
+      continue;
+    }
+    if (outbox.paid == 0) {
+      if (outbox.waiting > 0) return;
+      const Taken taken = &to == this ? target->mailbox.TakeLocal(head->generation)
+                                      : target->mailbox.Word().Take(head->generation);
+      if (taken == Taken::kClosed) continue;  // Seen by the check above, next time round.
+      if (taken == Taken::kFull) {
+        outbox.waiting = LeadingRun(outbox);
+        ++outbox.episode;
+        Post(to, target, head->generation,
+             WaitControl{slot, slot->generation, outbox.episode, outbox.waiting});
+        return;
+      }
+      outbox.paid = 1;
+    }
+    if (&to != this) {
+      LaneGate<>& gate = to.inbox_.LaneFrom(index_).gate;
+      if (!gate.HasRoom() && gate.WaitForRoom()) {
+        // Its credit stays with it (forgetting the mark would lose credits).
+        outbox.waits_for_lane = true;
+        stages_[to.index_]->room_waiters.emplace_back(slot, slot->generation);
+        return;
+      }
+      gate.Sent();
+    }
+    Envelope* envelope = outbox.list.Pop();
+    --outbox.count;
+    --outbox.paid;
+    ++ledger_.parked_left;
+    --ledger_.parked_held;
+    ++ledger_.sent;
+    if (&to == this) {
+      ++ledger_.held;
+      target->mailbox.Arrived();
+      target->queue.Push(envelope);
+      ScheduleIfRunnable(target);
+    } else {
+      StagePlace(to) = std::move(*envelope);
+      pool_.Put(envelope);
+      StageAdded(to);
+    }
+  }
+  SLUICE_CHECK(outbox.paid == 0 && outbox.waiting == 0);
+  Unpark(slot);
+}
+
+void Worker::Unpark(Slot* slot) {
+  ActorExtra& extra = *slot->extra;
+  slot->parked = false;
+  extra.outbox.last_round.clear();
+  timers_.Cancel(extra.outbox.probe);
+  if (slot->state == ActorState::kLingering) {
+    Schedule(slot);
+    return;
+  }
+  std::vector<uint32_t> due = std::exchange(extra.due_timers, {});
+  for (uint32_t id : due) {
+    // One of them may end the actor, park it again, or cancel the next.
+    if (slot->extra == nullptr) return;
+    auto found = slot->extra->timers.find(id);
+    if (found == slot->extra->timers.end() || !found->second->due) continue;
+    if (slot->Runnable()) {
+      found->second->OnTimer(*this);
+    } else {
+      slot->extra->due_timers.push_back(id);
+    }
+  }
+  ScheduleIfRunnable(slot);
+  if (slot->io != nullptr && slot->Runnable()) slot->io->OnUnparked();
+}
+
+void Worker::DropOutboxHead(Slot* slot, DropReason reason) {
+  Outbox& outbox = slot->extra->outbox;
+  Envelope* envelope = outbox.list.Pop();
+  if (outbox.uncharged == 1 && outbox.count == 1) {
+    outbox.uncharged = 0;
+  } else {
+    lease_.Refund(envelope->charge);
+  }
+  --outbox.count;
+  if (outbox.paid > 0) {
+    Post(*envelope->target->worker, envelope->target, envelope->generation, GrantBackControl{1});
+    --outbox.paid;
+  }
+  ++ledger_.parked_dropped[static_cast<int>(reason)];
+  --ledger_.parked_held;
+  pool_.Put(envelope);
+}
+
+// The head's target owes us credits that we no longer want.
+void Worker::WithdrawWait(Slot* slot) {
+  Outbox& outbox = slot->extra->outbox;
+  if (outbox.waiting == 0) return;
+  const Envelope* head = outbox.list.Front();
+  Post(*head->target->worker, head->target, head->generation,
+       CancelControl{slot, slot->generation});
+  outbox.waiting = 0;
+  ++outbox.episode;  // A grant that is on its way finds another episode and goes back.
+}
+
+void Worker::DropOutbox(Slot* slot, DropReason reason) {
+  Outbox& outbox = slot->extra->outbox;
+  if (outbox.count == 0) return;
+  WithdrawWait(slot);
+  while (outbox.count > 0) DropOutboxHead(slot, reason);
+  outbox.waits_for_lane = outbox.waits_for_memory = false;
+  timers_.Cancel(outbox.probe);
+  slot->parked = false;
+}
+
+void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
+  if (!Live(target, generation)) {
+    Slot* slot = reinterpret_cast<Slot*>(waiter.key);
+    Post(*slot->worker, slot, waiter.generation, ClosedControl{waiter.episode});
+    return;
+  }
+  target->mailbox.AddWaiter(generation, waiter);
+  IssueGrants(target);
+}
+
+void Worker::OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation) {
+  if (!Live(target, generation)) return;
+  target->mailbox.RemoveWaiter(key, waiter_generation);
+  IssueGrants(target);
+  target->mailbox.Publish(generation);
+}
+
+void Worker::IssueGrants(Slot* slot) {
+  Grant grant;
+  while (slot->mailbox.NextGrant(&grant, /*eager=*/!slot->Runnable())) {
+    Slot* waiter = reinterpret_cast<Slot*>(grant.waiter.key);
+    Post(*waiter->worker, waiter, grant.waiter.generation,
+         GrantControl{slot, slot->generation, grant.waiter.episode, grant.credits});
+  }
+}
+
+void Worker::OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint32_t credits,
+                     Slot* target, uint32_t target_generation) {
+  if (waiter->generation != generation || waiter->extra == nullptr ||
+      waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
+    Post(*target->worker, target, target_generation, GrantBackControl{credits});
+    return;
+  }
+  Outbox& outbox = waiter->extra->outbox;
+  SLUICE_CHECK(credits <= outbox.waiting);
+  outbox.waiting -= credits;
+  outbox.paid += credits;
+  FlushOutbox(waiter);
+}
+
+void Worker::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode) {
+  if (waiter->generation != generation || waiter->extra == nullptr ||
+      waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
+    return;
+  }
+  waiter->extra->outbox.waiting = 0;
+  FlushOutbox(waiter);  // Finds the head's generation stale, and drops what was for it.
+}
+
+void Worker::OnGrantBack(Slot* target, uint32_t generation, uint32_t credits) {
+  if (!Live(target, generation)) return;
+  target->mailbox.GrantReturned(generation, credits);
+  IssueGrants(target);
+  target->mailbox.Publish(generation);
+}
+
+void Worker::OnLaneRoom(int to_worker) {
+  std::vector<std::pair<Slot*, uint32_t>> waiting =
+      std::exchange(stages_[to_worker]->room_waiters, {});
+  for (const auto& [slot, generation] : waiting) {
+    if (slot->generation != generation || slot->extra == nullptr) continue;
+    if (!slot->extra->outbox.waits_for_lane) continue;
+    slot->extra->outbox.waits_for_lane = false;
+    if (slot->extra->outbox.count > 0) FlushOutbox(slot);
+  }
+}
+
+// --- Cycles of waits.
+//
+// From probe_after on, a parked actor sends a probe along the edge to whom it waits for; a parked
+// actor passes it on along its own edge. It dies where the chain ends: the target is not parked, or
+// waits for memory or a lane. Back at its origin it has seen a cycle, or a phantom: edges that
+// never stood at one time. So a cycle counts only when a second round returns the same actors in
+// the same episodes of parking.
+
+void Worker::ArmProbe(Slot* slot) {
+  timers_.Arm(slot->extra->outbox.probe, NowMs() + absl::ToInt64Milliseconds(options_.probe_after));
+}
+
+void ProbeTimer::OnTimer(Worker& worker) { worker.ProbeDue(slot_); }
+
+void Worker::ProbeDue(Slot* slot) {
+  Outbox& outbox = slot->extra->outbox;
+  if (outbox.waiting > 0) {
+    ProbeControl probe;
+    probe.hops = std::make_unique<std::vector<ProbeHop>>();
+    probe.origin = slot;
+    probe.origin_generation = slot->generation;
+    probe.origin_episode = outbox.episode;
+    probe.hops->push_back({slot->id, slot->generation, outbox.episode, NameOf(slot)});
+    const Envelope* head = outbox.list.Front();
+    Post(*head->target->worker, head->target, head->generation, std::move(probe));
+  }
+  ArmProbe(slot);
+}
+
+void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
+  if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
+  Outbox& outbox = slot->extra->outbox;
+  if (outbox.waiting == 0) return;
+  if (slot == probe.origin) {
+    if (generation != probe.origin_generation || outbox.episode != probe.origin_episode) return;
+    if (outbox.last_round != *probe.hops) {
+      outbox.last_round = std::move(*probe.hops);
+      // The second round starts at once.
+      ProbeDue(slot);
+      return;
+    }
+    // Each actor of the cycle finds it, once for an episode; the one with the lowest slot tells.
+    timers_.Cancel(outbox.probe);
+    for (const ProbeHop& hop : outbox.last_round) {
+      if (hop.slot_id < slot->id) return;
+    }
+    ++ledger_.wait_cycles;
+    std::vector<std::string> names;
+    for (const ProbeHop& hop : outbox.last_round) names.push_back(hop.name);
+    names.push_back(names.front());
+    std::string text = absl::StrJoin(names, " -> ");
+    runtime_.NoteWaitCycle(text);
+    LogError(
+        absl::StrCat("wait cycle: ", text, " (each is parked on the next one's full mailbox)"));
+    return;
+  }
+  if (probe.hops->size() >= kProbeHopsMax) return;
+  for (const ProbeHop& hop : *probe.hops) {
+    if (hop.slot_id == slot->id) return;  // A cycle that the origin only leads into.
+  }
+  probe.hops->push_back({slot->id, slot->generation, outbox.episode, NameOf(slot)});
+  const Envelope* head = outbox.list.Front();
+  Post(*head->target->worker, head->target, head->generation, std::move(probe));
+}
+
+}  // namespace sluice

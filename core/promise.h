@@ -1,0 +1,86 @@
+// Promise<R> is the duty to answer a question: once, from any thread. One that is dropped answers
+// failed.
+//
+// Owner:  whoever holds it; movable.
+// Bound:  the place for the reply is reserved in the asker's mailbox when the question is asked.
+#ifndef SLUICE_CORE_PROMISE_H_
+#define SLUICE_CORE_PROMISE_H_
+
+#include <cstdint>
+#include <typeinfo>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+class Actor;
+
+namespace internal {
+
+template <class R>
+struct ReplyMessage {
+  uint32_t ask = 0;
+  absl::StatusOr<R> reply;
+};
+
+// Calls the asker's callback and ends the reservation.
+void HandleReply(void* actor, uint32_t ask, void* reply);
+
+template <class R>
+inline const MessageOps kReplyOps = {
+    MessageKind::kReserved,
+    [](void* actor, Envelope& e) {
+      auto& message = e.Get<ReplyMessage<R>>();
+      HandleReply(actor, message.ask, &message.reply);
+    },
+    Envelope::DestroyOf<ReplyMessage<R>>(),
+    Envelope::RelocateOf<ReplyMessage<R>>(),
+    [] { return typeid(R).name(); },
+};
+
+}  // namespace internal
+
+template <class R>
+class Promise {
+ public:
+  Promise() = default;  // Of a question that was sent, not asked: the answer goes nowhere.
+  Promise(Slot* asker, uint32_t generation, uint32_t ask)
+      : asker_(asker), generation_(generation), ask_(ask) {}
+  ~Promise() { Fail(absl::AbortedError("the promise was dropped without an answer")); }
+  Promise(Promise&& other) noexcept
+      : asker_(std::exchange(other.asker_, nullptr)),
+        generation_(other.generation_),
+        ask_(other.ask_) {}
+  Promise& operator=(Promise&& other) noexcept {
+    Promise taken(std::move(other));
+    std::swap(asker_, taken.asker_);
+    std::swap(generation_, taken.generation_);
+    std::swap(ask_, taken.ask_);
+    return *this;
+  }
+
+  void Resolve(R reply) { Send(std::move(reply)); }
+  void Fail(absl::Status status) { Send(std::move(status)); }
+  int64_t HeldBytes() const { return 0; }
+  // Not an answer: the question was never sent, and its asker was told so.
+  void Forget() { asker_ = nullptr; }
+
+ private:
+  void Send(absl::StatusOr<R> reply) {
+    Slot* asker = std::exchange(asker_, nullptr);
+    if (asker == nullptr) return;
+    Worker::SendReserved(asker, generation_, &internal::kReplyOps<R>,
+                         internal::ReplyMessage<R>{ask_, std::move(reply)});
+  }
+
+  Slot* asker_ = nullptr;
+  uint32_t generation_ = 0;
+  uint32_t ask_ = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_PROMISE_H_

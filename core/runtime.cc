@@ -1,0 +1,493 @@
+#include "sluice/core/runtime.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/control.h"
+#include "sluice/core/log.h"
+#include "sluice/core/strings.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace {
+
+// Code, libraries and the C library's own, as a small program has them resident.
+constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
+constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
+constexpr int64_t kShutdownGraceMs = 1'000;  // After the deadline: for counting, not for work.
+
+void PrintError(const absl::Status& status) {
+  std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
+}
+
+}  // namespace
+
+uint32_t SpawnOptions::MailboxMax(const Runtime& runtime) const {
+  return mailbox_messages_max != 0 ? mailbox_messages_max : runtime.options().mailbox_messages_max;
+}
+
+std::string Ceiling::ToString() const {
+  constexpr double kMiB = 1024.0 * 1024.0;
+  return absl::StrFormat(
+      "memory ceiling: fixed part %.1f MiB + budget %.1f MiB + allocator's allowance %.1f MiB = "
+      "%.1f MiB of this "
+      "process; kernel's socket buffers at worst %.1f MiB; in all %.1f MiB",
+      fixed_bytes / kMiB, budget_bytes / kMiB, allocator_bytes / kMiB,
+      (fixed_bytes + budget_bytes + allocator_bytes) / kMiB, kernel_bytes / kMiB,
+      SumBytes() / kMiB);
+}
+
+Runtime::Runtime(Options options) : Runtime(std::move(options), LinuxOs()) {}
+
+Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os) {
+  status_ = options_.Complete(os_);
+  if (!status_.ok()) {
+    // The object must stand, to say what was wrong with it; it never starts.
+    options_ = Options();
+    options_.workers = 1;
+    options_.Complete(os_).IgnoreError();
+  }
+  budget_ = std::make_unique<Budget>(options_.memory_bytes_max);
+  chunks_max_ = (options_.actors_max + kSlotsPerChunk - 1) / kSlotsPerChunk + 2 * options_.workers;
+  chunks_ = std::make_unique<std::atomic<Slot*>[]>(chunks_max_);
+  placed_slots_.resize(options_.workers);
+  for (int i = 0; i < options_.workers; ++i) {
+    outside_locks_.push_back(std::make_unique<std::mutex>());
+    placed_locks_.push_back(std::make_unique<std::mutex>());
+  }
+  for (int i = 0; i < options_.workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(*this, i));
+    KeepError(workers_.back()->Open());
+  }
+}
+
+Runtime::~Runtime() {
+  if (!ended_) Drain(absl::ZeroDuration());
+  workers_.clear();
+  const uint32_t count = chunk_count_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < count; ++i) {
+    Slot* slots = chunks_[i].load(std::memory_order_relaxed);
+    for (uint32_t j = 0; j < kSlotsPerChunk; ++j) slots[j].~Slot();
+    ::operator delete (slots, std::align_val_t{alignof(Slot)});
+  }
+}
+
+void Runtime::KeepError(absl::Status status) {
+  if (status_.ok()) status_ = std::move(status);
+}
+
+sluice::Ceiling Runtime::Ceiling() const {
+  const int64_t workers = options_.workers;
+  const int64_t lane_bytes =
+      int64_t{options_.lane_messages_max} * static_cast<int64_t>(sizeof(Envelope)) * 9 / 8;
+  const int64_t worker_bytes =
+      (workers + 1) * lane_bytes +
+      workers * static_cast<int64_t>(sizeof(Envelope)) * (Worker::kStageMax + 1) +
+      EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
+      static_cast<int64_t>(Worker::kReadBytes) + 128 * 1024;
+  sluice::Ceiling ceiling;
+  ceiling.fixed_bytes =
+      kProgramBytes + kLogBytesMax + workers * worker_bytes +
+      options_.max_connections * (static_cast<int64_t>(sizeof(Slot)) + connection_user_bytes_);
+  ceiling.budget_bytes = options_.memory_bytes_max;
+  ceiling.kernel_bytes = os_.SocketMemoryBytes(options_.max_connections);
+  ceiling.allocator_bytes = (ceiling.fixed_bytes + ceiling.budget_bytes) / 8;
+  return ceiling;
+}
+
+// --- Slots.
+
+Slot* Runtime::SlotAt(uint32_t id) const {
+  return chunks_[id / kSlotsPerChunk].load(std::memory_order_acquire) + id % kSlotsPerChunk;
+}
+
+bool Runtime::NewSlots(Worker* worker, bool placed, std::vector<Slot*>* free) {
+  std::lock_guard<std::mutex> lock(chunk_lock_);
+  const uint32_t index = chunk_count_.load(std::memory_order_relaxed);
+  if (index == chunks_max_) return false;
+  auto* slots = static_cast<Slot*>(
+      ::operator new (sizeof(Slot) * kSlotsPerChunk, std::align_val_t{alignof(Slot)}));
+  for (uint32_t i = 0; i < kSlotsPerChunk; ++i) {
+    new (&slots[i]) Slot(worker, index * kSlotsPerChunk + i, placed);
+  }
+  chunks_[index].store(slots, std::memory_order_release);
+  chunk_count_.store(index + 1, std::memory_order_release);
+  // The lowest number comes last, and so is taken first.
+  for (uint32_t i = kSlotsPerChunk; i > 0; --i) free->push_back(&slots[i - 1]);
+  return true;
+}
+
+void Runtime::ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const {
+  const uint32_t count = chunk_count_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < count; ++i) {
+    Slot* slots = chunks_[i].load(std::memory_order_acquire);
+    if (slots[0].worker != worker) continue;
+    for (uint32_t j = 0; j < kSlotsPerChunk; ++j) visit(&slots[j]);
+  }
+}
+
+bool Runtime::CountActor() {
+  if (actors_.fetch_add(1, std::memory_order_relaxed) < options_.actors_max) return true;
+  actors_.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+Worker& Runtime::PlacementOf(const SpawnOptions& options) {
+  if (options.worker >= 0 && options.worker < options_.workers) return *workers_[options.worker];
+  return *workers_[next_placement_.fetch_add(1, std::memory_order_relaxed) % options_.workers];
+}
+
+Slot* Runtime::TakePlacedSlot(Worker& to) {
+  if (!CountActor()) return nullptr;
+  std::lock_guard<std::mutex> lock(*placed_locks_[to.Index()]);
+  std::vector<Slot*>& free = placed_slots_[to.Index()];
+  if (free.empty() && !NewSlots(&to, /*placed=*/true, &free)) {
+    UncountActor();
+    return nullptr;
+  }
+  Slot* slot = free.back();
+  free.pop_back();
+  return slot;
+}
+
+void Runtime::ReturnPlacedSlot(Slot* slot) {
+  std::lock_guard<std::mutex> lock(*placed_locks_[slot->worker->Index()]);
+  placed_slots_[slot->worker->Index()].push_back(slot);
+}
+
+// --- Names.
+
+absl::Status Runtime::RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
+                                   const std::type_info* type) {
+  if (slot == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot register \"", ToAbsl(name), "\": the Ref is empty"));
+  }
+  std::lock_guard<std::mutex> lock(names_lock_);
+  auto found = names_.find(ToAbsl(name));
+  if (found != names_.end()) {
+    if (found->second.slot->mailbox.Word().Generation() == found->second.generation) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("the name \"", ToAbsl(name), "\" is taken by a live actor"));
+    }
+    found->second = {slot, generation, type};
+    return absl::OkStatus();
+  }
+  if (names_.size() >= options_.names_max) {
+    // Those of actors that ended make room first.
+    absl::erase_if(names_, [](const auto& entry) {
+      return entry.second.slot->mailbox.Word().Generation() != entry.second.generation;
+    });
+    if (names_.size() >= options_.names_max) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("names_max = ", options_.names_max, " names are taken"));
+    }
+  }
+  names_.emplace(std::string(name), Name{slot, generation, type});
+  return absl::OkStatus();
+}
+
+std::pair<Slot*, uint32_t> Runtime::FindSlot(std::string_view name,
+                                             const std::type_info* type) const {
+  std::lock_guard<std::mutex> lock(names_lock_);
+  auto found = names_.find(ToAbsl(name));
+  if (found == names_.end() || *found->second.type != *type ||
+      found->second.slot->mailbox.Word().Generation() != found->second.generation) {
+    return {nullptr, 0};
+  }
+  return {found->second.slot, found->second.generation};
+}
+
+void Runtime::Unregister(std::string_view name) {
+  std::lock_guard<std::mutex> lock(names_lock_);
+  auto found = names_.find(ToAbsl(name));
+  if (found != names_.end()) names_.erase(found);
+}
+
+// --- Start and run.
+
+absl::Status Runtime::Start() {
+  if (!status_.ok() || started_) return status_;
+  started_ = true;
+  for (auto& worker : workers_) {
+    threads_.emplace_back([this, w = worker.get()] { WorkerMain(*w); });
+  }
+  return absl::OkStatus();
+}
+
+void Runtime::WorkerMain(Worker& worker) {
+  worker.Enter();
+  while (worker.Turn(TimerWheel::kNever)) {
+  }
+  worker.Leave();
+}
+
+void Runtime::Call(int worker, absl::AnyInvocable<void(Worker&)> call) {
+  Worker::Post(*workers_[worker], nullptr, 0,
+               CallControl{std::make_unique<absl::AnyInvocable<void(Worker&)>>(std::move(call))});
+}
+
+void Runtime::CallAll(void (Worker::*order)()) {
+  for (int i = 0; i < options_.workers; ++i) {
+    Call(i, [order](Worker& worker) { (worker.*order)(); });
+  }
+}
+
+// True when two looks, one after the other, found every worker at rest and nothing on its way
+// between them (the four counters of Mattern, 1987). A worker publishes its counts before it says
+// that it rests.
+bool Runtime::Quiescent() {
+  int64_t sent = outside_cross_.load(std::memory_order_relaxed);
+  int64_t taken = 0;
+  for (const auto& worker : workers_) {
+    if (!worker->resting_.load(std::memory_order_acquire)) {
+      quiet_sum_ = -1;
+      return false;
+    }
+    sent += worker->published_sent_.load(std::memory_order_relaxed);
+    taken += worker->published_taken_.load(std::memory_order_relaxed);
+  }
+  if (sent != taken) {
+    quiet_sum_ = -1;
+    return false;
+  }
+  return std::exchange(quiet_sum_, sent) == sent;
+}
+
+int64_t Runtime::Published(bool io) {
+  int64_t sum = 0;
+  for (const auto& worker : workers_) {
+    sum += (io ? worker->published_io_ : worker->published_actors_).load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+bool Runtime::DrainStep(int64_t deadline_ms) {
+  const int64_t now_ms = os_.NowNs() / 1'000'000;
+  const auto enter = [this](DrainPhase phase, void (Worker::*order)()) {
+    phase_ = phase;
+    quiet_sum_ = -1;
+    if (order != nullptr) CallAll(order);
+  };
+  if (phase_ == DrainPhase::kNone) {
+    // Release: partner is OutsideClosed().
+    outside_closed_.store(true, std::memory_order_release);
+    enter(DrainPhase::kReading, &Worker::BeginDrain);
+  }
+  if (phase_ == DrainPhase::kDone) return true;
+  if (phase_ != DrainPhase::kShutdown && now_ms >= deadline_ms) {
+    LogWarn("drain: the deadline has come; what is left is dropped");
+    shutdown_at_ms_ = now_ms;
+    enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
+  }
+  if (phase_ == DrainPhase::kShutdown && now_ms > shutdown_at_ms_ + kShutdownGraceMs) {
+    LogError("drain: some actors did not end; a handler of theirs is still running");
+    enter(DrainPhase::kDone, nullptr);
+    return true;
+  }
+  if (!Quiescent()) return false;
+  const bool empty = Published(/*io=*/true) == 0;
+  const bool nobody = Published(/*io=*/false) == 0;
+  switch (phase_) {
+    case DrainPhase::kReading:
+      enter(DrainPhase::kClosing, &Worker::DrainClose);
+      return false;
+    case DrainPhase::kClosing:
+      if (empty) enter(DrainPhase::kStopping, &Worker::StopRoots);
+      return false;
+    case DrainPhase::kStopping:
+    case DrainPhase::kShutdown:
+      if (!empty || !nobody) return false;
+      enter(DrainPhase::kDone, nullptr);
+      return true;
+    case DrainPhase::kNone:
+    case DrainPhase::kDone:
+      break;
+  }
+  return phase_ == DrainPhase::kDone;
+}
+
+void Runtime::JoinWorkers() {
+  if (ended_) return;
+  ended_ = true;
+  CallAll(&Worker::StopTurning);
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Runtime::Drain(absl::Duration timeout) {
+  if (ended_) return;
+  // Without threads (never started) this thread takes the workers' turns itself.
+  const bool own_turns = !started_;
+  started_ = true;
+  const int64_t deadline_ms = os_.NowNs() / 1'000'000 + absl::ToInt64Milliseconds(timeout);
+  const int poller = os_.PollerCreate();
+  epoll_event event;
+  while (!DrainStep(deadline_ms)) {
+    if (own_turns) {
+      for (auto& worker : workers_) {
+        worker->Enter();
+        worker->Turn(worker->NowMs());
+        worker->Leave();
+      }
+    } else {
+      os_.PollerWait(poller, &event, 1, kDrainLookMs);
+    }
+  }
+  if (poller >= 0) os_.Close(poller);
+  JoinWorkers();
+  if (own_turns) {
+    for (auto& worker : workers_) {
+      worker->Enter();
+      while (worker->Turn(worker->NowMs())) {
+      }
+      worker->Leave();
+    }
+  }
+}
+
+int Runtime::RunUntilSignal() {
+  if (!status_.ok()) {
+    PrintError(status_);
+    return 1;
+  }
+  // SIGPIPE is blocked with the others and means nothing: a closed stdout is no reason to end.
+  const int signals = os_.SignalOpen({SIGTERM, SIGINT, SIGUSR1, SIGPIPE});
+  const int poller = os_.PollerCreate();
+  if (signals < 0 || poller < 0 || os_.PollerAdd(poller, signals, EPOLLIN, 0) < 0) {
+    PrintError(absl::ErrnoToStatus(-std::min(signals, poller), "cannot wait for signals"));
+    return 1;
+  }
+  LogInfo(Ceiling().ToString());
+  if (const absl::Status started = Start(); !started.ok()) {
+    PrintError(started);
+    return 1;
+  }
+  for (const std::string& line : announcements_) std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+
+  int64_t deadline_ms = -1;
+  for (bool done = false; !done;) {
+    epoll_event event;
+    os_.PollerWait(poller, &event, 1, deadline_ms < 0 ? -1 : kDrainLookMs);
+    for (int signal = os_.SignalRead(signals); signal > 0; signal = os_.SignalRead(signals)) {
+      if (signal == SIGUSR1) {
+        // Straight to stderr, whatever --log_level says: it was asked for.
+        const std::string dump = Dump();
+        std::fwrite(dump.data(), 1, dump.size(), stderr);
+      } else if (signal == SIGTERM || signal == SIGINT) {
+        if (deadline_ms >= 0) os_.ExitNow(0);
+        LogInfo("draining: no new connections; a second signal ends at once");
+        deadline_ms = os_.NowNs() / 1'000'000 + absl::ToInt64Milliseconds(options_.drain_timeout);
+      }
+    }
+    done = deadline_ms >= 0 && DrainStep(deadline_ms);
+  }
+  JoinWorkers();
+  os_.Close(poller);
+  os_.Close(signals);
+  LogInfo(TotalLedger().ToString());
+  LogShutdown();
+  return 0;
+}
+
+// --- Looking.
+
+Ledger Runtime::TotalLedger() {
+  Ledger total;
+  const auto add_outside = [&] {
+    total.sent += outside_sent_.load(std::memory_order_relaxed);
+    total.reserved_sent += outside_reserved_.load(std::memory_order_relaxed);
+  };
+  if (ended_ || !started_) {
+    for (const auto& worker : workers_) total += worker->ledger_;
+    add_outside();
+    return total;
+  }
+  // Each worker adds its own, on its thread; shared, as a worker that is stuck in a handler may
+  // answer too late.
+  struct Answers {
+    std::mutex lock;
+    Ledger total;
+    int count = 0;
+  };
+  auto answers = std::make_shared<Answers>();
+  for (int i = 0; i < options_.workers; ++i) {
+    Call(i, [answers](Worker& worker) {
+      std::lock_guard<std::mutex> lock(answers->lock);
+      answers->total += worker.ledger();
+      ++answers->count;
+    });
+  }
+  AwaitAnswers([&] {
+    std::lock_guard<std::mutex> lock(answers->lock);
+    return answers->count == options_.workers;
+  });
+  std::lock_guard<std::mutex> lock(answers->lock);
+  total = answers->total;
+  add_outside();
+  return total;
+}
+
+std::string Runtime::Dump() {
+  struct Answers {
+    std::mutex lock;
+    std::vector<std::string> texts;
+    int count = 0;
+  };
+  auto answers = std::make_shared<Answers>();
+  answers->texts.resize(options_.workers);
+  for (int i = 0; i < options_.workers; ++i) {
+    Call(i, [answers, i](Worker& worker) {
+      std::string text = worker.Dump();
+      std::lock_guard<std::mutex> lock(answers->lock);
+      answers->texts[i] = std::move(text);
+      ++answers->count;
+    });
+  }
+  AwaitAnswers([&] {
+    std::lock_guard<std::mutex> lock(answers->lock);
+    return answers->count == options_.workers;
+  });
+  std::string text =
+      absl::StrFormat("sluice: %d workers, %d actors, %d of %d bytes of memory used\n",
+                      options_.workers, ActorCount(), budget_->UsedBytes(), budget_->BytesMax());
+  {
+    std::lock_guard<std::mutex> lock(answers->lock);
+    for (int i = 0; i < options_.workers; ++i) {
+      absl::StrAppend(
+          &text, answers->texts[i].empty()
+                     ? absl::StrCat("worker ", i, ": no answer within 1 s; a handler holds it\n")
+                     : answers->texts[i]);
+    }
+  }
+  absl::StrAppend(&text, TotalLedger().ToString(), "\n");
+  return text;
+}
+
+// An outside thread waits for workers, at most a second.
+void Runtime::AwaitAnswers(absl::FunctionRef<bool()> all_in) {
+  const int poller = os_.PollerCreate();
+  epoll_event event;
+  for (int look = 0; look < 1'000 && !all_in(); ++look) os_.PollerWait(poller, &event, 1, 1);
+  if (poller >= 0) os_.Close(poller);
+}
+
+void Runtime::NoteWaitCycle(const std::string& text) {
+  wait_cycles_.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard<std::mutex> lock(names_lock_);
+  last_wait_cycle_ = text;
+}
+
+std::string Runtime::LastWaitCycle() const {
+  std::lock_guard<std::mutex> lock(names_lock_);
+  return last_wait_cycle_;
+}
+
+}  // namespace sluice

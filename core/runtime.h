@@ -1,0 +1,219 @@
+// Runtime is the workers, the memory budget and the names: what a program makes one of, fills with
+// actors and runs.
+//
+//   sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));
+//   runtime.Listen<Echo>("127.0.0.1:7001");
+//   return runtime.RunUntilSignal();
+//
+// Owner:  the program.
+// Thread: any, but Start, Drain and RunUntilSignal belong to the thread that made it.
+// Bound:  the three numbers of Ceiling(): fixed part, budget, the kernel's worst case.
+// Errors: what goes wrong before the run (an option, an address) is kept; Start and RunUntilSignal
+// say the first.
+#ifndef SLUICE_CORE_RUNTIME_H_
+#define SLUICE_CORE_RUNTIME_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "sluice/core/budget.h"
+#include "sluice/core/ledger.h"
+#include "sluice/core/options.h"
+#include "sluice/core/os.h"
+#include "sluice/core/slot.h"
+
+namespace sluice {
+
+class Worker;
+class Runtime;
+template <class A>
+class Ref;
+
+struct SpawnOptions {
+  std::string name;                   // For the log and the dump; empty: its type and number.
+  uint32_t mailbox_messages_max = 0;  // 0: the runtime's.
+  int worker = -1;  // Where it lives; -1: with its parent, or for a root, on the workers in turn.
+  uint32_t MailboxMax(const Runtime& runtime) const;
+};
+
+// The most memory the process takes, as printed at start.
+struct Ceiling {
+  int64_t fixed_bytes = 0;      // Workers, lanes, pools, slots, connections without their buffers.
+  int64_t budget_bytes = 0;     // Messages and buffers.
+  int64_t kernel_bytes = 0;     // Socket buffers of max_connections at their worst.
+  int64_t allocator_bytes = 0;  // What the allocator may add to the first two: an eighth of them.
+  int64_t SumBytes() const { return fixed_bytes + budget_bytes + kernel_bytes + allocator_bytes; }
+  std::string ToString() const;
+};
+
+class Runtime {
+ public:
+  explicit Runtime(Options options);
+  Runtime(Options options, Os& os);  // `os` outlives the runtime.
+  ~Runtime();                        // Ends what still runs, as Drain with no time left.
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // --- Filling it.
+
+  // Serves sessions of class S on these addresses (or on those of --listen=); the arguments are
+  // copied into each session's constructor. Defined in sluice/actors/acceptor.h. Its first error is
+  // kept.
+  template <class S, class... Args>
+  void Listen(std::string_view default_addresses, Args... args);
+  // A root actor on the worker next in turn, or as the options say. Never waits: the constructor
+  // runs later, on its worker; one that throws ends the actor.
+  template <class A, class... Args>
+  Ref<A> Spawn(Args&&... args);
+  template <class A, class... Args>
+  Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
+
+  // Names: one actor each, freed by the name's owner or overwritten once that actor has ended.
+  template <class A>
+  absl::Status Register(std::string_view name, const Ref<A>& ref) {
+    return RegisterSlot(name, ref.slot(), ref.generation(), &typeid(A));
+  }
+  template <class A>
+  Ref<A> Find(std::string_view name) const {
+    const auto [slot, generation] = FindSlot(name, &typeid(A));
+    return Ref<A>(slot, generation);
+  }
+  void Unregister(std::string_view name);
+
+  // --- Running it.
+
+  absl::Status Start();  // Starts the workers' threads; OK when they run already.
+  // Everything received so far is answered, everything accepted so far is handled, then all ends;
+  // what is left at the deadline is dropped and counted. Waits. Called once; later calls do
+  // nothing.
+  void Drain(absl::Duration timeout);
+  // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM or SIGINT, drains.
+  // The exit code: 0, or 1 with the error on stderr. A second signal ends the process at once;
+  // SIGUSR1 prints Dump() to stderr.
+  int RunUntilSignal();
+
+  // --- Looking at it.
+
+  const Options& options() const { return options_; }
+  Os& os() { return os_; }
+  Budget& budget() { return *budget_; }
+  int WorkerCount() const { return options_.workers; }
+  sluice::Ceiling Ceiling() const;
+  // Sums of all workers' ledgers. Exact once Drain has returned; before, each worker's is asked by
+  // a message.
+  Ledger TotalLedger();
+  std::string Dump();  // Workers, parked actors, who waits for whom, the ledger. Waits for the
+                       // workers, at most 1 s.
+  int64_t WaitCyclesFound() const { return wait_cycles_.load(std::memory_order_relaxed); }
+  std::string LastWaitCycle() const;
+
+  // --- For the layers above: not for programs.
+
+  absl::Status status() const { return status_; }
+  void KeepError(absl::Status status);
+  void Announce(std::string line) { announcements_.push_back(std::move(line)); }  // Before the run.
+  // Adds to the numbers of Ceiling() what a layer above keeps for each connection.
+  void SetConnectionBytes(int64_t user_bytes) { connection_user_bytes_ = user_bytes; }
+  Worker& worker(int index) { return *workers_[index]; }
+  // Runs `call` on a worker's thread; in order with what this thread sent there before.
+  void Call(int worker, absl::AnyInvocable<void(Worker&)> call);
+
+  Slot* SlotAt(uint32_t id) const;
+  bool NewSlots(Worker* worker, bool placed, std::vector<Slot*>* free);
+  void ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const;
+  bool CountActor();
+  void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
+  int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
+  void ReturnPlacedSlot(Slot* slot);
+  std::mutex& OutsideLock(int worker) { return *outside_locks_[worker]; }
+  bool OutsideClosed() const { return outside_closed_.load(std::memory_order_acquire); }
+  void CountOutsideCross() { outside_cross_.fetch_add(1, std::memory_order_relaxed); }
+  void CountOutsideSent() { outside_sent_.fetch_add(1, std::memory_order_relaxed); }
+  void CountOutsideReserved() { outside_reserved_.fetch_add(1, std::memory_order_relaxed); }
+  void NoteWaitCycle(const std::string& text);
+
+  // One step of a drain; true when all has ended. `deadline_ms` by the Os's clock.
+  bool DrainStep(int64_t deadline_ms);
+
+  template <class A, class... Args>
+  Ref<A> Place(const SpawnOptions& options, Slot* parent, Args&&... args);
+
+ private:
+  static constexpr uint32_t kSlotsPerChunk = 64;
+
+  enum class DrainPhase { kNone, kReading, kClosing, kStopping, kShutdown, kDone };
+
+  bool Quiescent();
+  int64_t Published(bool io);
+  void CallAll(void (Worker::*order)());
+  void JoinWorkers();
+  void AwaitAnswers(absl::FunctionRef<bool()> all_in);
+  void WorkerMain(Worker& worker);
+  Worker& PlacementOf(const SpawnOptions& options);
+  Slot* TakePlacedSlot(Worker& to);
+  absl::Status RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
+                            const std::type_info* type);
+  std::pair<Slot*, uint32_t> FindSlot(std::string_view name, const std::type_info* type) const;
+
+  Options options_;
+  Os& os_;
+  absl::Status status_;
+  std::unique_ptr<Budget> budget_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::thread> threads_;
+  std::vector<std::string> announcements_;
+  int64_t connection_user_bytes_ = 0;
+  bool started_ = false;
+  bool ended_ = false;
+
+  // Slots: chunks are added, never removed. A chunk is published by its pointer (release) and then
+  // counted.
+  std::unique_ptr<std::atomic<Slot*>[]> chunks_;
+  uint32_t chunks_max_ = 0;
+  std::atomic<uint32_t> chunk_count_{
+      0};                  // Partner: readers in ForEachSlot and NewSlots. Acquire/release.
+  std::mutex chunk_lock_;  // Making a chunk, once for 64 actors.
+  std::atomic<int64_t> actors_{0};  // Alive in all. Relaxed: only its own value counts.
+  std::vector<std::unique_ptr<std::mutex>> placed_locks_;
+  std::vector<std::vector<Slot*>> placed_slots_;  // By worker; under its lock.
+  std::atomic<uint32_t> next_placement_{0};       // Relaxed: any order will do.
+
+  // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
+  // runs handlers.
+  std::vector<std::unique_ptr<std::mutex>> outside_locks_;
+  std::atomic<bool> outside_closed_{
+      false};  // Set by the drain; a send that comes later answers closed.
+  std::atomic<int64_t> outside_cross_{
+      0};  // Relaxed sums, read by the drain's coordinator between its
+  std::atomic<int64_t> outside_sent_{0};  // two looks: see Quiescent().
+  std::atomic<int64_t> outside_reserved_{0};
+
+  mutable std::mutex names_lock_;  // Names and wait cycles: rare, and held for a map's look-up.
+  struct Name {
+    Slot* slot;
+    uint32_t generation;
+    const std::type_info* type;
+  };
+  absl::flat_hash_map<std::string, Name> names_;
+  std::string last_wait_cycle_;
+  std::atomic<int64_t> wait_cycles_{0};  // Relaxed: a count for tests and figures.
+
+  DrainPhase phase_ = DrainPhase::kNone;
+  int64_t shutdown_at_ms_ = 0;
+  int64_t quiet_sum_ = -1;  // What the last look of Quiescent() found.
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_RUNTIME_H_

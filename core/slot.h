@@ -1,0 +1,62 @@
+// Slot is an actor's place: never unmapped while the runtime lives, so that a Ref may always look
+// at it.
+//
+// Owner:  its worker, for ever; the generation in the mailbox word says which actor lives there.
+// Thread: `mailbox.Word()` and `worker` any; all else the worker's.
+// Bound:  actors_max slots in all.
+#ifndef SLUICE_CORE_SLOT_H_
+#define SLUICE_CORE_SLOT_H_
+
+#include <cstdint>
+
+#include "sluice/core/envelope.h"
+#include "sluice/core/io_handler.h"
+#include "sluice/core/mailbox.h"
+
+namespace sluice {
+
+class Actor;
+class Worker;
+struct ActorExtra;
+
+enum class ActorState : uint8_t {
+  kFree,
+  kStarting,  // Messages may arrive; the actor is not constructed yet, or OnStart has not run.
+  kLive,
+  kStopping,   // Takes no message; waits for its children to end.
+  kLingering,  // Ended. Its outbox and its descriptor may still have something to finish.
+};
+
+struct alignas(64) Slot {
+  Slot(Worker* owner, uint32_t slot_id, bool placed)
+      : worker(owner), id(slot_id), for_placed(placed) {}
+
+  bool Parked() const { return parked; }
+  // May a handler run now?
+  bool Runnable() const {
+    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked;
+  }
+
+  Mailbox<> mailbox;
+  Worker* const worker;
+  Actor* actor = nullptr;
+  EnvelopeList queue;  // What the mailbox holds: user and reserved messages.
+  Slot* run_next = nullptr;
+  IoHandler* io = nullptr;
+  ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
+  uint64_t delivered = 0;
+  uint64_t dropped = 0;
+  const uint32_t id;
+  uint32_t generation = 0;  // The owner's copy: of the actor that lives or lingers here.
+  ActorState state = ActorState::kFree;
+  const bool for_placed;  // From the stock for spawns that other threads place on this worker.
+  bool scheduled = false;
+  bool parked = false;
+  bool stop_asked = false;
+  bool holds_closed = false;  // The word is closed: what arrives is dropped.
+};
+static_assert(sizeof(Slot) == 128);
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_SLOT_H_

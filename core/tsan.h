@@ -1,0 +1,43 @@
+#ifndef SLUICE_CORE_TSAN_H_
+#define SLUICE_CORE_TSAN_H_
+
+// ThreadSanitizer does not see atomic_thread_fence, and moodycamel's queue orders its accesses
+// with fences: each item handed over would be reported as a race. Both sides of such a hand-over
+// name the same address: TsanRelease before the item is published, TsanAcquire after it is taken.
+// This says no more than the fences do, so real races around the queue are still reported
+// (a suppression of everything with moodycamel on its stack would hide them).
+
+#if defined(__SANITIZE_THREAD__)  // gcc
+#define SLUICE_TSAN 1
+#elif defined(__has_feature)  // clang
+#if __has_feature(thread_sanitizer)
+#define SLUICE_TSAN 1
+#endif
+#endif
+#ifndef SLUICE_TSAN
+#define SLUICE_TSAN 0
+#endif
+
+#if SLUICE_TSAN
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#endif
+
+namespace sluice {
+
+// What this thread did until now happens before what follows a TsanAcquire of the same address.
+inline void TsanRelease([[maybe_unused]] void* address) {
+#if SLUICE_TSAN
+  __tsan_release(address);
+#endif
+}
+
+inline void TsanAcquire([[maybe_unused]] void* address) {
+#if SLUICE_TSAN
+  __tsan_acquire(address);
+#endif
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_TSAN_H_

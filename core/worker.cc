@@ -1,0 +1,603 @@
+#include "sluice/core/worker.h"
+
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/control.h"
+#include "sluice/core/log.h"
+#include "sluice/core/runtime.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr uint64_t kWakeData = UINT64_MAX;
+constexpr int kEventsMax = 256;
+constexpr int kReadyTurnsMax = 4'096;  // Descriptors served between two polls.
+constexpr int64_t kMemoryCheckMs =
+    5;  // How often paused readers look whether there is memory again.
+constexpr int64_t kSpinMinNs = 20'000;  // 1 to 5 us are useless: a wake across cores takes some 30.
+constexpr int64_t kSpinMaxNs = 50'000;
+constexpr int64_t kExactNs =
+    1'000'000'000;  // After a slow handler each one is timed alone for so long.
+
+}  // namespace
+
+thread_local constinit Worker* Worker::current_worker_ = nullptr;
+
+Worker::Worker(Runtime& runtime, int index)
+    : runtime_(runtime),
+      os_(runtime.os()),
+      options_(runtime.options()),
+      index_(index),
+      now_ns_(os_.NowNs()),
+      inbox_(runtime.options().workers + 1, runtime.options().lane_messages_max),
+      lease_(runtime.budget(), runtime.options().workers),
+      timers_(now_ns_ / 1'000'000),
+      read_buffer_(new char[kReadBytes]) {
+  for (int i = 0; i < options_.workers; ++i) {
+    stages_.push_back(i == index ? nullptr : std::make_unique<Stage>());
+  }
+}
+
+Worker::~Worker() {
+  lease_.ReturnIdle();  // Pays a debt: what this worker overdrew, others may have refunded.
+  Bury();
+  if (poller_ >= 0) os_.Close(poller_);
+  if (wake_fd_ >= 0) os_.Close(wake_fd_);
+}
+
+absl::Status Worker::Open() {
+  poller_ = os_.PollerCreate();
+  if (poller_ < 0) return absl::ErrnoToStatus(-poller_, "epoll_create1 for a worker");
+  wake_fd_ = os_.WakeCreate();
+  if (wake_fd_ < 0) return absl::ErrnoToStatus(-wake_fd_, "eventfd for a worker");
+  const int added = os_.PollerAdd(poller_, wake_fd_, EPOLLIN | EPOLLET, kWakeData);
+  if (added < 0) return absl::ErrnoToStatus(-added, "epoll_ctl for a worker's eventfd");
+  return absl::OkStatus();
+}
+
+// --- Sending.
+
+Answer Worker::Refuse(Answer answer) {
+  ledger_.refused_full += answer == Answer::kFull;
+  ledger_.refused_closed += answer == Answer::kClosed;
+  ledger_.refused_overloaded += answer == Answer::kOverloaded;
+  return answer;
+}
+
+// The order matters: room and charge are this worker's own and can be given up again; a credit
+// cannot, as only the owner may give credits back (a waiter would not be told of one that somebody
+// else returned).
+Answer Worker::ReserveRemote(Slot* target, uint32_t generation, int64_t charge, bool overdraft) {
+  Inbox::Lane& lane = target->worker->inbox_.LaneFrom(index_);
+  if (!lane.gate.HasRoom()) {
+    return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
+  }
+  if (!(overdraft ? lease_.ChargeOverdraft(charge) : lease_.Charge(charge))) {
+    return Answer::kOverloaded;
+  }
+  const Taken taken = target->mailbox.Word().Take(generation);
+  if (taken != Taken::kCredit) {
+    lease_.Refund(charge);
+    return taken == Taken::kFull ? Answer::kFull : Answer::kClosed;
+  }
+  lane.gate.Sent();
+  return Answer::kAccepted;
+}
+
+Envelope& Worker::StagePlace(Worker& to) {
+  Stage& stage = *stages_[to.index_];
+  return stage.envelopes[stage.count];
+}
+
+void Worker::StageAdded(Worker& to) {
+  Stage& stage = *stages_[to.index_];
+  if (!stage.dirty) {
+    stage.dirty = true;
+    dirty_stages_.push_back(to.index_);
+  }
+  if (++stage.count == kStageMax) {
+    Worker& worker = to;
+    cross_sent_ += stage.count;
+    worker.inbox_.Enqueue(worker.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
+    stage.count = 0;
+    // The word itself is exchanged when the slice ends; here only if the hint says that it would
+    // help.
+    if (worker.sleep_.LooksAsleep() && worker.sleep_.Rouse()) worker.Signal();
+  }
+}
+
+void Worker::Flush(int to) {
+  Stage& stage = *stages_[to];
+  Worker& worker = runtime_.worker(to);
+  if (stage.count > 0) {
+    cross_sent_ += stage.count;
+    worker.inbox_.Enqueue(worker.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
+    stage.count = 0;
+  }
+  stage.dirty = false;
+  if (worker.sleep_.Rouse()) worker.Signal();
+}
+
+void Worker::FlushStages() {
+  for (int to : dirty_stages_) Flush(to);
+  dirty_stages_.clear();
+}
+
+void Worker::Route(Worker& to, Envelope& envelope) {
+  const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
+  ledger_.reserved_sent += reserved;
+  if (&to == this) {
+    local_control_.push_back(std::move(envelope));
+    return;
+  }
+  StagePlace(to) = std::move(envelope);
+  StageAdded(to);
+}
+
+void Worker::RouteOutside(Worker& to, Envelope& envelope) {
+  Runtime& runtime = to.runtime_;
+  {
+    std::lock_guard<std::mutex> lock(runtime.OutsideLock(to.index_));
+    if (envelope.Ops()->kind == MessageKind::kReserved) runtime.CountOutsideReserved();
+    runtime.CountOutsideCross();
+    to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
+  }
+  if (to.sleep_.Rouse()) to.Signal();
+}
+
+Answer Worker::BeginOutside(Slot* target, uint32_t generation, int64_t charge) {
+  Worker& to = *target->worker;
+  Runtime& runtime = to.runtime_;
+  if (runtime.OutsideClosed()) return Answer::kClosed;
+  if (!runtime.budget().Take(charge)) return Answer::kOverloaded;
+  runtime.OutsideLock(to.index_).lock();
+  Inbox::Lane& lane = to.inbox_.LaneFrom(runtime.options().workers);
+  Answer answer = Answer::kFull;
+  if (lane.gate.HasRoom()) {
+    const Taken taken = target->mailbox.Word().Take(generation);
+    if (taken == Taken::kCredit) {
+      lane.gate.Sent();
+      return Answer::kAccepted;
+    }
+    if (taken == Taken::kClosed) answer = Answer::kClosed;
+  }
+  runtime.OutsideLock(to.index_).unlock();
+  runtime.budget().Give(charge);
+  return answer;
+}
+
+void Worker::CommitOutside(Slot* target, Envelope& envelope) {
+  Worker& to = *target->worker;
+  Runtime& runtime = to.runtime_;
+  runtime.CountOutsideCross();
+  runtime.CountOutsideSent();
+  to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
+  runtime.OutsideLock(to.index_).unlock();
+  if (to.sleep_.Rouse()) to.Signal();
+}
+
+// --- Receiving.
+
+bool Worker::DrainInbox() {
+  bool any = false;
+  const int lanes = inbox_.LaneCount();
+  for (int from = 0; from < lanes; ++from) {
+    if (from == index_) continue;
+    Inbox::Lane& lane = inbox_.LaneFrom(from);
+    // A lane's share of a turn is what it can hold, so that one sender cannot keep out the others.
+    for (uint32_t taken = 0; taken < options_.lane_messages_max;) {
+      const size_t count = inbox_.Drain(lane, drained_.data(), kDrainMax);
+      if (count == 0) break;
+      any = true;
+      cross_taken_ += static_cast<int64_t>(count);
+      uint64_t user_messages = 0;
+      for (size_t i = 0; i < count; ++i) {
+        user_messages += drained_[i].Ops()->kind == MessageKind::kUser;
+        Arrive(drained_[i]);
+      }
+      if (user_messages > 0 && lane.gate.Take(user_messages) && from < options_.workers) {
+        Post(runtime_.worker(from), nullptr, 0, LaneRoomControl{index_});
+      }
+      taken += static_cast<uint32_t>(count);
+      if (count < kDrainMax) break;
+    }
+    mail_since_sleep_ |= any && from < options_.workers;
+  }
+  return any;
+}
+
+void Worker::Arrive(Envelope& envelope) {
+  if (envelope.Ops()->kind == MessageKind::kControl) {
+    HandleControl(envelope);
+    return;
+  }
+  Slot* slot = envelope.target;
+  if (slot->generation != envelope.generation) AdoptPlaced(slot, envelope.generation);
+  const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
+  if (!Live(slot, envelope.generation)) {
+    lease_.Refund(envelope.charge);
+    if (reserved) {
+      ++ledger_.reserved_dropped;
+    } else {
+      ++ledger_.dropped[static_cast<int>(DropReason::kTargetEnded)];
+    }
+    envelope.Clear();
+    return;
+  }
+  if (reserved) {
+    ++ledger_.reserved_held;
+  } else {
+    ++ledger_.held;
+    slot->mailbox.Arrived();
+  }
+  Envelope* kept = pool_.Get();
+  *kept = std::move(envelope);
+  slot->queue.Push(kept);
+  ScheduleIfRunnable(slot);
+}
+
+void Worker::HandleControl(Envelope& envelope) {
+  if (envelope.target != nullptr && envelope.target->generation != envelope.generation) {
+    AdoptPlaced(envelope.target, envelope.generation);
+  }
+  envelope.Ops()->handle(this, envelope);
+  envelope.Clear();
+}
+
+void Worker::RunLocalControl() {
+  // What a control posts to this worker is served in this loop too; each consumes a reservation, so
+  // it ends.
+  while (!local_control_.empty()) {
+    Envelope envelope = std::move(local_control_.front());
+    local_control_.pop_front();
+    Arrive(envelope);
+  }
+}
+
+// --- Running.
+
+void Worker::RunActors() {
+  const int64_t stop_ns = now_ns_ + kTurnNs;
+  int slices = 0;
+  while (run_first_ != nullptr) {
+    Slot* slot = run_first_;
+    run_first_ = slot->run_next;
+    if (run_first_ == nullptr) run_last_ = nullptr;
+    slot->run_next = nullptr;
+    slot->scheduled = false;
+    RunSlice(slot);
+    if (!local_control_.empty()) RunLocalControl();
+    if ((++slices & 7) == 0 && !dirty_stages_.empty()) FlushStages();
+    if ((slices & 63) == 0) ReadClock();
+    if (now_ns_ >= stop_ns) break;
+  }
+}
+
+void Worker::RunSlice(Slot* slot) {
+  if (slot->state == ActorState::kLingering) {
+    EndStep(slot);
+    return;
+  }
+  if (!slot->Runnable() || slot->actor == nullptr) return;
+  current_ = slot;
+  if (slot->state == ActorState::kStarting) {
+    slot->state = ActorState::kLive;
+    try {
+      slot->actor->OnStart();
+    } catch (...) {
+      Fail(slot, std::current_exception());
+    }
+    NoteHandler(slot, "OnStart", nullptr);
+  }
+  const int64_t slice_end_ns = now_ns_ + kSliceNs;
+  for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
+    if (slot->queue.Empty() || !slot->Runnable() || slot->stop_asked) break;
+    if (slot->extra != nullptr && !slot->extra->outbox.list.Empty()) break;  // Parked from here on.
+    Deliver(slot, slot->queue.Pop());
+    if (now_ns_ >= slice_end_ns) break;
+  }
+  current_ = nullptr;
+  EndOfHandlers(slot);
+}
+
+void Worker::Deliver(Slot* slot, Envelope* envelope) {
+  const MessageOps* ops = envelope->Ops();
+  lease_.Refund(envelope->charge);  // What the handler sends may use it.
+  envelope->charge = 0;
+  if (ops->kind == MessageKind::kUser) {
+    slot->mailbox.Left(slot->generation);
+    --ledger_.held;
+    try {
+      ops->handle(slot->actor, *envelope);
+      ++ledger_.delivered;
+      ++slot->delivered;
+    } catch (...) {
+      ++ledger_.dropped[static_cast<int>(DropReason::kFailed)];
+      ++slot->dropped;
+      Fail(slot, std::current_exception());
+    }
+    if (slot->mailbox.HasWaiters()) IssueGrants(slot);
+  } else {
+    --ledger_.reserved_held;
+    try {
+      ops->handle(slot->actor, *envelope);
+      ++ledger_.reserved_delivered;
+    } catch (...) {
+      ++ledger_.reserved_dropped;
+      Fail(slot, std::current_exception());
+    }
+  }
+  pool_.Put(envelope);
+  NoteHandler(slot, nullptr, ops);
+}
+
+// After one handler or a slice of them: what they wrote leaves, credits go round, the actor parks,
+// stops or goes on.
+void Worker::EndOfHandlers(Slot* slot) {
+  if (flush_first_ != nullptr) RunFlushList();
+  if (slot->state == ActorState::kFree) return;
+  if (slot->mailbox.HasWaiters()) IssueGrants(slot);
+  if (!slot->holds_closed) slot->mailbox.Publish(slot->generation);
+  if (slot->state == ActorState::kLingering) return;  // It failed.
+  if (slot->extra != nullptr && !slot->extra->outbox.list.Empty() && !slot->parked) {
+    FlushOutbox(slot);
+  }
+  if (slot->stop_asked && slot->state != ActorState::kStopping) {
+    BeginStop(slot);
+    return;
+  }
+  ScheduleIfRunnable(slot);
+}
+
+void Worker::RunFlushList() {
+  while (flush_first_ != nullptr) {
+    IoHandler* io = flush_first_;
+    flush_first_ = io->flush_next_;
+    io->flush_next_ = nullptr;
+    io->on_flush_list_ = false;
+    io->OnSliceEnd();
+  }
+}
+
+void Worker::FlushAfterSlice(IoHandler* io) {
+  if (io->on_flush_list_) return;
+  io->on_flush_list_ = true;
+  io->flush_next_ = std::exchange(flush_first_, io);
+}
+
+void Worker::MarkReady(IoHandler* io) {
+  if (io->on_ready_list_) return;
+  io->on_ready_list_ = true;
+  io->ready_next_ = nullptr;
+  if (ready_last_ == nullptr) {
+    ready_first_ = io;
+  } else {
+    ready_last_->ready_next_ = io;
+  }
+  ready_last_ = io;
+}
+
+void Worker::RunReady() {
+  // Those that stand there now; whoever comes back waits for the next turn.
+  IoHandler* const last = ready_last_;
+  for (int turns = 0; ready_first_ != nullptr && turns < kReadyTurnsMax; ++turns) {
+    IoHandler* io = ready_first_;
+    ready_first_ = io->ready_next_;
+    if (ready_first_ == nullptr) ready_last_ = nullptr;
+    io->ready_next_ = nullptr;
+    io->on_ready_list_ = false;
+    io->OnTurn();
+    if (!local_control_.empty()) RunLocalControl();
+    if (io == last) break;
+  }
+}
+
+void Worker::RunTimers() {
+  while (TimerNode* node = timers_.PopDue(NowMs())) {
+    static_cast<Timer*>(node)->OnTimer(*this);
+    if (!local_control_.empty()) RunLocalControl();
+  }
+}
+
+void Worker::ReadClock() {
+  const int64_t before = now_ns_;
+  now_ns_ = os_.NowNs();
+  if (recent_count_ > 0 && now_ns_ - before > absl::ToInt64Nanoseconds(options_.slow_handler)) {
+    ReportSlow(now_ns_ - before);
+  }
+  recent_count_ = 0;
+  recent_max_ = now_ns_ < exact_until_ns_ ? 1 : static_cast<int>(recent_.size());
+}
+
+// The clock is read for a group of handlers, not for each; so a slow group names all that ran in
+// it, and from then on each handler is timed alone for a while.
+void Worker::ReportSlow(int64_t ns) {
+  ++ledger_.slow_handlers;
+  exact_until_ns_ = now_ns_ + kExactNs;
+  std::vector<std::string> names;
+  for (int i = 0; i < recent_count_; ++i) {
+    const Recent& recent = recent_[i];
+    std::string what = recent.ops != nullptr
+                           ? absl::StrCat("On(", Demangle(recent.ops->name()), ")")
+                           : std::string(recent.what);
+    std::string name = absl::StrCat(NameOf(recent.slot), ".", what);
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(std::move(name));
+  }
+  std::string text = absl::StrFormat("slow handler: worker %d was held for %d ms by %s%s", index_,
+                                     ns / 1'000'000, names.size() > 1 ? "one of " : "", names[0]);
+  for (size_t i = 1; i < names.size(); ++i) absl::StrAppend(&text, ", ", names[i]);
+  LogWarn(text);
+}
+
+std::string Worker::NameOf(const Slot* slot) const {
+  if (slot == nullptr) return "nobody";
+  if (slot->extra != nullptr && !slot->extra->name.empty()) return slot->extra->name;
+  if (slot->actor == nullptr) return absl::StrCat("actor#", slot->id);
+  return absl::StrCat(Demangle(typeid(*slot->actor).name()), "#", slot->id);
+}
+
+std::string Demangle(const char* name) {
+  int status = 0;
+  char* text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+  std::string result = status == 0 ? text : name;
+  std::free(text);
+  return result;
+}
+
+// --- One turn.
+
+bool Worker::Turn(int64_t wait_until_ms) {
+  ReadClock();
+  DrainInbox();
+  RunLocalControl();
+  RunTimers();
+  RunActors();
+  RunReady();
+  RunLocalControl();
+  FlushStages();
+  ReadClock();
+  if (runtime_.budget().Spent()) reading_paused_ = true;
+  if (reading_paused_ || !memory_waiters_.empty()) CheckMemory();
+  if (HasWork()) {
+    Poll(0);
+  } else if (stop_turning_) {
+    Bury();
+    return false;
+  } else {
+    Sleep(wait_until_ms);
+  }
+  Bury();
+  return true;
+}
+
+// True: mail came while it was worth waiting for it.
+bool Worker::Spin() {
+  if (spin_ns_ == 0) return false;
+  const int64_t start_ns = os_.NowNs();
+  for (int round = 0;; ++round) {
+    if (DrainInbox()) return true;
+    const int64_t spun_ns = os_.NowNs() - start_ns;
+    if (spun_ns >= spin_ns_) return false;
+  }
+}
+
+void Worker::Sleep(int64_t wait_until_ms) {
+  // Only a worker that other workers have written to since it slept spins; one that serves sockets
+  // alone never does.
+  if (mail_since_sleep_)
+    spin_ns_ = std::clamp<int64_t>(spin_ns_ + spin_ns_ / 2, kSpinMinNs, kSpinMaxNs);
+  mail_since_sleep_ = false;
+  if (Spin()) return;
+  spin_ns_ = spin_ns_ / 2 < kSpinMinNs ? 0 : spin_ns_ / 2;
+  lease_.ReturnIdle();
+  sleep_.FallAsleep();
+  if (DrainInbox() || !local_control_.empty()) {
+    sleep_.WakeUp();
+    return;
+  }
+  const int64_t until_ms =
+      std::min({wait_until_ms, timers_.NextMs(),
+                reading_paused_ || !memory_waiters_.empty() ? NowMs() + kMemoryCheckMs
+                                                            : TimerWheel::kNever});
+  int timeout_ms = -1;
+  if (until_ms != TimerWheel::kNever) {
+    // Rounded up: a timer must not find itself a fraction too early and poll again.
+    timeout_ms = static_cast<int>(std::clamp<int64_t>(until_ms - NowMs() + 1, 0, 1 << 30));
+    if (until_ms <= NowMs()) timeout_ms = 0;
+  }
+  if (draining_) PublishRest(true);
+  Poll(timeout_ms);
+  if (draining_) PublishRest(false);
+  sleep_.WakeUp();
+}
+
+void Worker::Poll(int timeout_ms) {
+  std::array<epoll_event, kEventsMax> events;
+  const int count = os_.PollerWait(poller_, events.data(), kEventsMax, timeout_ms);
+  SLUICE_CHECK(count >= 0, "epoll_wait failed");
+  if (timeout_ms != 0) ReadClock();
+  for (int i = 0; i < count; ++i) {
+    const uint64_t data = events[i].data.u64;
+    if (data == kWakeData) {
+      os_.WakeClear(wake_fd_);
+      continue;
+    }
+    // The generation tells the events of a descriptor closed in this very batch from its
+    // successor's.
+    Slot* slot = runtime_.SlotAt(static_cast<uint32_t>(data));
+    if (slot->generation == data >> 32 && slot->io != nullptr) slot->io->OnEvents(events[i].events);
+  }
+}
+
+void Worker::Bury() { graveyard_.clear(); }
+
+// --- Descriptors.
+
+void Worker::AttachIo(Slot* slot, IoHandler* io) {
+  SLUICE_CHECK(slot->io == nullptr);
+  slot->io = io;
+  io->prev_ = nullptr;
+  io->next_ = std::exchange(io_all_, io);
+  if (io->next_ != nullptr) io->next_->prev_ = io;
+  ++io_count_;
+}
+
+void Worker::DetachIo(Slot* slot) {
+  IoHandler* io = std::exchange(slot->io, nullptr);
+  SLUICE_CHECK(io != nullptr);
+  if (io->prev_ != nullptr) {
+    io->prev_->next_ = io->next_;
+  } else {
+    io_all_ = io->next_;
+  }
+  if (io->next_ != nullptr) io->next_->prev_ = io->prev_;
+  --io_count_;
+  // The lists that it may still stand on: the ready list and the flush list are short walks, and
+  // rare here.
+  if (io->on_ready_list_) {
+    IoHandler* before = nullptr;
+    for (IoHandler* i = ready_first_; i != io; i = i->ready_next_) before = i;
+    (before == nullptr ? ready_first_ : before->ready_next_) = io->ready_next_;
+    if (ready_last_ == io) ready_last_ = before;
+    io->on_ready_list_ = false;
+  }
+  if (io->on_flush_list_) {
+    IoHandler** link = &flush_first_;
+    while (*link != io) link = &(*link)->flush_next_;
+    *link = io->flush_next_;
+    io->on_flush_list_ = false;
+  }
+  std::erase(memory_waiters_io_, io);
+  graveyard_.emplace_back(io);
+  if (slot->state == ActorState::kLingering) Schedule(slot);
+}
+
+// --- Memory.
+
+void Worker::CheckMemory() {
+  if (NowMs() < memory_check_ms_) return;
+  memory_check_ms_ = NowMs() + kMemoryCheckMs;
+  std::vector<std::pair<Slot*, uint32_t>> waiting = std::exchange(memory_waiters_, {});
+  for (const auto& [slot, generation] : waiting) {
+    if (slot->generation == generation && slot->extra != nullptr &&
+        slot->extra->outbox.waits_for_memory) {
+      slot->extra->outbox.waits_for_memory = false;
+      FlushOutbox(slot);
+    }
+  }
+  if (reading_paused_ && !runtime_.budget().Spent()) {
+    reading_paused_ = false;
+    for (IoHandler* io : std::exchange(memory_waiters_io_, {})) MarkReady(io);
+  }
+}
+
+}  // namespace sluice

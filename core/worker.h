@@ -1,0 +1,464 @@
+// Worker is one thread: an epoll instance, an inbox, a timer wheel, a run queue and the actors that
+// live on it. Everything happens in Turn(), so that a test or a simulation can step it; the thread
+// around it is a loop.
+//
+// Owner:  the Runtime.
+// Thread: its own for all but what is marked; in a simulation whichever thread steps it.
+// Bound:  a slice handles kSliceMessagesMax messages or kSliceNs; a turn runs actors for kTurnNs
+// before it polls. Errors: an exception that leaves a handler ends that actor. The kernel's
+// refusals are values for the
+//         IoHandler concerned. Only a poller that cannot be made is fatal, at start.
+#ifndef SLUICE_CORE_WORKER_H_
+#define SLUICE_CORE_WORKER_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include "sluice/core/actor_extra.h"
+#include "sluice/core/answer.h"
+#include "sluice/core/budget.h"
+#include "sluice/core/envelope.h"
+#include "sluice/core/inbox.h"
+#include "sluice/core/io_handler.h"
+#include "sluice/core/ledger.h"
+#include "sluice/core/options.h"
+#include "sluice/core/os.h"
+#include "sluice/core/sleep_word.h"
+#include "sluice/core/slot.h"
+#include "sluice/core/timer_wheel.h"
+
+namespace sluice {
+
+class Runtime;
+
+class Worker {
+ public:
+  static constexpr int kSliceMessagesMax = 64;
+  static constexpr int64_t kSliceNs = 1'000'000;
+  static constexpr int64_t kTurnNs = 1'000'000;
+  static constexpr int kStageMax = 32;
+  static constexpr int kDrainMax = 64;  // Envelopes of one lane at a time.
+
+  Worker(Runtime& runtime, int index);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // The worker whose thread this is; nullptr on outside threads.
+  static Worker* Current() { return current_worker_; }
+
+  // --- The thread.
+
+  absl::Status Open();  // Makes the poller. Before the first Turn, on any thread.
+  // One pass: mail, timers, actors, descriptors; then waits for more, at most until `wait_until_ms`
+  // by the Os's clock (kNever: as long as it takes). False: StopTurning() was called and there is
+  // nothing left to do.
+  bool Turn(int64_t wait_until_ms);
+  void Enter() { current_worker_ = this; }  // This thread takes its turns from now on.
+  void Leave() { current_worker_ = nullptr; }
+  void StopTurning() { stop_turning_ = true; }
+  Inbox& inbox() { return inbox_; }
+  SleepWord<>& sleep_word() { return sleep_; }  // Any thread: Rouse().
+  void Signal() { os_.WakeSignal(wake_fd_); }   // Any thread.
+
+  // --- What actors and handlers of descriptors use.
+
+  Runtime& runtime() { return runtime_; }
+  Os& os() { return os_; }
+  const Options& options() const { return options_; }
+  int Index() const { return index_; }
+  int64_t NowMs() const { return now_ns_ / 1'000'000; }  // Of this turn, a moment old.
+  int64_t NowNs() const { return now_ns_; }
+  Lease& lease() { return lease_; }
+  Ledger& ledger() { return ledger_; }
+  TimerWheel& timers() { return timers_; }
+  int Poller() const { return poller_; }
+  std::string& GatherBuffer() {
+    return gather_;
+  }  // Output of the callback that runs, not yet written.
+  char* ReadBuffer() { return read_buffer_.get(); }
+  static constexpr size_t kReadBytes = 32 * 1024;
+
+  template <class M>
+  Answer TrySend(Slot* target, uint32_t generation, const MessageOps* ops, M& message);
+  // From a thread that is no worker of the target's runtime.
+  template <class M>
+  static Answer TrySendOutside(Slot* target, uint32_t generation, const MessageOps* ops,
+                               M& message);
+  // From a handler of `sender`: parks it where TrySend would answer full.
+  template <class M>
+  Answer Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops, M& message);
+  // A message that has its place reserved in the target's mailbox.
+  // Any thread.
+  template <class M>
+  static void SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message);
+  // Runtime control: C has Run(Worker&, Slot* target, uint32_t generation), called on `to`'s
+  // thread. Any thread.
+  template <class C>
+  static void Post(Worker& to, Slot* target, uint32_t generation, C control);
+
+  // Runs f as a handler of the actor: False, and not run, when it is parked, stopping or ended.
+  template <class F>
+  bool RunHandler(Slot* slot, const char* what, F&& f);
+
+  // Descriptors.
+  void AttachIo(Slot* slot, IoHandler* io);
+  // `io` is done; it is deleted at the end of the turn. Its slot may then go to the next actor.
+  void DetachIo(Slot* slot);
+  static uint64_t PollData(const Slot* slot) {
+    return (uint64_t{slot->generation} << 32) | slot->id;
+  }
+  void MarkReady(IoHandler* io);
+  void FlushAfterSlice(IoHandler* io);
+  // True while the budget is spent: connections do not read. They are put on the ready list when it
+  // is not.
+  bool ReadingPaused() const { return reading_paused_; }
+  void WaitForMemory(IoHandler* io) { memory_waiters_io_.push_back(io); }
+  int64_t IoCount() const { return io_count_; }
+  bool Draining() const { return draining_; }
+  bool DrainClosing() const { return drain_closing_; }
+
+  // --- Life and death (life.cc).
+
+  Slot* AllocateSlot();  // nullptr: actors_max; counted.
+  void Open(Slot* slot, uint32_t capacity);
+  // The actor's constructor ran, or threw `error`.
+  void Install(Slot* slot, Actor* actor);
+  void SpawnFailed(Slot* slot, std::exception_ptr error);
+  void Stop(Slot* slot, EndReason reason, std::string text);
+  void Fail(Slot* slot, std::exception_ptr error);
+  bool Live(const Slot* slot, uint32_t generation) const {
+    return slot->generation == generation && !slot->holds_closed &&
+           slot->state != ActorState::kFree;
+  }
+  void AddChild(Slot* parent, Slot* child, uint32_t child_generation);
+  void AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
+  void RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
+  void ChildEnded(Slot* parent, uint32_t generation, Slot* child);
+  void AdoptPlaced(Slot* slot, uint32_t generation);
+  void LingerOver(Slot* slot);
+  ActorExtra& Extra(Slot* slot);
+
+  // --- Parking (park.cc).
+
+  void OnWait(Slot* target, uint32_t generation, const Waiter& waiter);
+  void OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation);
+  void OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint32_t credits, Slot* target,
+               uint32_t target_generation);
+  void OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode);
+  void OnGrantBack(Slot* target, uint32_t generation, uint32_t credits);
+  void OnLaneRoom(int to_worker);
+  void OnProbe(Slot* slot, uint32_t generation, struct ProbeControl& probe);
+  void ProbeDue(Slot* slot);
+
+  // --- The Runtime's orders, on this thread.
+
+  void BeginDrain();
+  void DrainClose();
+  void StopRoots();
+  void ShutdownAll();
+  std::string Dump();
+  int64_t ActorCount() const { return actor_count_; }
+  // Messages to other workers and from them, in all: equal sums over all workers mean that nothing
+  // is on its way.
+  int64_t CrossSent() const { return cross_sent_; }
+  int64_t CrossTaken() const { return cross_taken_; }
+
+ private:
+  friend class Runtime;
+  friend class WorkerTestPeer;
+
+  // What goes to one other worker, gathered: enqueued in bulk when full and when the slice ends.
+  struct Stage {
+    std::array<Envelope, kStageMax> envelopes;
+    int count = 0;
+    bool dirty = false;
+    std::vector<std::pair<Slot*, uint32_t>> room_waiters;  // Parked actors that wait for the lane.
+  };
+  struct Recent {  // A handler that ran since the clock was read.
+    const Slot* slot;
+    const char* what;
+    const MessageOps* ops;
+  };
+
+  Answer Refuse(Answer answer);
+  // kAccepted: the outside lane of the target's worker is locked until CommitOutside.
+  static Answer BeginOutside(Slot* target, uint32_t generation, int64_t charge);
+  static void CommitOutside(Slot* target, Envelope& envelope);
+  // Control and reserved messages need no credit: to this worker, another one of the runtime, or
+  // from outside.
+  void Route(Worker& to, Envelope& envelope);
+  static void RouteOutside(Worker& to, Envelope& envelope);
+  static void RouteFromHere(Worker& to, Envelope& envelope) {
+    Worker* here = current_worker_;
+    if (here != nullptr && &here->runtime_ == &to.runtime_) {
+      here->Route(to, envelope);
+    } else {
+      RouteOutside(to, envelope);
+    }
+  }
+  Envelope& StagePlace(Worker& to);  // The next free place; the stage is never left full.
+  void StageAdded(Worker& to);
+  void Flush(int to);
+  void FlushStages();
+  // The lane's room, the charge and the credit for a message to another worker, or why not.
+  Answer ReserveRemote(Slot* target, uint32_t generation, int64_t charge, bool overdraft);
+  template <class M>
+  Answer Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
+                 bool overdraft);
+  static void Fill(Envelope& envelope, Slot* target, uint32_t generation, int64_t charge) {
+    envelope.target = target;
+    envelope.generation = generation;
+    envelope.charge = static_cast<uint32_t>(charge);
+  }
+
+  bool DrainInbox();
+  void Arrive(Envelope& envelope);
+  void HandleControl(Envelope& envelope);
+  void RunLocalControl();
+  void RunTimers();
+  void RunActors();
+  void RunReady();
+  void RunSlice(Slot* slot);
+  void Deliver(Slot* slot, Envelope* envelope);
+  void EndOfHandlers(Slot* slot);
+  void Schedule(Slot* slot) {
+    if (slot->scheduled) return;
+    slot->scheduled = true;
+    slot->run_next = nullptr;
+    if (run_last_ == nullptr) {
+      run_first_ = slot;
+    } else {
+      run_last_->run_next = slot;
+    }
+    run_last_ = slot;
+  }
+  void ScheduleIfRunnable(Slot* slot) {
+    if (slot->Runnable() && (!slot->queue.Empty() || slot->state == ActorState::kStarting))
+      Schedule(slot);
+  }
+  bool HasWork() const {
+    return run_first_ != nullptr || ready_first_ != nullptr || !local_control_.empty();
+  }
+  bool Spin();
+  void Sleep(int64_t wait_until_ms);
+  void Poll(int timeout_ms);
+  void RunFlushList();
+  void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
+    recent_[recent_count_++] = {slot, what, ops};
+    if (recent_count_ >= recent_max_) ReadClock();
+  }
+  void ReadClock();
+  void ReportSlow(int64_t ns);
+  void Bury();
+  void CheckMemory();
+  void CountDropped(Slot* slot, Envelope* envelope, DropReason reason);
+  void IssueGrants(Slot* slot);
+
+  // Parking.
+  Answer Park(Slot* sender, Slot* target, uint32_t generation, int64_t charge, Envelope** place);
+  void FlushOutbox(Slot* slot);
+  void Unpark(Slot* slot);
+  void DropOutboxHead(Slot* slot, DropReason reason);
+  void DropOutbox(Slot* slot, DropReason reason);
+  void WithdrawWait(Slot* slot);
+  bool OutboxHolds(Slot* sender, const Slot* target) const;
+  void ArmProbe(Slot* slot);
+
+  // Life.
+  void BeginStop(Slot* slot);
+  void FinishStop(Slot* slot);
+  void EndStep(Slot* slot);
+  void Free(Slot* slot);
+  std::string NameOf(const Slot* slot) const;
+
+  static thread_local constinit Worker* current_worker_;
+
+  Runtime& runtime_;
+  Os& os_;
+  const Options& options_;
+  const int index_;
+  int poller_ = -1;
+  int wake_fd_ = -1;
+  int64_t now_ns_ = 0;
+
+  Inbox inbox_;
+  SleepWord<> sleep_;
+  std::vector<std::unique_ptr<Stage>> stages_;  // By worker; none for itself.
+  std::vector<int> dirty_stages_;
+  std::deque<Envelope> local_control_;
+  EnvelopePool pool_;
+  Lease lease_;
+  Ledger ledger_;
+  TimerWheel timers_;
+
+  Slot* run_first_ = nullptr;
+  Slot* run_last_ = nullptr;
+  Slot* current_ = nullptr;  // Whose handler runs.
+  IoHandler* ready_first_ = nullptr;
+  IoHandler* ready_last_ = nullptr;
+  IoHandler* flush_first_ = nullptr;
+  IoHandler* io_all_ = nullptr;
+  int64_t io_count_ = 0;
+  std::vector<std::unique_ptr<IoHandler>> graveyard_;
+  std::vector<IoHandler*> memory_waiters_io_;
+  std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
+  int64_t memory_check_ms_ = 0;
+  bool reading_paused_ = false;
+  std::vector<Slot*> free_slots_;
+  int64_t actor_count_ = 0;
+
+  std::array<Recent, 8> recent_{};
+  int recent_count_ = 0;
+  int recent_max_ = 8;  // 1 for a while after a slow handler, so that the next one is named alone.
+  int64_t exact_until_ns_ = 0;
+
+  int64_t spin_ns_ = 0;  // How long it is worth to wait for mail before sleeping; 0: not at all.
+  bool mail_since_sleep_ = false;
+  bool stop_turning_ = false;
+  bool draining_ = false;
+  bool drain_closing_ = false;
+  bool shutdown_ = false;
+  int64_t cross_sent_ = 0;
+  int64_t cross_taken_ = 0;
+  // The coordinator of a drain reads these: see Runtime::Quiescent().
+  std::atomic<bool> resting_{false};
+  std::atomic<int64_t> published_sent_{0};
+  std::atomic<int64_t> published_taken_{0};
+  std::atomic<int64_t> published_io_{0};
+  std::atomic<int64_t> published_actors_{0};
+  void PublishRest(bool resting);
+
+  std::array<Envelope, kDrainMax> drained_;
+  std::string gather_;
+  std::unique_ptr<char[]> read_buffer_;
+};
+
+// ---------------------------------------------------------------------------------------------------------
+
+template <class M>
+Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
+                       bool overdraft) {
+  const int64_t charge = Envelope::BytesOf<M>(message);
+  if (target->worker == this) {
+    if (!Live(target, generation)) return Answer::kClosed;
+    if (!(overdraft ? lease_.ChargeOverdraft(charge) : lease_.Charge(charge))) {
+      return Answer::kOverloaded;
+    }
+    const Taken taken = target->mailbox.TakeLocal(generation);
+    if (taken != Taken::kCredit) {
+      lease_.Refund(charge);
+      return taken == Taken::kFull ? Answer::kFull : Answer::kClosed;
+    }
+    Envelope* envelope = pool_.Get();
+    Fill(*envelope, target, generation, charge);
+    envelope->Put(ops, std::move(message));
+    ++ledger_.sent;
+    ++ledger_.held;
+    target->mailbox.Arrived();
+    target->queue.Push(envelope);
+    ScheduleIfRunnable(target);
+    return Answer::kAccepted;
+  }
+  if (&target->worker->runtime_ != &runtime_) {
+    return TrySendOutside(target, generation, ops, message);
+  }
+  const Answer answer = ReserveRemote(target, generation, charge, overdraft);
+  if (answer != Answer::kAccepted) return answer;
+  Envelope& envelope = StagePlace(*target->worker);
+  Fill(envelope, target, generation, charge);
+  envelope.Put(ops, std::move(message));
+  ++ledger_.sent;
+  StageAdded(*target->worker);
+  return Answer::kAccepted;
+}
+
+template <class M>
+Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops, M& message) {
+  if (current_ != nullptr && OutboxHolds(current_, target)) return Refuse(Answer::kFull);
+  const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/false);
+  return answer == Answer::kAccepted ? answer : Refuse(answer);
+}
+
+template <class M>
+Answer Worker::Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
+                    M& message) {
+  if (sender->extra == nullptr || sender->extra->outbox.list.Empty()) {
+    const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/true);
+    if (answer == Answer::kAccepted) return answer;
+    if (answer == Answer::kClosed) return Refuse(answer);
+  }
+  Envelope* envelope = nullptr;
+  const Answer answer = Park(sender, target, generation, Envelope::BytesOf<M>(message), &envelope);
+  if (answer != Answer::kAccepted) return Refuse(answer);
+  envelope->Put(ops, std::move(message));
+  return Answer::kAccepted;
+}
+
+template <class M>
+Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOps* ops,
+                              M& message) {
+  const int64_t charge = Envelope::BytesOf<M>(message);
+  const Answer answer = BeginOutside(target, generation, charge);
+  if (answer != Answer::kAccepted) return answer;
+  Envelope envelope;
+  Fill(envelope, target, generation, charge);
+  envelope.Put(ops, std::move(message));
+  CommitOutside(target, envelope);
+  return Answer::kAccepted;
+}
+
+template <class M>
+void Worker::SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
+  Envelope envelope;
+  Fill(envelope, target, generation, /*charge=*/0);
+  envelope.Put(ops, std::forward<M>(message));
+  RouteFromHere(*target->worker, envelope);
+}
+
+// One static table for each kind of control.
+template <class C>
+inline const MessageOps kControlOps = {
+    MessageKind::kControl,
+    [](void* worker, Envelope& e) {
+      e.Get<C>().Run(*static_cast<Worker*>(worker), e.target, e.generation);
+    },
+    Envelope::DestroyOf<C>(),
+    Envelope::RelocateOf<C>(),
+    [] { return typeid(C).name(); },
+};
+
+template <class C>
+void Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
+  Envelope envelope;
+  Fill(envelope, target, generation, /*charge=*/0);
+  envelope.Put(&kControlOps<C>, std::move(control));
+  RouteFromHere(to, envelope);
+}
+
+template <class F>
+bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
+  if (!slot->Runnable() || slot->actor == nullptr) return false;
+  Slot* const before = std::exchange(current_, slot);
+  try {
+    f();
+  } catch (...) {
+    Fail(slot, std::current_exception());
+  }
+  current_ = before;
+  NoteHandler(slot, what, nullptr);
+  EndOfHandlers(slot);
+  return true;
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_WORKER_H_

@@ -1,0 +1,182 @@
+// How echo ends: SIGTERM and SIGINT drain, a second signal does not wait. And what SIGUSR1 does.
+
+#include <signal.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "sluice/tests/e2e/client.h"
+#include "sluice/tests/e2e/server.h"
+
+namespace sluice::e2e {
+namespace {
+
+// Nobody listens there any more.
+bool IsGone(const std::string& address) {
+  return WaitFor([&] { return Client(address).connect_errno() == ECONNREFUSED; });
+}
+
+TEST(EchoDrain, WithoutConnectionsASignalEndsItWithZero) {
+  for (const int number : {SIGTERM, SIGINT}) {
+    Server server("echo");
+    server.Signal(number);
+    EXPECT_EQ(server.Wait(), 0) << strsignal(number);
+  }
+}
+
+TEST(EchoDrain, WhatHadArrivedIsAnsweredAlsoToLateReaders) {
+  Server server("echo", {"--drain_timeout=20s"});
+  std::vector<Client> clients;
+  for (int i = 0; i < 100; ++i) {
+    clients.emplace_back(server.address());
+    ASSERT_TRUE(Echoes(clients.back()));
+  }
+  for (Client& client : clients) ASSERT_TRUE(client.SendPattern(20'000));
+  for (Client& client : clients) ASSERT_TRUE(client.WaitUntilArrived());
+  server.Signal(SIGTERM);
+  EXPECT_TRUE(IsGone(server.address()));
+  for (size_t i = 0; i < clients.size(); ++i) {
+    EXPECT_TRUE(clients[i].ReadPattern(20'000)) << i;
+    EXPECT_EQ(clients[i].ReadUntilEof(), "") << i;
+    EXPECT_EQ(clients[i].end(), End::kEof) << i;
+  }
+  EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
+}
+
+TEST(EchoDrain, WhoHadConnectedIsAnsweredEvenIfNotAccepted) {
+  Server server("echo", {"--drain_timeout=20s"});
+  std::vector<Client> clients;
+  for (int i = 0; i < 100; ++i) {
+    clients.emplace_back(server.address());
+    ASSERT_TRUE(clients.back().Send("just in time"));
+  }
+  for (Client& client : clients) ASSERT_TRUE(client.WaitUntilArrived());
+  server.Signal(SIGTERM);
+  for (Client& client : clients) {
+    EXPECT_EQ(client.ReadUntilEof(), "just in time");
+    EXPECT_EQ(client.end(), End::kEof);
+  }
+  EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
+}
+
+TEST(EchoDrain, AStoppedReaderThatReadsAgainGetsAllThatHadArrived) {
+  Server server("echo", {"--drain_timeout=25s"});
+  Client client(server.address(), {.receive_buffer_bytes = 4096});
+  const size_t sent = client.SendPatternUntilStopped(64 * kMebibyte);
+  const size_t arrived = sent - client.UnacknowledgedBytes();
+  server.Signal(SIGTERM);
+  EXPECT_TRUE(IsGone(server.address()));
+  EXPECT_TRUE(client.ReadPattern(arrived));
+  const std::string more = client.ReadUntilEof();
+  EXPECT_TRUE(SameBytes(Pattern(arrived, more.size()), more));
+  EXPECT_NE(client.end(), End::kTimeout);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST(EchoDrain, ASteadyTalkerIsEndedInOrder) {
+  Server server("echo", {"--drain_timeout=20s"});
+  Client client(server.address());
+  ASSERT_TRUE(Echoes(client));
+  server.Signal(SIGTERM);
+  // It goes on talking: each answer is right, or the stream has ended.
+  EXPECT_TRUE(WaitFor([&] { return !Echoes(client); }));
+  EXPECT_NE(client.end(), End::kTimeout);
+  EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
+}
+
+TEST(EchoDrain, AnIdlePeerSeesTheEndOfStream) {
+  Server server("echo", {"--drain_timeout=20s"});
+  Client client(server.address());
+  ASSERT_TRUE(Echoes(client));
+  server.Signal(SIGTERM);
+  EXPECT_EQ(client.ReadUntilEof(), "");
+  EXPECT_EQ(client.end(), End::kEof);
+  EXPECT_EQ(server.Wait(absl::Seconds(20)), 0) << "though the peer has not closed";
+}
+
+TEST(EchoDrain, AReaderThatNeverReadsHoldsItUntilTheDeadlineAndNoLonger) {
+  Server server("echo", {"--drain_timeout=1s"});
+  Client stopped(server.address(), {.receive_buffer_bytes = 4096});
+  stopped.SendPatternUntilStopped(64 * kMebibyte);
+  const absl::Time before = absl::Now();
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+  EXPECT_GE(absl::Now() - before, absl::Milliseconds(900)) << "its bytes were given up too early";
+}
+
+TEST(EchoDrain, TheListenerIsClosedWhileTheDrainGoesOn) {
+  TempDir folder;
+  Server server("echo",
+                {"--listen=127.0.0.1:0,unix:" + folder.Path("echo"), "--drain_timeout=60s"});
+  ASSERT_EQ(server.addresses().size(), 2u);
+  Client stopped(server.address(), {.receive_buffer_bytes = 4096});
+  stopped.SendPatternUntilStopped(64 * kMebibyte);
+  server.Signal(SIGTERM);
+  EXPECT_TRUE(IsGone(server.address()));
+  EXPECT_TRUE(WaitFor([&] { return !Client(server.addresses()[1]).connected(); }));
+  EXPECT_TRUE(server.Running());
+}
+
+TEST(EchoDrain, ASecondSignalEndsItAtOnce) {
+  for (const int number : {SIGTERM, SIGINT}) {
+    Server server("echo", {"--drain_timeout=10m"});
+    Client stopped(server.address(), {.receive_buffer_bytes = 4096});
+    stopped.SendPatternUntilStopped(64 * kMebibyte, absl::Milliseconds(200));
+    server.Signal(number);
+    ASSERT_TRUE(IsGone(server.address()));
+    ASSERT_TRUE(server.Running());
+    server.Signal(number);
+    EXPECT_TRUE(server.Wait().has_value()) << strsignal(number);
+  }
+}
+
+TEST(EchoDrain, NothingButTheAddressesIsOnStandardOutput) {
+  Server server("echo");
+  Client client(server.address());
+  ASSERT_TRUE(Echoes(client));
+  server.Signal(SIGUSR1);
+  ASSERT_TRUE(Echoes(client));
+  client.Close();
+  EXPECT_EQ(server.Stop(), 0);
+  EXPECT_EQ(server.StandardOutput(), "listening on " + server.address() + "\n");
+}
+
+TEST(EchoDrain, TheThreeNumbersAreSaidAtTheStartAndTheLedgerAtTheEnd) {
+  Server server("echo");
+  EXPECT_TRUE(WaitFor([&] { return server.StandardError().find("budget") != std::string::npos; }))
+      << server.StandardError();
+  const size_t before = server.StandardError().size();
+  EXPECT_EQ(server.Stop(), 0);
+  EXPECT_GT(server.StandardError().size(), before) << "no ledger";
+}
+
+TEST(EchoDump, Sigusr1PrintsTheWorkersAndItGoesOn) {
+  Server server("echo", {"--workers=2"});
+  Client client(server.address());
+  ASSERT_TRUE(Echoes(client));
+  for (int i = 0; i < 3; ++i) {
+    const size_t before = server.StandardError().size();
+    server.Signal(SIGUSR1);
+    EXPECT_TRUE(WaitFor([&] {
+      return server.StandardError().find("worker", before) != std::string::npos;
+    })) << server.StandardError();
+    EXPECT_TRUE(Echoes(client));
+  }
+}
+
+TEST(EchoDump, Sigusr1UnderLoadLosesNothing) {
+  Server server("echo");
+  Client client(server.address());
+  for (int i = 0; i < 20; ++i) {
+    server.Signal(SIGUSR1);
+    ASSERT_TRUE(client.EchoPattern(kMebibyte / 4)) << i;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::e2e

@@ -1,0 +1,173 @@
+"""The repositories Sluice needs, taken from Debian's packages (no network).
+
+Each has the name and the labels it has in the Bazel Central Registry, so the
+BUILD files are the same for Debian's Bazel 4.2.3 and for a modern Bazel.
+"""
+
+_LIBRARY = """
+cc_library(
+    name = "{name}",
+    defines = {defines},
+    linkopts = {linkopts},
+    visibility = ["//visibility:public"],
+)
+"""
+
+def _flags(rctx, module):
+    found = rctx.execute(["pkg-config", "--cflags", "--libs"] + module.split("+"))
+    if found.return_code:
+        fail("@%s needs: apt-get install pkg-config %s\n%s" % (rctx.name, rctx.attr.apt, found.stderr))
+    return [flag for flag in found.stdout.strip().split(" ") if flag]
+
+def _debian_library_impl(rctx):
+    # No headers here: they are under /usr/include, where compilers look anyway.
+    for package, targets in rctx.attr.packages.items():
+        build = 'load("@rules_cc//cc:defs.bzl", "cc_library")\n'
+        for target in targets:
+            name, _, module = target.partition("=")
+            flags = _flags(rctx, module or rctx.attr.prefix + name)
+            build += _LIBRARY.format(
+                name = name,
+                defines = repr([flag[2:] for flag in flags if flag.startswith("-D")]),
+                linkopts = repr(rctx.attr.linkopts.get(name, []) +
+                                [flag for flag in flags if not flag.startswith("-D")]),
+            )
+        rctx.file((package + "/" if package else "") + "BUILD.bazel", build)
+
+_debian_library = repository_rule(
+    implementation = _debian_library_impl,
+    local = True,
+    attrs = {
+        "apt": attr.string(doc = "The Debian package to install."),
+        "linkopts": attr.string_list_dict(doc = "Target -> flags before pkg-config's."),
+        "packages": attr.string_list_dict(doc = "Bazel package -> targets: NAME or NAME=MODULE[+MODULE]."),
+        "prefix": attr.string(doc = "The pkg-config module of a bare NAME is prefix + NAME."),
+    },
+)
+
+def _files_impl(rctx):
+    for path, content in rctx.attr.files.items():
+        rctx.file(path, content)
+
+_files = repository_rule(
+    implementation = _files_impl,
+    attrs = {"files": attr.string_dict(doc = "Path -> content.")},
+)
+
+def _native_rules(rules):
+    return "\n".join(["%s = native.%s" % (rule, rule) for rule in rules]) + "\n"
+
+_CONCURRENTQUEUE = """
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+cc_library(
+    name = "concurrentqueue",
+    hdrs = glob(["*.h"]),
+    visibility = ["//visibility:public"],
+)
+"""
+
+_COVERAGE_TOOLS = """
+filegroup(
+    name = "coverage_report_generator",
+    visibility = ["//visibility:public"],
+)
+"""
+
+def _maybe(rule, name, **kwargs):
+    if not native.existing_rule(name):
+        rule(name = name, **kwargs)
+
+def sluice_debian_deps():
+    """Declares every repository that WORKSPACE users of Sluice need."""
+    _maybe(
+        _debian_library,
+        name = "abseil-cpp",
+        apt = "libabsl-dev",
+        prefix = "absl_",
+        packages = {
+            "absl/algorithm": ["container=absl_algorithm_container"],
+            "absl/base": ["core_headers"],
+            "absl/cleanup": ["cleanup"],
+            "absl/container": ["btree", "fixed_array", "flat_hash_map", "flat_hash_set", "inlined_vector"],
+            "absl/debugging": ["failure_signal_handler", "stacktrace", "symbolize"],
+            "absl/flags": [
+                "config=absl_flags_config",
+                "flag=absl_flags",
+                "marshalling=absl_flags_marshalling",
+                "parse=absl_flags_parse",
+                "reflection=absl_flags_reflection",
+                "usage=absl_flags_usage",
+            ],
+            "absl/functional": ["any_invocable", "function_ref"],
+            "absl/hash": ["hash"],
+            "absl/memory": ["memory"],
+            "absl/meta": ["type_traits"],
+            "absl/numeric": ["bits", "int128"],
+            "absl/random": ["random=absl_random_random"],
+            "absl/status": ["status", "statusor"],
+            "absl/strings": ["cord", "str_format", "strings"],
+            "absl/time": ["time"],
+            "absl/types": ["optional", "span"],
+        },
+    )
+    _maybe(
+        _debian_library,
+        name = "spdlog",
+        apt = "libspdlog-dev",
+        packages = {"": ["spdlog"]},
+    )
+    _maybe(
+        _debian_library,
+        name = "googletest",
+        apt = "libgtest-dev libgmock-dev",
+        packages = {"": [
+            "gtest=gmock+gtest",  # As in the registry: gtest brings gmock, and there is no :gmock.
+            "gtest_main=gmock_main+gmock+gtest",
+        ]},
+    )
+    _maybe(
+        _debian_library,
+        name = "google_benchmark",
+        apt = "libbenchmark-dev",
+        linkopts = {"benchmark_main": ["-lbenchmark_main"]},
+        packages = {"": ["benchmark", "benchmark_main=benchmark"]},
+    )
+    _maybe(
+        native.new_local_repository,
+        name = "concurrentqueue",
+        path = "/usr/include/concurrentqueue",  # apt-get install libconcurrentqueue-dev
+        build_file_content = _CONCURRENTQUEUE,
+    )
+
+    # Bazel 4.2.3 itself asks for these three; unless given, it would download them.
+    _maybe(
+        _files,
+        name = "rules_cc",
+        files = {"cc/BUILD": "", "cc/defs.bzl": _native_rules([
+            "cc_binary",
+            "cc_import",
+            "cc_library",
+            "cc_proto_library",
+            "cc_test",
+            "cc_toolchain",
+            "cc_toolchain_suite",
+            "objc_library",
+        ])},
+    )
+    _maybe(
+        _files,
+        name = "rules_java",
+        files = {"java/BUILD": "", "java/defs.bzl": _native_rules([
+            "java_binary",
+            "java_import",
+            "java_library",
+            "java_runtime",
+            "java_toolchain",
+        ])},
+    )
+    _maybe(
+        _files,
+        name = "remote_coverage_tools",
+        files = {"BUILD": _COVERAGE_TOOLS},
+    )
