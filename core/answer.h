@@ -13,7 +13,7 @@ namespace sluice {
 struct Slot;
 
 // The message is moved from only when the answer is kAccepted.
-enum class [[nodiscard]] Answer : uint8_t{
+enum class Answer : uint8_t{
     kAccepted,    // It will be handled, or counted as dropped with a reason.
     kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
     kClosed,      // The actor has ended.

@@ -22,6 +22,9 @@ class IoHandler {
   // What was written in the callbacks of this slice may leave now (asked for by
   // Worker::FlushAfterSlice).
   virtual void OnSliceEnd() = 0;
+  // Another handler needs the worker's gather buffer: what is in it goes to the kernel or is kept elsewhere. No other
+  // consequence may follow before OnSliceEnd.
+  virtual void OnGatherTaken() {}
   // The actor is no longer parked.
   virtual void OnUnparked() = 0;
   // The actor has ended; no handler of it will run. `failed`: by an exception.

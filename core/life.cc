@@ -107,11 +107,29 @@ void Worker::BeginStop(Slot* slot) {
     FinishStop(slot);
     return;
   }
-  for (const auto& [child, generation] : extra.children) {
+  StopChildren(slot, extra.reason);
+}
+
+void Worker::StopChildren(Slot* slot, EndReason reason) {
+  // A child may be parked on this very actor: it must hear of the end before we wait for its own.
+  TellWaiters(slot, INT32_MAX);
+  for (const auto& [child, generation] : slot->extra->children) {
     if (child->mailbox.Word().MarkStop(generation)) {
-      Post(*child->worker, child, generation, StopControl{extra.reason});
+      Post(*child->worker, child, generation, StopControl{reason});
     }
   }
+}
+
+// Those who wait for credits of a mailbox that has closed; at most so many. Answers how many.
+int Worker::TellWaiters(Slot* slot, int most) {
+  int told = 0;
+  Waiter waiter;
+  while (told < most && slot->mailbox.TakeWaiter(&waiter)) {
+    ++told;
+    Slot* parked = reinterpret_cast<Slot*>(waiter.key);
+    Post(*parked->worker, parked, waiter.generation, ClosedControl{waiter.episode});
+  }
+  return told;
 }
 
 void Worker::FinishStop(Slot* slot) {
@@ -141,11 +159,7 @@ void Worker::Fail(Slot* slot, std::exception_ptr error) {
   slot->mailbox.Close(slot->generation);
   if (!extra.children.empty()) {
     slot->state = ActorState::kStopping;
-    for (const auto& [child, generation] : extra.children) {
-      if (child->mailbox.Word().MarkStop(generation)) {
-        Post(*child->worker, child, generation, StopControl{EndReason::kStopped});
-      }
-    }
+    StopChildren(slot, EndReason::kStopped);
     return;
   }
   slot->state = ActorState::kLingering;
@@ -181,12 +195,7 @@ void Worker::EndStep(Slot* slot) {
     CountDropped(slot, slot->queue.Pop(),
                  shutdown_ ? DropReason::kShutdown : DropReason::kTargetEnded);
   }
-  Waiter waiter;
-  while (budget > 0 && slot->mailbox.TakeWaiter(&waiter)) {
-    --budget;
-    Slot* parked = reinterpret_cast<Slot*>(waiter.key);
-    Post(*parked->worker, parked, waiter.generation, ClosedControl{waiter.episode});
-  }
+  if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) {
     const auto watched = extra.watching.begin();
     const auto [target, generation] = watched->second;

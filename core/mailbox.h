@@ -44,6 +44,7 @@ class MailboxWord {
     SLUICE_CHECK(!IsLive(GenerationOf(old)));
     SLUICE_CHECK(credits <= kCreditsMax);
     const uint32_t generation = GenerationOf(old) + 1;
+    SLUICE_CHECK(generation != kGenerationLast);  // Its Close would begin again at 0.
     // Nobody else changes the word of a slot that is not live: Take and Give compare the
     // generation.
     word_.store(Pack(generation, false, credits), std::memory_order_release);
@@ -72,7 +73,8 @@ class MailboxWord {
   Taken TakeUpTo(uint32_t generation, uint32_t wanted, uint32_t* taken) {
     uint64_t old = word_.load(std::memory_order_relaxed);
     for (;;) {
-      if (GenerationOf(old) != generation) return Taken::kClosed;
+      // A handle of nobody has generation 0, and so has the word of a slot that was never used.
+      if (GenerationOf(old) != generation || !IsLive(generation)) return Taken::kClosed;
       const uint32_t credits = CreditsOf(old);
       if (credits == 0) return Taken::kFull;
       const uint32_t n = std::min(credits, wanted);
@@ -84,9 +86,10 @@ class MailboxWord {
     }
   }
 
-  // Any thread: false when the generation is stale, and then nothing changed: those credits died
-  // with it. Relaxed would count as well; release keeps the owner's work on the freed place before
-  // the next sender's.
+  // The owner's alone while the actor lives: no waiter is told of credits that somebody else puts
+  // here; such credits go to the owner, as a granted one that comes back. False when the generation
+  // is stale, and then nothing changed: those credits died with it. Relaxed would count as well;
+  // release keeps the owner's work on the freed place before the next sender's.
   bool Give(uint32_t generation, uint32_t credits) {
     uint64_t old = word_.load(std::memory_order_relaxed);
     for (;;) {
@@ -154,25 +157,33 @@ class Mailbox {
 
   // Requires: capacity > 0. Answers the generation of the actor that moves in.
   uint32_t Open(uint32_t capacity) {
-    SLUICE_CHECK(capacity > 0 && held_ == 0 && freed_ == 0 && waiters_ == nullptr);
+    SLUICE_CHECK(capacity > 0 && !closed_ && held_ == 0 && freed_ == 0 && waiters_ == nullptr);
     capacity_ = capacity;
     reserve_ = ReserveBound();
-    return word_.Open(capacity - reserve_);
+    generation_ = word_.Open(capacity - reserve_);
+    return generation_;
   }
 
   // As Open, where another worker has opened the word with all credits (a spawn placed here). May
   // be called again when the capacity becomes known.
   void Adopt(uint32_t capacity) {
-    SLUICE_CHECK(capacity >= held_);
+    SLUICE_CHECK(!closed_ && capacity >= held_);
+    generation_ = word_.Generation();
     capacity_ = capacity;
+    if (reserve_ > ReserveBound()) {
+      freed_ += reserve_ - ReserveBound();
+      reserve_ = ReserveBound();
+    }
   }
 
   // The actor has ended. What is held is taken out and dropped by the caller, who also tells the
   // waiters.
   void Close(uint32_t generation) {
     word_.Close(generation);
+    ++generation_;
     reserve_ = freed_ = 0;
     closed_ = true;
+    granting_ = false;
   }
   void Reset() {  // After Close, when nothing is held and no one waits: ready for Open.
     SLUICE_CHECK(closed_ && held_ == 0 && waiters_ == nullptr);
@@ -181,6 +192,8 @@ class Mailbox {
 
   // A sender on the owner's worker: no atomic as long as the reserve lasts.
   Taken TakeLocal(uint32_t generation) {
+    // A stale handle takes nothing of the next actor's: the word tells it so.
+    if (generation != generation_) return word_.Take(generation);
     if (reserve_ > 0) {
       --reserve_;
       return Taken::kCredit;
@@ -198,7 +211,7 @@ class Mailbox {
   void Left(uint32_t generation) {
     SLUICE_CHECK(held_ > 0);
     --held_;
-    if (!closed_) Freed(generation, 1);
+    Freed(generation, 1);
   }
 
   // A parked actor asks for `waiter.wanted` credits. What is free goes to waiters before any new
@@ -218,7 +231,7 @@ class Mailbox {
     for (auto it = waiters_->begin(); it != waiters_->end(); ++it) {
       if (it->key == key && it->generation == waiter_generation) {
         waiters_->erase(it);
-        if (waiters_->empty()) waiters_ = nullptr;
+        WaiterLeft();
         return true;
       }
     }
@@ -239,20 +252,18 @@ class Mailbox {
     waiters_->pop_front();
     // In part: to the end of the line, so that every waiter moves on.
     if (grant->waiter.wanted > 0) waiters_->push_back(grant->waiter);
-    if (waiters_->empty()) waiters_ = nullptr;
-    if (waiters_ == nullptr || freed_ == 0) granting_ = false;
+    if (freed_ == 0) granting_ = false;
+    WaiterLeft();
     return true;
   }
   // Granted credits that came back because their waiter ended.
-  void GrantReturned(uint32_t generation, uint32_t credits) {
-    if (!closed_) Freed(generation, credits);
-  }
+  void GrantReturned(uint32_t generation, uint32_t credits) { Freed(generation, credits); }
   // The waiter to be told that this mailbox has closed, one a call.
   bool TakeWaiter(Waiter* waiter) {
     if (waiters_ == nullptr) return false;
     *waiter = waiters_->front();
     waiters_->pop_front();
-    if (waiters_->empty()) waiters_ = nullptr;
+    WaiterLeft();
     return true;
   }
 
@@ -280,7 +291,13 @@ class Mailbox {
     reserve_ += n;
     freed_ -= n;
   }
+  void WaiterLeft() {
+    if (!waiters_->empty()) return;
+    waiters_ = nullptr;
+    granting_ = false;
+  }
   void Freed(uint32_t generation, uint32_t credits) {
+    if (generation != generation_) return;  // Credits of an actor that ended died with it.
     freed_ += credits;
     SLUICE_CHECK(freed_ + reserve_ + held_ <= capacity_);
     if (waiters_ != nullptr) return;
@@ -291,13 +308,16 @@ class Mailbox {
     }
   }
 
+  friend class MailboxTestPeer;
+
   MailboxWord<Atomics> word_;
   uint32_t capacity_ = 0;
-  uint32_t held_ = 0;     // Messages in the owner's FIFO that own a credit.
-  uint32_t reserve_ = 0;  // Credits kept for senders on this worker.
-  uint32_t freed_ = 0;    // Credits of messages handled, not given out again yet.
+  uint32_t held_ = 0;        // Messages in the owner's FIFO that own a credit.
+  uint32_t reserve_ = 0;     // Credits kept for senders on this worker.
+  uint32_t freed_ = 0;       // Credits of messages handled, not given out again yet.
+  uint32_t generation_ = 0;  // The word's; an actor just placed here has it from Adopt on.
   bool closed_ = false;
-  bool granting_ = false;
+  bool granting_ = false;  // A batch of grants has begun.
   std::unique_ptr<std::deque<Waiter>> waiters_;
 };
 

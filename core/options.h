@@ -73,6 +73,8 @@ struct Options {
   int64_t output_bytes_high = 64 * 1024;
   int64_t output_bytes_low = 16 * 1024;
   int64_t output_bytes_max = 1024 * 1024;
+  // Input that a session did not consume and that is kept for it: one read (32 KiB) and one frame.
+  int64_t input_bytes_max = 64 * 1024;
   // Unsent bytes the kernel takes for one socket (TCP_NOTSENT_LOWAT).
   int notsent_bytes_max = 128 * 1024;
 

@@ -216,6 +216,7 @@ void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
   }
   target->mailbox.AddWaiter(generation, waiter);
   IssueGrants(target);
+  target->mailbox.Publish(generation);
 }
 
 void Worker::OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation) {

@@ -393,6 +393,7 @@ int Runtime::RunUntilSignal() {
   os_.Close(poller);
   os_.Close(signals);
   LogInfo(TotalLedger().ToString());
+  for (auto& report : reports_) LogInfo(report());
   LogShutdown();
   return 0;
 }
@@ -468,6 +469,7 @@ std::string Runtime::Dump() {
     }
   }
   absl::StrAppend(&text, TotalLedger().ToString(), "\n");
+  for (auto& report : reports_) absl::StrAppend(&text, report(), "\n");
   return text;
 }
 

@@ -21,6 +21,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <typeindex>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -35,6 +36,7 @@
 
 namespace sluice {
 
+class Acceptor;
 class Worker;
 class Runtime;
 template <class A>
@@ -71,7 +73,7 @@ class Runtime {
   // copied into each session's constructor. Defined in sluice/actors/acceptor.h. Its first error is
   // kept.
   template <class S, class... Args>
-  void Listen(std::string_view default_addresses, Args... args);
+  Ref<Acceptor> Listen(std::string_view default_addresses, Args... args);
   // A root actor on the worker next in turn, or as the options say. Never waits: the constructor
   // runs later, on its worker; one that throws ends the actor.
   template <class A, class... Args>
@@ -123,6 +125,18 @@ class Runtime {
   absl::Status status() const { return status_; }
   void KeepError(absl::Status status);
   void Announce(std::string line) { announcements_.push_back(std::move(line)); }  // Before the run.
+  // One object of a layer above for the whole runtime, made when first asked for. Any thread.
+  template <class T, class... Args>
+  T& Attachment(Args&&... args) {
+    std::lock_guard<std::mutex> lock(attachments_lock_);
+    std::shared_ptr<void>& place = attachments_[std::type_index(typeid(T))];
+    if (place == nullptr) place = std::make_shared<T>(std::forward<Args>(args)...);
+    return *static_cast<T*>(place.get());
+  }
+  // A line of its own in the dump and after a drain. Before the run; called on any thread.
+  void AddReport(absl::AnyInvocable<std::string()> report) {
+    reports_.push_back(std::move(report));
+  }
   // Adds to the numbers of Ceiling() what a layer above keeps for each connection.
   void SetConnectionBytes(int64_t user_bytes) { connection_user_bytes_ = user_bytes; }
   Worker& worker(int index) { return *workers_[index]; }
@@ -173,6 +187,9 @@ class Runtime {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::vector<std::string> announcements_;
+  std::vector<absl::AnyInvocable<std::string()>> reports_;
+  std::mutex attachments_lock_;
+  absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;
   int64_t connection_user_bytes_ = 0;
   bool started_ = false;
   bool ended_ = false;

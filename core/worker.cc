@@ -288,15 +288,7 @@ void Worker::RunSlice(Slot* slot) {
   }
   if (!slot->Runnable() || slot->actor == nullptr) return;
   current_ = slot;
-  if (slot->state == ActorState::kStarting) {
-    slot->state = ActorState::kLive;
-    try {
-      slot->actor->OnStart();
-    } catch (...) {
-      Fail(slot, std::current_exception());
-    }
-    NoteHandler(slot, "OnStart", nullptr);
-  }
+  if (slot->state == ActorState::kStarting) RunStart(slot);
   const int64_t slice_end_ns = now_ns_ + kSliceNs;
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
     if (slot->queue.Empty() || !slot->Runnable() || slot->stop_asked) break;
@@ -306,6 +298,18 @@ void Worker::RunSlice(Slot* slot) {
   }
   current_ = nullptr;
   EndOfHandlers(slot);
+}
+
+void Worker::RunStart(Slot* slot) {
+  slot->state = ActorState::kLive;
+  Slot* const before = std::exchange(current_, slot);
+  try {
+    slot->actor->OnStart();
+  } catch (...) {
+    Fail(slot, std::current_exception());
+  }
+  current_ = before;
+  NoteHandler(slot, "OnStart", nullptr);
 }
 
 void Worker::Deliver(Slot* slot, Envelope* envelope) {
@@ -349,6 +353,8 @@ void Worker::EndOfHandlers(Slot* slot) {
   if (slot->state == ActorState::kLingering) return;  // It failed.
   if (slot->extra != nullptr && !slot->extra->outbox.list.Empty() && !slot->parked) {
     FlushOutbox(slot);
+    // Parked, it frees no more: what is free now must go round now, however little.
+    if (slot->parked && slot->mailbox.HasWaiters()) IssueGrants(slot);
   }
   if (slot->stop_asked && slot->state != ActorState::kStopping) {
     BeginStop(slot);
@@ -395,6 +401,7 @@ void Worker::RunReady() {
     io->ready_next_ = nullptr;
     io->on_ready_list_ = false;
     io->OnTurn();
+    if (flush_first_ != nullptr) RunFlushList();
     if (!local_control_.empty()) RunLocalControl();
     if (io == last) break;
   }
@@ -403,6 +410,7 @@ void Worker::RunReady() {
 void Worker::RunTimers() {
   while (TimerNode* node = timers_.PopDue(NowMs())) {
     static_cast<Timer*>(node)->OnTimer(*this);
+    if (flush_first_ != nullptr) RunFlushList();
     if (!local_control_.empty()) RunLocalControl();
   }
 }
@@ -463,6 +471,7 @@ bool Worker::Turn(int64_t wait_until_ms) {
   RunActors();
   RunReady();
   RunLocalControl();
+  if (flush_first_ != nullptr) RunFlushList();
   FlushStages();
   ReadClock();
   if (runtime_.budget().Spent()) reading_paused_ = true;

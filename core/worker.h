@@ -81,9 +81,17 @@ class Worker {
   Ledger& ledger() { return ledger_; }
   TimerWheel& timers() { return timers_; }
   int Poller() const { return poller_; }
-  std::string& GatherBuffer() {
-    return gather_;
-  }  // Output of the callback that runs, not yet written.
+  // Output of the callback that runs, not yet written: one buffer, one holder at a time.
+  std::string& Gather() { return gather_; }
+  void AcquireGather(IoHandler* holder) {
+    if (gather_holder_ != nullptr) gather_holder_->OnGatherTaken();
+    SLUICE_CHECK(gather_holder_ == nullptr && gather_.empty());
+    gather_holder_ = holder;
+  }
+  void ReleaseGather() {
+    gather_holder_ = nullptr;
+    gather_.clear();
+  }
   char* ReadBuffer() { return read_buffer_.get(); }
   static constexpr size_t kReadBytes = 32 * 1024;
 
@@ -121,6 +129,7 @@ class Worker {
   // True while the budget is spent: connections do not read. They are put on the ready list when it
   // is not.
   bool ReadingPaused() const { return reading_paused_; }
+  void PauseReading() { reading_paused_ = true; }
   void WaitForMemory(IoHandler* io) { memory_waiters_io_.push_back(io); }
   int64_t IoCount() const { return io_count_; }
   bool Draining() const { return draining_; }
@@ -276,6 +285,9 @@ class Worker {
   // Life.
   void BeginStop(Slot* slot);
   void FinishStop(Slot* slot);
+  void StopChildren(Slot* slot, EndReason reason);
+  int TellWaiters(Slot* slot, int most);
+  void RunStart(Slot* slot);
   void EndStep(Slot* slot);
   void Free(Slot* slot);
   std::string NameOf(const Slot* slot) const;
@@ -339,6 +351,7 @@ class Worker {
 
   std::array<Envelope, kDrainMax> drained_;
   std::string gather_;
+  IoHandler* gather_holder_ = nullptr;
   std::unique_ptr<char[]> read_buffer_;
 };
 
@@ -447,6 +460,8 @@ void Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
 template <class F>
 bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
   if (!slot->Runnable() || slot->actor == nullptr) return false;
+  if (slot->state == ActorState::kStarting) RunStart(slot);
+  if (!slot->Runnable()) return false;
   Slot* const before = std::exchange(current_, slot);
   try {
     f();

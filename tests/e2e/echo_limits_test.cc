@@ -108,9 +108,11 @@ TEST(EchoLimits, AWaitingPeerThatGivesUpTakesNoPlace) {
 int CountServed(std::vector<Client>& clients) {
   int served = 0;
   for (Client& client : clients) client.Send("x");
-  for (Client& client : clients) {
-    served += client.ReadExactly(1) == "x" ? 1 : 0;
-    EXPECT_NE(client.end(), End::kTimeout);
+  for (size_t i = 0; i < clients.size(); ++i) {
+    served += clients[i].ReadExactly(1) == "x" ? 1 : 0;
+    if (clients[i].end() != End::kTimeout) continue;
+    ADD_FAILURE() << i << " hangs, after " << served << " were served";
+    break;
   }
   return served;
 }

@@ -1,6 +1,7 @@
 #include "sluice/tests/e2e/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -79,6 +80,7 @@ void BecomeChild(const int (&fds)[3], const char* path, char* const* argv, int d
       dup2(sources[i], i);
     }
   }
+  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);  // What the shell left open is not the child's.
   if (descriptors_max > 0) {
     const rlimit limit = {static_cast<rlim_t>(descriptors_max),
                           static_cast<rlim_t>(descriptors_max)};

@@ -12,10 +12,20 @@ namespace sluice::model {
 
 namespace internal {
 
+// One way on from a state: a thread takes its next step, or a store of it reaches memory.
+struct Move {
+  int16_t thread;
+  int16_t pending;  // -1: a step.
+};
+
+// What a run chose, and out of how many: a move, or a model's Choose(), which is no move of any thread.
 struct Choice {
   uint16_t taken;
   uint16_t count;
+  Move move;
+  bool preempts;
 };
+constexpr Move kNoMove = {-1, -1};
 
 // A store that has not left its thread's buffer.
 struct Pending {
@@ -24,7 +34,7 @@ struct Pending {
   bool release;
 };
 
-enum class ThreadState { kUnused, kReady, kWaits, kDone };
+enum class ThreadState { kUnused, kReady, kWaits, kFailed, kDone };
 
 struct Thread {
   std::string name;
@@ -37,12 +47,6 @@ struct Thread {
   Wait wait = Wait::kMustEnd;
   uint64_t knowledge = 0;
   std::deque<Pending> buffer;
-};
-
-// One way on from a state: a thread takes its next step, or a store of it reaches memory.
-struct Move {
-  int thread;
-  int pending;  // -1: a step.
 };
 
 // One run of the model, from its start; the search gives it the choices to begin with.
@@ -100,7 +104,9 @@ class Run {
   bool CanLeave(const Thread& thread, size_t pending) const;
   void Leave(Thread& thread, size_t pending);
   uint64_t Fingerprint() const;
-  int Pick(int count);
+  Choice& Pick(size_t count);
+  bool Replays() const { return depth_ + 1 < given_; }  // The last choice that was given is a new one.
+  bool GoesOn(const Thread& thread);
   void Clear();
 
   const ExploreOptions& options_;
@@ -111,6 +117,7 @@ class Run {
   std::vector<Move> moves_;
   std::vector<Choice>* path_ = nullptr;
   size_t depth_ = 0;
+  size_t given_ = 0;
   Thread* running_ = nullptr;
   int last_ = 0;
   int preemptions_ = 0;
@@ -157,20 +164,20 @@ void Run::StartThread(std::string name, std::function<void()> body) {
   thread.knowledge = static_cast<uint64_t>(thread_count_);
 }
 
-int Run::Pick(int count) {
-  if (depth_ == path_->size()) path_->push_back({0, static_cast<uint16_t>(count)});
-  const Choice choice = (*path_)[depth_++];
+Choice& Run::Pick(size_t count) {
+  if (depth_ == path_->size()) path_->push_back({0, static_cast<uint16_t>(count), kNoMove, false});
+  Choice& choice = (*path_)[depth_++];
   if (choice.count != count) {
-    std::fprintf(stderr, "explorer: the model is not deterministic: %d ways on, %d before\n", count,
+    std::fprintf(stderr, "explorer: the model is not deterministic: %zu ways on, %d before\n", count,
                  choice.count);
     std::abort();
   }
-  return choice.taken;
+  return choice;
 }
 
 int Run::Choose(int count) {
   if (count == 1) return 0;
-  const int taken = Pick(count);
+  const int taken = Pick(static_cast<size_t>(count)).taken;
   Know(static_cast<uint64_t>(taken) + 1);
   return taken;
 }
@@ -178,7 +185,9 @@ int Run::Choose(int count) {
 void Run::Fail(const std::string& what) {
   if (!failed_) failure_ = what;
   failed_ = true;
-  if (running_ != nullptr) running_->fiber->Yield();  // For ever.
+  if (running_ == nullptr) return;
+  running_->state = ThreadState::kFailed;
+  running_->fiber->Yield();  // For ever.
 }
 
 void Run::Note(const std::string& text) {
@@ -195,20 +204,32 @@ void Run::Note(const std::string& text) {
 void Run::Reach() {
   if (running_ == nullptr) return;
   Thread& self = *running_;
+  if (Replays() && GoesOn(self)) return;
   self.state = ThreadState::kReady;
   self.fiber->Yield();
 }
 
 void Run::WaitUntil(Predicate predicate, void* argument, const char* what, Wait wait) {
   Thread& self = *running_;
-  self.state = ThreadState::kWaits;
-  self.predicate = predicate;
-  self.argument = argument;
-  self.waits_for = what;
-  self.wait = wait;
-  self.fiber->Yield();
+  if (!(Replays() && GoesOn(self))) {
+    self.state = ThreadState::kWaits;
+    self.predicate = predicate;
+    self.argument = argument;
+    self.waits_for = what;
+    self.wait = wait;
+    self.fiber->Yield();
+  }
   Know(1);
   if (tracing_) Note(std::string("goes on: ") + what);
+}
+
+// A run that is repeated: the next step is this thread's too, so it need not come back to the scheduler.
+bool Run::GoesOn(const Thread& thread) {
+  const Choice& next = (*path_)[depth_];
+  if (next.move.thread != last_ || next.move.pending >= 0 || threads_[last_].get() != &thread) return false;
+  ++depth_;
+  ++steps_;
+  return true;
 }
 
 void Run::Resume(Thread& thread) {
@@ -266,7 +287,7 @@ void Run::FindMoves() {
     Thread& thread = *threads_[i];
     if (thread.state == ThreadState::kReady ||
         (thread.state == ThreadState::kWaits && thread.predicate(thread.argument))) {
-      moves_.push_back({i, -1});
+      moves_.push_back({static_cast<int16_t>(i), -1});
     }
   };
   add(last_);  // The thread that went last comes first: fewest switches.
@@ -278,7 +299,7 @@ void Run::FindMoves() {
   }
   for (int i = 0; i < thread_count_; ++i) {
     for (size_t k = 0; k < threads_[i]->buffer.size(); ++k) {
-      if (CanLeave(*threads_[i], k)) moves_.push_back({i, static_cast<int>(k)});
+      if (CanLeave(*threads_[i], k)) moves_.push_back({static_cast<int16_t>(i), static_cast<int16_t>(k)});
     }
   }
 }
@@ -318,41 +339,42 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
   cells_.clear();
   cell_names_.clear();
   thread_count_ = 0;
-  const size_t given = path->size();
+  given_ = path->size();
   std::unique_ptr<Model> model = make();
   model->Start();
-  int started = 0;
-  for (; started < thread_count_ && !failed_; ++started) Resume(*threads_[started]);
+  for (int i = 0; i < thread_count_ && !failed_; ++i) Resume(*threads_[i]);
 
   Outcome outcome = Outcome::kFailed;
   while (!failed_) {
-    if (depth_ >= given) {
-      model->CheckStep();
-      if (failed_) break;
-    }
-    FindMoves();
-    if (moves_.empty()) {
-      std::string in_vain;
-      for (int i = 0; i < thread_count_; ++i) {
-        const Thread& thread = *threads_[i];
-        if (thread.state != ThreadState::kWaits || thread.wait != Wait::kMustEnd) continue;
-        in_vain += (in_vain.empty() ? "" : "; ") + thread.name + " waits for ever: " + thread.waits_for;
+    Choice next;
+    if (Replays()) {
+      next = (*path_)[depth_++];
+    } else {
+      if (depth_ >= given_) {
+        model->CheckStep();
+        if (failed_) break;
       }
-      if (in_vain.empty()) {
-        model->CheckEnd();
-      } else {
-        Fail(in_vain);
+      FindMoves();
+      if (moves_.empty()) {
+        std::string in_vain;
+        for (int i = 0; i < thread_count_; ++i) {
+          const Thread& thread = *threads_[i];
+          if (thread.state != ThreadState::kWaits || thread.wait != Wait::kMustEnd) continue;
+          in_vain += (in_vain.empty() ? "" : "; ") + thread.name + " waits for ever: " + thread.waits_for;
+        }
+        if (in_vain.empty()) {
+          model->CheckEnd();
+        } else {
+          Fail(in_vain);
+        }
+        if (!failed_) outcome = Outcome::kEnded;
+        break;
       }
-      if (!failed_) outcome = Outcome::kEnded;
-      break;
-    }
-    if (steps_ >= steps_max) {
-      outcome = Outcome::kTooLong;
-      break;
-    }
-    size_t move = 0;
-    if (moves_.size() > 1) {
-      if (depth_ >= given && seen != nullptr) {
+      if (steps_ >= steps_max) {
+        outcome = Outcome::kTooLong;
+        break;
+      }
+      if (moves_.size() > 1 && depth_ >= given_ && seen != nullptr) {
         const auto [place, added] = seen->try_emplace(Fingerprint(), steps_);
         if (!added && (!shortest || place->second <= steps_)) {
           outcome = Outcome::kKnown;
@@ -360,26 +382,31 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
         }
         place->second = steps_;
       }
-      move = static_cast<size_t>(Pick(static_cast<int>(moves_.size())));
+      Choice& choice = Pick(moves_.size());
+      choice.move = moves_[choice.taken];
+      choice.preempts = steps_ > 0 && choice.move.pending < 0 && choice.move.thread != last_ &&
+                        moves_[0].pending < 0 && moves_[0].thread == last_;
+      next = choice;
     }
-    const Move next = moves_[move];
     ++steps_;
-    if (next.pending >= 0) {
-      Leave(*threads_[next.thread], static_cast<size_t>(next.pending));
+    Thread& thread = *threads_[next.move.thread];
+    if (next.move.pending >= 0) {
+      Leave(thread, static_cast<size_t>(next.move.pending));
       continue;
     }
-    if (steps_ > 1 && next.thread != last_ && moves_[0].thread == last_ && moves_[0].pending < 0) ++preemptions_;
-    last_ = next.thread;
-    Resume(*threads_[next.thread]);
+    preemptions_ += next.preempts;
+    last_ = next.move.thread;
+    Resume(thread);
   }
   if (trace) {
     std::string states;
     for (int i = 0; i < thread_count_; ++i) {
       const Thread& thread = *threads_[i];
       states += "      " + thread.name +
-                (thread.state == ThreadState::kDone    ? " is done\n"
-                 : thread.state == ThreadState::kReady ? " can go on\n"
-                                                       : std::string(" waits: ") + thread.waits_for + "\n");
+                (thread.state == ThreadState::kDone     ? " is done\n"
+                 : thread.state == ThreadState::kReady  ? " can go on\n"
+                 : thread.state == ThreadState::kFailed ? " failed\n"
+                                                        : std::string(" waits: ") + thread.waits_for + "\n");
     }
     trace_ += states;
   }

@@ -128,7 +128,7 @@ TEST(Explorer, FailureIsPrintedAsItsShortestWay) {
             "   2  reader     flag.load -> 1\n"
             "   3  reader     data.load -> 0\n"
             "      writer is done\n"
-            "      reader is done\n");
+            "      reader failed\n");
 }
 
 TEST(Explorer, FindsTheLostCount) {

@@ -1,0 +1,415 @@
+#include "sluice/actors/acceptor.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/control.h"
+#include "sluice/core/log.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int kAcceptsPerTurn = 64;
+constexpr int64_t kBackoffFirstMs = 10;
+constexpr int64_t kBackoffMaxMs = 1'000;
+// One session's actor with its vtable and slot, and the allocator's headers for it, its connection
+// and its stream.
+constexpr int64_t kConnectionBytes =
+    static_cast<int64_t>(sizeof(Connection)) + static_cast<int64_t>(sizeof(PlainStream)) + 3 * 16;
+
+bool IsTcp(const Address& address) { return address.family() != AF_UNIX; }
+
+int Set(Os& os, int fd, int level, int name, int value) {
+  return os.OptionSet(fd, level, name, &value, sizeof(value));
+}
+
+int64_t Seconds(absl::Duration d) { return std::max<int64_t>(1, absl::ToInt64Seconds(d)); }
+
+}  // namespace
+
+// What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
+// accepts.
+void SetTcpOptions(Os& os, int fd, const Options& options) {
+  Set(os, fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  Set(os, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  Set(os, fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(Seconds(options.keepalive_idle)));
+  Set(os, fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(Seconds(options.keepalive_interval)));
+  Set(os, fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
+  Set(os, fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+      static_cast<int>(absl::ToInt64Milliseconds(options.unacknowledged_timeout)));
+  Set(os, fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_bytes_max);
+  // Urgent data stays in its place in the stream (RFC 6093): no byte is lost, none overtakes.
+  Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
+                                              const Options& options) {
+  const auto error = [&](int result, const char* call) {
+    return absl::ErrnoToStatus(-result,
+                               absl::StrCat("cannot listen on ", address.ToString(), ": ", call));
+  };
+  const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
+  if (fd < 0) return error(fd, "socket");
+  ListeningSocket socket{OwnedFd(os, fd), address, false};
+  if (IsTcp(address)) {
+    Set(os, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    // Each address says its own family: [::]:PORT does not take IPv4 along, so both can stand side
+    // by side.
+    if (address.family() == AF_INET6) Set(os, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    SetTcpOptions(os, fd, options);
+  }
+  int bound = os.Bind(fd, address.sockaddr(), address.size());
+  if (bound == -EADDRINUSE && address.IsUnixPath()) {
+    // A file that nobody listens behind is what a killed server left.
+    const int probe = os.SocketOpen(AF_UNIX, SOCK_STREAM);
+    if (probe >= 0) {
+      const int connected = os.Connect(probe, address.sockaddr(), address.size());
+      os.Close(probe);
+      if (connected == -ECONNREFUSED) {
+        os.Unlink(std::string(address.path()));
+        bound = os.Bind(fd, address.sockaddr(), address.size());
+      }
+    }
+  }
+  if (bound < 0) return error(bound, "bind");
+  socket.unlink_at_end = address.IsUnixPath();
+  const int listening = os.Listen(fd, options.backlog);
+  if (listening < 0) return error(listening, "listen");
+  sockaddr_storage storage;
+  socklen_t size = sizeof(storage);
+  if (IsTcp(address) && os.LocalAddress(fd, &storage, &size) == 0) {
+    absl::StatusOr<Address> local =
+        Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), size);
+    if (local.ok()) socket.address = *local;
+  }
+  return socket;
+}
+
+Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, SessionFactory factory,
+                       size_t session_bytes) {
+  if (!runtime.status().ok()) return {};
+  const Options& options = runtime.options();
+  const absl::StatusOr<std::vector<Address>> addresses =
+      ParseAddresses(options.listen.empty() ? default_addresses : std::string_view(options.listen));
+  if (!addresses.ok()) {
+    runtime.KeepError(addresses.status());
+    return {};
+  }
+  std::vector<ListeningSocket> sockets;
+  for (const Address& address : *addresses) {
+    absl::StatusOr<ListeningSocket> socket = OpenListening(runtime.os(), address, options);
+    if (!socket.ok()) {
+      for (ListeningSocket& opened : sockets) {
+        if (opened.unlink_at_end) runtime.os().Unlink(std::string(opened.address.path()));
+      }
+      runtime.KeepError(socket.status());
+      return {};
+    }
+    runtime.Announce(absl::StrCat("listening on ", socket->address.ToString()));
+    sockets.push_back(*std::move(socket));
+  }
+  runtime.SetConnectionBytes(kConnectionBytes + static_cast<int64_t>(session_bytes));
+  ConnectionLedger& ledger = runtime.Attachment<ConnectionLedger>(runtime.WorkerCount());
+  runtime.AddReport([&ledger] { return ledger.Sum().ToString(); });
+  return runtime.SpawnWith<Acceptor>(
+      SpawnOptions{.name = "acceptor", .mailbox_messages_max = 0, .worker = 0}, std::move(sockets),
+      std::move(factory));
+}
+
+// --- A connection on its way to its worker.
+
+namespace {
+
+struct AcceptedControl {
+  OwnedFd fd;
+  std::shared_ptr<const SessionFactory> factory;
+  ConnectionOwner acceptor;
+  bool tcp = true;
+
+  void Run(Worker& worker, Slot*, uint32_t) {
+    Slot* slot = worker.AllocateSlot();
+    if (slot == nullptr) {
+      Refuse(worker);
+      return;
+    }
+    worker.Open(slot, worker.options().mailbox_messages_max);
+    (*factory)(worker, slot);
+    if (slot->actor == nullptr) {  // Its constructor threw: counted and logged there.
+      Refuse(worker);
+      return;
+    }
+    auto stream = std::make_unique<PlainStream>(worker.os(), fd.Release(), tcp);
+    Connection::Open(worker, slot, std::move(stream), acceptor);
+  }
+  void Refuse(Worker& worker) {
+    ConnectionLedger::Cell& counters =
+        worker.runtime()
+            .Attachment<ConnectionLedger>(worker.runtime().WorkerCount())
+            .At(worker.Index());
+    counters.opened.Add(1);
+    counters.closed[static_cast<int>(CloseReason::kRefused)].Add(1);
+    Worker::Post(*acceptor.slot->worker, acceptor.slot, acceptor.generation,
+                 ConnectionEndedControl{worker.Index()});
+  }
+};
+
+}  // namespace
+
+void ConnectionEndedControl::Run(Worker&, Slot* slot, uint32_t generation) const {
+  if (slot->generation != generation || slot->actor == nullptr) return;
+  static_cast<Acceptor*>(slot->actor)->ConnectionEnded(worker);
+}
+
+void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
+               const SessionFactory& factory, Slot* slot) {
+  factory(worker, slot);
+  if (slot->actor == nullptr) return;
+  Os& os = worker.os();
+  const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
+  if (fd < 0) {
+    LogWarn("connect to %s: %s", address.ToString(), absl::ErrnoToStatus(-fd, "socket").ToString());
+    worker.Stop(slot, EndReason::kStopped, "no socket");
+    return;
+  }
+  const bool tcp = IsTcp(address);
+  if (tcp) SetTcpOptions(os, fd, worker.options());
+  const int connected = os.Connect(fd, address.sockaddr(), address.size());
+  auto stream = std::make_unique<PlainStream>(os, fd, tcp);
+  if (connected < 0 && connected != -EINPROGRESS) {
+    LogDebug("connect to %s: %s", address.ToString(),
+             absl::ErrnoToStatus(-connected, "connect").ToString());
+  }
+  // A refusal that comes at once is told as one that comes later: the socket's error waits to be
+  // read.
+  Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
+                   connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
+                   timeout);
+}
+
+// --- The acceptor.
+
+Acceptor::Acceptor(std::vector<ListeningSocket> sockets, SessionFactory factory)
+    : sockets_(std::move(sockets)),
+      factory_(std::make_shared<const SessionFactory>(std::move(factory))) {}
+
+Acceptor::~Acceptor() { CloseSockets(); }
+
+void Acceptor::OnStart() {
+  const Options& options = runtime().options();
+  max_connections_ = options.max_connections;
+  at_limit_ = options.at_limit;
+  open_by_worker_.resize(options.workers);
+  counters_ = &runtime().Attachment<ConnectionLedger>(options.workers).At(worker().Index());
+  const int spare = worker().os().SpareOpen();
+  if (spare >= 0) spare_ = OwnedFd(worker().os(), spare);
+  io_ = new Io(*this);
+  worker().AttachIo(slot(), io_);
+  for (ListeningSocket& socket : sockets_) {
+    const int added = worker().os().PollerAdd(worker().Poller(), socket.fd.Get(), EPOLLIN | EPOLLET,
+                                              Worker::PollData(slot()));
+    if (added < 0) {
+      LogError("epoll_ctl for %s: %s; nothing is accepted there", socket.address.ToString(),
+               absl::ErrnoToStatus(-added, "add").ToString());
+    }
+  }
+  Wake();
+  if (worker().Draining()) io_->OnDrain();
+}
+
+void Acceptor::Wake() {
+  if (io_ != nullptr) worker().MarkReady(io_);
+}
+
+void Acceptor::On(SuspendAccept) { suspended_ = true; }
+void Acceptor::On(ResumeAccept) {
+  suspended_ = false;
+  Wake();
+}
+void Acceptor::On(SetConnectionLimit limit) {
+  max_connections_ = limit.max_connections;
+  at_limit_ = limit.at_limit;
+  Wake();
+}
+
+void Acceptor::ConnectionEnded(int worker) {
+  --open_by_worker_[worker];
+  --open_;
+  // A place, a descriptor and memory are free: whoever waits may come.
+  paused_ = false;
+  backoff_ms_ = 0;
+  Wake();
+}
+
+void Acceptor::AcceptSome() {
+  if (suspended_ && !draining_) return;
+  if (paused_) return;
+  // Round robin over the sockets, so that a flood on one does not starve the others; those that
+  // have nothing answer EAGAIN, and their next event brings us back.
+  size_t empty = 0;
+  for (int accepts = 0; empty < sockets_.size();) {
+    if (AtTheLimit() && at_limit_ == AtLimit::kWait) return;  // ConnectionEnded comes back.
+    if (accepts == kAcceptsPerTurn && !draining_) {
+      Wake();
+      return;
+    }
+    ListeningSocket& socket = sockets_[next_socket_++ % sockets_.size()];
+    switch (AcceptOne(socket)) {
+      case Accepted::kOne:
+        ++accepts;
+        empty = 0;
+        break;
+      case Accepted::kNone:
+        ++empty;
+        break;
+      case Accepted::kPaused:
+        return;
+    }
+  }
+}
+
+Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
+  Os& os = worker().os();
+  sockaddr_storage peer;
+  socklen_t size = sizeof(peer);
+  const int fd = os.Accept(socket.fd.Get(), &peer, &size);
+  if (fd >= 0) {
+    backoff_ms_ = 0;
+    if (AtTheLimit()) {
+      os.Close(fd);
+      counters_->opened.Add(1);
+      counters_->closed[static_cast<int>(CloseReason::kRefused)].Add(1);
+    } else {
+      HandOff(fd, IsTcp(socket.address));
+    }
+    return Accepted::kOne;
+  }
+  switch (-fd) {
+    case EAGAIN:
+      return Accepted::kNone;
+    // The peer was gone before it was accepted, or its network was (accept(2)): the next one may be
+    // well.
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+      counters_->accept_errors.Add(1);
+      return Accepted::kOne;
+    default:
+      counters_->accept_errors.Add(1);
+      if (at_limit_ == AtLimit::kRefuse && (-fd == EMFILE || -fd == ENFILE) && spare_.Valid()) {
+        RefuseBySpare(socket);
+        return spare_.Valid() ? Accepted::kOne : (OutOfResources(-fd), Accepted::kPaused);
+      }
+      OutOfResources(-fd);
+      return Accepted::kPaused;
+  }
+}
+
+// The spare descriptor gives its place to one peer, who is told at once, instead of waiting for
+// nothing.
+void Acceptor::RefuseBySpare(ListeningSocket& socket) {
+  Os& os = worker().os();
+  spare_.Reset();
+  sockaddr_storage peer;
+  socklen_t size = sizeof(peer);
+  const int fd = os.Accept(socket.fd.Get(), &peer, &size);
+  if (fd >= 0) {
+    os.Close(fd);
+    counters_->opened.Add(1);
+    counters_->closed[static_cast<int>(CloseReason::kRefused)].Add(1);
+  }
+  // Somebody else in the process may have taken the place: then Pause, and try again with the next
+  // back-off.
+  const int spare = os.SpareOpen();
+  if (spare >= 0) spare_ = OwnedFd(os, spare);
+}
+
+void Acceptor::OutOfResources(int error) {
+  if (backoff_ms_ == 0) {
+    LogWarn("accept: %s; paused, %d connections are open",
+            absl::ErrnoToStatus(error, "no room").ToString(), open_);
+  }
+  Pause();
+}
+
+void Acceptor::Pause() {
+  paused_ = true;
+  backoff_ms_ = std::clamp(backoff_ms_ * 2, kBackoffFirstMs, kBackoffMaxMs);
+  After(absl::Milliseconds(backoff_ms_), [this] {
+    paused_ = false;
+    if (!spare_.Valid()) {
+      const int spare = worker().os().SpareOpen();
+      if (spare >= 0) spare_ = OwnedFd(worker().os(), spare);
+    }
+    Wake();
+  });
+}
+
+void Acceptor::HandOff(int fd, bool tcp) {
+  // To the worker with the fewest; among equals in turn.
+  const int workers = static_cast<int>(open_by_worker_.size());
+  int best = next_worker_;
+  for (int i = 1; i < workers; ++i) {
+    const int other = (next_worker_ + i) % workers;
+    if (open_by_worker_[other] < open_by_worker_[best]) best = other;
+  }
+  next_worker_ = (best + 1) % workers;
+  ++open_by_worker_[best];
+  ++open_;
+  Worker::Post(runtime().worker(best), nullptr, 0,
+               AcceptedControl{OwnedFd(worker().os(), fd), factory_,
+                               ConnectionOwner{slot(), generation()}, tcp});
+}
+
+void Acceptor::CloseSockets() {
+  for (ListeningSocket& socket : sockets_) {
+    if (slot()->io != nullptr) worker().os().PollerRemove(worker().Poller(), socket.fd.Get());
+    if (socket.unlink_at_end) worker().os().Unlink(std::string(socket.address.path()));
+  }
+  sockets_.clear();
+}
+
+// --- Its descriptor's side.
+
+void Acceptor::Io::OnEvents(uint32_t) { acceptor_->Wake(); }
+
+void Acceptor::Io::OnTurn() { acceptor_->AcceptSome(); }
+
+void Acceptor::Io::OnActorEnded(bool) {
+  Slot* slot = acceptor_->slot();
+  acceptor_->CloseSockets();
+  acceptor_->io_ = nullptr;
+  slot->worker->DetachIo(slot);
+}
+
+// Those who wait in the backlog were promised nothing, but have sent already, perhaps: they are
+// taken, then the door is closed.
+void Acceptor::Io::OnDrain() {
+  Acceptor& acceptor = *acceptor_;
+  acceptor.draining_ = true;
+  acceptor.paused_ = false;
+  acceptor.AcceptSome();
+  acceptor.CloseSockets();
+  acceptor.io_ = nullptr;
+  acceptor.worker().DetachIo(acceptor.slot());
+}
+
+void Acceptor::Io::OnShutdown() {
+  acceptor_->CloseSockets();
+  Slot* slot = acceptor_->slot();
+  acceptor_->io_ = nullptr;
+  slot->worker->DetachIo(slot);
+}
+
+}  // namespace sluice

@@ -1,0 +1,143 @@
+// Acceptor owns listening sockets: it takes connections up to a limit, gives each to the worker
+// that has the fewest, and never accepts what it cannot hold.
+//
+//   runtime.Listen<Echo>("127.0.0.1:7001");
+//
+// Owner:  an actor like any other; Listen places it.
+// Thread: its worker's. Its Ref takes the messages below from anywhere.
+// Bound:  max_connections at once. At the limit: refuse (accept and close), or wait (leave them in
+// the backlog). Errors: Listen's are kept by the Runtime. EMFILE, ENFILE, ENOBUFS, ENOMEM on accept
+// pause it with back-off; a spare
+//         descriptor lets it refuse politely where the policy is refuse. All are counted.
+#ifndef SLUICE_ACTORS_ACCEPTOR_H_
+#define SLUICE_ACTORS_ACCEPTOR_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "sluice/actors/connection.h"
+#include "sluice/actors/session.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/address.h"
+#include "sluice/core/fd.h"
+#include "sluice/core/runtime.h"
+
+namespace sluice {
+
+// Messages to an acceptor.
+struct SuspendAccept {};  // Newcomers wait in the backlog.
+struct ResumeAccept {};
+struct SetConnectionLimit {
+  int64_t max_connections = 0;
+  AtLimit at_limit = AtLimit::kRefuse;
+};
+
+// A socket that listens already, and where.
+struct ListeningSocket {
+  OwnedFd fd;
+  Address address;
+  bool unlink_at_end = false;  // A UNIX socket's file that is ours.
+};
+
+// Makes a session in a slot: what Listen<S> captured.
+using SessionFactory = std::function<void(Worker&, Slot*)>;
+
+// Binds and listens on one address; the stale file of a UNIX socket that nobody serves is replaced.
+absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
+                                              const Options& options);
+
+// To an acceptor: one of its connections on that worker has ended. Reserved by its accept.
+struct ConnectionEndedControl {
+  int worker;
+  void Run(Worker& at, Slot* slot, uint32_t generation) const;
+};
+
+class Acceptor : public Actor {
+ public:
+  Acceptor(std::vector<ListeningSocket> sockets, SessionFactory factory);
+  ~Acceptor() override;
+
+  void OnStart() override;
+  void On(SuspendAccept);
+  void On(ResumeAccept);
+  void On(SetConnectionLimit limit);
+
+  void ConnectionEnded(int worker);
+  int64_t OpenConnections() const { return open_; }
+
+ private:
+  // The descriptor's side: it hears readiness and drains.
+  class Io : public IoHandler {
+   public:
+    explicit Io(Acceptor& acceptor) : acceptor_(&acceptor) {}
+    void OnEvents(uint32_t) override;
+    void OnTurn() override;
+    void OnSliceEnd() override {}
+    void OnUnparked() override {}
+    void OnActorEnded(bool) override;
+    void OnDrain() override;
+    void OnDrainClose() override {}
+    void OnShutdown() override;
+
+   private:
+    Acceptor* acceptor_;
+  };
+
+  enum class Accepted : uint8_t { kOne, kNone, kPaused };
+
+  void AcceptSome();
+  Accepted AcceptOne(ListeningSocket& socket);
+  void OutOfResources(int error);
+  void RefuseBySpare(ListeningSocket& socket);
+  void HandOff(int fd, bool tcp);
+  void Pause();
+  void Wake();
+  void CloseSockets();
+  bool AtTheLimit() const { return open_ >= max_connections_; }
+
+  std::vector<ListeningSocket> sockets_;
+  std::shared_ptr<const SessionFactory> factory_;
+  Io* io_ = nullptr;
+  ConnectionLedger::Cell* counters_ = nullptr;
+  std::vector<int64_t> open_by_worker_;
+  int64_t open_ = 0;
+  int64_t max_connections_ = 0;
+  AtLimit at_limit_ = AtLimit::kRefuse;
+  OwnedFd spare_;
+  int64_t backoff_ms_ = 0;
+  bool suspended_ = false;
+  bool paused_ =
+      false;  // Out of descriptors or memory; a timer wakes it, or a connection that ends.
+  bool draining_ = false;
+  size_t next_socket_ = 0;
+  int next_worker_ = 0;
+};
+
+// Opens the default addresses, or those of --listen=, and places an acceptor for them. Its errors
+// are kept.
+Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, SessionFactory factory,
+                       size_t session_bytes);
+// A session of an outgoing connection to a numeric address, on the calling actor's worker (`worker`
+// null: any). OnOpen follows, or OnClose(kConnectFailed).
+void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
+               const SessionFactory& factory, Slot* slot);
+
+template <class S, class... Args>
+Ref<Acceptor> Runtime::Listen(std::string_view default_addresses, Args... args) {
+  static_assert(std::derived_from<S, Session>, "Listen<S>: S is a Session");
+  return ListenOn(
+      *this, default_addresses,
+      [args...](Worker& worker, Slot* slot) { internal::Construct<S>(worker, slot, args...); },
+      sizeof(S));
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_ACCEPTOR_H_

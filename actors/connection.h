@@ -1,0 +1,163 @@
+// Connection owns a connected socket, through a Stream, and brings it and its Session together: it
+// reads only when its output and its session have room, writes what it was given in order, and
+// closes without losing the last bytes.
+//
+// Owner:  the slot of its session, as IoHandler; it outlives the session until the socket is done.
+// Thread: the worker's.
+// Bound:  output_bytes_max of output; kept input: input_bytes_max; both charged to the budget.
+// Nothing while idle. Errors: each ends the connection, once, with one reason; bytes accepted and
+// not sent are counted as lost.
+#ifndef SLUICE_ACTORS_CONNECTION_H_
+#define SLUICE_ACTORS_CONNECTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "sluice/actors/connection_ledger.h"
+#include "sluice/actors/session.h"
+#include "sluice/actors/stream.h"
+#include "sluice/core/buffer.h"
+#include "sluice/core/io_handler.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+// Who is told that a connection's output has gone down (a hub's spoke), and that it has ended. On
+// its worker.
+class OutputListener {
+ public:
+  virtual void OnOutputLow(Connection& connection) = 0;
+  virtual void OnConnectionEnded(Connection& connection) = 0;
+
+ protected:
+  ~OutputListener() = default;
+};
+
+// Who counts a connection: the acceptor that took it. Told once, by a control message.
+struct ConnectionOwner {
+  Slot* slot = nullptr;
+  uint32_t generation = 0;
+};
+
+class Connection final : public IoHandler, private Timer {
+ public:
+  enum class Start : uint8_t { kConnected, kConnecting };
+
+  // Attaches itself to `slot`, whose session has been made. The poller's refusal ends it at once.
+  static void Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
+                   ConnectionOwner owner, Start start = Start::kConnected,
+                   absl::Duration connect_timeout = absl::InfiniteDuration());
+  ~Connection() override;
+
+  // For the session, and for spokes that write on its behalf.
+  Answer Write(std::string_view bytes);
+  Answer Write(const Bytes& payload);
+  void Close();
+  void CloseWrite();
+  void Abort(CloseReason reason);
+  void PauseReading();
+  void ResumeReading();
+  std::string_view Unconsumed() const { return input_.view(); }
+  bool MayGoOn() const;
+  size_t OutputBytes() const;
+  bool WriteOpen() const { return write_state_ == WriteState::kOpen; }
+  // True while output stands between high and low: whoever writes for others should wait for
+  // OnOutputLow.
+  bool OutputHigh() const { return output_high_; }
+  void SetInputMax(size_t bytes) { input_bytes_max_ = static_cast<uint32_t>(bytes); }
+  Address PeerAddress() const;
+  Worker& worker() const { return *slot_->worker; }
+  Slot* slot() const { return slot_; }
+  Session* session() const { return session_; }
+  void SetListener(OutputListener* listener) { listener_ = listener; }
+
+  // IoHandler.
+  void OnEvents(uint32_t events) override;
+  void OnTurn() override;
+  void OnSliceEnd() override;
+  void OnGatherTaken() override { FlushGather(); }
+  void OnUnparked() override;
+  void OnActorEnded(bool failed) override;
+  void OnDrain() override;
+  void OnDrainClose() override;
+  void OnShutdown() override;
+
+  void CheckInvariants() const;
+
+ private:
+  enum class WriteState : uint8_t {
+    kOpen,
+    kFlushing,  // The session has closed; what is queued still goes.
+    kShut,      // Our FIN is sent.
+  };
+
+  Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream, ConnectionOwner owner);
+  void OnTimer(Worker& worker) override;
+
+  bool MayRead() const;
+  void ReadOnce();
+  void Discard();
+  void OfferInput(std::string_view bytes, bool fresh);
+  void InputEnded();
+  void TellEof();
+  void TellDrain();
+
+  void FlushGather();
+  void FlushOutput();
+  int64_t WriteParts(const iovec* parts, int count);
+  void OutputMoved();
+  void FinishWriting();
+  void SocketFailed(int error);
+  void ConnectDone();
+  void Finish(CloseReason reason, bool reset = false);
+
+  int64_t NextDeadlineMs() const;
+  void ArmTimer();
+  ConnectionLedger::Cell& Counters() { return *counters_; }
+  const Options& options() const { return slot_->worker->options(); }
+
+  Slot* const slot_;
+  Session* session_;  // nullptr once its actor has ended.
+  std::unique_ptr<Stream> stream_;
+  ConnectionLedger::Cell* const counters_;
+  const ConnectionOwner owner_;
+  OutputListener* listener_ = nullptr;
+  OutputQueue output_;
+  InputBuffer input_;
+  const int64_t opened_ms_;
+  int64_t active_ms_;        // The last byte received or sent.
+  int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
+  int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
+  uint32_t input_bytes_max_;
+  uint32_t discarded_bytes_ = 0;
+  uint32_t connect_timeout_ms_ = 0;
+  int write_error_ = 0;  // The errno of a failed write, told at the end of the slice.
+
+  WriteState write_state_ = WriteState::kOpen;
+  CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
+  bool readable_ = false;
+  bool exceptional_ =
+      false;  // PRI, RDHUP, HUP or ERR was reported once: short reads prove nothing.
+  bool writable_ = true;
+  bool connecting_ = false;
+  bool read_ended_ = false;  // The peer's FIN was read.
+  bool eof_told_ = false;
+  bool lingering_ = false;  // Reading only to forget.
+  bool paused_ = false;     // By the session.
+  bool output_high_ = false;
+  bool wants_writable_ = false;
+  bool offer_again_ =
+      false;  // The session stopped between frames; the kept input is due when it may go on.
+  bool gathering_ = false;    // The worker's gather buffer holds output of ours.
+  bool close_write_ = false;  // CloseWrite, not Close, is under way.
+  bool draining_ = false;
+  bool input_drained_ = false;
+  bool drain_close_ = false;  // OnDrain is due.
+  bool drain_told_ = false;
+  bool waits_for_memory_ = false;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_CONNECTION_H_

@@ -1,0 +1,54 @@
+#include "sluice/actors/connection_ledger.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/strings.h"
+
+namespace sluice {
+
+std::string_view CloseReasonName(CloseReason reason) {
+  static constexpr std::string_view kNames[kCloseReasonCount] = {
+      "closed",    "closed by the peer", "reset by the peer", "aborted",       "session failed",
+      "idle",      "lifetime over",      "half-closed",       "write stalled", "linger over",
+      "dead peer", "too slow",           "out of memory",     "refused",       "connect failed",
+      "shutdown",  "socket error"};
+  return kNames[static_cast<int>(reason)];
+}
+
+int64_t ConnectionLedger::Totals::ClosedTotal() const {
+  int64_t sum = 0;
+  for (int64_t count : closed) sum += count;
+  return sum;
+}
+
+ConnectionLedger::Totals ConnectionLedger::Sum() const {
+  Totals totals;
+  for (const Cell& cell : cells_) {
+    totals.opened += cell.opened.Get();
+    for (int i = 0; i < kCloseReasonCount; ++i) totals.closed[i] += cell.closed[i].Get();
+    totals.bytes_read += cell.bytes_read.Get();
+    totals.bytes_accepted += cell.bytes_accepted.Get();
+    totals.bytes_sent += cell.bytes_sent.Get();
+    totals.bytes_lost += cell.bytes_lost.Get();
+    totals.accept_errors += cell.accept_errors.Get();
+  }
+  return totals;
+}
+
+std::string ConnectionLedger::Totals::ToString() const {
+  std::string reasons;
+  for (int i = 0; i < kCloseReasonCount; ++i) {
+    if (closed[i] == 0) continue;
+    absl::StrAppend(&reasons, reasons.empty() ? " (" : ", ",
+                    ToAbsl(CloseReasonName(static_cast<CloseReason>(i))), " ", closed[i]);
+  }
+  if (!reasons.empty()) reasons += ")";
+  return absl::StrFormat(
+      "connections: opened %d = open %d + closed %d%s; bytes read %d; bytes written %d = sent %d + "
+      "lost %d + held %d; "
+      "accept errors %d",
+      opened, Open(), ClosedTotal(), reasons, bytes_read, bytes_accepted, bytes_sent, bytes_lost,
+      BytesHeld(), accept_errors);
+}
+
+}  // namespace sluice

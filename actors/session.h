@@ -1,0 +1,107 @@
+// Session is the actor that speaks on a connection: what a user writes to serve a protocol.
+//
+//   class Echo : public sluice::Session {
+//     void OnData(sluice::Input& in) override { Write(in.TakeAll()); }
+//   };
+//
+// Owner:  its slot; made when a connection is accepted or begun, ended with it.
+// Thread: its worker's, as any actor's.
+// Bound:  input kept for it: one read and one frame (input_bytes_max); output: output_bytes_max.
+// Errors: one of the connection's ends it, once, with the reason that OnClose hears.
+#ifndef SLUICE_ACTORS_SESSION_H_
+#define SLUICE_ACTORS_SESSION_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "sluice/actors/connection_ledger.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/address.h"
+
+namespace sluice {
+
+class Connection;
+
+// What has arrived and was not consumed yet. What a call of OnData leaves is kept, and offered
+// again with what comes after it. The bytes stay where they are until OnData returns.
+class Input {
+ public:
+  explicit Input(std::string_view bytes) : bytes_(bytes) {}
+  size_t size() const { return bytes_.size(); }
+  bool empty() const { return bytes_.empty(); }
+  std::string_view Peek() const { return bytes_; }
+  std::string_view Take(size_t count) {  // At most what there is.
+    const std::string_view taken = bytes_.substr(0, count);
+    bytes_.remove_prefix(taken.size());
+    return taken;
+  }
+  std::string_view TakeAll() { return Take(bytes_.size()); }
+  void Skip(size_t count) { bytes_.remove_prefix(std::min(count, bytes_.size())); }
+
+ private:
+  std::string_view bytes_;
+};
+
+class Session : public Actor {
+ public:
+  // The connection stands. The first that a session hears, after OnStart.
+  virtual void OnOpen() {}
+  // Bytes have come. Not called while the session is parked, or its output stands above
+  // output_bytes_high.
+  virtual void OnData(Input& in) = 0;
+  // The peer has ended its side (half-close): nothing more will come; Unconsumed() is what was
+  // left. This side may go on writing; unless overridden it closes.
+  virtual void OnEof() { Close(); }
+  // After a Write that answered kFull: output is down to output_bytes_low.
+  virtual void OnWritable() {}
+  // The runtime drains, and all that had arrived was handled. Unless overridden the session closes;
+  // one that still waits for something closes when it has it, or is ended at the deadline.
+  virtual void OnDrain() { Close(); }
+  // The connection has ended; the last call.
+  virtual void OnClose(CloseReason) {}
+
+  // The end of the actor is the end of the connection.
+  void OnStop() final;
+
+ protected:
+  // Takes all of it or nothing. kFull: past output_bytes_max, OnWritable follows. kClosed: the
+  // write side has ended. kOverloaded: no memory. Leaves when the handler returns, together with
+  // what else it wrote. A session may always write as much as it was given to read.
+  Answer Write(std::string_view bytes) { return WriteBytes(bytes); }
+  Answer Write(const Bytes& payload);  // Shared, not copied.
+
+  // Sends what was written, then ends this side, and reads (and forgets) what the peer still sends,
+  // within linger_timeout, so that no reset overtakes the last bytes.
+  void Close();
+  // As Close, but this side goes on reading: a half-close of our own.
+  void CloseWrite();
+  // Resets the connection now. What was written and not sent is lost, and counted.
+  void Abort(CloseReason reason = CloseReason::kAborted);
+
+  // Stops OnData until resumed; the peer is slowed by its TCP window.
+  void PauseReading();
+  void ResumeReading();
+  // What was offered and not consumed; for OnEof.
+  std::string_view Unconsumed() const;
+  // May this session take another frame of the input it has? Not when it has parked or its output
+  // is high.
+  bool MayGoOn() const;
+  size_t OutputBytes() const;
+  // Frames longer than input_bytes_max less one read need more.
+  void SetInputMax(size_t bytes);
+  Address PeerAddress() const;
+  Connection* connection() const { return connection_; }  // nullptr once it has ended.
+
+ private:
+  friend class Connection;
+  Answer WriteBytes(std::string_view bytes);
+
+  Connection* connection_ = nullptr;
+  CloseReason close_reason_ = CloseReason::kClosed;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_SESSION_H_

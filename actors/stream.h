@@ -1,0 +1,62 @@
+// Stream carries the bytes of one connection: plain now, TLS later. A test double delays and
+// fragments.
+//
+// Owner:  the Connection.
+// Thread: the worker's.
+// Errors: a negative result is -errno; -EAGAIN means not now, and readiness tells when.
+#ifndef SLUICE_ACTORS_STREAM_H_
+#define SLUICE_ACTORS_STREAM_H_
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sluice/core/os.h"
+
+namespace sluice {
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual int64_t Read(char* data, size_t size) = 0;  // 0: the peer has ended its side.
+  virtual int64_t Write(const iovec* parts, int count) = 0;
+  virtual int ShutdownWrite() = 0;
+  // The descriptor goes; with `reset` the peer hears RST, and what it was not given yet is lost.
+  virtual void Close(bool reset) = 0;
+  virtual int Descriptor() const = 0;
+  // True where a read that is shorter than asked for means that nothing is left (TCP without
+  // exceptional events). Not so on UNIX sockets, where passed descriptors cut a read short.
+  virtual bool ShortReadMeansEmpty() const = 0;
+};
+
+class PlainStream : public Stream {
+ public:
+  PlainStream(Os& os, int fd, bool tcp) : os_(os), fd_(fd), tcp_(tcp) {}
+  ~PlainStream() override {
+    if (fd_ >= 0) Close(/*reset=*/false);
+  }
+  int64_t Read(char* data, size_t size) override { return os_.Receive(fd_, data, size); }
+  int64_t Write(const iovec* parts, int count) override { return os_.Send(fd_, parts, count); }
+  int ShutdownWrite() override { return os_.ShutdownWrite(fd_); }
+  void Close(bool reset) override {
+    if (reset && tcp_) {
+      const linger at_once{1, 0};
+      os_.OptionSet(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    }
+    os_.Close(fd_);
+    fd_ = -1;
+  }
+  int Descriptor() const override { return fd_; }
+  bool ShortReadMeansEmpty() const override { return tcp_; }
+
+ private:
+  Os& os_;
+  int fd_;
+  const bool tcp_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_STREAM_H_

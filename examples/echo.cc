@@ -1,0 +1,12 @@
+// Sends back each byte it is sent (RFC 862), also what comes before the peer's half-close.
+#include "sluice/sluice.h"
+
+class Echo : public sluice::Session {
+  void OnData(sluice::Input& in) override { Write(in.TakeAll()); }
+};
+
+int main(int argc, char** argv) {
+  sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));
+  runtime.Listen<Echo>("127.0.0.1:7001");
+  return runtime.RunUntilSignal();
+}

@@ -1,0 +1,13 @@
+// All that a program needs of Sluice. Read next: actors/session.h, core/actor.h, core/runtime.h,
+// examples/echo.cc.
+#ifndef SLUICE_SLUICE_H_
+#define SLUICE_SLUICE_H_
+
+#include "sluice/actors/acceptor.h"
+#include "sluice/actors/connection.h"
+#include "sluice/actors/session.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/options.h"
+#include "sluice/core/runtime.h"
+
+#endif  // SLUICE_SLUICE_H_

@@ -1,0 +1,385 @@
+// The rules of the chat, each with a test: who hears what, and what one may be called.
+
+#include <signal.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/tests/e2e/chat_member.h"
+#include "sluice/tests/e2e/client.h"
+#include "sluice/tests/e2e/server.h"
+
+namespace sluice::e2e {
+namespace {
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+TEST(Chat, GreetsWithALineThatStartsWithWelcome) {
+  Server server("chat");
+  Client client(server.address());
+  EXPECT_EQ(client.ReadLine().substr(0, 7), "Welcome");
+}
+
+TEST(Chat, ANewMemberIsAGuestWithANumber) {
+  Server server("chat");
+  std::vector<Member> members;
+  for (int i = 0; i < 5; ++i) members.emplace_back(server);
+  const std::vector<std::string> names = members.back().Who();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 5u);
+  for (const std::string& name : names) {
+    EXPECT_EQ(name.substr(0, 5), "guest") << name;
+    EXPECT_TRUE(name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos)
+        << name;
+  }
+}
+
+TEST(Chat, ALineGoesToEveryOtherMemberAndNotBack) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  Member carol(server, "carol");
+  alice.Say("hello,  all of you ");
+  EXPECT_TRUE(bob.Hears("alice: hello,  all of you "));
+  EXPECT_TRUE(carol.Hears("alice: hello,  all of you "));
+  bob.Say("hello alice");
+  EXPECT_TRUE(alice.Hears("bob: hello alice"));
+  EXPECT_TRUE(carol.Hears("bob: hello alice"));
+  EXPECT_FALSE(alice.HasHeard("alice: hello,  all of you "));
+}
+
+TEST(Chat, AGuestTalksUnderTheGuestsName) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member guest(server);
+  const std::string joined = alice.HearLineThatStartsWith("* guest");
+  const std::string name = joined.substr(2, joined.find(' ', 2) - 2);
+  EXPECT_EQ(joined, "* " + name + " joined");
+  guest.Say("hi");
+  EXPECT_TRUE(alice.Hears(name + ": hi"));
+}
+
+TEST(Chat, LinesOfOneMemberArriveInTheirOrder) {
+  Server server("chat", {"--queue=4096"});
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  for (int i = 0; i < 1000; ++i) alice.Say(std::to_string(i));
+  for (int i = 0; i < 1000; ++i) {
+    const std::string line = bob.HearLineThatStartsWith("alice: ");
+    ASSERT_EQ(line, "alice: " + std::to_string(i));
+  }
+}
+
+TEST(Chat, OthersSeeWhoJoinsAndLeaves) {
+  Server server("chat");
+  Member alice(server, "alice");
+  {
+    Member bob(server, "bob");
+    EXPECT_TRUE(alice.HearLineThatStartsWith("* guest").ends_with(" joined"));
+    bob.Say("/quit");
+    EXPECT_TRUE(alice.Hears("* bob left"));
+    EXPECT_TRUE(bob.HearsTheEnd());
+  }
+  {
+    Member carol(server, "carol");
+    carol.client().ShutdownWrite();
+    EXPECT_TRUE(alice.Hears("* carol left")) << "after a half-close";
+    EXPECT_TRUE(carol.HearsTheEnd());
+  }
+  {
+    Member dave(server, "dave");
+    dave.client().Close();
+    EXPECT_TRUE(alice.Hears("* dave left")) << "after a close";
+  }
+  {
+    Member erin(server, "erin");
+    erin.client().Reset();
+    EXPECT_TRUE(alice.Hears("* erin left")) << "after a reset";
+  }
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+}
+
+TEST(Chat, OthersSeeANewName) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member guest(server);
+  const std::string joined = alice.HearLineThatStartsWith("* guest");
+  const std::string name = joined.substr(2, joined.find(' ', 2) - 2);
+  guest.Say("/nick bob");
+  EXPECT_TRUE(alice.Hears("* " + name + " is now bob"));
+  guest.Say("/nick Robert_the-2nd");
+  EXPECT_TRUE(alice.Hears("* bob is now Robert_the-2nd"));
+  guest.Say("hi");
+  EXPECT_TRUE(alice.Hears("Robert_the-2nd: hi"));
+}
+
+TEST(Chat, ANameHasOneToThirtyTwoOfTheAllowedCharacters) {
+  Server server("chat");
+  Member alice(server, "alice");
+  const std::string longest(32, 'x');
+  for (const std::string& bad :
+       {std::string("/nick"), std::string("/nick "), "/nick " + longest + "x",
+        std::string("/nick two words"), std::string("/nick a.b"), std::string("/nick a:b"),
+        std::string("/nick a,b"), std::string("/nick caf\xC3\xA9"), std::string("/nick a\tb"),
+        std::string("/nick *"), std::string("/nick /x"), std::string("/nick a\x01z")}) {
+    EXPECT_TRUE(alice.IsToldOff(bad));
+  }
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"})) << "a bad name changes nothing";
+  for (const std::string& good :
+       {longest, std::string("z"), std::string("_-_"), std::string("42")}) {
+    alice.Say("/nick " + good);
+    EXPECT_EQ(alice.Who(), std::vector<std::string>({good}));
+  }
+}
+
+TEST(Chat, ANameIsUniqueWhateverItsCase) {
+  Server server("chat");
+  Member alice(server, "Alice");
+  Member bob(server, "bob");
+  for (const char* taken : {"/nick Alice", "/nick alice", "/nick ALICE", "/nick aLiCe"}) {
+    EXPECT_TRUE(bob.IsToldOff(taken));
+  }
+  bob.Say("/join den");
+  EXPECT_TRUE(alice.Hears("* bob left"));
+  EXPECT_TRUE(bob.IsToldOff("/nick alice")) << "in the server, not in the room";
+  EXPECT_EQ(bob.Who(), std::vector<std::string>({"bob"}));
+}
+
+TEST(Chat, ANameIsFreeAgainWhenItsMemberLeftOrChangedIt) {
+  Server server("chat");
+  Member bob(server, "bob");
+  {
+    Member alice(server, "alice");
+    alice.Say("/quit");
+    EXPECT_TRUE(bob.Hears("* alice left"));
+  }
+  bob.Say("/nick ALICE");
+  EXPECT_EQ(bob.Who(), std::vector<std::string>({"ALICE"}));
+  Member next(server, "bob");
+  EXPECT_TRUE(bob.Hears("* bob left") || true);
+}
+
+TEST(Chat, AGuestNeverGetsANameThatIsTaken) {
+  Server server("chat");
+  Member first(server);
+  const int number = std::stoi(first.Who().front().substr(5));
+  // The names that the next guests would get.
+  std::vector<Member> squatters;
+  for (int i = 1; i <= 3; ++i) {
+    squatters.emplace_back(server, "Guest" + std::to_string(number + 3 + i));
+  }
+  std::vector<Member> guests;
+  for (int i = 0; i < 8; ++i) guests.emplace_back(server);
+  std::set<std::string> names;
+  for (std::string name : first.Who()) {
+    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return std::tolower(c); });
+    names.insert(name);
+  }
+  EXPECT_EQ(names.size(), 12u);
+}
+
+TEST(Chat, APrivateMessageReachesItsMemberOnly) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  Member carol(server, "carol");
+  alice.Say("/msg bob a word  with you");
+  EXPECT_TRUE(bob.Hears("alice (private): a word  with you"));
+  alice.Say("aloud");
+  EXPECT_TRUE(carol.Hears("alice: aloud"));
+  EXPECT_FALSE(carol.HasHeard("alice (private): a word  with you"));
+  carol.Say("/join den");
+  EXPECT_TRUE(alice.Hears("* carol left"));
+  alice.Say("/msg carol also in another room");
+  EXPECT_TRUE(carol.Hears("alice (private): also in another room"));
+  alice.Say("/msg CAROL whatever the case");
+  EXPECT_TRUE(carol.Hears("alice (private): whatever the case"));
+}
+
+TEST(Chat, APrivateMessageToNobodyIsAnError) {
+  Server server("chat");
+  Member alice(server, "alice");
+  for (const char* bad : {"/msg nobody hello", "/msg", "/msg ", "/msg alice"}) {
+    EXPECT_TRUE(alice.IsToldOff(bad));
+  }
+}
+
+TEST(Chat, ARoomHearsOnlyItsOwn) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  Member carol(server, "carol");
+  bob.Say("/join den");
+  EXPECT_TRUE(alice.Hears("* bob left"));
+  EXPECT_EQ(bob.Who(), std::vector<std::string>({"bob"}));
+  carol.Say("/join den");
+  EXPECT_TRUE(bob.Hears("* carol joined"));
+  bob.Say("in the den");
+  EXPECT_TRUE(carol.Hears("bob: in the den"));
+  alice.Say("in the lobby");
+  const std::vector<std::string> den = bob.Who();
+  EXPECT_EQ(den.size(), 2u);
+  EXPECT_TRUE(Contains(den, "bob") && Contains(den, "carol"));
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+  carol.Say("/join lobby");
+  EXPECT_TRUE(alice.Hears("* carol joined"));
+  EXPECT_TRUE(bob.Hears("* carol left"));
+  carol.Say("back");
+  EXPECT_TRUE(alice.Hears("carol: back"));
+  EXPECT_FALSE(alice.HasHeard("bob: in the den"));
+  EXPECT_FALSE(bob.HasHeard("alice: in the lobby"));
+}
+
+TEST(Chat, ARoomsNameFollowsTheRuleOfNames) {
+  Server server("chat");
+  Member alice(server, "alice");
+  for (const std::string& bad : {std::string("/join"), std::string("/join "),
+                                 std::string("/join a b"), "/join " + std::string(33, 'x'),
+                                 std::string("/join #den"), std::string("/join d\xC3\xA9n")}) {
+    EXPECT_TRUE(alice.IsToldOff(bad));
+  }
+  Member bob(server, "bob");
+  EXPECT_TRUE(Contains(bob.Who(), "alice")) << "she is still in the lobby";
+  alice.Say("/join " + std::string(32, 'x'));
+  EXPECT_TRUE(bob.Hears("* alice left"));
+}
+
+TEST(Chat, JoiningTheRoomOneIsInChangesNothing) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  bob.Say("/join lobby");
+  bob.Say("still here");
+  EXPECT_TRUE(alice.Hears("bob: still here"));
+  alice.Say("so am I");
+  EXPECT_TRUE(bob.Hears("alice: so am I"));
+  EXPECT_EQ(alice.Who().size(), 2u);
+}
+
+// True when /rooms names `room`. Its answer is whatever comes before the answer to /who.
+bool Exists(Member& member, const std::string& room) {
+  const size_t before = member.heard().size();
+  member.Say("/rooms");
+  member.HearUntil([](const std::string& line) { return line.find("lobby") != std::string::npos; });
+  const auto& heard = member.heard();
+  return std::any_of(heard.begin() + static_cast<ptrdiff_t>(before), heard.end(),
+                     [&](const std::string& line) { return line.find(room) != std::string::npos; });
+}
+
+TEST(Chat, RoomsAreListedWhileTheyHaveMembers) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  EXPECT_TRUE(Exists(alice, "lobby"));
+  EXPECT_FALSE(Exists(alice, "den_7"));
+  bob.Say("/join den_7");
+  EXPECT_TRUE(alice.Hears("* bob left"));
+  EXPECT_TRUE(WaitFor([&] { return Exists(alice, "den_7"); }));
+  bob.Say("/join other_8");
+  EXPECT_TRUE(WaitFor([&] { return Exists(alice, "other_8") && !Exists(alice, "den_7"); }));
+  bob.client().Reset();
+  EXPECT_TRUE(WaitFor([&] { return !Exists(alice, "other_8"); }));
+}
+
+TEST(Chat, ThereAreAtMost1024Rooms) {
+  RaiseDescriptorLimit();
+  Server server("chat");
+  Member alice(server, "alice");  // Keeps the lobby.
+  std::vector<Member> members;
+  for (int i = 0; i < 1023; ++i) {
+    members.emplace_back(server);
+    members.back().Say("/join room" + std::to_string(i));
+    ASSERT_EQ(members.back().Who().size(), 1u) << i;
+  }
+  Member late(server, "late");
+  EXPECT_TRUE(late.IsToldOff("/join one_too_many"));
+  EXPECT_TRUE(Contains(late.Who(), "alice")) << "it stays where it was";
+  late.Say("/join room5");
+  EXPECT_EQ(late.Who().size(), 2u) << "a room that is there takes more members";
+  late.Say("/join lobby");
+  ASSERT_EQ(late.Who().size(), 2u);
+  members.back().Say("/quit");
+  EXPECT_TRUE(members.back().HearsTheEnd());
+  EXPECT_TRUE(WaitFor([&] {
+    late.Say("/join room_for_one_more");
+    return late.Who().size() == 1;
+  }));
+}
+
+TEST(Chat, HelpNamesEveryCommand) {
+  Server server("chat");
+  Member alice(server, "alice");
+  alice.Say("/help");
+  std::set<std::string> missing = {"/nick", "/msg", "/join", "/rooms", "/who", "/help", "/quit"};
+  alice.HearUntil([&](const std::string& line) {
+    for (auto it = missing.begin(); it != missing.end();) {
+      it = line.find(*it) != std::string::npos ? missing.erase(it) : std::next(it);
+    }
+    return missing.empty();
+  });
+  EXPECT_TRUE(missing.empty()) << testing::PrintToString(missing);
+}
+
+TEST(Chat, WhatWasSaidBeforeQuitIsHeard) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  ASSERT_TRUE(bob.client().Send("goodbye\n/quit\nnever said\n"));
+  EXPECT_TRUE(alice.Hears("bob: goodbye"));
+  EXPECT_TRUE(alice.Hears("* bob left"));
+  EXPECT_TRUE(bob.HearsTheEnd());
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+  EXPECT_FALSE(alice.HasHeard("bob: never said"));
+}
+
+TEST(Chat, AnUnknownCommandIsAnErrorAndNobodyHearsIt) {
+  Server server("chat");
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  for (const char* bad : {"/dance", "/", "/nickname x", "/quitter"}) {
+    EXPECT_TRUE(bob.IsToldOff(bad)) << bad;
+  }
+  bob.Say("sorry");
+  EXPECT_TRUE(alice.Hears("bob: sorry"));
+  EXPECT_FALSE(alice.HasHeard("bob: /dance"));
+}
+
+TEST(Chat, MembersOnEveryKindOfAddressMeet) {
+  const std::string name = "unix:" + UniqueSocketName();
+  Server server("chat", {"--listen=" + name + ",127.0.0.1:0"});
+  Member alice(server, "alice");  // On the first.
+  Client bob(server.addresses()[1]);
+  EXPECT_EQ(bob.ReadLine().substr(0, 7), "Welcome");
+  ASSERT_TRUE(bob.Send("/nick bob\nhello\n"));
+  EXPECT_TRUE(alice.Hears("bob: hello"));
+}
+
+TEST(Chat, AThousandMembersComeAndGoAndLeaveNothingBehind) {
+  RaiseDescriptorLimit();
+  Server server("chat");
+  Member alice(server, "alice");
+  const int descriptors = server.OpenDescriptors();
+  const int64_t memory = server.ResidentBytes();
+  {
+    std::vector<Member> members;
+    for (int i = 0; i < 1000; ++i) {
+      members.emplace_back(server);
+      // Ten to a room: otherwise a million greetings would be said.
+      members.back().Say("/join room" + std::to_string(i / 10));
+    }
+    for (Member& member : members) ASSERT_LE(member.Who().size(), 10u);
+  }
+  EXPECT_TRUE(WaitFor([&] { return server.OpenDescriptors() == descriptors; }))
+      << "was " << descriptors << " and stays at " << server.OpenDescriptors();
+  EXPECT_TRUE(server.GrewAtMost(48 * kMebibyte, memory));
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+  EXPECT_EQ(server.Stop(), 0);
+}
+
+}  // namespace
+}  // namespace sluice::e2e

@@ -1,0 +1,75 @@
+// A server goes on serving whatever becomes of its standard streams.
+
+#include <signal.h>
+
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/tests/e2e/client.h"
+#include "sluice/tests/e2e/server.h"
+
+namespace sluice::e2e {
+namespace {
+
+// Makes it talk: connections, refusals, resets and dumps at the level that logs most. And asks
+// whether each byte still comes back: a log line that lands in a socket would show here.
+void ExpectToServe(Server& server) {
+  std::vector<Client> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.emplace_back(server.address());
+    ASSERT_TRUE(clients.back().connected());
+    if (i % 2 == 0) clients.back().Reset();
+  }
+  for (int i = 0; i < 50; ++i) server.Signal(SIGUSR1);
+  for (size_t i = 1; i < clients.size(); i += 2) EXPECT_TRUE(clients[i].EchoPattern(100'000)) << i;
+  clients.clear();
+  EXPECT_TRUE(server.Running());
+  EXPECT_EQ(server.Stop(), 0);
+}
+
+std::vector<std::string> Flags() {
+  return {"--listen=unix:" + UniqueSocketName(), "--log_level=trace"};
+}
+
+// The server says nothing that can be read: it listens when it can be connected to.
+void WaitUntilItListens(const Server& server) {
+  ASSERT_TRUE(WaitFor([&] { return Client(server.address()).connected(); }));
+}
+
+TEST(Output, StandardOutputIsClosed) {
+  Server server("echo", Flags(), {.standard_output = Output::kClosed});
+  WaitUntilItListens(server);
+  ExpectToServe(server);
+}
+
+TEST(Output, StandardErrorIsClosed) {
+  Server server("echo", Flags(), {.standard_error = Output::kClosed});
+  ExpectToServe(server);
+}
+
+TEST(Output, BothAreClosed) {
+  Server server("echo", Flags(),
+                {.standard_output = Output::kClosed, .standard_error = Output::kClosed});
+  WaitUntilItListens(server);
+  ExpectToServe(server);
+}
+
+TEST(Output, NobodyReadsStandardOutputAnyMore) {
+  Server server("echo", Flags(), {.standard_output = Output::kBrokenPipe});
+  WaitUntilItListens(server);
+  ExpectToServe(server);
+}
+
+TEST(Output, NobodyReadsStandardErrorAnyMore) {
+  Server server("echo", Flags(), {.standard_error = Output::kBrokenPipe});
+  ExpectToServe(server);
+}
+
+TEST(Output, AFullPipeOnStandardErrorBlocksNothing) {
+  Server server("echo", Flags(), {.standard_error = Output::kFullPipe});
+  ExpectToServe(server);
+}
+
+}  // namespace
+}  // namespace sluice::e2e
