@@ -5,6 +5,8 @@
 
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/connection.h"
+#include "sluice/actors/connector.h"
+#include "sluice/actors/hub.h"
 #include "sluice/actors/session.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/options.h"

@@ -114,8 +114,6 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
     sockets.push_back(*std::move(socket));
   }
   runtime.SetConnectionBytes(kConnectionBytes + static_cast<int64_t>(session_bytes));
-  ConnectionLedger& ledger = runtime.Attachment<ConnectionLedger>(runtime.WorkerCount());
-  runtime.AddReport([&ledger] { return ledger.Sum().ToString(); });
   return runtime.SpawnWith<Acceptor>(
       SpawnOptions{.name = "acceptor", .mailbox_messages_max = 0, .worker = 0}, std::move(sockets),
       std::move(factory));

@@ -116,8 +116,10 @@ void Connection::Finish(CloseReason reason, bool reset) {
   owner_worker.timers().Cancel(*this);
   owner_worker.os().PollerRemove(owner_worker.Poller(), stream_->Descriptor());
   stream_->Close(reset);
-  if (OutputListener* listener = std::exchange(listener_, nullptr))
+  while (listeners_ != nullptr) {
+    OutputListener* listener = std::exchange(listeners_, listeners_->next_listener_);
     listener->OnConnectionEnded(*this);
+  }
   if (owner_.slot != nullptr) {
     Worker::Post(*owner_.slot->worker, owner_.slot, owner_.generation,
                  ConnectionEndedControl{owner_worker.Index()});
@@ -199,7 +201,9 @@ void Connection::ConnectDone() {
   active_ms_ = worker().NowMs();
   ArmTimer();
   worker().RunHandler(slot_, "OnOpen", [&] { session_->OnOpen(); });
-  if (slot_->io == this) worker().MarkReady(this);
+  if (slot_->io != this) return;
+  worker().MarkReady(this);
+  worker().FlushAfterSlice(this);  // It may have ended its side before it was connected.
 }
 
 bool Connection::MayGoOn() const {
@@ -377,7 +381,7 @@ size_t Connection::OutputBytes() const {
 }
 
 Answer Connection::Write(std::string_view bytes) {
-  if (write_state_ != WriteState::kOpen || connecting_) return Answer::kClosed;
+  if (write_state_ != WriteState::kOpen) return Answer::kClosed;
   if (bytes.empty()) return Answer::kAccepted;
   if (OutputBytes() + bytes.size() > static_cast<size_t>(options().output_bytes_max)) {
     wants_writable_ = true;
@@ -424,7 +428,7 @@ Answer Connection::Write(std::string_view bytes) {
 }
 
 Answer Connection::Write(const Bytes& payload) {
-  if (write_state_ != WriteState::kOpen || connecting_) return Answer::kClosed;
+  if (write_state_ != WriteState::kOpen) return Answer::kClosed;
   if (payload.empty()) return Answer::kAccepted;
   if (OutputBytes() + payload.size() > static_cast<size_t>(options().output_bytes_max)) {
     wants_writable_ = true;
@@ -521,18 +525,41 @@ void Connection::OutputMoved() {
   }
   if (size <= options().output_bytes_low) {
     if (wants_writable_) worker().MarkReady(this);
-    if (listener_ != nullptr) listener_->OnOutputLow(*this);
+    for (OutputListener* listener = listeners_; listener != nullptr;) {
+      OutputListener* next = listener->next_listener_;  // It may remove itself.
+      listener->OnOutputLow(*this);
+      listener = next;
+    }
   }
   if (size == 0 && write_state_ == WriteState::kFlushing) FinishWriting();
 }
 
 // --- Closing.
 
+void Connection::AddListener(OutputListener* listener) {
+  listener->next_listener_ = std::exchange(listeners_, listener);
+}
+
+void Connection::RemoveListener(OutputListener* listener) {
+  OutputListener** link = &listeners_;
+  while (*link != nullptr && *link != listener) link = &(*link)->next_listener_;
+  if (*link != nullptr) *link = listener->next_listener_;
+}
+
+void Connection::FlushListeners() {
+  for (OutputListener* listener = listeners_; listener != nullptr;) {
+    OutputListener* next = listener->next_listener_;
+    listener->OnClosing(*this);
+    listener = next;
+  }
+}
+
 void Connection::Close() {
   if (connecting_) {
     Finish(CloseReason::kAborted);
     return;
   }
+  if (write_state_ == WriteState::kOpen) FlushListeners();
   close_write_ = false;
   if (write_state_ == WriteState::kOpen) {
     write_state_ = WriteState::kFlushing;
@@ -543,7 +570,7 @@ void Connection::Close() {
 }
 
 void Connection::CloseWrite() {
-  if (write_state_ != WriteState::kOpen || connecting_) return;
+  if (write_state_ != WriteState::kOpen) return;
   close_write_ = true;
   write_state_ = WriteState::kFlushing;
   worker().FlushAfterSlice(this);
@@ -551,7 +578,7 @@ void Connection::CloseWrite() {
 
 // All output has left, or the write side has ended already: FIN, then linger or be done.
 void Connection::FinishWriting() {
-  if (!output_.Empty() || gathering_) return;
+  if (!output_.Empty() || gathering_ || connecting_) return;
   if (write_state_ == WriteState::kFlushing) {
     write_state_ = WriteState::kShut;
     if (read_ended_ && !close_write_) {
@@ -699,6 +726,9 @@ Answer Session::Write(const Bytes& payload) {
 }
 void Session::Close() {
   if (connection_ != nullptr) connection_->Close();
+}
+void Session::FlushSubscriptions() {
+  if (connection_ != nullptr) connection_->FlushListeners();
 }
 void Session::CloseWrite() {
   if (connection_ != nullptr) connection_->CloseWrite();

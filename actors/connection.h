@@ -28,10 +28,15 @@ namespace sluice {
 class OutputListener {
  public:
   virtual void OnOutputLow(Connection& connection) = 0;
+  virtual void OnClosing(Connection& connection) = 0;  // Last chance to write.
   virtual void OnConnectionEnded(Connection& connection) = 0;
 
  protected:
   ~OutputListener() = default;
+
+ private:
+  friend class Connection;
+  OutputListener* next_listener_ = nullptr;
 };
 
 // Who counts a connection: the acceptor that took it. Told once, by a control message.
@@ -70,7 +75,14 @@ class Connection final : public IoHandler, private Timer {
   Worker& worker() const { return *slot_->worker; }
   Slot* slot() const { return slot_; }
   Session* session() const { return session_; }
-  void SetListener(OutputListener* listener) { listener_ = listener; }
+  // Several hubs may have the same connection for a subscriber. A listener removes itself, or is told of the end.
+  void AddListener(OutputListener* listener);
+  void RemoveListener(OutputListener* listener);
+  // Before a good-bye: what listeners hold back for a slow socket is queued here, as far as output_bytes_max goes.
+  void FlushListeners();
+  bool OutputAboveLow() const {
+    return OutputBytes() > static_cast<size_t>(options().output_bytes_low);
+  }
 
   // IoHandler.
   void OnEvents(uint32_t events) override;
@@ -122,7 +134,7 @@ class Connection final : public IoHandler, private Timer {
   std::unique_ptr<Stream> stream_;
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
-  OutputListener* listener_ = nullptr;
+  OutputListener* listeners_ = nullptr;
   OutputQueue output_;
   InputBuffer input_;
   const int64_t opened_ms_;

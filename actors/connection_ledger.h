@@ -76,6 +76,7 @@ class ConnectionLedger {
   explicit ConnectionLedger(int workers) : cells_(workers) {}
   Cell& At(int worker) { return cells_[worker]; }
   Totals Sum() const;
+  std::string Report() const { return Sum().ToString(); }
 
  private:
   std::vector<Cell> cells_;

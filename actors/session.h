@@ -65,6 +65,8 @@ class Session : public Actor {
   // The end of the actor is the end of the connection.
   void OnStop() final;
 
+  Connection* connection() const { return connection_; }  // nullptr once it has ended.
+
  protected:
   // Takes all of it or nothing. kFull: past output_bytes_max, OnWritable follows. kClosed: the
   // write side has ended. kOverloaded: no memory. Leaves when the handler returns, together with
@@ -80,6 +82,9 @@ class Session : public Actor {
   // Resets the connection now. What was written and not sent is lost, and counted.
   void Abort(CloseReason reason = CloseReason::kAborted);
 
+  // Queues what hubs hold back for a slow socket, before a last word of its own.
+  void FlushSubscriptions();
+
   // Stops OnData until resumed; the peer is slowed by its TCP window.
   void PauseReading();
   void ResumeReading();
@@ -92,7 +97,6 @@ class Session : public Actor {
   // Frames longer than input_bytes_max less one read need more.
   void SetInputMax(size_t bytes);
   Address PeerAddress() const;
-  Connection* connection() const { return connection_; }  // nullptr once it has ended.
 
  private:
   friend class Connection;

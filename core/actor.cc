@@ -36,7 +36,7 @@ Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
                            ? std::max<int64_t>(1, absl::ToInt64Milliseconds(interval))
                            : 0;
   // Never early: the tick under way does not count.
-  worker().timers().Arm(*timer, worker().NowMs() + absl::ToInt64Milliseconds(delay) + 1);
+  worker().timers().Arm(*timer, Worker::DeadlineMs(worker().NowMs() + 1, delay));
   extra.timers.emplace(id, std::move(timer));
   return id;
 }
@@ -67,7 +67,10 @@ void UserTimer::OnTimer(Worker& worker) {
   const uint32_t generation = slot->generation;
   if (interval_ms > 0) {
     UserTimer* const timer = self.get();
-    worker.timers().Arm(*timer, std::max(worker.NowMs(), timer->DeadlineMs()) + interval_ms);
+    // From deadline to deadline, so that it keeps time; one that is late by more than that starts anew.
+    const absl::Duration interval = absl::Milliseconds(interval_ms);
+    const int64_t next_ms = Worker::DeadlineMs(timer->DeadlineMs(), interval);
+    worker.timers().Arm(*timer, next_ms > worker.NowMs() ? next_ms : worker.DeadlineMs(interval));
     absl::AnyInvocable<void()> callback = std::move(timer->callback);
     extra.timers.emplace(id, std::move(self));
     worker.RunHandler(slot, "timer", callback);

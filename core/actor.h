@@ -59,6 +59,9 @@ class Actor {
   // An actor that was monitored has ended. Exactly once for each Monitor(), after its last message.
   virtual void OnDown(const Down&) {}
 
+  Slot* slot() const { return slot_; }
+  uint32_t generation() const { return slot_->generation; }
+
  protected:
   Actor();
 
@@ -76,7 +79,11 @@ class Actor {
                     std::forward<M>(message));
   }
   template <class M>
-  Answer Send(const Recipient<M>& target, std::type_identity_t<M> message) {
+  Answer Send(const Recipient<M>& target, const std::type_identity_t<M>& message) {
+    return SendWith(target.slot(), target.generation(), target.ops(), message);
+  }
+  template <class M>
+  Answer Send(const Recipient<M>& target, std::type_identity_t<M>&& message) {
     return SendWith(target.slot(), target.generation(), target.ops(), std::move(message));
   }
 
@@ -151,8 +158,6 @@ class Actor {
   absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
   Worker& worker() const { return *slot_->worker; }
   Runtime& runtime() const { return worker().runtime(); }
-  Slot* slot() const { return slot_; }
-  uint32_t generation() const { return slot_->generation; }
 
  private:
   friend class Worker;
@@ -209,6 +214,7 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
 
 template <class A, class... Args>
 Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
+  if (!worker().MayHaveChild(slot_)) return Ref<A>();
   if (options.worker >= 0 && options.worker != worker().Index()) {
     return runtime().Place<A>(options, slot_, std::forward<Args>(args)...);
   }
@@ -226,31 +232,14 @@ Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
 
 template <class A, class... Args>
 Ref<A> Runtime::Place(const SpawnOptions& options, Slot* parent, Args&&... args) {
-  Worker& to = PlacementOf(options);
-  const uint32_t capacity = options.MailboxMax(*this);
-  Slot* slot = TakePlacedSlot(to);
-  if (slot == nullptr) return Ref<A>();
-  // The word is open from here on: messages may overtake the order that makes the actor, and wait
-  // for it.
-  const uint32_t generation = slot->mailbox.Word().Open(capacity);
-  const uint32_t parent_generation = parent == nullptr ? 0 : parent->generation;
-  if (parent != nullptr) parent->worker->AddChild(parent, slot, generation);
-  auto make = [capacity, name = options.name, parent, parent_generation,
-               captured = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
-                  Worker& worker, Slot* made) mutable {
-    made->mailbox.Adopt(capacity);
-    ActorExtra* extra = name.empty() && parent == nullptr ? nullptr : &worker.Extra(made);
-    if (extra != nullptr) {
-      extra->name = std::move(name);
-      extra->parent = parent;
-      extra->parent_generation = parent_generation;
-    }
-    std::apply([&](auto&... arg) { internal::Construct<A>(worker, made, std::move(arg)...); },
-               captured);
-  };
-  Worker::Post(
-      to, slot, generation,
-      PlaceControl{std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
+  const auto [slot, generation] = PlaceSlot(
+      options, parent,
+      [captured = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
+          Worker& worker, Slot* made) mutable {
+        std::apply(
+            [&](auto&... arg) { internal::Construct<A>(worker, made, std::move(arg)...); },
+            captured);
+      });
   return Ref<A>(slot, generation);
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "sluice/core/answer.h"
@@ -77,6 +78,10 @@ struct ProbeHop {
 // Messages of a parked actor, in order. Only the head waits, for one of: a credit, a lane, memory.
 struct Outbox {
   explicit Outbox(Slot* slot) : probe(slot) {}
+  // For nothing else: one that has a credit and waits for a lane goes on by itself.
+  bool WaitsForCredit() const {
+    return waiting > 0 && paid == 0 && !waits_for_lane && !waits_for_memory;
+  }
   EnvelopeList list;
   uint32_t count = 0;
   uint32_t paid = 0;       // Leading messages whose credit is here.
@@ -114,7 +119,7 @@ struct ActorExtra {
   absl::flat_hash_map<uint32_t, AskEntry> asks;
   absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
   std::vector<uint32_t> due_timers;  // Fired while parked.
-  absl::flat_hash_map<Slot*, uint32_t> children;
+  absl::flat_hash_set<std::pair<Slot*, uint32_t>> children;  // By generation too: slots are used again.
   Slot* parent = nullptr;
   uint32_t parent_generation = 0;
   uint32_t last_id = 0;  // Of monitors, asks and timers.

@@ -80,8 +80,9 @@ struct StopControl {
 // To the parent, reserved by the spawn.
 struct ChildEndedControl {
   Slot* child;
+  uint32_t child_generation;
   void Run(Worker& worker, Slot* parent, uint32_t generation) const {
-    worker.ChildEnded(parent, generation, child);
+    worker.ChildEnded(parent, generation, child, child_generation);
   }
 };
 

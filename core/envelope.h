@@ -66,7 +66,9 @@ class Envelope {
     if constexpr (kInline<Held>) {
       new (payload_) Held(std::forward<M>(message));
     } else {
-      Held* box = new Held(std::forward<M>(message));
+      Held* box = new (std::nothrow) Held(std::forward<M>(message));
+      // Its credit and its charge are taken; nobody could give them back from here.
+      SLUICE_CHECK(box != nullptr, "out of memory for a message");
       std::memcpy(payload_, &box, sizeof(box));
     }
     ops_ = ops;
@@ -158,7 +160,11 @@ class EnvelopePool {
   EnvelopePool& operator=(const EnvelopePool&) = delete;
 
   Envelope* Get() {
-    if (free_ == nullptr) return new Envelope;
+    if (free_ == nullptr) {
+      Envelope* made = new (std::nothrow) Envelope;
+      SLUICE_CHECK(made != nullptr, "out of memory for a message");
+      return made;
+    }
     Envelope* envelope = std::exchange(free_, free_->next);
     --kept_;
     return envelope;

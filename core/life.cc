@@ -76,7 +76,11 @@ void Worker::AdoptPlaced(Slot* slot, uint32_t generation) {
 void Worker::Install(Slot* slot, Actor* actor) {
   slot->actor = actor;
   ScheduleIfRunnable(slot);
-  if (slot->stop_asked) BeginStop(slot);
+  // The drain has stopped the roots it found; this one was on its way.
+  const bool root = slot->extra == nullptr || slot->extra->parent == nullptr;
+  if (root ? roots_stopped_ : shutdown_) Stop(slot, EndReason::kShutdown, "");
+  if (shutdown_) Extra(slot).linger_over = true;
+  if (slot->stop_asked && slot->state == ActorState::kStarting) BeginStop(slot);
 }
 
 void Worker::SpawnFailed(Slot* slot, std::exception_ptr error) { Fail(slot, error); }
@@ -135,7 +139,7 @@ int Worker::TellWaiters(Slot* slot, int most) {
 void Worker::FinishStop(Slot* slot) {
   Slot* const before = std::exchange(current_, slot);
   try {
-    slot->actor->OnStop();
+    if (slot->started) slot->actor->OnStop();
   } catch (...) {
     slot->extra->reason = EndReason::kFailed;
     slot->extra->reason_text = TextOf(std::current_exception());
@@ -216,7 +220,7 @@ void Worker::EndStep(Slot* slot) {
   if (extra.outbox.count > 0) {
     if (!extra.linger_over) {
       if (!extra.linger.Armed()) {
-        timers_.Arm(extra.linger, NowMs() + absl::ToInt64Milliseconds(options_.linger_timeout));
+        timers_.Arm(extra.linger, DeadlineMs(options_.linger_timeout));
       }
       return;  // LingerOver or Unpark comes back here.
     }
@@ -235,7 +239,7 @@ void Worker::EndStep(Slot* slot) {
     return;
   }
   if (extra.parent != nullptr) {
-    Post(*extra.parent->worker, extra.parent, extra.parent_generation, ChildEndedControl{slot});
+    Post(*extra.parent->worker, extra.parent, extra.parent_generation, ChildEndedControl{slot, slot->generation});
     extra.parent = nullptr;
   }
   if (slot->io != nullptr) return;  // DetachIo comes back here.
@@ -253,7 +257,7 @@ void Worker::Free(Slot* slot) {
   delete std::exchange(slot->extra, nullptr);
   slot->mailbox.Reset();
   slot->state = ActorState::kFree;
-  slot->parked = slot->stop_asked = slot->holds_closed = false;
+  slot->parked = slot->suspended = slot->started = slot->stop_asked = slot->holds_closed = false;
   slot->delivered = slot->dropped = 0;
   // Odd to even: no Ref is equal to it, and what still arrives for the old one is known as such.
   ++slot->generation;
@@ -274,9 +278,15 @@ void Worker::AddChild(Slot* parent, Slot* child, uint32_t child_generation) {
   Extra(parent).children.emplace(child, child_generation);
 }
 
-void Worker::ChildEnded(Slot* parent, uint32_t generation, Slot* child) {
+bool Worker::MayHaveChild(const Slot* parent) {
+  if (parent->state == ActorState::kLive || parent->state == ActorState::kStarting) return true;
+  ++ledger_.spawn_refused;
+  return false;
+}
+
+void Worker::ChildEnded(Slot* parent, uint32_t generation, Slot* child, uint32_t child_generation) {
   if (parent->generation != generation || parent->extra == nullptr) return;
-  parent->extra->children.erase(child);
+  parent->extra->children.erase({child, child_generation});
   if (parent->state != ActorState::kStopping || !parent->extra->children.empty()) return;
   if (parent->extra->reason == EndReason::kFailed) {
     parent->state = ActorState::kLingering;
@@ -337,6 +347,7 @@ void Worker::DrainClose() {
 }
 
 void Worker::StopRoots() {
+  roots_stopped_ = true;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
     if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting) return;
     if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
@@ -346,7 +357,7 @@ void Worker::StopRoots() {
 
 // The deadline: everything ends, and what is lost is counted.
 void Worker::ShutdownAll() {
-  shutdown_ = true;
+  shutdown_ = roots_stopped_ = true;
   std::vector<Slot*> slots;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
     if (slot->state != ActorState::kFree) slots.push_back(slot);
@@ -366,6 +377,7 @@ void Worker::ShutdownAll() {
 }
 
 void Worker::PublishRest(bool resting) {
+  rests_ = resting;
   published_sent_.store(cross_sent_, std::memory_order_relaxed);
   published_taken_.store(cross_taken_, std::memory_order_relaxed);
   published_io_.store(io_count_, std::memory_order_relaxed);

@@ -41,6 +41,10 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   SLUICE_CHECK(sender->worker == this);
   // To oneself: no one else would ever make room.
   if (target == sender) return Answer::kOverloaded;
+  // Another runtime's actors grant nothing here; and what can never be held need not wait.
+  if (&target->worker->runtime_ != &runtime_ || charge > runtime_.budget().BytesMax()) {
+    return Answer::kOverloaded;
+  }
   Outbox& outbox = Extra(sender).outbox;
   if (outbox.count >= options_.outbox_messages_max || outbox.uncharged > 0)
     return Answer::kOverloaded;
@@ -80,11 +84,6 @@ void Worker::FlushOutbox(Slot* slot) {
     Envelope* head = outbox.list.Front();
     Slot* target = head->target;
     Worker& to = *target->worker;
-    if (&to.runtime_ != &runtime_) {
-      // Another runtime's actors grant nothing here; such a message is best effort.
-      DropOutboxHead(slot, DropReason::kTargetEnded);
-      continue;
-    }
     if (outbox.uncharged == 1 && outbox.count == 1) {
       if (!lease_.ChargeOverdraft(head->charge)) {
         outbox.waits_for_memory = true;
@@ -99,6 +98,8 @@ void Worker::FlushOutbox(Slot* slot) {
       DropOutboxHead(slot, DropReason::kTargetEnded);
       continue;
     }
+    // Placed here, and not made yet.
+    if (&to == this && target->generation != head->generation) AdoptPlaced(target, head->generation);
     if (outbox.paid == 0) {
       if (outbox.waiting > 0) return;
       const Taken taken = &to == this ? target->mailbox.TakeLocal(head->generation)
@@ -107,6 +108,7 @@ void Worker::FlushOutbox(Slot* slot) {
       if (taken == Taken::kFull) {
         outbox.waiting = LeadingRun(outbox);
         ++outbox.episode;
+        if (!outbox.probe.Armed()) ArmProbe(slot);  // The cycle told of before was another one.
         Post(to, target, head->generation,
              WaitControl{slot, slot->generation, outbox.episode, outbox.waiting});
         return;
@@ -216,6 +218,7 @@ void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
   }
   target->mailbox.AddWaiter(generation, waiter);
   IssueGrants(target);
+  target->mailbox.Publish(generation);  // It took all there was; what is left over is anyone's.
   target->mailbox.Publish(generation);
 }
 
@@ -285,14 +288,14 @@ void Worker::OnLaneRoom(int to_worker) {
 // the same episodes of parking.
 
 void Worker::ArmProbe(Slot* slot) {
-  timers_.Arm(slot->extra->outbox.probe, NowMs() + absl::ToInt64Milliseconds(options_.probe_after));
+  timers_.Arm(slot->extra->outbox.probe, DeadlineMs(options_.probe_after));
 }
 
 void ProbeTimer::OnTimer(Worker& worker) { worker.ProbeDue(slot_); }
 
 void Worker::ProbeDue(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
-  if (outbox.waiting > 0) {
+  if (outbox.WaitsForCredit()) {
     ProbeControl probe;
     probe.hops = std::make_unique<std::vector<ProbeHop>>();
     probe.origin = slot;
@@ -308,7 +311,7 @@ void Worker::ProbeDue(Slot* slot) {
 void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
   Outbox& outbox = slot->extra->outbox;
-  if (outbox.waiting == 0) return;
+  if (!outbox.WaitsForCredit()) return;
   if (slot == probe.origin) {
     if (generation != probe.origin_generation || outbox.episode != probe.origin_episode) return;
     if (outbox.last_round != *probe.hops) {

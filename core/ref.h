@@ -152,7 +152,13 @@ class Recipient {
   requires Takes<A, M> Recipient(const Ref<A>& ref)
       : slot_(ref.slot()), generation_(ref.generation()), ops_(&internal::kMessageOps<A, M>) {}
 
-  Answer TrySend(M message) const { return internal::TrySendTo(slot_, generation_, ops_, message); }
+  Answer TrySend(M&& message) const {
+    return internal::TrySendTo(slot_, generation_, ops_, message);
+  }
+  Answer TrySend(const M& message) const {
+    M copy(message);
+    return internal::TrySendTo(slot_, generation_, ops_, copy);
+  }
 
   explicit operator bool() const { return slot_ != nullptr; }
   Slot* slot() const { return slot_; }

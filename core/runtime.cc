@@ -156,6 +156,34 @@ Slot* Runtime::TakePlacedSlot(Worker& to) {
   return slot;
 }
 
+std::pair<Slot*, uint32_t> Runtime::PlaceSlot(
+    const SpawnOptions& options, Slot* parent,
+    absl::AnyInvocable<void(Worker&, Slot*)> construct) {
+  Worker& to = PlacementOf(options);
+  const uint32_t capacity = options.MailboxMax(*this);
+  Slot* slot = TakePlacedSlot(to);
+  if (slot == nullptr) return {nullptr, 0};
+  // The word is open from here on: messages may overtake the order that makes the actor, and wait for it.
+  const uint32_t generation = slot->mailbox.Word().Open(capacity);
+  const uint32_t parent_generation = parent == nullptr ? 0 : parent->generation;
+  if (parent != nullptr) parent->worker->AddChild(parent, slot, generation);
+  auto make = [capacity, name = options.name, parent, parent_generation,
+               construct = std::move(construct)](Worker& worker, Slot* made) mutable {
+    made->mailbox.Adopt(capacity);
+    if (!name.empty() || parent != nullptr) {
+      ActorExtra& extra = worker.Extra(made);
+      extra.name = std::move(name);
+      extra.parent = parent;
+      extra.parent_generation = parent_generation;
+    }
+    construct(worker, made);
+  };
+  Worker::Post(to, slot, generation,
+               PlaceControl{
+                   std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
+  return {slot, generation};
+}
+
 void Runtime::ReturnPlacedSlot(Slot* slot) {
   std::lock_guard<std::mutex> lock(*placed_locks_[slot->worker->Index()]);
   placed_slots_[slot->worker->Index()].push_back(slot);
@@ -319,6 +347,18 @@ void Runtime::JoinWorkers() {
   CallAll(&Worker::StopTurning);
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  // A worker that a handler held past the deadline came last: what it still had to tell the others is heard here.
+  for (bool rest = false; !rest;) {
+    int64_t on_the_way = outside_cross_.load(std::memory_order_relaxed);
+    rest = true;
+    for (auto& worker : workers_) {
+      worker->Enter();
+      rest &= !worker->Turn(worker->NowMs());
+      worker->Leave();
+    }
+    for (auto& worker : workers_) on_the_way += worker->CrossSent() - worker->CrossTaken();
+    rest &= on_the_way == 0;
+  }
 }
 
 void Runtime::Drain(absl::Duration timeout) {
@@ -326,7 +366,7 @@ void Runtime::Drain(absl::Duration timeout) {
   // Without threads (never started) this thread takes the workers' turns itself.
   const bool own_turns = !started_;
   started_ = true;
-  const int64_t deadline_ms = os_.NowNs() / 1'000'000 + absl::ToInt64Milliseconds(timeout);
+  const int64_t deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, timeout);
   const int poller = os_.PollerCreate();
   epoll_event event;
   while (!DrainStep(deadline_ms)) {
@@ -342,14 +382,6 @@ void Runtime::Drain(absl::Duration timeout) {
   }
   if (poller >= 0) os_.Close(poller);
   JoinWorkers();
-  if (own_turns) {
-    for (auto& worker : workers_) {
-      worker->Enter();
-      while (worker->Turn(worker->NowMs())) {
-      }
-      worker->Leave();
-    }
-  }
 }
 
 int Runtime::RunUntilSignal() {
@@ -384,7 +416,7 @@ int Runtime::RunUntilSignal() {
       } else if (signal == SIGTERM || signal == SIGINT) {
         if (deadline_ms >= 0) os_.ExitNow(0);
         LogInfo("draining: no new connections; a second signal ends at once");
-        deadline_ms = os_.NowNs() / 1'000'000 + absl::ToInt64Milliseconds(options_.drain_timeout);
+        deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, options_.drain_timeout);
       }
     }
     done = deadline_ms >= 0 && DrainStep(deadline_ms);
@@ -393,7 +425,7 @@ int Runtime::RunUntilSignal() {
   os_.Close(poller);
   os_.Close(signals);
   LogInfo(TotalLedger().ToString());
-  for (auto& report : reports_) LogInfo(report());
+  for (const std::string& report : Reports()) LogInfo(report);
   LogShutdown();
   return 0;
 }
@@ -469,8 +501,15 @@ std::string Runtime::Dump() {
     }
   }
   absl::StrAppend(&text, TotalLedger().ToString(), "\n");
-  for (auto& report : reports_) absl::StrAppend(&text, report(), "\n");
+  for (const std::string& report : Reports()) absl::StrAppend(&text, report, "\n");
   return text;
+}
+
+std::vector<std::string> Runtime::Reports() {
+  std::lock_guard<std::mutex> lock(attachments_lock_);
+  std::vector<std::string> texts;
+  for (auto& report : reports_) texts.push_back(report());
+  return texts;
 }
 
 // An outside thread waits for workers, at most a second.

@@ -125,17 +125,18 @@ class Runtime {
   absl::Status status() const { return status_; }
   void KeepError(absl::Status status);
   void Announce(std::string line) { announcements_.push_back(std::move(line)); }  // Before the run.
-  // One object of a layer above for the whole runtime, made when first asked for. Any thread.
+  // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its Report() is a line of
+  // the dump, and of what is told after a drain.
   template <class T, class... Args>
   T& Attachment(Args&&... args) {
     std::lock_guard<std::mutex> lock(attachments_lock_);
     std::shared_ptr<void>& place = attachments_[std::type_index(typeid(T))];
-    if (place == nullptr) place = std::make_shared<T>(std::forward<Args>(args)...);
+    if (place == nullptr) {
+      auto made = std::make_shared<T>(std::forward<Args>(args)...);
+      reports_.push_back([made] { return made->Report(); });
+      place = std::move(made);
+    }
     return *static_cast<T*>(place.get());
-  }
-  // A line of its own in the dump and after a drain. Before the run; called on any thread.
-  void AddReport(absl::AnyInvocable<std::string()> report) {
-    reports_.push_back(std::move(report));
   }
   // Adds to the numbers of Ceiling() what a layer above keeps for each connection.
   void SetConnectionBytes(int64_t user_bytes) { connection_user_bytes_ = user_bytes; }
@@ -162,6 +163,9 @@ class Runtime {
 
   template <class A, class... Args>
   Ref<A> Place(const SpawnOptions& options, Slot* parent, Args&&... args);
+  // A slot on the worker of `options` whose actor `construct` makes, there, soon. {nullptr, 0}: actors_max.
+  std::pair<Slot*, uint32_t> PlaceSlot(const SpawnOptions& options, Slot* parent,
+                                       absl::AnyInvocable<void(Worker&, Slot*)> construct);
 
  private:
   static constexpr uint32_t kSlotsPerChunk = 64;
@@ -172,6 +176,7 @@ class Runtime {
   int64_t Published(bool io);
   void CallAll(void (Worker::*order)());
   void JoinWorkers();
+  std::vector<std::string> Reports();
   void AwaitAnswers(absl::FunctionRef<bool()> all_in);
   void WorkerMain(Worker& worker);
   Worker& PlacementOf(const SpawnOptions& options);

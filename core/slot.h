@@ -34,7 +34,8 @@ struct alignas(64) Slot {
   bool Parked() const { return parked; }
   // May a handler run now?
   bool Runnable() const {
-    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked;
+    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked &&
+           !suspended;
   }
 
   Mailbox<> mailbox;
@@ -52,6 +53,8 @@ struct alignas(64) Slot {
   const bool for_placed;  // From the stock for spawns that other threads place on this worker.
   bool scheduled = false;
   bool parked = false;
+  bool suspended = false;     // By itself: it takes no message until it resumes (a spoke that waits for peers).
+  bool started = false;  // OnStart has run, so OnStop will.
   bool stop_asked = false;
   bool holds_closed = false;  // The word is closed: what arrives is dropped.
 };

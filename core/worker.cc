@@ -302,6 +302,7 @@ void Worker::RunSlice(Slot* slot) {
 
 void Worker::RunStart(Slot* slot) {
   slot->state = ActorState::kLive;
+  slot->started = true;
   Slot* const before = std::exchange(current_, slot);
   try {
     slot->actor->OnStart();
@@ -464,6 +465,7 @@ std::string Demangle(const char* name) {
 // --- One turn.
 
 bool Worker::Turn(int64_t wait_until_ms) {
+  if (rests_) PublishRest(false);
   ReadClock();
   DrainInbox();
   RunLocalControl();
@@ -523,17 +525,19 @@ void Worker::Sleep(int64_t wait_until_ms) {
     timeout_ms = static_cast<int>(std::clamp<int64_t>(until_ms - NowMs() + 1, 0, 1 << 30));
     if (until_ms <= NowMs()) timeout_ms = 0;
   }
+  // It rests until an event, or until its next turn: a coordinator that takes the turns itself looks in between.
   if (draining_) PublishRest(true);
   Poll(timeout_ms);
-  if (draining_) PublishRest(false);
   sleep_.WakeUp();
 }
 
 void Worker::Poll(int timeout_ms) {
+  if (poller_ < 0) return;  // It could not be opened: the runtime says so, and never starts.
   std::array<epoll_event, kEventsMax> events;
   const int count = os_.PollerWait(poller_, events.data(), kEventsMax, timeout_ms);
   SLUICE_CHECK(count >= 0, "epoll_wait failed");
   if (timeout_ms != 0) ReadClock();
+  if (rests_ && count > 0) PublishRest(false);
   for (int i = 0; i < count; ++i) {
     const uint64_t data = events[i].data.u64;
     if (data == kWakeData) {

@@ -77,6 +77,12 @@ class Worker {
   int Index() const { return index_; }
   int64_t NowMs() const { return now_ns_ / 1'000'000; }  // Of this turn, a moment old.
   int64_t NowNs() const { return now_ns_; }
+  // When so much time has passed since this turn; kNever for what lies beyond all time.
+  int64_t DeadlineMs(absl::Duration timeout) const { return DeadlineMs(NowMs(), timeout); }
+  static int64_t DeadlineMs(int64_t now_ms, absl::Duration timeout) {
+    const int64_t ms = absl::ToInt64Milliseconds(timeout);
+    return ms >= TimerWheel::kNever - now_ms ? TimerWheel::kNever : now_ms + ms;
+  }
   Lease& lease() { return lease_; }
   Ledger& ledger() { return ledger_; }
   TimerWheel& timers() { return timers_; }
@@ -151,12 +157,21 @@ class Worker {
   void AddChild(Slot* parent, Slot* child, uint32_t child_generation);
   void AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
   void RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
-  void ChildEnded(Slot* parent, uint32_t generation, Slot* child);
+  void ChildEnded(Slot* parent, uint32_t generation, Slot* child, uint32_t child_generation);
+  // False, and counted: an actor that ends has no more children, as nobody would end them.
+  bool MayHaveChild(const Slot* parent);
   void AdoptPlaced(Slot* slot, uint32_t generation);
   void LingerOver(Slot* slot);
   ActorExtra& Extra(Slot* slot);
 
   // --- Parking (park.cc).
+
+  // An actor of this worker takes no message from its next handler on, until it is resumed.
+  void Suspend(Slot* slot) { slot->suspended = true; }
+  void Resume(Slot* slot) {
+    slot->suspended = false;
+    ScheduleIfRunnable(slot);
+  }
 
   void OnWait(Slot* target, uint32_t generation, const Waiter& waiter);
   void OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation);
@@ -338,7 +353,9 @@ class Worker {
   bool stop_turning_ = false;
   bool draining_ = false;
   bool drain_closing_ = false;
+  bool roots_stopped_ = false;  // A root that comes later is stopped at once.
   bool shutdown_ = false;
+  bool rests_ = false;  // As published.
   int64_t cross_sent_ = 0;
   int64_t cross_taken_ = 0;
   // The coordinator of a drain reads these: see Runtime::Quiescent().
@@ -361,7 +378,10 @@ template <class M>
 Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
                        bool overdraft) {
   const int64_t charge = Envelope::BytesOf<M>(message);
+  if (charge > UINT32_MAX) return Answer::kOverloaded;
   if (target->worker == this) {
+    // An actor placed here may be written to before the order that makes it has come.
+    if (target->generation != generation) AdoptPlaced(target, generation);
     if (!Live(target, generation)) return Answer::kClosed;
     if (!(overdraft ? lease_.ChargeOverdraft(charge) : lease_.Charge(charge))) {
       return Answer::kOverloaded;
@@ -404,7 +424,8 @@ Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops,
 template <class M>
 Answer Worker::Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
                     M& message) {
-  if (sender->extra == nullptr || sender->extra->outbox.list.Empty()) {
+  // To oneself nothing waits in the outbox, so nothing is overtaken.
+  if (target == sender || sender->extra == nullptr || sender->extra->outbox.list.Empty()) {
     const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/true);
     if (answer == Answer::kAccepted) return answer;
     if (answer == Answer::kClosed) return Refuse(answer);
@@ -420,6 +441,7 @@ template <class M>
 Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOps* ops,
                               M& message) {
   const int64_t charge = Envelope::BytesOf<M>(message);
+  if (charge > UINT32_MAX) return Answer::kOverloaded;
   const Answer answer = BeginOutside(target, generation, charge);
   if (answer != Answer::kAccepted) return answer;
   Envelope envelope;

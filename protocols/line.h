@@ -36,6 +36,8 @@ class LineDecoder {
  public:
   explicit LineDecoder(uint32_t line_bytes_max);  // Requires: < 2^31. CR and LF do not count.
 
+  uint32_t line_bytes_max() const { return line_bytes_max_; }
+
   // `input` is what the last call did not consume, with whatever came behind it.
   LineResult Next(std::string_view input);
 

@@ -263,19 +263,27 @@ bool Client::SendPattern(size_t length) {
   return sent;
 }
 
-size_t Client::SendPatternUntilStopped(size_t length_max, absl::Duration quiet) {
-  const size_t before = pattern_sent_;
-  while (pattern_sent_ - before < length_max) {
-    const std::string bytes =
-        Pattern(pattern_sent_, std::min(kChunk, length_max - (pattern_sent_ - before)));
-    const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+size_t Client::SendUntilStopped(std::string_view bytes, absl::Duration quiet) {
+  size_t sent = 0;
+  while (sent < bytes.size()) {
+    const ssize_t n = send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
     if (n >= 0) {
-      pattern_sent_ += static_cast<size_t>(n);
+      sent += static_cast<size_t>(n);
     } else if (errno != EAGAIN || !WaitReady(fd_, POLLOUT, Deadline(quiet))) {
       break;
     }
   }
-  return pattern_sent_ - before;
+  return sent;
+}
+
+size_t Client::SendPatternUntilStopped(size_t length_max, absl::Duration quiet) {
+  const size_t before = pattern_sent_;
+  for (;;) {
+    const size_t piece = std::min(kChunk, before + length_max - pattern_sent_);
+    const size_t sent = SendUntilStopped(Pattern(pattern_sent_, piece), quiet);
+    pattern_sent_ += sent;
+    if (sent < piece || piece == 0) return pattern_sent_ - before;
+  }
 }
 
 testing::AssertionResult Client::ReadPattern(size_t length) {

@@ -57,8 +57,10 @@ class Client {
   // Something to read, or the end of stream, is here now.
   bool Readable();
 
-  // The pattern, from where the last call ended. Sending stops when the peer takes nothing for
-  // `quiet`, and says how many bytes it sent.
+  // Sends until the peer takes nothing for `quiet`, and says how many bytes went out.
+  size_t SendUntilStopped(std::string_view bytes, absl::Duration quiet = absl::Seconds(1));
+
+  // The pattern, from where the last call ended.
   bool SendPattern(size_t length);
   size_t SendPatternUntilStopped(size_t length_max, absl::Duration quiet = absl::Seconds(1));
   testing::AssertionResult ReadPattern(size_t length);

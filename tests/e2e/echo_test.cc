@@ -62,7 +62,7 @@ TEST(Echo, AMebibyteFlowsBothWaysAtOnce) {
 
 TEST(Echo, ManyConnectionsFlowBothWaysAtOnce) {
   Server server("echo");
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&server] {
       Client client(server.address());
@@ -72,7 +72,6 @@ TEST(Echo, ManyConnectionsFlowBothWaysAtOnce) {
       EXPECT_EQ(client.end(), End::kEof);
     });
   }
-  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(Echo, AllComesBackAfterHalfCloseAndThenTheEndOfStream) {

@@ -123,6 +123,7 @@ class Run {
   int preemptions_ = 0;
   int weak_failures_ = 0;
   int steps_ = 0;
+  bool chose_ = false;  // A choice of the model's since the last state that was remembered.
   bool failed_ = false;
   bool tracing_ = false;
   std::string failure_;
@@ -179,6 +180,7 @@ int Run::Choose(int count) {
   if (count == 1) return 0;
   const int taken = Pick(static_cast<size_t>(count)).taken;
   Know(static_cast<uint64_t>(taken) + 1);
+  chose_ = true;
   return taken;
 }
 
@@ -333,7 +335,7 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
   path_ = path;
   depth_ = 0;
   last_ = preemptions_ = weak_failures_ = steps_ = 0;
-  failed_ = false;
+  failed_ = chose_ = false;
   tracing_ = trace;
   trace_.clear();
   cells_.clear();
@@ -374,7 +376,8 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
         outcome = Outcome::kTooLong;
         break;
       }
-      if (moves_.size() > 1 && depth_ >= given_ && seen != nullptr) {
+      if ((moves_.size() > 1 || chose_) && depth_ >= given_ && seen != nullptr) {
+        chose_ = false;
         const auto [place, added] = seen->try_emplace(Fingerprint(), steps_);
         if (!added && (!shortest || place->second <= steps_)) {
           outcome = Outcome::kKnown;

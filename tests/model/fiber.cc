@@ -152,6 +152,7 @@ void Fiber::Main() {
 #if SLUICE_MODEL_ASAN
   __sanitizer_finish_switch_fiber(context.fake_inside, &context.outside_bottom,
                                   &context.outside_bytes);
+  __asan_handle_no_return();  // So that it forgets the frames that were abandoned.
 #endif
   while (!context.quit) {
     self->body_();

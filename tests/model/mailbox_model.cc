@@ -4,7 +4,6 @@ namespace sluice::model {
 
 MailboxModel::MailboxModel(const MailboxConfig& config)
     : config_(config),
-      ends_left_(config.ends_max),
       parks_once_(config.owner_parks),
       closes_left_(config.closes_max) {
   const int count = config.senders + (config.local_sender ? 1 : 0);
@@ -68,6 +67,7 @@ void MailboxModel::RunHandler(Sender& sender) {
     sender.sent = 0;
   }
   for (int i = 0; i < config_.messages; ++i) {
+    KnowsOnly(sender, 10 + static_cast<uint64_t>(i));
     if (sender.outbox == 0 || config_.fault == Fault::kOutboxOvertaken) {
       const Taken taken = LaneHasRoom(sender) ? Take(sender) : Taken::kFull;
       if (taken == Taken::kClosed) continue;  // Refused: the handler knows.
@@ -82,7 +82,18 @@ void MailboxModel::RunHandler(Sender& sender) {
   if (sender.outbox > 0) {
     FlushOutbox(sender);
     if (sender.parked) Parked(sender);
+  } else {
+    Done(sender);
   }
+}
+
+void MailboxModel::Done(const Sender& sender) {
+  if (config_.owner_parks && sender.id == 0 && sender.runs == 0) sender0_done_.store(1);
+}
+
+// On the owner's worker its code stands in the middle of the owner's, whose history stays.
+void MailboxModel::KnowsOnly(const Sender& sender, uint64_t place) {
+  if (!sender.local) Summarize(Mix(sender.Fingerprint(), place));
 }
 
 Taken MailboxModel::Take(Sender& sender) {
@@ -125,6 +136,7 @@ void MailboxModel::FlushOutbox(Sender& sender) {
   sender.parked = true;
   if (sender.waits_for_lane) return;
   while (sender.outbox > 0) {
+    KnowsOnly(sender, 1);
     if (mailbox_.Word().Generation() != sender.target) {
       sender.paid = sender.waiting = 0;
       --sender.outbox;  // Dropped: the target ended.
@@ -157,21 +169,16 @@ void MailboxModel::FlushOutbox(Sender& sender) {
     SendOne(sender);
   }
   sender.parked = false;
-  if (sender.id == 0 && sender.runs == 0) sender0_done_.store(1);
+  Done(sender);
 }
 
 // It may end here, or wait on. A decision now, carried out as late as the steps allow, is as good as one later.
 void MailboxModel::Parked(Sender& sender) {
-  if (ends_left_ > 0 && !sender.ended && Choose(2) == 1) End(sender);
+  if (static_cast<int>(sender.id) < config_.enders && !sender.ended && Choose(2) == 1) End(sender);
 }
 
 void MailboxModel::End(Sender& sender) {
   Note("ends");
-  internal::Step();  // Of the counter that the senders share.
-  const bool may = ends_left_ > 0;
-  internal::Seen(may);
-  if (!may) return;
-  --ends_left_;
   sender.ended = true;
   sender.parked = sender.waits_for_lane = false;
   ++sender.generation;
@@ -287,7 +294,9 @@ void MailboxModel::OwnerThread() {
     }
     for (Lane<Item>& lane : to_owner_) {
       if (!lane.Empty() && way-- == 0) {
-        Arrive(lane.Take());
+        const Item item = lane.Take();
+        Summarize(Mix(OwnerFingerprint(), item.Fingerprint()));
+        Arrive(item);
         break;
       }
     }
@@ -312,15 +321,14 @@ void MailboxModel::Arrive(const Item& item) {
         return;
       }
       mailbox_.AddWaiter(generation_, waiter);
-      IssueGrants();
+      IssueGrants(/*place=*/1);
       Publish();
       return;
     }
     case Item::kCancel:
       if (!live) return;
       mailbox_.RemoveWaiter(item.sender, item.sender_generation);
-      if (config_.fault == Fault::kCancelWithoutGrants) return;
-      IssueGrants();
+      IssueGrants(/*place=*/1);
       Publish();
       return;
     case Item::kGrantBack:
@@ -330,7 +338,7 @@ void MailboxModel::Arrive(const Item& item) {
         mailbox_.GrantReturned(item.generation, item.count);  // Stale: the mailbox must know.
       }
       if (!live) return;
-      if (config_.fault != Fault::kNoGrantsAfterReturn) IssueGrants();
+      if (config_.fault != Fault::kNoGrantsAfterReturn) IssueGrants(/*place=*/1);
       if (config_.fault != Fault::kNoPublishAfterReturn) Publish();
       return;
     case Item::kGrant:
@@ -341,6 +349,7 @@ void MailboxModel::Arrive(const Item& item) {
 
 void MailboxModel::Slice() {
   do {
+    Summarize(Mix(OwnerFingerprint(), 2));
     const Item message = queue_.front();
     queue_.pop_front();
     if (message.generation != generation_) return Fail("a message reached the next actor");
@@ -351,18 +360,19 @@ void MailboxModel::Slice() {
       Note("the target parks");
       owner_parked_ = true;
     }
-    if (mailbox_.HasWaiters()) IssueGrants();
+    if (mailbox_.HasWaiters()) IssueGrants(/*place=*/3);
   } while (!queue_.empty() && OwnerRunnable() && Choose(2) == 0);  // The slice may be over any time.
   if (config_.fault != Fault::kNoPublishAfterSlice) Publish();
 }
 
-void MailboxModel::IssueGrants() {
+void MailboxModel::IssueGrants(uint64_t place) {
   const bool eager = owner_parked_ && config_.fault != Fault::kNotEagerWhenParked;
   Grant grant;
   while (mailbox_.NextGrant(&grant, eager)) {
     owner_in_hand_ = grant.credits;
     PostToSender(ToSender(Item::kGrant, grant.waiter, grant.credits));
     owner_in_hand_ = 0;
+    Summarize(Mix(OwnerFingerprint(), place));
   }
 }
 
@@ -401,6 +411,8 @@ uint64_t MailboxModel::OwnerFingerprint() const {
   }
   for (const uint32_t expected : expected_) hash = Mix(hash, expected);
   for (const Item& item : queue_) hash = Mix(hash, item.Fingerprint());
+  hash = Mix(hash, queue_.size());
+  for (const Item& item : local_control_) hash = Mix(hash, item.Fingerprint());
   if (config_.local_sender) hash = Mix(hash, senders_.back().Fingerprint());
   return hash;
 }

@@ -61,7 +61,6 @@ enum class Fault {
   kStaleWaitTaken,             // ... and a wait for it.
   kWaitersNotTold,             // Of the end.
   kOutboxOvertaken,            // Later messages are sent while others wait.
-  kCancelWithoutGrants,        // Not a fault by itself: see the test.
 };
 
 struct MailboxConfig {
@@ -71,7 +70,7 @@ struct MailboxConfig {
   int messages = 2;            // Of one handler run of a sender,
   int runs = 1;                // which has so many.
   uint32_t lane_messages_max = 0;  // 0: the lane is never full.
-  int ends_max = 0;            // How many senders may end while they are parked.
+  int enders = 0;              // So many senders may end while they are parked: the first ones.
   int closes_max = 0;          // How often the target may end; the next actor moves into its slot.
   bool owner_parks = false;    // After its first message, until sender0 has sent all.
   Fault fault = Fault::kNone;
@@ -140,10 +139,12 @@ class MailboxModel : public Model {
   // A sender's worker.
   void SenderThread(Sender& sender);
   void RunHandler(Sender& sender);
+  void KnowsOnly(const Sender& sender, uint64_t place);
   Taken Take(Sender& sender);
   bool LaneHasRoom(const Sender& sender);
   void SendOne(Sender& sender);
   void FlushOutbox(Sender& sender);
+  void Done(const Sender& sender);
   void Parked(Sender& sender);
   void End(Sender& sender);
   void Receive(Sender& sender, const Item& item);
@@ -155,7 +156,7 @@ class MailboxModel : public Model {
   bool OwnerRunnable() const { return live_ && !owner_parked_; }
   void Arrive(const Item& item);
   void Slice();
-  void IssueGrants();
+  void IssueGrants(uint64_t place);
   void Publish();
   void CloseTarget();
   void EndStep();
@@ -171,7 +172,6 @@ class MailboxModel : public Model {
   std::deque<Lane<Item>> to_sender_;
   std::deque<Item> local_control_;
   std::deque<Sender> senders_;
-  int ends_left_;
 
   // The owner's.
   uint32_t generation_ = 0;  // Of the actor that lives or lingers there.

@@ -1,0 +1,228 @@
+// Hub is the broadcast: it numbers each message and sends it once to each worker that has subscribers; the spoke there
+// hands the one shared payload to their connections.
+//
+//   Ref<Hub> room = Spawn<Hub>(HubOptions{...});
+//   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // In a Session; On(Subscribed) follows.
+//   Send(room, Publish{payload, ExceptOf(*this)});
+//
+// Owner:  an actor like any other; its spokes are its children, one on each worker.
+// Thread: its worker's. Spokes write to connections of their own worker only.
+// Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their mailboxes.
+// Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
+//         received + missed + skipped (its own messages) + queued = published since it joined.
+//
+// Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on while its session is
+// parked. (Else a member parked on publishing and full as a subscriber would lock the room.)
+#ifndef SLUICE_ACTORS_HUB_H_
+#define SLUICE_ACTORS_HUB_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "sluice/actors/connection.h"
+#include "sluice/actors/session.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/buffer.h"
+
+namespace sluice {
+
+// What becomes of a message for a subscriber whose queue is full.
+enum class SlowPolicy : uint8_t {
+  kPark,        // The publisher waits; past park_timeout the subscriber's connection is ended.
+  kDropOldest,  // The oldest in its queue is dropped, and counted.
+  kDropNewest,  // This one is dropped, and counted.
+  kDisconnect,  // Its connection is ended.
+};
+
+struct SubscribeOptions {
+  SlowPolicy slow = SlowPolicy::kDropOldest;
+  uint32_t queue_messages_max = 256;  // At least 1.
+  absl::Duration park_timeout = absl::Seconds(10);
+};
+
+struct HubOptions {
+  // The bytes that tell a subscriber how many messages it missed, in their place before the next one. Null: not told.
+  std::string (*missed_notice)(int64_t missed) = nullptr;
+};
+
+// Who is not to get a message.
+struct Except {
+  Slot* slot = nullptr;
+  uint32_t generation = 0;
+};
+
+// To a hub: the payload goes to each subscriber but `except`.
+struct Publish {
+  Bytes payload;
+  Except except;
+  int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
+};
+
+// What a session hears when it is subscribed: every message after number `sequence` is for it.
+struct Subscribed {
+  uint64_t sequence = 0;
+};
+
+// Sums over all hubs of a runtime: due = received + missed + skipped + queued.
+struct HubTotals {
+  int64_t published = 0;
+  int64_t due = 0;
+  int64_t received = 0;
+  int64_t missed = 0;
+  int64_t skipped = 0;
+  int64_t queued = 0;
+  std::string ToString() const;
+};
+class HubLedger {  // An attachment of the runtime; a cell is written by its worker alone.
+ public:
+  struct alignas(64) Cell {
+    ConnectionLedger::Counter published, due, received, missed, skipped, queued;
+  };
+  explicit HubLedger(int workers) : cells_(workers) {}
+  Cell& At(int worker) { return cells_[worker]; }
+  HubTotals Sum() const;
+  std::string Report() const { return Sum().ToString(); }
+
+ private:
+  std::vector<Cell> cells_;
+};
+
+namespace internal {
+
+struct SubscribeMessage {
+  Slot* slot;
+  uint32_t generation;
+  SubscribeOptions options;
+  const MessageOps* subscribed_ops;
+};
+struct UnsubscribeMessage {
+  Slot* slot;
+  uint32_t generation;
+};
+struct AddSubscriber {
+  SubscribeMessage subscriber;
+  uint64_t sequence;
+};
+struct Deliver {
+  Bytes payload;
+  uint64_t sequence;
+  Except except;
+  int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
+};
+
+// One reserved message of a known type for an actor of a known type.
+template <class A, class M>
+inline const MessageOps kReservedOps = {
+    MessageKind::kReserved, &HandleMessage<A, M>, Envelope::DestroyOf<M>(),
+    Envelope::RelocateOf<M>(), [] { return typeid(M).name(); },
+};
+
+class Spoke;
+
+// One subscriber, on its own worker: what waits for its connection, and what it missed.
+class Subscriber final : public OutputListener, private Timer {
+ public:
+  Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message, uint64_t sequence);
+  ~Subscriber();
+  void Offer(const Bytes& payload, const Except& except);
+  bool Full() const { return queue_.size() >= options_.queue_messages_max; }
+  bool Parks() const { return options_.slow == SlowPolicy::kPark; }
+  void ParkBegins();
+  void ParkEnds();
+  void Leave();  // Unsubscribed: what is queued is written if it can be, else it counts as missed.
+
+  void OnOutputLow(Connection& connection) override;
+  void OnConnectionEnded(Connection& connection) override;
+  void OnClosing(Connection& connection) override;
+
+ private:
+  friend class Spoke;
+  struct Entry {
+    Bytes payload;
+    int64_t missed_before;  // Dropped between the one before and this one.
+  };
+  void OnTimer(Worker& worker) override;
+  void Pump(bool all);
+  bool WriteOne(const Bytes& payload, int64_t missed_before);
+  bool TellMissed(int64_t missed);
+  void DropAll();
+
+  Spoke& spoke_;
+  Connection* connection_;  // nullptr once it has ended.
+  Slot* const slot_;
+  const uint32_t generation_;
+  const SubscribeOptions options_;
+  const uint64_t joined_;
+  std::deque<Entry> queue_;
+  int64_t missed_tail_ = 0;  // Dropped behind the last one in the queue.
+  int64_t charged_bytes_ = 0;
+  bool pumping_ = false;
+};
+
+class Spoke : public Actor {
+ public:
+  Spoke(Slot* hub, uint32_t hub_generation, HubOptions options)
+      : hub_(hub), hub_generation_(hub_generation), options_(options) {}
+  ~Spoke() override;
+  void OnStart() override;
+  void On(AddSubscriber add);
+  void On(UnsubscribeMessage who);
+  void On(Deliver message);
+
+ private:
+  friend class Subscriber;
+  void Remove(Subscriber* subscriber);
+  void Reconsider();
+  void TellGone();
+
+  Slot* const hub_;
+  const uint32_t hub_generation_;
+  const HubOptions options_;
+  HubLedger::Cell* ledger_ = nullptr;
+  absl::flat_hash_map<Slot*, std::unique_ptr<Subscriber>> subscribers_;
+  std::vector<Subscriber*> order_;  // In the order of their coming: a run repeats exactly.
+  int waiting_ = 0;                 // Subscribers whose policy is park and whose queue is full.
+  uint64_t sequence_ = 0;
+};
+
+}  // namespace internal
+
+class Hub : public Actor {
+ public:
+  explicit Hub(HubOptions options = {}) : options_(options) {}
+  void OnStart() override;
+  void On(Publish message);
+  void On(internal::SubscribeMessage message);
+  void On(internal::UnsubscribeMessage message);
+
+  // Control, from a spoke: one of its subscribers has gone. Reserved by its subscription.
+  void SubscriberGone(int worker) { --subscribers_[worker]; }
+
+ private:
+  const HubOptions options_;
+  std::vector<Ref<internal::Spoke>> spokes_;
+  std::vector<int64_t> subscribers_;  // By worker; a spoke without any is sent nothing.
+  uint64_t sequence_ = 0;
+  HubLedger::Cell* ledger_ = nullptr;
+};
+
+// What a session sends to a hub to join it and to leave it. S has On(Subscribed); from then on each message is for it.
+template <class S>
+internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {}) {
+  static_assert(std::derived_from<S, Session>, "a subscriber is a Session");
+  return {session->slot(), session->generation(), options, &internal::kReservedOps<S, Subscribed>};
+}
+inline internal::UnsubscribeMessage Unsubscribe(const Actor& session) {
+  return {session.slot(), session.generation()};
+}
+inline Except ExceptOf(const Actor& session) { return {session.slot(), session.generation()}; }
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_HUB_H_

@@ -1,0 +1,254 @@
+// A chat: one line is one message, to all others in the room. Try it with two `nc 127.0.0.1 7000`.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/core/strings.h"
+#include "sluice/examples/chat_rooms.h"
+#include "sluice/protocols/line_session.h"
+#include "sluice/protocols/text.h"
+#include "sluice/sluice.h"
+
+namespace sluice {
+
+bool AbslParseFlag(absl::string_view text, SlowPolicy* policy, std::string* error) {
+  static constexpr std::pair<absl::string_view, SlowPolicy> kPolicies[] = {
+      {"park", SlowPolicy::kPark},
+      {"drop_oldest", SlowPolicy::kDropOldest},
+      {"drop_newest", SlowPolicy::kDropNewest},
+      {"disconnect", SlowPolicy::kDisconnect}};
+  for (const auto& [name, value] : kPolicies) {
+    if (text == name) return *policy = value, true;
+  }
+  *error = "it must be park, drop_oldest, drop_newest or disconnect";
+  return false;
+}
+std::string AbslUnparseFlag(SlowPolicy policy) {
+  static constexpr const char* kNames[] = {"park", "drop_oldest", "drop_newest", "disconnect"};
+  return kNames[static_cast<int>(policy)];
+}
+
+}  // namespace sluice
+
+ABSL_FLAG(uint32_t, max_line, 8'192, "Longest line, in bytes; a longer one is skipped.");
+ABSL_FLAG(sluice::SlowPolicy, slow, sluice::SlowPolicy::kDropOldest,
+          "What becomes of a message for a member who does not read: park (everybody waits), drop_oldest, "
+          "drop_newest, disconnect.");
+ABSL_FLAG(uint32_t, queue, 256, "Messages that wait for a member who does not read.");
+
+namespace chat {
+
+using sluice::Answer;
+using sluice::Ref;
+
+std::string MissedNotice(int64_t missed) { return absl::StrCat("* missed ", missed, " messages\n"); }
+
+struct Private {
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+
+class Member : public sluice::LineSession {
+ public:
+  Member(Ref<Rooms> rooms, uint32_t line_bytes_max, sluice::SubscribeOptions options)
+      : LineSession(line_bytes_max), rooms_(rooms), options_(options) {}
+
+  // Nothing is read until the member is in the lobby, so that what it hears is complete from its Welcome on.
+  void OnOpen() override {
+    AskRooms(Enter{RefOf(this)}, [this](Place place) { EnterRoom(std::move(place)); });
+  }
+
+  void On(sluice::Subscribed) {
+    Tell(absl::StrCat(greeted_ ? "* you are now in " : "Welcome to the Sluice chat, ", greeted_ ? "" : place_.name,
+                      greeted_ ? place_.room : ". /help tells what there is."));
+    greeted_ = true;
+    Say(absl::StrCat("* ", place_.name, " joined"));
+    Answered();
+  }
+
+  void On(Private message) {
+    if (missed_ > 0 || Write(message.text) != Answer::kAccepted) ++missed_;
+  }
+  void OnWritable() override {
+    if (missed_ > 0 && Write(MissedNotice(missed_)) == Answer::kAccepted) missed_ = 0;
+  }
+
+  void OnLine(std::string_view line) override {
+    if (line.empty()) return;
+    if (line[0] != '/') {
+      Say(absl::StrCat(place_.name, ": ", sluice::PrintableUtf8(line)));
+      return;
+    }
+    const size_t space = std::min(line.find(' '), line.size());
+    const std::string_view command = line.substr(1, space - 1);
+    const std::string argument(line.substr(std::min(space + 1, line.size())));
+    if (command == "nick") {
+      Nick(argument);
+    } else if (command == "msg") {
+      Message(argument);
+    } else if (command == "join") {
+      AskRooms(Join{RefOf(this), argument}, [this](Place place) { EnterRoom(std::move(place)); });
+    } else if (command == "rooms") {
+      AskRooms(ListRooms{}, [this](const std::string& list) { TellAnswer(list); });
+    } else if (command == "who") {
+      AskRooms(ListMembers{RefOf(this)}, [this](const std::string& list) { TellAnswer(list); });
+    } else if (command == "help") {
+      Tell("/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; all else is said to the room");
+    } else if (command == "quit") {
+      LeaveChat();
+    } else {
+      Tell(absl::StrCat("error: unknown command /", sluice::PrintableUtf8(command), "; /help tells what there is"));
+    }
+  }
+  void OnLongLine() override { Tell("error: line too long"); }
+  void OnLastLine() override {
+    if (asking_) {
+      leaving_ = true;  // The answer first.
+    } else {
+      LeaveChat();
+    }
+  }
+
+  void OnDrain() override {
+    FlushSubscriptions();
+    Tell("* server is shutting down");
+    Close();
+  }
+  void OnClose(sluice::CloseReason) override { SayGoodbye(); }
+
+ private:
+  // Asks the rooms, and reads no further until the answer is here, so that lines take effect in their order.
+  template <class Q, class F>
+  void AskRooms(Q question, F on_answer) {
+    asking_ = true;
+    PauseReading();
+    const Answer answer = Ask(rooms_, std::move(question), absl::InfiniteDuration(),
+                              [this, on_answer](absl::StatusOr<typename Q::Reply> reply) {
+                                if (!reply.ok()) {
+                                  Refused(reply.status());
+                                } else {
+                                  Take(*std::move(reply), on_answer);
+                                }
+                              });
+    if (answer != Answer::kAccepted) Refused(absl::ResourceExhaustedError("the server is busy, try again"));
+  }
+  template <class R, class F>
+  void Take(absl::StatusOr<R> reply, F& on_answer) {
+    if (reply.ok()) {
+      on_answer(*std::move(reply));
+    } else {
+      Refused(reply.status());
+    }
+  }
+  template <class R, class F>
+  void Take(R reply, F& on_answer) {
+    on_answer(std::move(reply));
+  }
+  void Refused(const absl::Status& status) {
+    Tell(absl::StrCat("error: ", sluice::PrintableUtf8(sluice::ToStd(status.message()))));
+    if (!greeted_) Close();  // Not even the lobby had a place.
+    Answered();
+  }
+  void TellAnswer(const std::string& text) {
+    Tell(text);
+    Answered();
+  }
+  void Answered() {
+    asking_ = false;
+    if (leaving_) LeaveChat();
+    ResumeReading();
+  }
+
+  void EnterRoom(Place place) {
+    if (greeted_) {
+      Say(absl::StrCat("* ", place_.name, " left"));
+      (void)Send(place_.hub, sluice::Unsubscribe(*this));
+    }
+    place_ = std::move(place);
+    // On(Subscribed) follows; a member that cannot be subscribed hears nothing, so it goes.
+    if (Send(place_.hub, sluice::Subscribe(this, options_)) != Answer::kAccepted) {
+      Tell("error: the server is busy, try again");
+      Close();
+    }
+  }
+
+  void Nick(const std::string& name) {
+    AskRooms(Rename{RefOf(this), name}, [this, name](const std::string& old) {
+      place_.name = name;
+      Tell(absl::StrCat("* you are now ", name));
+      Say(absl::StrCat("* ", old, " is now ", name));
+      Answered();
+    });
+  }
+
+  void Message(std::string_view argument) {
+    const size_t space = argument.find(' ');
+    if (space == std::string_view::npos || space == 0) {
+      Tell("error: /msg NAME TEXT");
+      return;
+    }
+    std::string text =
+        absl::StrCat(place_.name, " (private): ", sluice::PrintableUtf8(argument.substr(space + 1)), "\n");
+    AskRooms(Find{std::string(argument.substr(0, space))}, [this, text](Ref<Member> to) {
+      // Not Send: two members who write to each other must never wait for each other.
+      if (to.TrySend(Private{text}) != Answer::kAccepted) Tell("error: not delivered, the member is busy or gone");
+      Answered();
+    });
+  }
+
+  // To all others in the room.
+  void Say(std::string line) {
+    line += '\n';
+    std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget());
+    if (!payload.has_value() ||
+        Send(place_.hub, sluice::Publish{*std::move(payload), sluice::ExceptOf(*this)}) != Answer::kAccepted) {
+      Tell("error: not said, the server is out of memory");
+    }
+  }
+  void Tell(std::string line) {
+    line += '\n';
+    if (Write(line) == Answer::kFull) ++missed_;
+  }
+
+  void LeaveChat() {
+    SayGoodbye();
+    Close();
+  }
+  // At most once, and not when everybody leaves.
+  void SayGoodbye() {
+    if (gone_) return;
+    gone_ = true;
+    if (greeted_ && !worker().Draining()) Say(absl::StrCat("* ", place_.name, " left"));
+    (void)Send(rooms_, Leave{RefOf(this)});  // If it is refused, the monitor tells.
+  }
+
+  const Ref<Rooms> rooms_;
+  const sluice::SubscribeOptions options_;
+  Place place_;
+  int64_t missed_ = 0;     // Of what was for this member alone.
+  bool greeted_ = false;
+  bool asking_ = false;
+  bool leaving_ = false;
+  bool gone_ = false;
+};
+
+}  // namespace chat
+
+int main(int argc, char** argv) {
+  sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));
+  sluice::SubscribeOptions options;
+  options.slow = absl::GetFlag(FLAGS_slow);
+  options.queue_messages_max = absl::GetFlag(FLAGS_queue);
+  if (options.queue_messages_max == 0) runtime.KeepError(absl::InvalidArgumentError("--queue must be at least 1"));
+  const uint32_t line_bytes_max = absl::GetFlag(FLAGS_max_line);
+  if (line_bytes_max == 0 || line_bytes_max > 512 * 1024) {
+    runtime.KeepError(absl::InvalidArgumentError("--max_line must be from 1 to 524288"));
+  }
+  const auto rooms = runtime.Spawn<chat::Rooms>(sluice::HubOptions{&chat::MissedNotice});
+  runtime.Listen<chat::Member>("127.0.0.1:7000", rooms, line_bytes_max, options);
+  return runtime.RunUntilSignal();
+}

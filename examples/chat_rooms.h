@@ -1,0 +1,104 @@
+// ChatRooms knows who is here and which rooms there are: names unique in the server, a room while it has members.
+// Members ask it; what they say goes to their room's hub and never through here.
+#ifndef SLUICE_EXAMPLES_CHAT_ROOMS_H_
+#define SLUICE_EXAMPLES_CHAT_ROOMS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "sluice/sluice.h"
+
+namespace chat {
+
+class Member;
+
+inline constexpr size_t kNameBytesMax = 32;
+inline constexpr size_t kRoomsMax = 1'024;
+inline constexpr size_t kListBytesMax = 64 * 1024;  // Of one answer to /who or /rooms.
+
+// Where a member stands: its name, its room, and the room's hub.
+struct Place {
+  std::string name;
+  std::string room;
+  sluice::Ref<sluice::Hub> hub;
+  int64_t HeldBytes() const { return sluice::HeldBytes(name) + sluice::HeldBytes(room); }
+};
+
+// Questions of members. A status with words for the user is the answer to what cannot be.
+struct Enter {
+  using Reply = absl::StatusOr<Place>;
+  sluice::Ref<Member> member;
+};
+struct Rename {
+  using Reply = absl::StatusOr<std::string>;
+  sluice::Ref<Member> member;
+  std::string name;
+  int64_t HeldBytes() const { return sluice::HeldBytes(name); }
+};
+struct Join {
+  using Reply = absl::StatusOr<Place>;
+  sluice::Ref<Member> member;
+  std::string room;
+  int64_t HeldBytes() const { return sluice::HeldBytes(room); }
+};
+struct Find {
+  using Reply = absl::StatusOr<sluice::Ref<Member>>;
+  std::string name;
+  int64_t HeldBytes() const { return sluice::HeldBytes(name); }
+};
+struct ListMembers {
+  using Reply = std::string;
+  sluice::Ref<Member> member;  // Of its room.
+};
+struct ListRooms {
+  using Reply = std::string;
+};
+struct Leave {
+  sluice::Ref<Member> member;
+};
+
+class Rooms : public sluice::Actor {
+ public:
+  explicit Rooms(sluice::HubOptions hub_options) : hub_options_(hub_options) {}
+
+  absl::StatusOr<Place> On(Enter question);
+  absl::StatusOr<std::string> On(Rename question);
+  absl::StatusOr<Place> On(Join question);
+  absl::StatusOr<sluice::Ref<Member>> On(Find question);
+  std::string On(ListMembers question);
+  std::string On(ListRooms question);
+  void On(Leave message) { Forget(message.member); }
+  void OnDown(const sluice::Down& down) override;  // Who left without a word.
+
+ private:
+  struct Room {
+    std::string name;
+    sluice::Ref<sluice::Hub> hub;
+    std::map<std::string, std::string> members;  // Lower-case name to name.
+  };
+  struct Person {
+    std::string name;
+    std::string room;  // Lower-case.
+    sluice::MonitorId monitor;
+  };
+
+  absl::StatusOr<Place> MoveTo(Person& person, std::string_view room_name);
+  void LeaveRoom(Person& person);
+  void Forget(sluice::Ref<Member> member);
+
+  const sluice::HubOptions hub_options_;
+  absl::flat_hash_map<sluice::Ref<Member>, Person> people_;
+  absl::flat_hash_map<std::string, sluice::Ref<Member>> by_name_;  // Lower-case.
+  absl::flat_hash_map<sluice::MonitorId, sluice::Ref<Member>> by_monitor_;
+  std::map<std::string, Room> rooms_;  // By lower-case name.
+  int64_t guests_ = 0;
+};
+
+}  // namespace chat
+
+#endif  // SLUICE_EXAMPLES_CHAT_ROOMS_H_

@@ -1,0 +1,371 @@
+// Parking, stepped without threads wherever one interleaving is meant.
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+struct Number {
+  int value;
+};
+struct Go {
+  int count = 0;
+};
+struct Big {
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+
+// Takes numbers, notes them; what it does on Go is the test's.
+class Node : public Actor {
+ public:
+  explicit Node(std::vector<int>* seen) : seen_(seen) {}
+  void On(Number number) {
+    seen_->push_back(number.value);
+    if (on_number) on_number(*this, number.value);
+  }
+  void On(Big big) { seen_->push_back(static_cast<int>(big.text.size())); }
+  void On(Go go) {
+    if (on_go) on_go(*this, go.count);
+  }
+  void OnStop() override {
+    if (on_stop) on_stop(*this);
+  }
+  using Actor::RefOf;
+  using Actor::After;
+  using Actor::Every;
+  using Actor::Send;
+  using Actor::Spawn;
+  using Actor::SpawnWith;
+  using Actor::Stop;
+  std::function<void(Node&, int)> on_number;
+  std::function<void(Node&, int)> on_go;
+  std::function<void(Node&)> on_stop;
+
+ private:
+  std::vector<int>* seen_;
+};
+
+class Park : public ::testing::Test {
+ protected:
+  static Options ParkOptions() {
+    Options options = SmallOptions(2);
+    options.linger_timeout = absl::Milliseconds(50);
+    options.outbox_messages_max = 4;
+    return options;
+  }
+  explicit Park(Options options = ParkOptions()) : runtime_(options), step_(runtime_) {}
+  ~Park() override {
+    runtime_.Drain(absl::Seconds(5));
+    const Ledger ledger = runtime_.TotalLedger();
+    EXPECT_TRUE(ledger.Balanced()) << ledger.ToString();
+    EXPECT_EQ(ledger.held + ledger.parked_held, 0) << ledger.ToString();
+  }
+  Ref<Node> Make(int worker, uint32_t capacity, std::vector<int>* seen) {
+    const Ref<Node> ref =
+        runtime_.SpawnWith<Node>({.name = "", .mailbox_messages_max = capacity, .worker = worker}, seen);
+    step_.Round(2);
+    return ref;
+  }
+  static Node& Of(const Ref<Node>& ref) { return *static_cast<Node*>(ref.slot()->actor); }
+  // Runs `act` as a handler of the actor.
+  void Do(const Ref<Node>& ref, std::function<void(Node&)> act) {
+    Worker& worker = *ref.slot()->worker;
+    worker.Enter();
+    EXPECT_TRUE(worker.RunHandler(ref.slot(), "test", [&] { act(Of(ref)); }));
+    worker.Leave();
+  }
+  Worker& WorkerOf(const Ref<Node>& ref) { return *ref.slot()->worker; }
+
+  Runtime runtime_;
+  Stepper step_;
+  std::vector<int> seen_a_;
+  std::vector<int> seen_b_;
+  std::vector<int> seen_c_;
+};
+
+TEST_F(Park, MessagesThatFindTheTargetFullGoLaterInOrder) {
+  const Ref<Node> a = Make(0, 4, &seen_a_);
+  for (int target_worker : {0, 1}) {
+    seen_b_.clear();
+    const Ref<Node> b = Make(target_worker, 2, &seen_b_);
+    Do(a, [&](Node& self) {
+      for (int i = 0; i < 6; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+    });
+    EXPECT_TRUE(a.slot()->parked);
+    EXPECT_TRUE(step_.Until([&] { return seen_b_.size() == 6; }));
+    EXPECT_EQ(seen_b_, (std::vector<int>{0, 1, 2, 3, 4, 5}));
+    EXPECT_TRUE(step_.Until([&] { return !a.slot()->parked; }));
+    EXPECT_EQ(b.slot()->mailbox.FreeCredits(), 2u);
+  }
+}
+
+TEST_F(Park, OutboxHasALimitThenSendAnswersOverloadedAndKeepsTheMessage) {
+  const Ref<Node> a = Make(0, 4, &seen_a_);
+  const Ref<Node> b = Make(1, 1, &seen_b_);
+  Do(a, [&](Node& self) {
+    for (int i = 0; i < 1 + 4; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+    Big big{"still here, and longer than a short string"};
+    EXPECT_EQ(self.Send(b, std::move(big)), Answer::kOverloaded);
+    EXPECT_EQ(big.text, "still here, and longer than a short string");
+  });
+  EXPECT_TRUE(step_.Until([&] { return seen_b_.size() == 5; }));
+}
+
+TEST_F(Park, SendToOneselfNeverParks) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  Do(a, [&](Node& self) {
+    EXPECT_EQ(self.Send(self.RefOf(&self), Number{1}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(self.RefOf(&self), Number{2}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(self.RefOf(&self), Number{3}), Answer::kOverloaded);
+  });
+  EXPECT_FALSE(a.slot()->parked);
+  EXPECT_TRUE(step_.Until([&] { return seen_a_.size() == 2; }));
+}
+
+TEST_F(Park, SendToOneselfIsTakenWhileTheOutboxHoldsMessagesForOthers) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> b = Make(1, 1, &seen_b_);
+  Do(a, [&](Node& self) {
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(self.RefOf(&self), Number{1}), Answer::kAccepted);
+  });
+  EXPECT_TRUE(step_.Until([&] { return seen_a_.size() == 1; }));
+  EXPECT_EQ(seen_b_.size(), 3u);  // It ran only when all had gone.
+}
+
+TEST_F(Park, TrySendToATargetInTheOutboxAnswersFull) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> b = Make(1, 1, &seen_b_);
+  const Ref<Node> c = Make(1, 8, &seen_c_);
+  Do(a, [&](Node& self) {
+    EXPECT_EQ(self.Send(b, Number{0}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(b, Number{1}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(c, Number{2}), Answer::kAccepted);  // Waits behind the other.
+    EXPECT_EQ(c.TrySend(Number{3}), Answer::kFull);
+    EXPECT_EQ(a.TrySend(Number{4}), Answer::kAccepted);
+  });
+  EXPECT_TRUE(seen_c_.empty());
+  EXPECT_TRUE(step_.Until([&] { return seen_a_.size() == 1 && seen_c_.size() == 1; }));
+}
+
+TEST_F(Park, GrantsGoToWaitersInTheOrderTheyAsked) {
+  const Ref<Node> target = Make(0, 1, &seen_a_);
+  std::vector<int> none;
+  std::vector<Ref<Node>> senders;
+  EXPECT_EQ(target.TrySend(Number{-1}), Answer::kAccepted);
+  for (int i = 0; i < 5; ++i) {
+    senders.push_back(runtime_.SpawnWith<Node>({.name = "", .mailbox_messages_max = 4, .worker = 1}, &none));
+  }
+  step_.Turn(1);
+  for (int i = 0; i < 5; ++i) {
+    Do(senders[i], [&](Node& self) { EXPECT_EQ(self.Send(target, Number{i}), Answer::kAccepted); });
+  }
+  EXPECT_TRUE(step_.Until([&] { return seen_a_.size() == 6; }));
+  EXPECT_EQ(seen_a_, (std::vector<int>{-1, 0, 1, 2, 3, 4}));
+}
+
+TEST_F(Park, ATargetThatDiesWhileWaitedForFreesTheSender) {
+  for (int target_worker : {0, 1}) {
+    const Ref<Node> a = Make(0, 2, &seen_a_);
+    const Ref<Node> b = Make(target_worker, 1, &seen_b_);
+    Do(a, [&](Node& self) {
+      for (int i = 0; i < 3; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+    });
+    EXPECT_TRUE(a.slot()->parked);
+    b.Stop();
+    EXPECT_TRUE(step_.Until([&] { return !a.slot()->parked; }));
+    EXPECT_EQ(b.TrySend(Number{9}), Answer::kClosed);
+  }
+}
+
+TEST_F(Park, AStoppingParentFreesTheChildThatIsParkedOnIt) {
+  const Ref<Node> parent = Make(0, 1, &seen_a_);
+  std::vector<int> child_seen;
+  Ref<Node> child;
+  Do(parent, [&](Node& self) { child = self.SpawnWith<Node>({.name = "", .mailbox_messages_max = 4, .worker = 1}, &child_seen); });
+  step_.Round(2);
+  EXPECT_EQ(parent.TrySend(Number{0}), Answer::kAccepted);
+  // The child's stop is behind its own parking: it may end only when it is told that its parent is closed.
+  Do(child, [&](Node& self) { EXPECT_EQ(self.Send(parent, Number{1}), Answer::kAccepted); });
+  parent.Stop();
+  step_.Round(8);  // No time passes here worth linger_timeout.
+  EXPECT_EQ(runtime_.ActorCount(), 0);
+}
+
+TEST_F(Park, AWaiterThatDiesLingersThenItsMessagesAreDroppedAndItsCreditsReturn) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> c = Make(0, 1, &seen_c_);
+  const Ref<Node> b = Make(1, 2, &seen_b_);
+  // b is parked on c for ever, as c's worker is not stepped for it: c is parked on b.
+  Do(b, [&](Node& self) {
+    EXPECT_EQ(self.Send(c, Number{1}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(c, Number{2}), Answer::kAccepted);
+  });
+  Do(c, [&](Node& self) {
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(self.Send(b, Number{10 + i}), Answer::kAccepted);
+  });
+  Do(a, [&](Node& self) { EXPECT_EQ(self.Send(b, Number{20}), Answer::kAccepted); });
+  step_.Round(4);
+  EXPECT_TRUE(a.slot()->parked);
+  EXPECT_TRUE(b.slot()->parked);
+  EXPECT_TRUE(c.slot()->parked);
+  a.Stop();
+  const uint32_t generation = a.generation();
+  EXPECT_TRUE(step_.Until([&] { return a.slot()->generation != generation; }));
+  EXPECT_EQ(runtime_.TotalLedger().parked_dropped[static_cast<int>(DropReason::kSenderEnded)], 1);
+  // What is left is a cycle of two; one of them ends, and the other goes on.
+  c.Stop();
+  EXPECT_TRUE(step_.Until([&] { return !b.slot()->parked && b.slot()->mailbox.FreeCredits() == 2; }));
+}
+
+TEST_F(Park, AParkedActorGrantsTheFewCreditsItHas) {
+  // a and b send to each other. a has handled one of eight, less than half, when it parks on b; b waits for a. That is
+  // no deadlock: a has a credit to give.
+  const Ref<Node> a = Make(0, 8, &seen_a_);
+  const Ref<Node> b = Make(1, 1, &seen_b_);
+  for (int i = 0; i < 8; ++i) {
+    Do(b, [&](Node& self) { EXPECT_EQ(self.Send(a, Number{i}), Answer::kAccepted); });
+  }
+  EXPECT_EQ(b.TrySend(Number{100}), Answer::kAccepted);
+  Of(a).on_number = [&](Node& self, int value) {
+    if (value == 0) EXPECT_EQ(self.Send(b, Number{101}), Answer::kAccepted);
+  };
+  Do(b, [&](Node& self) { EXPECT_EQ(self.Send(a, Number{8}), Answer::kAccepted); });
+  EXPECT_TRUE(step_.Until([&] { return seen_a_.size() == 9 && seen_b_.size() == 2; }, 5));
+  EXPECT_EQ(runtime_.WaitCyclesFound(), 0);
+}
+
+TEST_F(Park, CreditsThatAWaiterDidNotNeedGoBackToEveryone) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> b = Make(1, 8, &seen_b_);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(b.TrySend(Number{i}), Answer::kAccepted);
+  Do(a, [&](Node& self) { EXPECT_EQ(self.Send(b, Number{8}), Answer::kAccepted); });
+  step_.Turn(1);  // All are handled before the wish for a credit, which is on its way, arrives.
+  EXPECT_TRUE(step_.Until([&] { return seen_b_.size() == 9; }));
+  step_.Round(4);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(b.TrySend(Number{i}), Answer::kAccepted) << i;
+}
+
+TEST_F(Park, ATimerThatFallsDueWhileParkedRunsOnceAfterwards) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> b = Make(1, 1, &seen_b_);
+  int once = 0, every = 0;
+  Do(a, [&](Node& self) {
+    self.After(absl::Milliseconds(1), [&] { ++once; });
+    self.Every(absl::Milliseconds(1), [&] { ++every; });
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+  });
+  ASSERT_TRUE(a.slot()->parked);
+  const int64_t start_ms = runtime_.worker(0).NowMs();
+  while (runtime_.worker(0).NowMs() < start_ms + 20) step_.Turn(0);
+  EXPECT_EQ(once + every, 0);
+  while (a.slot()->parked) {
+    step_.Turn(1);
+    EXPECT_EQ(once + every, 0);
+    step_.Turn(0);
+  }
+  EXPECT_EQ(once, 1);
+  EXPECT_EQ(every, 1);
+}
+
+TEST_F(Park, ASendThatBeatsTheBirthOfAPlacedActorIsAccepted) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  Ref<Node> born;
+  Do(a, [&](Node& self) {
+    // Placed here by way of the runtime: its constructor runs later on this very worker.
+    born = runtime_.SpawnWith<Node>({.name = "", .mailbox_messages_max = 2, .worker = 0}, &seen_b_);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(self.Send(born, Number{i}), Answer::kAccepted);
+  });
+  EXPECT_TRUE(step_.Until([&] { return seen_b_.size() == 4; }));
+  step_.Round(2);
+  EXPECT_EQ(born.slot()->mailbox.FreeCredits(), 2u);
+}
+
+class ParkLane : public Park, public ::testing::WithParamInterface<int> {
+ protected:
+  static Options LaneOptions(int lane) {
+    Options options = ParkOptions();
+    options.outbox_messages_max = 64;
+    options.lane_messages_max = static_cast<uint32_t>(lane);
+    return options;
+  }
+  ParkLane() : Park(LaneOptions(GetParam())) {}
+};
+
+TEST_P(ParkLane, AFullLaneParksTheSenderAndKeepsOrderAndCredits) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> a2 = Make(0, 2, &seen_c_);
+  const Ref<Node> b = Make(1, 16, &seen_b_);
+  Do(a, [&](Node& self) {
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+  });
+  Do(a2, [&](Node& self) {
+    for (int i = 100; i < 120; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+  });
+  EXPECT_TRUE(step_.Until([&] { return seen_b_.size() == 40; }));
+  for (int base : {0, 100}) {
+    int next = base;
+    for (int value : seen_b_) {
+      if (value >= base && value < base + 20) {
+        EXPECT_EQ(value, next++);
+      }
+    }
+  }
+  step_.Round(4);
+  EXPECT_FALSE(a.slot()->parked || a2.slot()->parked);
+  EXPECT_EQ(b.slot()->mailbox.FreeCredits(), 16u);
+}
+INSTANTIATE_TEST_SUITE_P(Lanes, ParkLane, ::testing::Values(1, 2, 3, 4));
+
+class ParkMemory : public Park {
+ protected:
+  static Options MemoryOptions() {
+    Options options = ParkOptions();
+    options.memory_bytes_max = 1024 * 1024;
+    options.outbox_messages_max = 64;
+    return options;
+  }
+  ParkMemory() : Park(MemoryOptions()) {}
+};
+
+TEST_F(ParkMemory, SpentMemoryRefusesTrySendAndParksSendUntilThereIsSome) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> b = Make(1, 64, &seen_b_);
+  const std::string text(100'000, 'x');
+  Do(a, [&](Node& self) {
+    int accepted = 0;
+    while (b.TrySend(Big{text}) == Answer::kAccepted) ++accepted;
+    EXPECT_GT(accepted, 5);
+    EXPECT_EQ(b.TrySend(Big{text}), Answer::kOverloaded);
+    // Into the overdraft, and then one more that waits for memory.
+    int more = 0;
+    while (self.Send(b, Big{text}) == Answer::kAccepted) ++more;
+    EXPECT_GT(more, 0);
+    EXPECT_LT(more, 10);
+  });
+  EXPECT_TRUE(a.slot()->parked);
+  EXPECT_TRUE(step_.Until([&] { return !a.slot()->parked && b.slot()->mailbox.FreeCredits() == 64; }));
+  EXPECT_EQ(b.TrySend(Big{text}), Answer::kAccepted);
+}
+
+TEST_F(ParkMemory, AMessageThatCanNeverBeHeldIsRefusedAtOnce) {
+  const Ref<Node> a = Make(0, 2, &seen_a_);
+  const Ref<Node> b = Make(1, 4, &seen_b_);
+  Do(a, [&](Node& self) {
+    Big big{std::string(2'000'000, 'x')};
+    EXPECT_EQ(self.Send(b, std::move(big)), Answer::kOverloaded);
+    EXPECT_EQ(big.text.size(), 2'000'000u);
+  });
+  EXPECT_FALSE(a.slot()->parked);
+}
+
+}  // namespace
+}  // namespace sluice::testing
