@@ -21,7 +21,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -211,7 +210,7 @@ class Lane {
   // The receiver's, in the step of a WaitUntil(). Requires: not empty.
   T Take() {
     const T item = items_.front();
-    items_.pop_front();
+    items_.erase(items_.begin());
     UpdateContents();
     internal::Seen(item.Fingerprint());
     if (Tracing()) Note(name_ + " -> " + item.Text());
@@ -229,7 +228,7 @@ class Lane {
     contents_.Set(hash);
   }
   const std::string name_;
-  std::deque<T> items_;
+  std::vector<T> items_;  // A deque takes memory in each run, empty as it may be.
   internal::Cell contents_{0};
 };
 

@@ -35,7 +35,7 @@ class Fiber {
   void Prepare();
   [[noreturn]] static void Main();
   void SwitchIn();
-  void SwitchOut(bool for_ever);
+  void SwitchOut();
 
   const std::function<void()> body_;
   std::unique_ptr<char[]> stack_;

@@ -243,7 +243,7 @@ void MailboxModel::OwnerThread() {
   for (;;) {
     while (!local_control_.empty()) {
       const Item item = local_control_.front();
-      local_control_.pop_front();
+      local_control_.erase(local_control_.begin());
       if (item.kind == Item::kGrant || item.kind == Item::kClosed) {
         Receive(*local, item);
         if (local->parked) Parked(*local);
@@ -351,7 +351,7 @@ void MailboxModel::Slice() {
   do {
     Summarize(Mix(OwnerFingerprint(), 2));
     const Item message = queue_.front();
-    queue_.pop_front();
+    queue_.erase(queue_.begin());
     if (message.generation != generation_) return Fail("a message reached the next actor");
     if (message.count != expected_[message.sender]++) return Fail("a message came out of order");
     ++delivered_;
@@ -388,7 +388,7 @@ void MailboxModel::CloseTarget() {
 
 void MailboxModel::EndStep() {
   while (!queue_.empty()) {
-    queue_.pop_front();
+    queue_.erase(queue_.begin());
     ++dropped_;
     mailbox_.Left(generation_);
   }

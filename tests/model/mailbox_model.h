@@ -170,7 +170,7 @@ class MailboxModel : public Model {
   ModelAtomic<uint32_t> sender0_done_{0};
   std::deque<Lane<Item>> to_owner_;     // By sender.
   std::deque<Lane<Item>> to_sender_;
-  std::deque<Item> local_control_;
+  std::vector<Item> local_control_;
   std::deque<Sender> senders_;
 
   // The owner's.
@@ -179,7 +179,7 @@ class MailboxModel : public Model {
   bool owner_parked_ = false;
   bool parks_once_;
   int closes_left_;
-  std::deque<Item> queue_;
+  std::vector<Item> queue_;
   uint32_t owner_in_hand_ = 0;  // Credits of a grant that is not in its lane yet.
   std::vector<uint32_t> expected_;  // By sender: the next message of this generation.
 

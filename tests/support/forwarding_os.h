@@ -1,0 +1,72 @@
+// ForwardingOs hands every call to LinuxOs(): a test double overrides the few that it is about.
+#ifndef SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
+#define SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sluice/core/os.h"
+
+namespace sluice::testing {
+
+class ForwardingOs : public Os {
+ public:
+  int64_t NowNs() override { return to_.NowNs(); }
+  int64_t MemoryBytes() override { return to_.MemoryBytes(); }
+  int64_t DescriptorsMax() override { return to_.DescriptorsMax(); }
+  int ProcessorCount() override { return to_.ProcessorCount(); }
+  int64_t SocketMemoryBytes(int64_t sockets) override { return to_.SocketMemoryBytes(sockets); }
+  int PollerCreate() override { return to_.PollerCreate(); }
+  int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override {
+    return to_.PollerAdd(poller, fd, events, data);
+  }
+  int PollerRemove(int poller, int fd) override { return to_.PollerRemove(poller, fd); }
+  int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
+    return to_.PollerWait(poller, events, events_max, timeout_ms);
+  }
+  int WakeCreate() override { return to_.WakeCreate(); }
+  int WakeSignal(int fd) override { return to_.WakeSignal(fd); }
+  int WakeClear(int fd) override { return to_.WakeClear(fd); }
+  int SocketOpen(int family, int type) override { return to_.SocketOpen(family, type); }
+  int Bind(int fd, const sockaddr* address, socklen_t size) override {
+    return to_.Bind(fd, address, size);
+  }
+  int Listen(int fd, int backlog) override { return to_.Listen(fd, backlog); }
+  int Accept(int fd, sockaddr_storage* peer, socklen_t* peer_size) override {
+    return to_.Accept(fd, peer, peer_size);
+  }
+  int Connect(int fd, const sockaddr* address, socklen_t size) override {
+    return to_.Connect(fd, address, size);
+  }
+  int64_t Receive(int fd, void* data, size_t size) override { return to_.Receive(fd, data, size); }
+  int64_t Send(int fd, const iovec* parts, int count) override {
+    return to_.Send(fd, parts, count);
+  }
+  int ShutdownWrite(int fd) override { return to_.ShutdownWrite(fd); }
+  int Close(int fd) override { return to_.Close(fd); }
+  int OptionSet(int fd, int level, int name, const void* value, socklen_t size) override {
+    return to_.OptionSet(fd, level, name, value, size);
+  }
+  int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override {
+    return to_.OptionGet(fd, level, name, value, size);
+  }
+  int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) override {
+    return to_.LocalAddress(fd, address, size);
+  }
+  int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override {
+    return to_.PeerAddress(fd, address, size);
+  }
+  int SpareOpen() override { return to_.SpareOpen(); }
+  int Unlink(const std::string& path) override { return to_.Unlink(path); }
+  int SignalOpen(const std::vector<int>& signals) override { return to_.SignalOpen(signals); }
+  int SignalRead(int fd) override { return to_.SignalRead(fd); }
+  [[noreturn]] void ExitNow(int code) override { to_.ExitNow(code); }
+
+ private:
+  Os& to_ = LinuxOs();
+};
+
+}  // namespace sluice::testing
+
+#endif  // SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_

@@ -1,0 +1,358 @@
+// Connections without a kernel: a Wire is a socket as a test plays it, WireOs gives its readiness and
+// a clock that only the test moves, and Rig takes the turns of one worker on the test's thread.
+#ifndef SLUICE_TESTS_SUPPORT_WIRE_H_
+#define SLUICE_TESTS_SUPPORT_WIRE_H_
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/actors/connection.h"
+#include "sluice/actors/connection_ledger.h"
+#include "sluice/actors/session.h"
+#include "sluice/actors/stream.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+#include "sluice/tests/support/forwarding_os.h"
+
+namespace sluice::testing {
+
+// One socket, and what happened to it. The test changes it; edges are given by WireOs::Event.
+struct Wire {
+  int fd = -1;
+  bool tcp = true;
+  // To read: `input`, at most read_max at a time, then EOF or an error, or EAGAIN.
+  std::string input;
+  size_t read_max = SIZE_MAX;
+  bool ended = false;
+  int read_error = 0;
+  std::function<bool()> delay;  // True: this call answers EAGAIN, whatever there is.
+  // To write: as much as there is room, at most write_max at a time.
+  std::string output;
+  int64_t room = INT64_MAX;
+  size_t write_max = SIZE_MAX;
+  int write_error = 0;
+  int socket_error = 0;  // SO_ERROR.
+  // What was done.
+  int reads = 0;
+  int writes = 0;
+  bool fin = false;
+  bool closed = false;
+  bool reset = false;
+};
+
+class WireStream : public Stream {
+ public:
+  explicit WireStream(Wire& wire) : wire_(wire) {}
+  int64_t Read(char* data, size_t size) override {
+    EXPECT_FALSE(wire_.closed);
+    ++wire_.reads;
+    if (wire_.delay && wire_.delay()) return -EAGAIN;
+    const size_t count = std::min({size, wire_.read_max, wire_.input.size()});
+    if (count > 0) {
+      std::memcpy(data, wire_.input.data(), count);
+      wire_.input.erase(0, count);
+      return static_cast<int64_t>(count);
+    }
+    if (wire_.read_error != 0) return -wire_.read_error;
+    return wire_.ended ? 0 : -EAGAIN;
+  }
+  int64_t Write(const iovec* parts, int count) override {
+    EXPECT_FALSE(wire_.closed);
+    EXPECT_FALSE(wire_.fin);
+    ++wire_.writes;
+    if (wire_.write_error != 0) return -wire_.write_error;
+    if (wire_.delay && wire_.delay()) return -EAGAIN;
+    size_t left = static_cast<size_t>(std::min<int64_t>(wire_.room, INT64_MAX));
+    left = std::min(left, wire_.write_max);
+    int64_t taken = 0;
+    for (int i = 0; i < count && left > 0; ++i) {
+      const size_t part = std::min(left, parts[i].iov_len);
+      wire_.output.append(static_cast<const char*>(parts[i].iov_base), part);
+      left -= part;
+      taken += static_cast<int64_t>(part);
+    }
+    if (wire_.room != INT64_MAX) wire_.room -= taken;
+    return taken == 0 ? -EAGAIN : taken;
+  }
+  int ShutdownWrite() override {
+    EXPECT_FALSE(wire_.fin);
+    wire_.fin = true;
+    return wire_.write_error != 0 ? -ENOTCONN : 0;
+  }
+  void Close(bool reset) override {
+    EXPECT_FALSE(wire_.closed);
+    wire_.closed = true;
+    wire_.reset = reset;
+  }
+  int Descriptor() const override { return wire_.fd; }
+  bool ShortReadMeansEmpty() const override { return wire_.tcp; }
+
+ private:
+  Wire& wire_;
+};
+
+class WireOs : public ForwardingOs {
+ public:
+  static constexpr int kFirstFd = 1'000'000;
+
+  int64_t NowNs() override { return now_ns_; }
+  void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
+  Wire& NewWire() {
+    wires_.push_back(std::make_unique<Wire>());
+    wires_.back()->fd = kFirstFd + static_cast<int>(wires_.size()) - 1;
+    return *wires_.back();
+  }
+  void Event(const Wire& wire, uint32_t events) { due_.emplace_back(wire.fd, events); }
+  bool Registered(const Wire& wire) const { return registered_.contains(wire.fd); }
+  const std::vector<std::unique_ptr<Wire>>& wires() const { return wires_; }
+  int option_gets = 0;
+  int add_error = 0;
+  // What the last wait was: not 0 when the worker had nothing to do.
+  int last_timeout_ms = 0;
+  // The end of a test: time goes by itself, so that deadlines come.
+  bool clock_runs = false;
+
+  int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override {
+    if (fd < kFirstFd) return ForwardingOs::PollerAdd(poller, fd, events, data);
+    if (add_error != 0) return -add_error;
+    registered_[fd] = data;
+    return 0;
+  }
+  int PollerRemove(int poller, int fd) override {
+    if (fd < kFirstFd) return ForwardingOs::PollerRemove(poller, fd);
+    EXPECT_EQ(registered_.erase(fd), add_error == 0 ? 1u : 0u);
+    // Events of the current batch still come: that is the trap.
+    return 0;
+  }
+  int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
+    if (clock_runs) Advance(absl::Milliseconds(1));
+    last_timeout_ms = timeout_ms;
+    int count = 0;
+    while (!due_.empty() && count < events_max) {
+      const auto [fd, what] = due_.front();
+      due_.pop_front();
+      auto found = registered_.find(fd);
+      if (found == registered_.end()) continue;
+      events[count].events = what;
+      events[count++].data.u64 = found->second;
+    }
+    if (count > 0) return count;
+    return ForwardingOs::PollerWait(poller, events, events_max, 0);
+  }
+  int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override {
+    if (fd < kFirstFd) return ForwardingOs::OptionGet(fd, level, name, value, size);
+    ++option_gets;
+    EXPECT_EQ(name, SO_ERROR);
+    *static_cast<int*>(value) = std::exchange(wires_[fd - kFirstFd]->socket_error, 0);
+    return 0;
+  }
+
+ private:
+  int64_t now_ns_ = 1'000'000'000'000;
+  std::vector<std::unique_ptr<Wire>> wires_;
+  std::map<int, uint64_t> registered_;
+  std::deque<std::pair<int, uint32_t>> due_;
+};
+
+// A session whose handlers a test writes; it notes what it heard.
+class ScriptSession : public Session {
+ public:
+  struct Notes {
+    std::string data;    // Consumed or not: all it was offered by the default OnData, which takes all.
+    std::string heard;   // A letter for each call: Open, Data, Eof, Writable, sHutdown, Close.
+    CloseReason reason = CloseReason::kError;
+    std::function<void(ScriptSession&)> on_start, on_open, on_eof, on_writable, on_drain, on_close;
+    std::function<void(ScriptSession&, Input&)> on_data;
+    std::function<void(ScriptSession&, int)> on_message;
+    ScriptSession* session = nullptr;
+  };
+  struct Poke {
+    int value = 0;
+  };
+  explicit ScriptSession(Notes* notes) : notes_(*notes) { notes_.session = this; }
+  ~ScriptSession() override { notes_.session = nullptr; }
+  void OnStart() override { Run(notes_.on_start); }
+  void OnOpen() override { Note('O', notes_.on_open); }
+  void OnData(Input& in) override {
+    notes_.heard += 'D';
+    if (notes_.on_data) {
+      notes_.on_data(*this, in);
+    } else {
+      notes_.data += in.TakeAll();
+    }
+  }
+  void OnEof() override {
+    notes_.heard += 'E';
+    if (notes_.on_eof) {
+      notes_.on_eof(*this);
+    } else {
+      Session::OnEof();
+    }
+  }
+  void OnWritable() override { Note('W', notes_.on_writable); }
+  void OnDrain() override {
+    notes_.heard += 'H';
+    if (notes_.on_drain) {
+      notes_.on_drain(*this);
+    } else {
+      Session::OnDrain();
+    }
+  }
+  void OnClose(CloseReason reason) override {
+    notes_.reason = reason;
+    Note('C', notes_.on_close);
+  }
+  void On(Poke poke) {
+    if (notes_.on_message) notes_.on_message(*this, poke.value);
+  }
+  using Actor::RefOf;
+  using Actor::Send;
+  using Actor::Stop;
+  using Session::Abort;
+  using Session::Close;
+  using Session::CloseWrite;
+  using Session::connection;
+  using Session::MayGoOn;
+  using Session::OutputBytes;
+  using Session::PauseReading;
+  using Session::ResumeReading;
+  using Session::SetInputMax;
+  using Session::Unconsumed;
+  using Session::Write;
+
+ private:
+  void Run(const std::function<void(ScriptSession&)>& handler) {
+    if (handler) handler(*this);
+  }
+  void Note(char call, const std::function<void(ScriptSession&)>& handler) {
+    notes_.heard += call;
+    Run(handler);
+  }
+  Notes& notes_;
+};
+
+inline Options WireOptions() {
+  Options options;
+  options.workers = 1;
+  options.memory_bytes_max = 64 * 1024 * 1024;
+  options.max_connections = 1'024;
+  return options;
+}
+
+class Rig {
+ public:
+  using Notes = ScriptSession::Notes;
+
+  explicit Rig(Options options = WireOptions()) : runtime(options, os), worker(runtime.worker(0)) {
+    EXPECT_TRUE(runtime.status().ok()) << runtime.status();
+    worker.Enter();
+  }
+  ~Rig() {
+    os.clock_runs = true;
+    worker.Leave();
+    runtime.Drain(absl::ZeroDuration());
+    const ConnectionLedger::Totals totals = Ledger();
+    EXPECT_EQ(totals.Open(), 0);
+    EXPECT_EQ(totals.BytesHeld(), 0) << totals.ToString();
+    for (const auto& wire : os.wires()) EXPECT_TRUE(wire->closed || !os.Registered(*wire));
+  }
+
+  // A connection of a session of class S on a wire of its own.
+  template <class S, class... Args>
+  Slot* OpenAs(Wire& wire, Connection::Start start, absl::Duration connect_timeout, Args... args) {
+    Slot* slot = worker.AllocateSlot();
+    worker.Open(slot, runtime.options().mailbox_messages_max);
+    internal::Construct<S>(worker, slot, args...);
+    Connection::Open(worker, slot, std::make_unique<WireStream>(wire), ConnectionOwner{}, start,
+                     connect_timeout);
+    return slot;
+  }
+  Slot* Open(Wire& wire, Notes& notes) {
+    return OpenAs<ScriptSession>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
+                                 &notes);
+  }
+  Slot* OpenConnecting(Wire& wire, Notes& notes, absl::Duration timeout) {
+    return OpenAs<ScriptSession>(wire, Connection::Start::kConnecting, timeout, &notes);
+  }
+
+  // Turns until the worker would sleep; a worker that never does is a busy loop.
+  void Settle(int turns_max = 20'000) {
+    for (int i = 0; i < turns_max; ++i) {
+      Turn();
+      if (os.last_timeout_ms != 0) return;
+    }
+    ADD_FAILURE() << "the worker does not come to rest: a busy loop";
+  }
+  void Turn() {
+    worker.Turn(worker.NowMs() + 1'000'000'000);
+    Check();
+  }
+  void Advance(absl::Duration by) {
+    os.Advance(by);
+    Settle();
+  }
+
+  // What the kernel does.
+  void Arrive(Wire& wire, std::string_view bytes) {
+    wire.input += bytes;
+    os.Event(wire, EPOLLIN);
+  }
+  void Fin(Wire& wire) {
+    wire.ended = true;
+    os.Event(wire, EPOLLIN | EPOLLRDHUP);
+  }
+  void Reset(Wire& wire, int error = ECONNRESET) {
+    wire.read_error = wire.socket_error = error;
+    wire.write_error = EPIPE;
+    os.Event(wire, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+  }
+  void Room(Wire& wire, int64_t bytes) {
+    wire.room += bytes;
+    os.Event(wire, EPOLLOUT);
+  }
+
+  ConnectionLedger::Totals Ledger() {
+    return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).Sum();
+  }
+  int64_t Closed(CloseReason reason) { return Ledger().closed[static_cast<int>(reason)]; }
+  static Connection* Of(Slot* slot) { return static_cast<Connection*>(slot->io); }
+
+  // L9, after each step: every connection is open or closed for one reason, every accepted byte is
+  // sent, lost or held.
+  void Check() {
+    int64_t open = 0;
+    int64_t held = 0;
+    runtime.ForEachSlot(&worker, [&](Slot* slot) {
+      if (slot->io == nullptr) return;
+      Of(slot)->CheckInvariants();
+      ++open;
+      held += static_cast<int64_t>(Of(slot)->OutputBytes());
+    });
+    const ConnectionLedger::Totals totals = Ledger();
+    ASSERT_EQ(totals.Open(), open) << totals.ToString();
+    ASSERT_EQ(totals.BytesHeld(), held) << totals.ToString();
+    int64_t sent = 0;
+    for (const auto& wire : os.wires()) sent += static_cast<int64_t>(wire->output.size());
+    ASSERT_EQ(totals.bytes_sent, sent) << totals.ToString();
+  }
+
+  WireOs os;
+  Runtime runtime;
+  Worker& worker;
+};
+
+}  // namespace sluice::testing
+
+#endif  // SLUICE_TESTS_SUPPORT_WIRE_H_
