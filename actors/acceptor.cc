@@ -30,8 +30,6 @@ int Set(Os& os, int fd, int level, int name, int value) {
 
 int64_t Seconds(absl::Duration d) { return std::max<int64_t>(1, absl::ToInt64Seconds(d)); }
 
-}  // namespace
-
 // What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
 // accepts.
 void SetTcpOptions(Os& os, int fd, const Options& options) {
@@ -46,6 +44,8 @@ void SetTcpOptions(Os& os, int fd, const Options& options) {
   // Urgent data stays in its place in the stream (RFC 6093): no byte is lost, none overtakes.
   Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
+
+}  // namespace
 
 absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
                                               const Options& options) {
@@ -79,7 +79,10 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
   if (bound < 0) return error(bound, "bind");
   socket.unlink_at_end = address.IsUnixPath();
   const int listening = os.Listen(fd, options.backlog);
-  if (listening < 0) return error(listening, "listen");
+  if (listening < 0) {
+    if (socket.unlink_at_end) os.Unlink(std::string(address.path()));
+    return error(listening, "listen");
+  }
   sockaddr_storage storage;
   socklen_t size = sizeof(storage);
   if (IsTcp(address) && os.LocalAddress(fd, &storage, &size) == 0) {
@@ -130,7 +133,8 @@ struct AcceptedControl {
   bool tcp = true;
 
   void Run(Worker& worker, Slot*, uint32_t) {
-    Slot* slot = worker.AllocateSlot();
+    // Nobody would end what comes after the drain's deadline.
+    Slot* slot = worker.ShuttingDown() ? nullptr : worker.AllocateSlot();
     if (slot == nullptr) {
       Refuse(worker);
       return;
@@ -171,19 +175,21 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
   if (fd < 0) {
     LogWarn("connect to %s: %s", address.ToString(), absl::ErrnoToStatus(-fd, "socket").ToString());
-    worker.Stop(slot, EndReason::kStopped, "no socket");
+    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
     return;
   }
   const bool tcp = IsTcp(address);
   if (tcp) SetTcpOptions(os, fd, worker.options());
   const int connected = os.Connect(fd, address.sockaddr(), address.size());
-  auto stream = std::make_unique<PlainStream>(os, fd, tcp);
   if (connected < 0 && connected != -EINPROGRESS) {
+    // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
     LogDebug("connect to %s: %s", address.ToString(),
              absl::ErrnoToStatus(-connected, "connect").ToString());
+    os.Close(fd);
+    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
+    return;
   }
-  // A refusal that comes at once is told as one that comes later: the socket's error waits to be
-  // read.
+  auto stream = std::make_unique<PlainStream>(os, fd, tcp);
   Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
                    connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
                    timeout);
@@ -203,8 +209,7 @@ void Acceptor::OnStart() {
   at_limit_ = options.at_limit;
   open_by_worker_.resize(options.workers);
   counters_ = &runtime().Attachment<ConnectionLedger>(options.workers).At(worker().Index());
-  const int spare = worker().os().SpareOpen();
-  if (spare >= 0) spare_ = OwnedFd(worker().os(), spare);
+  TakeSpare();
   io_ = new Io(*this);
   worker().AttachIo(slot(), io_);
   for (ListeningSocket& socket : sockets_) {
@@ -244,19 +249,28 @@ void Acceptor::ConnectionEnded(int worker) {
 }
 
 void Acceptor::AcceptSome() {
-  if (suspended_ && !draining_) return;
-  if (paused_) return;
+  if (!draining_ && (suspended_ || paused_)) return;
+  TakeSpare();
+  // What waits when a drain begins is at most a backlog for each socket.
+  const int64_t accepts_max =
+      draining_ ? int64_t{runtime().options().backlog} * static_cast<int64_t>(sockets_.size())
+                : kAcceptsPerTurn;
+  int64_t accepts = 0;
+  int64_t errors = 0;
   // Round robin over the sockets, so that a flood on one does not starve the others; those that
   // have nothing answer EAGAIN, and their next event brings us back.
-  size_t empty = 0;
-  for (int accepts = 0; empty < sockets_.size();) {
+  for (size_t empty = 0; empty < sockets_.size();) {
     if (AtTheLimit() && at_limit_ == AtLimit::kWait) return;  // ConnectionEnded comes back.
-    if (accepts == kAcceptsPerTurn && !draining_) {
-      Wake();
+    if (accepts == accepts_max) {
+      // Nothing but errors: whatever they are, they must not become a busy loop.
+      errors == accepts ? Pause() : Wake();
       return;
     }
     ListeningSocket& socket = sockets_[next_socket_++ % sockets_.size()];
     switch (AcceptOne(socket)) {
+      case Accepted::kError:
+        ++errors;
+        [[fallthrough]];
       case Accepted::kOne:
         ++accepts;
         empty = 0;
@@ -302,13 +316,12 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
     case ENETUNREACH:
     case EPERM:
       counters_->accept_errors.Add(1);
-      return Accepted::kOne;
+      return Accepted::kError;
     default:
-      counters_->accept_errors.Add(1);
       if (at_limit_ == AtLimit::kRefuse && (-fd == EMFILE || -fd == ENFILE) && spare_.Valid()) {
-        RefuseBySpare(socket);
-        return spare_.Valid() ? Accepted::kOne : (OutOfResources(-fd), Accepted::kPaused);
+        return RefuseBySpare(socket);
       }
+      counters_->accept_errors.Add(1);
       OutOfResources(-fd);
       return Accepted::kPaused;
   }
@@ -316,7 +329,7 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
 
 // The spare descriptor gives its place to one peer, who is told at once, instead of waiting for
 // nothing.
-void Acceptor::RefuseBySpare(ListeningSocket& socket) {
+Acceptor::Accepted Acceptor::RefuseBySpare(ListeningSocket& socket) {
   Os& os = worker().os();
   spare_.Reset();
   sockaddr_storage peer;
@@ -327,10 +340,23 @@ void Acceptor::RefuseBySpare(ListeningSocket& socket) {
     counters_->opened.Add(1);
     counters_->closed[static_cast<int>(CloseReason::kRefused)].Add(1);
   }
-  // Somebody else in the process may have taken the place: then Pause, and try again with the next
-  // back-off.
-  const int spare = os.SpareOpen();
-  if (spare >= 0) spare_ = OwnedFd(os, spare);
+  if (!TakeSpare()) {
+    counters_->accept_errors.Add(1);
+    OutOfResources(EMFILE);  // Somebody else in the process has taken the place.
+    return Accepted::kPaused;
+  }
+  // Linux looks for a descriptor first, and so says EMFILE even where nobody waits: only this second
+  // answer tells.
+  if (fd == -EAGAIN) return Accepted::kNone;
+  counters_->accept_errors.Add(1);
+  return fd >= 0 ? Accepted::kOne : Accepted::kError;
+}
+
+bool Acceptor::TakeSpare() {
+  if (spare_.Valid()) return true;
+  const int spare = worker().os().SpareOpen();
+  if (spare >= 0) spare_ = OwnedFd(worker().os(), spare);
+  return spare >= 0;
 }
 
 void Acceptor::OutOfResources(int error) {
@@ -344,12 +370,9 @@ void Acceptor::OutOfResources(int error) {
 void Acceptor::Pause() {
   paused_ = true;
   backoff_ms_ = std::clamp(backoff_ms_ * 2, kBackoffFirstMs, kBackoffMaxMs);
-  After(absl::Milliseconds(backoff_ms_), [this] {
+  CancelTimer(pause_timer_);  // A connection that ended may have woken us before it.
+  pause_timer_ = After(absl::Milliseconds(backoff_ms_), [this] {
     paused_ = false;
-    if (!spare_.Valid()) {
-      const int spare = worker().os().SpareOpen();
-      if (spare >= 0) spare_ = OwnedFd(worker().os(), spare);
-    }
     Wake();
   });
 }
@@ -396,7 +419,6 @@ void Acceptor::Io::OnActorEnded(bool) {
 void Acceptor::Io::OnDrain() {
   Acceptor& acceptor = *acceptor_;
   acceptor.draining_ = true;
-  acceptor.paused_ = false;
   acceptor.AcceptSome();
   acceptor.CloseSockets();
   acceptor.io_ = nullptr;

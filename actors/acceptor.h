@@ -13,6 +13,7 @@
 #define SLUICE_ACTORS_ACCEPTOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -90,12 +91,13 @@ class Acceptor : public Actor {
     Acceptor* acceptor_;
   };
 
-  enum class Accepted : uint8_t { kOne, kNone, kPaused };
+  enum class Accepted : uint8_t { kOne, kNone, kError, kPaused };
 
   void AcceptSome();
   Accepted AcceptOne(ListeningSocket& socket);
   void OutOfResources(int error);
-  void RefuseBySpare(ListeningSocket& socket);
+  Accepted RefuseBySpare(ListeningSocket& socket);
+  bool TakeSpare();
   void HandOff(int fd, bool tcp);
   void Pause();
   void Wake();
@@ -112,6 +114,7 @@ class Acceptor : public Actor {
   AtLimit at_limit_ = AtLimit::kRefuse;
   OwnedFd spare_;
   int64_t backoff_ms_ = 0;
+  TimerId pause_timer_ = 0;
   bool suspended_ = false;
   bool paused_ =
       false;  // Out of descriptors or memory; a timer wakes it, or a connection that ends.

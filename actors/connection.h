@@ -53,6 +53,8 @@ class Connection final : public IoHandler, private Timer {
   static void Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                    ConnectionOwner owner, Start start = Start::kConnected,
                    absl::Duration connect_timeout = absl::InfiniteDuration());
+  // One that never stood: its session hears OnClose(reason), and it is counted.
+  static void Refuse(Worker& worker, Slot* slot, CloseReason reason);
   ~Connection() override;
 
   // For the session, and for spokes that write on its behalf.
@@ -67,9 +69,6 @@ class Connection final : public IoHandler, private Timer {
   bool MayGoOn() const;
   size_t OutputBytes() const;
   bool WriteOpen() const { return write_state_ == WriteState::kOpen; }
-  // True while output stands between high and low: whoever writes for others should wait for
-  // OnOutputLow.
-  bool OutputHigh() const { return output_high_; }
   void SetInputMax(size_t bytes) { input_bytes_max_ = static_cast<uint32_t>(bytes); }
   Address PeerAddress() const;
   Worker& worker() const { return *slot_->worker; }
@@ -100,25 +99,35 @@ class Connection final : public IoHandler, private Timer {
  private:
   enum class WriteState : uint8_t {
     kOpen,
-    kFlushing,  // The session has closed; what is queued still goes.
-    kShut,      // Our FIN is sent.
+    kFlushing,   // Nothing more is taken; what is queued still goes.
+    kShut,       // Our FIN is sent.
+    kLingering,  // And this side is closing: it reads only to forget.
   };
 
   Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream, ConnectionOwner owner);
   void OnTimer(Worker& worker) override;
 
+  // True once Finish() was called: nothing of this may be done any more, and it is deleted at the
+  // end of the turn.
+  bool Ended() const { return slot_->io != this; }
   bool MayRead() const;
   void ReadOnce();
   void Discard();
-  void OfferInput(std::string_view bytes, bool fresh);
-  void InputEnded();
+  void OfferInput(std::string_view fresh);
+  void LookForError();
+  void TellOpen();
   void TellEof();
+  void TellWritable();
   void TellDrain();
 
+  Answer MayWrite(size_t bytes);
+  void Keep(std::string_view bytes);
   void FlushGather();
   void FlushOutput();
   int64_t WriteParts(const iovec* parts, int count);
   void OutputMoved();
+  void TellListeners(void (OutputListener::*tell)(Connection&));
+  void BeginClose();
   void FinishWriting();
   void SocketFailed(int error);
   void ConnectDone();
@@ -126,6 +135,7 @@ class Connection final : public IoHandler, private Timer {
 
   int64_t NextDeadlineMs() const;
   void ArmTimer();
+  void LingerTimedOut();
   ConnectionLedger::Cell& Counters() { return *counters_; }
   const Options& options() const { return slot_->worker->options(); }
 
@@ -143,31 +153,30 @@ class Connection final : public IoHandler, private Timer {
   int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
   uint32_t discarded_bytes_ = 0;
+  int64_t unacknowledged_bytes_ = 0;  // While lingering, at the last look.
   uint32_t connect_timeout_ms_ = 0;
   int write_error_ = 0;  // The errno of a failed write, told at the end of the slice.
 
   WriteState write_state_ = WriteState::kOpen;
   CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
   bool readable_ = false;
-  bool exceptional_ =
-      false;  // PRI, RDHUP, HUP or ERR was reported once: short reads prove nothing.
+  bool exceptional_ = false;  // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
+  bool error_reported_ = false;  // ERR came, and no read has told yet what it was.
   bool writable_ = true;
   bool connecting_ = false;
+  bool open_told_ = false;
+  bool closing_ = false;     // The session has closed or ended: it is given nothing more.
   bool read_ended_ = false;  // The peer's FIN was read.
   bool eof_told_ = false;
-  bool lingering_ = false;  // Reading only to forget.
-  bool paused_ = false;     // By the session.
+  bool paused_ = false;  // By the session.
   bool output_high_ = false;
   bool wants_writable_ = false;
-  bool offer_again_ =
-      false;  // The session stopped between frames; the kept input is due when it may go on.
+  bool offer_again_ = false;  // The session had to stop; the kept input is due when it may go on.
   bool gathering_ = false;    // The worker's gather buffer holds output of ours.
-  bool close_write_ = false;  // CloseWrite, not Close, is under way.
   bool draining_ = false;
   bool input_drained_ = false;
   bool drain_close_ = false;  // OnDrain is due.
   bool drain_told_ = false;
-  bool waits_for_memory_ = false;
 };
 
 }  // namespace sluice

@@ -18,6 +18,15 @@ struct SubscriberGoneControl {
   }
 };
 
+struct UnsubscribeControl {
+  Slot* slot;
+  uint32_t generation;
+  void Run(Worker&, Slot* spoke, uint32_t spoke_generation) const {
+    if (spoke->generation != spoke_generation || spoke->actor == nullptr) return;
+    static_cast<internal::Spoke*>(spoke->actor)->Unsubscribe(slot, generation);
+  }
+};
+
 }  // namespace
 
 std::string HubTotals::ToString() const {
@@ -70,16 +79,15 @@ void Hub::On(Publish message) {
 void Hub::On(internal::SubscribeMessage message) {
   const int where = message.slot->worker->Index();
   ++subscribers_[where];
-  if (Send(spokes_[where], internal::AddSubscriber{message, sequence_}) != Answer::kAccepted) {
+  if (Send(spokes_[where], internal::AddSubscriber{std::move(message), sequence_}) != Answer::kAccepted) {
     --subscribers_[where];
   }
 }
 
-void Hub::On(internal::UnsubscribeMessage message) {
-  // In order behind all that was published before.
-  if (Send(spokes_[message.slot->worker->Index()], message) != Answer::kAccepted) {
-    LogWarn("hub: an unsubscribe was refused for lack of memory; it holds until its connection ends");
-  }
+void Unsubscribe(const Session& session, const Subscribed& subscription) {
+  if (subscription.spoke == nullptr) return;
+  Worker::Post(*subscription.spoke->worker, subscription.spoke, subscription.spoke_generation,
+               UnsubscribeControl{session.slot(), session.generation()});
 }
 
 namespace internal {
@@ -110,12 +118,16 @@ void Spoke::On(AddSubscriber add) {
   order_.push_back(subscriber.get());
   subscribers_.emplace(slot, std::move(subscriber));
   Worker::SendReserved(slot, add.subscriber.generation, add.subscriber.subscribed_ops,
-                       Subscribed{add.sequence});
+                       Subscribed{add.sequence, this->slot(), generation()});
+  if (!add.subscriber.greeting.empty() &&
+      connection->Write(add.subscriber.greeting) != Answer::kAccepted) {
+    LogDebug("hub: a subscriber's connection did not take its greeting");
+  }
 }
 
-void Spoke::On(UnsubscribeMessage who) {
-  auto found = subscribers_.find(who.slot);
-  if (found == subscribers_.end() || found->second->generation_ != who.generation) return;
+void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
+  auto found = subscribers_.find(slot);
+  if (found == subscribers_.end() || found->second->generation_ != generation) return;
   found->second->Leave();
   Remove(found->second.get());
 }

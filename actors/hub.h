@@ -67,6 +67,9 @@ struct Publish {
 // What a session hears when it is subscribed: every message after number `sequence` is for it.
 struct Subscribed {
   uint64_t sequence = 0;
+  // For Unsubscribe: the spoke that serves it.
+  Slot* spoke = nullptr;
+  uint32_t spoke_generation = 0;
 };
 
 // Sums over all hubs of a runtime: due = received + missed + skipped + queued.
@@ -100,14 +103,13 @@ struct SubscribeMessage {
   uint32_t generation;
   SubscribeOptions options;
   const MessageOps* subscribed_ops;
-};
-struct UnsubscribeMessage {
-  Slot* slot;
-  uint32_t generation;
+  std::string greeting;
+  int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
 };
 struct AddSubscriber {
   SubscribeMessage subscriber;
   uint64_t sequence;
+  int64_t HeldBytes() const { return subscriber.HeldBytes(); }
 };
 struct Deliver {
   Bytes payload;
@@ -172,7 +174,7 @@ class Spoke : public Actor {
   ~Spoke() override;
   void OnStart() override;
   void On(AddSubscriber add);
-  void On(UnsubscribeMessage who);
+  void Unsubscribe(Slot* slot, uint32_t generation);  // By a control message: it never waits.
   void On(Deliver message);
 
  private:
@@ -199,7 +201,6 @@ class Hub : public Actor {
   void OnStart() override;
   void On(Publish message);
   void On(internal::SubscribeMessage message);
-  void On(internal::UnsubscribeMessage message);
 
   // Control, from a spoke: one of its subscribers has gone. Reserved by its subscription.
   void SubscriberGone(int worker) { --subscribers_[worker]; }
@@ -212,15 +213,17 @@ class Hub : public Actor {
   HubLedger::Cell* ledger_ = nullptr;
 };
 
-// What a session sends to a hub to join it and to leave it. S has On(Subscribed); from then on each message is for it.
+// What a session sends to a hub to join it. S has On(Subscribed); from then on each message is for it. The greeting is
+// written to its connection at that very point, before any of them.
 template <class S>
-internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {}) {
+internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {}, std::string greeting = "") {
   static_assert(std::derived_from<S, Session>, "a subscriber is a Session");
-  return {session->slot(), session->generation(), options, &internal::kReservedOps<S, Subscribed>};
+  return {session->slot(), session->generation(), options, &internal::kReservedOps<S, Subscribed>,
+          std::move(greeting)};
 }
-inline internal::UnsubscribeMessage Unsubscribe(const Actor& session) {
-  return {session.slot(), session.generation()};
-}
+// Leaves a hub, now: it never waits, however full the hub is. What is queued is still written, or told as missed. The end
+// of its connection does the same.
+void Unsubscribe(const Session& session, const Subscribed& subscription);
 inline Except ExceptOf(const Actor& session) { return {session.slot(), session.generation()}; }
 
 }  // namespace sluice

@@ -26,6 +26,8 @@ class Stream {
   // The descriptor goes; with `reset` the peer hears RST, and what it was not given yet is lost.
   virtual void Close(bool reset) = 0;
   virtual int Descriptor() const = 0;
+  // Of what was written, what the peer may still lose by a reset.
+  virtual int64_t UnacknowledgedBytes() { return 0; }
   // True where a read that is shorter than asked for means that nothing is left (TCP without
   // exceptional events). Not so on UNIX sockets, where passed descriptors cut a read short.
   virtual bool ShortReadMeansEmpty() const = 0;
@@ -49,6 +51,7 @@ class PlainStream : public Stream {
     fd_ = -1;
   }
   int Descriptor() const override { return fd_; }
+  int64_t UnacknowledgedBytes() override { return os_.UnacknowledgedBytes(fd_); }
   bool ShortReadMeansEmpty() const override { return tcp_; }
 
  private:

@@ -44,6 +44,7 @@ class IoHandler {
   IoHandler* next_ = nullptr;
   bool on_ready_list_ = false;
   bool on_flush_list_ = false;
+  bool waits_for_memory_ = false;
 };
 
 }  // namespace sluice

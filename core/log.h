@@ -57,6 +57,8 @@ inline void Log(LogLevel level, std::string_view text) {
   if (LogEnabled(level)) [[unlikely]]
     internal::LogWrite(level, text);
 }
+// Whatever the level: what the user asked for (a dump). Line by line, as each is cut at kLogLineBytesMax.
+inline void LogAnyway(std::string_view text) { internal::LogWrite(LogLevel::kInfo, text); }
 inline void LogTrace(std::string_view text) { Log(LogLevel::kTrace, text); }
 inline void LogDebug(std::string_view text) { Log(LogLevel::kDebug, text); }
 inline void LogInfo(std::string_view text) { Log(LogLevel::kInfo, text); }

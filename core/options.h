@@ -53,7 +53,7 @@ struct Options {
   // A handler that runs longer is named in the log: everyone else on its worker waited.
   absl::Duration slow_handler = absl::Milliseconds(10);
 
-  // Sockets. 0 connections: min(65,536, descriptors - 64).
+  // Sockets. 0 connections: min(65,536, descriptors - 64), or half the descriptors if those are more.
   int64_t max_connections = 0;
   AtLimit at_limit = AtLimit::kRefuse;
   int backlog = 4'096;

@@ -32,6 +32,18 @@ bool AbslParseFlag(absl::string_view text, AtLimit* value, std::string* error) {
 }
 std::string AbslUnparseFlag(AtLimit value) { return value == AtLimit::kRefuse ? "refuse" : "wait"; }
 
+// A number from 1 on; unless given, the machine says.
+struct Count {
+  int64_t value = 0;
+};
+bool AbslParseFlag(absl::string_view text, Count* count, std::string* error) {
+  if (text == "auto") return count->value = 0, true;
+  if (absl::SimpleAtoi(text, &count->value) && count->value >= 1 && count->value <= INT32_MAX) return true;
+  *error = "it must be a number from 1 on";
+  return false;
+}
+std::string AbslUnparseFlag(Count count) { return count.value == 0 ? "auto" : absl::StrCat(count.value); }
+
 // A number of bytes: 67108864, 65536KB, 64MB, 1GB.
 struct ByteCount {
   int64_t bytes = 0;
@@ -57,38 +69,21 @@ bool AbslParseFlag(absl::string_view text, ByteCount* value, std::string* error)
 }
 std::string AbslUnparseFlag(ByteCount value) { return absl::StrCat(value.bytes); }
 
-// Seconds without a unit, too: 5, 5s, 200ms, inf.
-struct Timeout {
-  absl::Duration value = absl::InfiniteDuration();
-};
-bool AbslParseFlag(absl::string_view text, Timeout* timeout, std::string* error) {
-  double seconds = 0;
-  if (absl::SimpleAtod(text, &seconds) && seconds >= 0) {
-    timeout->value = absl::Seconds(seconds);
-    return true;
-  }
-  if (absl::ParseDuration(text, &timeout->value) && timeout->value >= absl::ZeroDuration())
-    return true;
-  *error = "it must be a length of time such as 5s, 200ms, 2m or inf";
-  return false;
-}
-std::string AbslUnparseFlag(Timeout timeout) { return absl::FormatDuration(timeout.value); }
-
 }  // namespace sluice
 
 ABSL_FLAG(std::string, listen, "",
           "Addresses to serve, with commas between: HOST:PORT, [V6]:PORT, unix:PATH, unix:@NAME; "
           "port 0 picks one.");
-ABSL_FLAG(int, workers, 0, "Worker threads; 0: as many as processors.");
-ABSL_FLAG(int64_t, max_connections, 0,
-          "Connections at once; 0: what the descriptors allow, at most 65,536.");
+ABSL_FLAG(sluice::Count, workers, {}, "Worker threads; auto: as many as processors.");
+ABSL_FLAG(sluice::Count, max_connections, {},
+          "Connections at once; auto: what the descriptors allow, at most 65,536.");
 ABSL_FLAG(sluice::AtLimit, at_limit, sluice::AtLimit::kRefuse,
           "What a peer past max_connections meets: refuse, or wait in the backlog.");
-ABSL_FLAG(sluice::Timeout, idle_timeout, {},
+ABSL_FLAG(absl::Duration, idle_timeout, absl::InfiniteDuration(),
           "Ends a connection that was silent for so long; inf: never.");
-ABSL_FLAG(sluice::Timeout, lifetime_timeout, {},
+ABSL_FLAG(absl::Duration, lifetime_timeout, absl::InfiniteDuration(),
           "Ends a connection so long after it began; inf: never.");
-ABSL_FLAG(sluice::Timeout, drain_timeout, {absl::Seconds(5)},
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(5),
           "How long a drain may take, after SIGTERM.");
 ABSL_FLAG(sluice::ByteCount, memory, {},
           "Memory for messages and buffers (64MB); 0: a quarter of the machine's, at most 1GB.");
@@ -112,12 +107,12 @@ Options Options::FromFlags(int argc, char** argv) {
   }
   Options options;
   options.listen = absl::GetFlag(FLAGS_listen);
-  options.workers = absl::GetFlag(FLAGS_workers);
-  options.max_connections = absl::GetFlag(FLAGS_max_connections);
+  options.workers = static_cast<int>(absl::GetFlag(FLAGS_workers).value);
+  options.max_connections = absl::GetFlag(FLAGS_max_connections).value;
   options.at_limit = absl::GetFlag(FLAGS_at_limit);
-  options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout).value;
-  options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout).value;
-  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout).value;
+  options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);
+  options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout);
+  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   options.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
   options.log_level = absl::GetFlag(FLAGS_log_level);
   const absl::StatusOr<LogLevel> level = ParseLogLevel(options.log_level);

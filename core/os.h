@@ -63,9 +63,12 @@ class Os {
   virtual int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
   virtual int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
 
+  // Bytes that the peer has not acknowledged yet; for a UNIX socket, that it has not read.
+  virtual int64_t UnacknowledgedBytes(int fd) = 0;
+
   // A descriptor that stands for nothing, kept so that one can be freed when there are no more.
   virtual int SpareOpen() = 0;
-  // Removes the file of a UNIX socket.
+  // Removes the file of a UNIX socket; -ENOTSOCK, and it stays, when it is anything else.
   virtual int Unlink(const std::string& path) = 0;
 
   // Signals as values: blocks `signals` in the calling thread (and in those it starts later) and

@@ -6,7 +6,10 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <linux/sockios.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -207,7 +210,18 @@ class LinuxOsImpl final : public Os {
   // Not /dev/null: a chroot may have none.
   int SpareOpen() override { return ErrnoAsValue(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 
-  int Unlink(const std::string& path) override { return ErrnoAsValue(unlink(path.c_str())); }
+  int64_t UnacknowledgedBytes(int fd) override {
+    int bytes = 0;
+    const int result = ErrnoAsValue(ioctl(fd, SIOCOUTQ, &bytes));
+    return result < 0 ? result : bytes;
+  }
+
+  int Unlink(const std::string& path) override {
+    struct stat file;
+    if (const int result = ErrnoAsValue(lstat(path.c_str(), &file)); result < 0) return result;
+    if (!S_ISSOCK(file.st_mode)) return -ENOTSOCK;
+    return ErrnoAsValue(unlink(path.c_str()));
+  }
 
   int SignalOpen(const std::vector<int>& signals) override {
     sigset_t set;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/strings.h"
@@ -303,14 +304,18 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     quiet_sum_ = -1;
     if (order != nullptr) CallAll(order);
   };
-  if (phase_ == DrainPhase::kNone) {
+  const bool just_begun = phase_ == DrainPhase::kNone;
+  if (just_begun) {
     // Release: partner is OutsideClosed().
     outside_closed_.store(true, std::memory_order_release);
     enter(DrainPhase::kReading, &Worker::BeginDrain);
   }
   if (phase_ == DrainPhase::kDone) return true;
   if (phase_ != DrainPhase::kShutdown && now_ms >= deadline_ms) {
-    LogWarn("drain: the deadline has come; what is left is dropped");
+    // One that was given no time is not late.
+    if (!just_begun) {
+      LogWarn("drain: the deadline has come; what is left is dropped");
+    }
     shutdown_at_ms_ = now_ms;
     enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
   }
@@ -410,9 +415,10 @@ int Runtime::RunUntilSignal() {
     os_.PollerWait(poller, &event, 1, deadline_ms < 0 ? -1 : kDrainLookMs);
     for (int signal = os_.SignalRead(signals); signal > 0; signal = os_.SignalRead(signals)) {
       if (signal == SIGUSR1) {
-        // Straight to stderr, whatever --log_level says: it was asked for.
-        const std::string dump = Dump();
-        std::fwrite(dump.data(), 1, dump.size(), stderr);
+        // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe that nobody reads.
+        for (absl::string_view line : absl::StrSplit(Dump(), '\n', absl::SkipEmpty())) {
+          LogAnyway(ToStd(line));
+        }
       } else if (signal == SIGTERM || signal == SIGINT) {
         if (deadline_ms >= 0) os_.ExitNow(0);
         LogInfo("draining: no new connections; a second signal ends at once");

@@ -390,21 +390,21 @@ void Worker::MarkReady(IoHandler* io) {
     ready_last_->ready_next_ = io;
   }
   ready_last_ = io;
+  ++ready_count_;
 }
 
 void Worker::RunReady() {
-  // Those that stand there now; whoever comes back waits for the next turn.
-  IoHandler* const last = ready_last_;
-  for (int turns = 0; ready_first_ != nullptr && turns < kReadyTurnsMax; ++turns) {
+  // As many as stand there now; whoever comes back waits for the next turn.
+  for (int turns = std::min(ready_count_, kReadyTurnsMax); ready_first_ != nullptr && turns > 0; --turns) {
     IoHandler* io = ready_first_;
     ready_first_ = io->ready_next_;
     if (ready_first_ == nullptr) ready_last_ = nullptr;
     io->ready_next_ = nullptr;
     io->on_ready_list_ = false;
+    --ready_count_;
     io->OnTurn();
     if (flush_first_ != nullptr) RunFlushList();
     if (!local_control_.empty()) RunLocalControl();
-    if (io == last) break;
   }
 }
 
@@ -582,6 +582,7 @@ void Worker::DetachIo(Slot* slot) {
     (before == nullptr ? ready_first_ : before->ready_next_) = io->ready_next_;
     if (ready_last_ == io) ready_last_ = before;
     io->on_ready_list_ = false;
+    --ready_count_;
   }
   if (io->on_flush_list_) {
     IoHandler** link = &flush_first_;
@@ -589,7 +590,7 @@ void Worker::DetachIo(Slot* slot) {
     *link = io->flush_next_;
     io->on_flush_list_ = false;
   }
-  std::erase(memory_waiters_io_, io);
+  if (io->waits_for_memory_) std::erase(memory_waiters_io_, io);
   graveyard_.emplace_back(io);
   if (slot->state == ActorState::kLingering) Schedule(slot);
 }
@@ -609,7 +610,10 @@ void Worker::CheckMemory() {
   }
   if (reading_paused_ && !runtime_.budget().Spent()) {
     reading_paused_ = false;
-    for (IoHandler* io : std::exchange(memory_waiters_io_, {})) MarkReady(io);
+    for (IoHandler* io : std::exchange(memory_waiters_io_, {})) {
+      io->waits_for_memory_ = false;
+      MarkReady(io);
+    }
   }
 }
 

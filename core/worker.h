@@ -136,10 +136,13 @@ class Worker {
   // is not.
   bool ReadingPaused() const { return reading_paused_; }
   void PauseReading() { reading_paused_ = true; }
-  void WaitForMemory(IoHandler* io) { memory_waiters_io_.push_back(io); }
+  void WaitForMemory(IoHandler* io) {
+    if (!std::exchange(io->waits_for_memory_, true)) memory_waiters_io_.push_back(io);
+  }
   int64_t IoCount() const { return io_count_; }
   bool Draining() const { return draining_; }
   bool DrainClosing() const { return drain_closing_; }
+  bool ShuttingDown() const { return shutdown_; }  // The drain's deadline has come.
 
   // --- Life and death (life.cc).
 
@@ -332,6 +335,7 @@ class Worker {
   Slot* current_ = nullptr;  // Whose handler runs.
   IoHandler* ready_first_ = nullptr;
   IoHandler* ready_last_ = nullptr;
+  int ready_count_ = 0;
   IoHandler* flush_first_ = nullptr;
   IoHandler* io_all_ = nullptr;
   int64_t io_count_ = 0;
@@ -482,8 +486,11 @@ void Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
 template <class F>
 bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
   if (!slot->Runnable() || slot->actor == nullptr) return false;
-  if (slot->state == ActorState::kStarting) RunStart(slot);
-  if (!slot->Runnable()) return false;
+  if (slot->state == ActorState::kStarting) {
+    RunStart(slot);
+    EndOfHandlers(slot);  // It may have parked or stopped in there.
+    if (!slot->Runnable()) return false;
+  }
   Slot* const before = std::exchange(current_, slot);
   try {
     f();

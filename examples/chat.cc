@@ -52,6 +52,17 @@ struct Private {
   int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
+// Says one line to a room, however long that takes, and is gone.
+class Herald : public sluice::Actor {
+ public:
+  Herald(Ref<sluice::Hub> hub, const std::string& line, sluice::Except except) {
+    if (std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget())) {
+      Send(hub, sluice::Publish{*std::move(payload), except});
+    }
+    Stop();
+  }
+};
+
 class Member : public sluice::LineSession {
  public:
   Member(Ref<Rooms> rooms, uint32_t line_bytes_max, sluice::SubscribeOptions options)
@@ -62,9 +73,8 @@ class Member : public sluice::LineSession {
     AskRooms(Enter{RefOf(this)}, [this](Place place) { EnterRoom(std::move(place)); });
   }
 
-  void On(sluice::Subscribed) {
-    Tell(absl::StrCat(greeted_ ? "* you are now in " : "Welcome to the Sluice chat, ", greeted_ ? "" : place_.name,
-                      greeted_ ? place_.room : ". /help tells what there is."));
+  void On(sluice::Subscribed subscription) {
+    subscription_ = subscription;
     greeted_ = true;
     Say(absl::StrCat("* ", place_.name, " joined"));
     Answered();
@@ -163,14 +173,19 @@ class Member : public sluice::LineSession {
     ResumeReading();
   }
 
+  // The greeting is the first that a member hears in a room; what was said before it is not for it.
   void EnterRoom(Place place) {
+    std::string greeting = absl::StrCat("* you are now in ", place.room, "\n");
     if (greeted_) {
-      Say(absl::StrCat("* ", place_.name, " left"));
-      (void)Send(place_.hub, sluice::Unsubscribe(*this));
+      // Who goes to another room does not wait for the old one, which may stand still (--slow=park).
+      Spawn<Herald>(place_.hub, absl::StrCat("* ", place_.name, " left\n"), sluice::ExceptOf(*this));
+      sluice::Unsubscribe(*this, subscription_);
+    } else {
+      greeting = absl::StrCat("Welcome to the Sluice chat, ", place.name, ". /help tells what there is.\n");
     }
     place_ = std::move(place);
     // On(Subscribed) follows; a member that cannot be subscribed hears nothing, so it goes.
-    if (Send(place_.hub, sluice::Subscribe(this, options_)) != Answer::kAccepted) {
+    if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) != Answer::kAccepted) {
       Tell("error: the server is busy, try again");
       Close();
     }
@@ -229,6 +244,7 @@ class Member : public sluice::LineSession {
   const Ref<Rooms> rooms_;
   const sluice::SubscribeOptions options_;
   Place place_;
+  sluice::Subscribed subscription_;
   int64_t missed_ = 0;     // Of what was for this member alone.
   bool greeted_ = false;
   bool asking_ = false;

@@ -21,6 +21,8 @@ struct InputEnded {};
 
 class Client : public sluice::Session {
  public:
+  explicit Client(std::string address) : address_(std::move(address)) {}
+
   void OnOpen() override { open_ = true; }
   void OnData(sluice::Input& in) override {
     const std::string_view bytes = in.TakeAll();
@@ -37,12 +39,13 @@ class Client : public sluice::Session {
   }
   void OnClose(sluice::CloseReason reason) override {
     if (quits_ && open_) std::_Exit(0);
-    std::fprintf(stderr, "chat_client: %s (%s)\n", open_ ? "the server went away" : "cannot connect",
-                 std::string(sluice::CloseReasonName(reason)).c_str());
+    std::fprintf(stderr, "chat_client: %s %s (%s)\n", open_ ? "lost the server at" : "cannot connect to",
+                 address_.c_str(), std::string(sluice::CloseReasonName(reason)).c_str());
     std::_Exit(1);
   }
 
  private:
+  const std::string address_;
   bool open_ = false;
   bool quits_ = false;
 };
@@ -57,7 +60,7 @@ int main(int argc, char** argv) {
   sluice::Options options;
   options.workers = 1;
   sluice::Runtime runtime(options);
-  const auto client = sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10));
+  const auto client = sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10), std::string(argv[1]));
   const absl::Status status = client.ok() ? runtime.Start() : client.status();
   if (!status.ok()) {
     std::fprintf(stderr, "chat_client: %s\n", std::string(status.message()).c_str());

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <optional>
 #include <unordered_map>
 
 #include "sluice/tests/model/fiber.h"
@@ -19,7 +18,8 @@ struct Move {
   int16_t pending;  // -1: a step.
 };
 
-// What a run chose, and out of how many: a move, or a model's Choose(), which is no move of any thread.
+// What a run chose, and out of how many: a move, or a model's Choose(), which is no move of any
+// thread.
 struct Choice {
   uint16_t taken;
   uint16_t count;
@@ -56,9 +56,7 @@ class Run {
   enum class Outcome { kEnded, kKnown, kTooLong, kFailed };
 
   explicit Run(const ExploreOptions& options) : options_(options) {}
-  ~Run() {
-    current_run = nullptr;
-  }
+  ~Run() { current_run = nullptr; }
 
   Outcome Go(const std::function<std::unique_ptr<Model>()>& make, std::vector<Choice>* path,
              std::unordered_map<uint64_t, int>* seen, int steps_max, bool trace);
@@ -74,7 +72,7 @@ class Run {
   // --- From models and cells.
   void StartThread(std::string name, std::function<void()> body);
   int Choose(int count);
-  void Fail(const std::string& what);
+  void Fail(std::string what);
   void Note(const std::string& text);
   void NameCells(const void* object, size_t bytes, const std::string& name);
   bool InThread() const { return running_ != nullptr; }
@@ -106,7 +104,9 @@ class Run {
   void Leave(Thread& thread, size_t pending);
   uint64_t Fingerprint() const;
   Choice& Pick(size_t count);
-  bool Replays() const { return depth_ + 1 < given_; }  // The last choice that was given is a new one.
+  bool Replays() const {
+    return depth_ + 1 < given_;
+  }  // The last choice that was given is a new one.
   bool GoesOn(const Thread& thread);
   void Clear();
 
@@ -170,8 +170,8 @@ Choice& Run::Pick(size_t count) {
   if (depth_ == path_->size()) path_->push_back({0, static_cast<uint16_t>(count), kNoMove, false});
   Choice& choice = (*path_)[depth_++];
   if (choice.count != count) {
-    std::fprintf(stderr, "explorer: the model is not deterministic: %zu ways on, %d before\n", count,
-                 choice.count);
+    std::fprintf(stderr, "explorer: the model is not deterministic: %zu ways on, %d before\n",
+                 count, choice.count);
     std::abort();
   }
   return choice;
@@ -185,8 +185,12 @@ int Run::Choose(int count) {
   return taken;
 }
 
-void Run::Fail(const std::string& what) {
-  if (!failed_) failure_ = what;
+void Run::Fail(std::string what) {
+  {
+    const std::string taken =
+        std::move(what);  // The caller's, which may be abandoned, owns nothing.
+    if (!failed_) failure_ = taken;
+  }
   failed_ = true;
   if (running_ == nullptr) return;
   running_->state = ThreadState::kFailed;
@@ -226,10 +230,12 @@ void Run::WaitUntil(Predicate predicate, void* argument, const char* what, Wait 
   if (tracing_) Note(std::string("goes on: ") + what);
 }
 
-// A run that is repeated: the next step is this thread's too, so it need not come back to the scheduler.
+// A run that is repeated: the next step is this thread's too, so it need not come back to the
+// scheduler.
 bool Run::GoesOn(const Thread& thread) {
   const Choice& next = (*path_)[depth_];
-  if (next.move.thread != last_ || next.move.pending >= 0 || threads_[last_].get() != &thread) return false;
+  if (next.move.thread != last_ || next.move.pending >= 0 || threads_[last_].get() != &thread)
+    return false;
   ++depth_;
   ++steps_;
   return true;
@@ -295,14 +301,15 @@ void Run::FindMoves() {
   };
   add(last_);  // The thread that went last comes first: fewest switches.
   const bool last_can = !moves_.empty();
-  const bool only_last =
-      last_can && steps_ > 0 && options_.preemptions_max >= 0 && preemptions_ >= options_.preemptions_max;
+  const bool only_last = last_can && steps_ > 0 && options_.preemptions_max >= 0 &&
+                         preemptions_ >= options_.preemptions_max;
   for (int i = 0; i < thread_count_ && !only_last; ++i) {
     if (i != last_) add(i);
   }
   for (int i = 0; i < thread_count_; ++i) {
     for (size_t k = 0; k < threads_[i]->buffer.size(); ++k) {
-      if (CanLeave(*threads_[i], k)) moves_.push_back({static_cast<int16_t>(i), static_cast<int16_t>(k)});
+      if (CanLeave(*threads_[i], k))
+        moves_.push_back({static_cast<int16_t>(i), static_cast<int16_t>(k)});
     }
   }
 }
@@ -315,7 +322,8 @@ uint64_t Run::Fingerprint() const {
   for (int i = 0; i < thread_count_; ++i) {
     hash = Mix(hash, threads_[i]->knowledge);
     for (const Pending& store : threads_[i]->buffer) {
-      hash = Mix(Mix(hash, store.value), static_cast<uint64_t>(store.cell->id_) * 2 + store.release);
+      hash =
+          Mix(Mix(hash, store.value), static_cast<uint64_t>(store.cell->id_) * 2 + store.release);
     }
     hash = Mix(hash, static_cast<uint64_t>(threads_[i]->state));
   }
@@ -363,7 +371,8 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
         for (int i = 0; i < thread_count_; ++i) {
           const Thread& thread = *threads_[i];
           if (thread.state != ThreadState::kWaits || thread.wait != Wait::kMustEnd) continue;
-          in_vain += (in_vain.empty() ? "" : "; ") + thread.name + " waits for ever: " + thread.waits_for;
+          in_vain +=
+              (in_vain.empty() ? "" : "; ") + thread.name + " waits for ever: " + thread.waits_for;
         }
         if (in_vain.empty()) {
           model->CheckEnd();
@@ -407,10 +416,11 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
     for (int i = 0; i < thread_count_; ++i) {
       const Thread& thread = *threads_[i];
       states += "      " + thread.name +
-                (thread.state == ThreadState::kDone     ? " is done\n"
-                 : thread.state == ThreadState::kReady  ? " can go on\n"
-                 : thread.state == ThreadState::kFailed ? " failed\n"
-                                                        : std::string(" waits: ") + thread.waits_for + "\n");
+                (thread.state == ThreadState::kDone    ? " is done\n"
+                 : thread.state == ThreadState::kReady ? " can go on\n"
+                 : thread.state == ThreadState::kFailed
+                     ? " failed\n"
+                     : std::string(" waits: ") + thread.waits_for + "\n");
     }
     trace_ += states;
   }
@@ -448,8 +458,8 @@ uint64_t Cell::Load(std::memory_order /*order*/) const {
 
 void Cell::Store(uint64_t value, std::memory_order order) {
   Run& run = Current();
-  const bool at_once = !run.InThread() || run.memory() == Memory::kSequential ||
-                       order == std::memory_order_seq_cst;
+  const bool at_once =
+      !run.InThread() || run.memory() == Memory::kSequential || order == std::memory_order_seq_cst;
   if (!at_once) {  // No step: nobody else can see it yet.
     run.Running().buffer.push_back({this, value, IsRelease(order)});
     run.Know(3);
@@ -481,7 +491,8 @@ void Cell::EndModify(const char* verb, uint64_t old, uint64_t now) {
   }
 }
 
-bool Cell::CompareExchange(uint64_t& expected, uint64_t desired, std::memory_order order, bool weak) {
+bool Cell::CompareExchange(uint64_t& expected, uint64_t desired, std::memory_order order,
+                           bool weak) {
   Run& run = Current();
   const uint64_t old = BeginModify(order);
   const bool done = old == expected && !(weak && run.InThread() && run.WeakFailure());
@@ -520,7 +531,7 @@ void StartThread(std::string name, std::function<void()> body) {
   Current().StartThread(std::move(name), std::move(body));
 }
 int Choose(int count) { return Current().Choose(count); }
-void Fail(const std::string& what) { Current().Fail(what); }
+void Fail(std::string what) { Current().Fail(std::move(what)); }
 bool Tracing() { return Current().tracing(); }
 void Note(const std::string& text) { Current().Note(text); }
 void NameAtomics(const void* object, size_t bytes, const std::string& name) {

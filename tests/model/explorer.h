@@ -1,20 +1,27 @@
-// Explorer runs a small concurrent program once for every order in which its steps can happen: the classes are the real
-// ones, over ModelAtomics; the threads are virtual, on one thread of the system.
+// Explorer runs a small concurrent program once for every order in which its steps can happen: the
+// classes are the real ones, over ModelAtomics; the threads are virtual, on one thread of the
+// system.
 //
-// A step is one atomic operation, one wait that ends, or one store that leaves a store buffer. What a thread does
-// between two steps belongs to the first of them, so it may touch only what is the thread's own, and counters that
-// are only added to. Choices are tried depth first, each by running the program again from its start.
+// A step is one atomic operation, one wait that ends, or one store that leaves a store buffer. What
+// a thread does between two steps belongs to the first of them, so it may touch only what is the
+// thread's own, and counters that are only added to. Choices are tried depth first, each by running
+// the program again from its start.
 //
 // What is delayed, by memory model:
 //   kSequential  nothing.
-//   kTso         plain stores wait in the thread's own FIFO buffer, as on x86; its read-modify-writes and seq_cst
+//   kTso         plain stores wait in the thread's own FIFO buffer, as on x86; its
+//   read-modify-writes and seq_cst
 //                stores empty it first; its loads look there first.
-//   kPso         weaker than x86: relaxed stores may leave in any order, but for two to one variable; a release
-//                store leaves after all before it; read-modify-writes without release pass the buffer too.
-// Not modelled: loads that are executed early. Nor does a load without acquire see less than one with it.
+//   kPso         weaker than x86: relaxed stores may leave in any order, but for two to one
+//   variable; a release
+//                store leaves after all before it; read-modify-writes without release pass the
+//                buffer too.
+// Not modelled: loads that are executed early. Nor does a load without acquire see less than one
+// with it.
 //
-// States are remembered by what each thread has read so far (its code is deterministic, so that is its state), by
-// memory and by buffers; a state that was seen is not explored again. complete == true: all were explored.
+// States are remembered by what each thread has read so far (its code is deterministic, so that is
+// its state), by memory and by buffers; a state that was seen is not explored again. complete ==
+// true: all were explored.
 #ifndef SLUICE_TESTS_MODEL_EXPLORER_H_
 #define SLUICE_TESTS_MODEL_EXPLORER_H_
 
@@ -33,20 +40,20 @@ enum class Memory { kSequential, kTso, kPso };
 
 struct ExploreOptions {
   Memory memory = Memory::kTso;
-  int preemptions_max = -1;             // Switches away from a thread that could go on. -1: all of them.
-  int weak_failures_max = 0;            // How often compare_exchange_weak may fail for no reason.
-  int steps_max = 2000;                 // A run that is longer fails: it seems to have no end.
-  int64_t executions_max = 20'000'000;  // Beyond it, the report is not complete.
+  int preemptions_max = -1;   // Switches away from a thread that could go on. -1: all of them.
+  int weak_failures_max = 0;  // How often compare_exchange_weak may fail for no reason.
+  int steps_max = 2000;       // A run that is longer fails: it seems to have no end.
+  int64_t executions_max = 20'000'000;      // Beyond it, the report is not complete.
   int64_t shorten_executions_max = 50'000;  // Spent on a shorter way to a failure that was found.
 };
 
 struct Report {
-  bool complete = false;   // Every order was tried, within preemptions_max.
+  bool complete = false;  // Every order was tried, within preemptions_max.
   bool failed = false;
   int64_t executions = 0;  // Runs of the program, those cut short at a known state included.
   int64_t states = 0;      // Different states with more than one way on.
   int steps_longest = 0;
-  std::string failure;     // What went wrong, and the shortest way to it that was found.
+  std::string failure;  // What went wrong, and the shortest way to it that was found.
   int failure_steps = 0;
 
   std::string Summary() const;
@@ -56,9 +63,9 @@ struct Report {
 class Model {
  public:
   virtual ~Model() = default;
-  virtual void Start() = 0;      // Calls StartThread() for each thread.
-  virtual void CheckStep() {}    // After every step. Fail() if an invariant is broken.
-  virtual void CheckEnd() {}     // When no thread can go on and none waits in vain.
+  virtual void Start() = 0;    // Calls StartThread() for each thread.
+  virtual void CheckStep() {}  // After every step. Fail() if an invariant is broken.
+  virtual void CheckEnd() {}   // When no thread can go on and none waits in vain.
 };
 
 Report Explore(const ExploreOptions& options, const std::function<std::unique_ptr<Model>()>& make);
@@ -74,7 +81,7 @@ void StartThread(std::string name, std::function<void()> body);
 // One of 0 .. count - 1: each is tried.
 int Choose(int count);
 // Ends the run: it failed.
-[[gnu::cold]] void Fail(const std::string& what);
+[[gnu::cold]] void Fail(std::string what);
 // True while a failure is run again to be printed. Note() adds a line to what is printed.
 bool Tracing();
 void Note(const std::string& text);
@@ -85,24 +92,25 @@ void Name(const T& object, const std::string& name) {
   NameAtomics(&object, sizeof(object), name);
 }
 
-// All that this thread knows is in `state`, which names the place in its code too. Histories that lead to equal states
-// are then explored once. Lying here hides failures.
+// All that this thread knows is in `state`, which names the place in its code too. Histories that
+// lead to equal states are then explored once. Lying here hides failures.
 void Summarize(uint64_t state);
 uint64_t Mix(uint64_t hash, uint64_t value);
 
 enum class Wait {
-  kMustEnd,   // Nobody left to end it: a lost wake-up, a failure.
-  kMayStay,   // A thread that serves others: it may wait for ever once the others are done.
+  kMustEnd,  // Nobody left to end it: a lost wake-up, a failure.
+  kMayStay,  // A thread that serves others: it may wait for ever once the others are done.
 };
 namespace internal {
 using Predicate = bool (*)(void*);
 void WaitUntil(Predicate predicate, void* argument, const char* what, Wait wait);
 }  // namespace internal
-// Until predicate() holds, which reads memory as it is (no buffer) and takes no step. What follows, up to the next
-// atomic operation, is part of the step.
+// Until predicate() holds, which reads memory as it is (no buffer) and takes no step. What follows,
+// up to the next atomic operation, is part of the step.
 template <class P>
 void WaitUntil(const char* what, P predicate, Wait wait = Wait::kMustEnd) {
-  internal::WaitUntil([](void* p) { return bool{(*static_cast<P*>(p))()}; }, &predicate, what, wait);
+  internal::WaitUntil([](void* p) { return bool{(*static_cast<P*>(p))()}; }, &predicate, what,
+                      wait);
 }
 
 namespace internal {
@@ -136,7 +144,7 @@ class Cell {
   int id_;
 };
 
-void Step();                // A step of its own, at which this thread's stores have all left its buffer.
+void Step();  // A step of its own, at which this thread's stores have all left its buffer.
 void Seen(uint64_t value);  // Becomes part of what this thread knows.
 
 }  // namespace internal
@@ -192,8 +200,8 @@ struct ModelAtomics {
   using Atomic = ModelAtomic<T>;
 };
 
-// A FIFO from any threads to one. What was pushed is there at once: a queue's own delay is a receiver that does not
-// look yet. T has uint64_t Fingerprint() const and std::string Text() const.
+// A FIFO from any threads to one. What was pushed is there at once: a queue's own delay is a
+// receiver that does not look yet. T has uint64_t Fingerprint() const and std::string Text() const.
 template <class T>
 class Lane {
  public:

@@ -67,9 +67,11 @@ struct Count : Model {
 struct Deadlock : Model {
   void Start() override {
     StartThread("server", [this] {
-      WaitUntil("a request", [this] { return request.load() == 1; }, Wait::kMayStay);
+      WaitUntil(
+          "a request", [this] { return request.load() == 1; }, Wait::kMayStay);
     });
-    StartThread("client", [this] { WaitUntil("an answer", [this] { return answer.load() == 1; }); });
+    StartThread("client",
+                [this] { WaitUntil("an answer", [this] { return answer.load() == 1; }); });
   }
   Word request{0}, answer{0};
 };
@@ -105,7 +107,8 @@ ExploreOptions With(Memory memory) {
 }
 
 TEST(Explorer, DelaysStoresPastLoadsAsAProcessorDoes) {
-  EXPECT_FALSE(Explore<StoreBuffering>(With(Memory::kSequential), std::memory_order_release).failed);
+  EXPECT_FALSE(
+      Explore<StoreBuffering>(With(Memory::kSequential), std::memory_order_release).failed);
   EXPECT_TRUE(Explore<StoreBuffering>(With(Memory::kTso), std::memory_order_release).failed);
   EXPECT_FALSE(Explore<StoreBuffering>(With(Memory::kTso), std::memory_order_seq_cst).failed);
   EXPECT_FALSE(Explore<StoreBuffering>(With(Memory::kPso), std::memory_order_seq_cst).failed);
@@ -143,7 +146,8 @@ TEST(Explorer, FindsTheLostCount) {
 TEST(Explorer, OnlyAWaitThatMustEndIsADeadlock) {
   const Report report = Explore<Deadlock>(With(Memory::kTso));
   EXPECT_TRUE(report.failed);
-  EXPECT_EQ(report.failure.substr(0, report.failure.find('\n')), "client waits for ever: an answer");
+  EXPECT_EQ(report.failure.substr(0, report.failure.find('\n')),
+            "client waits for ever: an answer");
 }
 
 TEST(Explorer, RunWithoutAnEndFails) {

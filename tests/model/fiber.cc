@@ -44,7 +44,8 @@ extern "C" void __tsan_switch_to_fiber(void* fiber, unsigned flags);
 #endif
 
 #if SLUICE_MODEL_ASM
-// What the System V ABI says a callee keeps, but for the floating-point control words: nobody changes them here.
+// What the System V ABI says a callee keeps, but for the floating-point control words: nobody
+// changes them here.
 extern "C" void sluice_model_switch(void** save_stack, void* load_stack);
 asm(R"(
 .text
@@ -179,8 +180,8 @@ void Fiber::SwitchOut() {
   __tsan_switch_to_fiber(context.tsan_outside, 0);
 #endif
 #if SLUICE_MODEL_ASAN
-  // The way in is finished on the way out: until then AddressSanitizer keeps no fake stack, which the
-  // frames that are abandoned would fill (four times slower).
+  // The way in is finished on the way out: until then AddressSanitizer keeps no fake stack, which
+  // the frames that are abandoned would fill (four times slower).
   const void* bottom = nullptr;
   size_t bytes = 0;
   __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);

@@ -1,12 +1,13 @@
-// Fiber is a stack of its own on which a function runs until it yields. The explorer switches millions of times, so not
-// by swapcontext where we can: that makes a system call each time.
+// Fiber is a stack of its own on which a function runs until it yields. The explorer switches
+// millions of times, so not by swapcontext where we can: that makes a system call each time.
 //
 // Owner:  the explorer. A fiber is used again and again; its function never returns.
 // Thread: one.
 // Bound:  kStackBytes each.
 //
-// Abandon() forgets what the function was at: nothing on its stack is destroyed (unwinding by an exception took
-// twice as long as all the rest of a run). So a body that yields owns nothing but its stack.
+// Abandon() forgets what the function was at: nothing on its stack is destroyed (unwinding by an
+// exception took twice as long as all the rest of a run). So a body that yields owns nothing but
+// its stack.
 #ifndef SLUICE_TESTS_MODEL_FIBER_H_
 #define SLUICE_TESTS_MODEL_FIBER_H_
 

@@ -8,10 +8,10 @@ namespace {
 // LaneGate, copied, with faults, each of which must be found.
 enum class Fault {
   kNone,
-  kAskAfterLook,      // The sender reads taken before it asks.
-  kTellBeforeTaken,   // The receiver answers before it publishes taken.
-  kLoadInsteadOfAsk,  // The receiver asks by a load whether someone waits.
-  kStoreInsteadOfAsk, // The sender asks by a plain store.
+  kAskAfterLook,       // The sender reads taken before it asks.
+  kTellBeforeTaken,    // The receiver answers before it publishes taken.
+  kLoadInsteadOfAsk,   // The receiver asks by a load whether someone waits.
+  kStoreInsteadOfAsk,  // The sender asks by a plain store.
   kOneTooMany,
 };
 template <class Atomics>
@@ -44,7 +44,8 @@ class FaultyGate {
       return told;
     }
     taken_.store(taken_own_, std::memory_order_release);
-    if (fault_ == Fault::kLoadInsteadOfAsk && waiting_.load(std::memory_order_acquire) == 0) return false;
+    if (fault_ == Fault::kLoadInsteadOfAsk && waiting_.load(std::memory_order_acquire) == 0)
+      return false;
     return waiting_.exchange(0, std::memory_order_acq_rel) != 0;
   }
 
@@ -93,7 +94,8 @@ struct GateModel : Model {
       // All that is there, or one.
       const uint64_t count = end - taken > 1 && Choose(2) == 1 ? 1 : end - taken;
       for (uint64_t i = taken; i < taken + count; ++i) {
-        if (places[i % capacity].load(std::memory_order_relaxed) != i + 1) Fail("a message was overwritten");
+        if (places[i % capacity].load(std::memory_order_relaxed) != i + 1)
+          Fail("a message was overwritten");
       }
       taken += count;
       if (gate.Take(count)) room.fetch_add(1);
@@ -124,18 +126,18 @@ TEST(L3Bound, LaneGateModelIsNeverPastItsCapacityAndNoRoomIsLost) {
   for (const Memory memory : {Memory::kSequential, Memory::kTso, Memory::kPso}) {
     for (const uint64_t capacity : {1, 2, 3}) {
       const Report report =
-          Explore<GateModel<LaneGate<ModelAtomics>>>(With(memory), capacity, uint64_t{6});
+          Explore<GateModel<LaneGate<ModelAtomics>>>(With(memory), capacity, uint64_t{5});
       std::printf("%s\n", report.Summary().c_str());
       EXPECT_FALSE(report.failed) << report.failure;
       EXPECT_TRUE(report.complete);
-      EXPECT_GT(report.executions, 500);
+      EXPECT_GT(report.executions, 5'000);
     }
   }
 }
 
 Report Planted(Memory memory, Fault fault) {
-  const Report report = Explore<GateModel<FaultyGate<ModelAtomics>>>(With(memory), uint64_t{1},
-                                                                      uint64_t{3}, fault);
+  const Report report =
+      Explore<GateModel<FaultyGate<ModelAtomics>>>(With(memory), uint64_t{1}, uint64_t{3}, fault);
   std::printf("%s\n", report.Summary().c_str());
   return report;
 }

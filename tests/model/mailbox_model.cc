@@ -3,9 +3,7 @@
 namespace sluice::model {
 
 MailboxModel::MailboxModel(const MailboxConfig& config)
-    : config_(config),
-      parks_once_(config.owner_parks),
-      closes_left_(config.closes_max) {
+    : config_(config), parks_once_(config.owner_parks), closes_left_(config.closes_max) {
   const int count = config.senders + (config.local_sender ? 1 : 0);
   for (int i = 0; i < count; ++i) {
     Sender sender;
@@ -42,11 +40,12 @@ void MailboxModel::SenderThread(Sender& sender) {
     }
     Summarize(sender.Fingerprint());
     WaitUntil(
-        sender.parked ? "parked, for a grant, for room in the lane or for the word that the target ended"
-                      : "mail",
+        sender.parked
+            ? "parked, for a grant, for room in the lane or for the word that the target ended"
+            : "mail",
         [&] {
-          return !inbox.Empty() ||
-                 (sender.waits_for_lane && MessagesIn(to_owner_[sender.id]) < config_.lane_messages_max);
+          return !inbox.Empty() || (sender.waits_for_lane &&
+                                    MessagesIn(to_owner_[sender.id]) < config_.lane_messages_max);
         },
         sender.parked ? Wait::kMustEnd : Wait::kMayStay);
     if (!inbox.Empty()) {
@@ -150,8 +149,8 @@ void MailboxModel::FlushOutbox(Sender& sender) {
       if (taken == Taken::kFull) {
         sender.waiting = sender.outbox;
         ++sender.episode;
-        PostToOwner(sender, {Item::kWait, sender.target, sender.id, sender.generation, sender.episode,
-                             sender.waiting});
+        PostToOwner(sender, {Item::kWait, sender.target, sender.id, sender.generation,
+                             sender.episode, sender.waiting});
         return;
       }
       sender.paid = 1;
@@ -172,7 +171,8 @@ void MailboxModel::FlushOutbox(Sender& sender) {
   Done(sender);
 }
 
-// It may end here, or wait on. A decision now, carried out as late as the steps allow, is as good as one later.
+// It may end here, or wait on. A decision now, carried out as late as the steps allow, is as good
+// as one later.
 void MailboxModel::Parked(Sender& sender) {
   if (static_cast<int>(sender.id) < config_.enders && !sender.ended && Choose(2) == 1) End(sender);
 }
@@ -184,7 +184,8 @@ void MailboxModel::End(Sender& sender) {
   ++sender.generation;
   if (sender.waiting > 0) {
     sender.waiting = 0;
-    PostToOwner(sender, {Item::kCancel, sender.target, sender.id, sender.generation - 1, sender.episode, 0});
+    PostToOwner(sender, {Item::kCancel, sender.target, sender.id, sender.generation - 1,
+                         sender.episode, 0});
   }
   sender.outbox = 0;
   const uint32_t paid = sender.paid;
@@ -258,16 +259,18 @@ void MailboxModel::OwnerThread() {
     const auto can_unpark = [this] { return owner_parked_ && sender0_done_.load() == 1; };
     const auto can_end_step = [this] { return !live_; };
     const auto mail = [this] {
-      return std::any_of(to_owner_.begin(), to_owner_.end(), [](const auto& lane) { return !lane.Empty(); });
+      return std::any_of(to_owner_.begin(), to_owner_.end(),
+                         [](const auto& lane) { return !lane.Empty(); });
     };
     Summarize(OwnerFingerprint());
     WaitUntil(
-        "mail", [&] { return can_slice() || can_handle() || can_unpark() || can_end_step() || mail(); },
+        "mail",
+        [&] { return can_slice() || can_handle() || can_unpark() || can_end_step() || mail(); },
         Wait::kMayStay);
     // One of what can be done now, in the step of the wait.
     int ways = 0;
-    for (const bool can : {can_slice(), can_handle(), can_unpark(), can_end_step(),
-                           live_ && closes_left_ > 0}) {
+    for (const bool can :
+         {can_slice(), can_handle(), can_unpark(), can_end_step(), live_ && closes_left_ > 0}) {
       ways += can;
     }
     for (const Lane<Item>& lane : to_owner_) ways += !lane.Empty();
@@ -361,7 +364,8 @@ void MailboxModel::Slice() {
       owner_parked_ = true;
     }
     if (mailbox_.HasWaiters()) IssueGrants(/*place=*/3);
-  } while (!queue_.empty() && OwnerRunnable() && Choose(2) == 0);  // The slice may be over any time.
+  } while (!queue_.empty() && OwnerRunnable() &&
+           Choose(2) == 0);  // The slice may be over any time.
   if (config_.fault != Fault::kNoPublishAfterSlice) Publish();
 }
 
@@ -405,8 +409,8 @@ void MailboxModel::EndStep() {
 
 uint64_t MailboxModel::OwnerFingerprint() const {
   uint64_t hash = MailboxTestPeer::Fingerprint(mailbox_);
-  for (const uint32_t part : {generation_, uint32_t{live_}, uint32_t{owner_parked_}, uint32_t{parks_once_},
-                              static_cast<uint32_t>(closes_left_)}) {
+  for (const uint32_t part : {generation_, uint32_t{live_}, uint32_t{owner_parked_},
+                              uint32_t{parks_once_}, static_cast<uint32_t>(closes_left_)}) {
     hash = Mix(hash, part);
   }
   for (const uint32_t expected : expected_) hash = Mix(hash, expected);
@@ -418,7 +422,8 @@ uint64_t MailboxModel::OwnerFingerprint() const {
 }
 
 Item MailboxModel::ToSender(Item::Kind kind, const Waiter& waiter, uint32_t count) const {
-  return {kind, generation_, static_cast<uint32_t>(waiter.key), waiter.generation, waiter.episode, count};
+  return {kind,           generation_, static_cast<uint32_t>(waiter.key), waiter.generation,
+          waiter.episode, count};
 }
 
 void MailboxModel::PostToSender(const Item& item) {
@@ -469,8 +474,8 @@ void MailboxModel::CheckEnd() {
   if (sent_ != delivered_ + dropped_) Fail("the ledger does not add up at the end");
   const uint32_t reserve = std::min(Mailbox<ModelAtomics>::kReserveMax, config_.capacity / 4);
   if (mailbox_.Word().Credits() + reserve != config_.capacity) {
-    Fail("credits stay with the owner: other threads read full; " + MailboxTestPeer::Text(mailbox_) +
-         ", word " + std::to_string(mailbox_.Word().Credits()));
+    Fail("credits stay with the owner: other threads read full; " +
+         MailboxTestPeer::Text(mailbox_) + ", word " + std::to_string(mailbox_.Word().Credits()));
   }
 }
 

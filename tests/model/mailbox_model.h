@@ -1,12 +1,13 @@
-// The protocol around Mailbox as worker.cc and park.cc run it, small enough to try every order: one target actor on its
-// worker, senders on workers of their own and perhaps one on the target's, one FIFO lane for each pair of workers
-// with messages and control in it. Checked after every step:
+// The protocol around Mailbox as worker.cc and park.cc run it, small enough to try every order: one
+// target actor on its worker, senders on workers of their own and perhaps one on the target's, one
+// FIFO lane for each pair of workers with messages and control in it. Checked after every step:
 //
 //   bound         a mailbox holds no more messages than its capacity.
-//   conservation  free + held + on the way + paid + granted on the way + coming back = capacity, of a live actor.
-//   order         each sender's messages of one generation are delivered in the order sent, none left out.
-//   handles       no message of one generation reaches the next.
-// and at the end: nobody parked, nothing on the way, every credit free and where any thread finds it.
+//   conservation  free + held + on the way + paid + granted on the way + coming back = capacity, of
+//   a live actor. order         each sender's messages of one generation are delivered in the order
+//   sent, none left out. handles       no message of one generation reaches the next.
+// and at the end: nobody parked, nothing on the way, every credit free and where any thread finds
+// it.
 #ifndef SLUICE_TESTS_MODEL_MAILBOX_MODEL_H_
 #define SLUICE_TESTS_MODEL_MAILBOX_MODEL_H_
 
@@ -50,29 +51,29 @@ namespace sluice::model {
 // What a worker does wrong: each must be found.
 enum class Fault {
   kNone,
-  kLateGrantForgotten,         // A grant that finds its waiter ended is not sent back.
-  kNoGrantsAfterReturn,        // Credits that came back are given to no other waiter...
-  kNoPublishAfterReturn,       // ... or stay with the owner.
+  kLateGrantForgotten,    // A grant that finds its waiter ended is not sent back.
+  kNoGrantsAfterReturn,   // Credits that came back are given to no other waiter...
+  kNoPublishAfterReturn,  // ... or stay with the owner.
   kNoPublishAfterSlice,
-  kPaidForgottenAtFullLane,    // A paid message that meets a full lane must take a credit again.
-  kStrangerGives,              // A sender that ends puts its credits into the word.
-  kNotEagerWhenParked,         // A parked owner waits for half before it grants.
-  kStaleReturnTaken,           // Credits of the old generation given to the new one...
-  kStaleWaitTaken,             // ... and a wait for it.
-  kWaitersNotTold,             // Of the end.
-  kOutboxOvertaken,            // Later messages are sent while others wait.
+  kPaidForgottenAtFullLane,  // A paid message that meets a full lane must take a credit again.
+  kStrangerGives,            // A sender that ends puts its credits into the word.
+  kNotEagerWhenParked,       // A parked owner waits for half before it grants.
+  kStaleReturnTaken,         // Credits of the old generation given to the new one...
+  kStaleWaitTaken,           // ... and a wait for it.
+  kWaitersNotTold,           // Of the end.
+  kOutboxOvertaken,          // Later messages are sent while others wait.
 };
 
 struct MailboxConfig {
   uint32_t capacity = 1;
-  int senders = 2;             // Each on a worker of its own.
-  bool local_sender = false;   // One more, on the target's worker.
-  int messages = 2;            // Of one handler run of a sender,
-  int runs = 1;                // which has so many.
+  int senders = 2;                 // Each on a worker of its own.
+  bool local_sender = false;       // One more, on the target's worker.
+  int messages = 2;                // Of one handler run of a sender,
+  int runs = 1;                    // which has so many.
   uint32_t lane_messages_max = 0;  // 0: the lane is never full.
-  int enders = 0;              // So many senders may end while they are parked: the first ones.
-  int closes_max = 0;          // How often the target may end; the next actor moves into its slot.
-  bool owner_parks = false;    // After its first message, until sender0 has sent all.
+  int enders = 0;                  // So many senders may end while they are parked: the first ones.
+  int closes_max = 0;        // How often the target may end; the next actor moves into its slot.
+  bool owner_parks = false;  // After its first message, until sender0 has sent all.
   Fault fault = Fault::kNone;
 };
 
@@ -83,7 +84,8 @@ struct Item {
   uint32_t sender = 0;
   uint32_t sender_generation = 0;
   uint32_t episode = 0;
-  uint32_t count = 0;  // Of credits; of a message: its place among those of its sender and generation.
+  uint32_t count =
+      0;  // Of credits; of a message: its place among those of its sender and generation.
 
   uint64_t Fingerprint() const {
     uint64_t hash = kind;
@@ -93,9 +95,10 @@ struct Item {
     return hash;
   }
   std::string Text() const {
-    static constexpr const char* kNames[] = {"message", "wait", "cancel", "grant", "grant back", "closed"};
-    return std::string(kNames[kind]) + " " + std::to_string(count) + " (sender" + std::to_string(sender) +
-           ", generation " + std::to_string(generation) + ")";
+    static constexpr const char* kNames[] = {"message", "wait",       "cancel",
+                                             "grant",   "grant back", "closed"};
+    return std::string(kNames[kind]) + " " + std::to_string(count) + " (sender" +
+           std::to_string(sender) + ", generation " + std::to_string(generation) + ")";
   }
 };
 
@@ -113,14 +116,14 @@ class MailboxModel : public Model {
     uint32_t id = 0;
     bool local = false;
     uint32_t generation = 1;
-    uint32_t runs = 0;            // Handler runs left.
-    uint32_t target = 0;          // The target's generation that it sends to.
-    uint32_t sent = 0;            // Messages to that generation, so far.
+    uint32_t runs = 0;    // Handler runs left.
+    uint32_t target = 0;  // The target's generation that it sends to.
+    uint32_t sent = 0;    // Messages to that generation, so far.
     uint32_t outbox = 0;
     uint32_t paid = 0;
     uint32_t waiting = 0;
     uint32_t episode = 0;
-    uint32_t in_hand = 0;         // Credits between the word and the lane, of this generation:
+    uint32_t in_hand = 0;  // Credits between the word and the lane, of this generation:
     uint32_t in_hand_generation = 0;
     bool parked = false;
     bool waits_for_lane = false;
@@ -166,9 +169,9 @@ class MailboxModel : public Model {
 
   const MailboxConfig config_;
   Mailbox<ModelAtomics> mailbox_;
-  ModelAtomic<uint32_t> ref_{0};        // The target's generation, for those who want to send to it.
+  ModelAtomic<uint32_t> ref_{0};  // The target's generation, for those who want to send to it.
   ModelAtomic<uint32_t> sender0_done_{0};
-  std::deque<Lane<Item>> to_owner_;     // By sender.
+  std::deque<Lane<Item>> to_owner_;  // By sender.
   std::deque<Lane<Item>> to_sender_;
   std::vector<Item> local_control_;
   std::deque<Sender> senders_;
@@ -180,7 +183,7 @@ class MailboxModel : public Model {
   bool parks_once_;
   int closes_left_;
   std::vector<Item> queue_;
-  uint32_t owner_in_hand_ = 0;  // Credits of a grant that is not in its lane yet.
+  uint32_t owner_in_hand_ = 0;      // Credits of a grant that is not in its lane yet.
   std::vector<uint32_t> expected_;  // By sender: the next message of this generation.
 
   // The ledger, in all.

@@ -1,5 +1,6 @@
-// The words that threads share, for the explorer: a SLUICE_CHECK in them that fails is a failure of the run, with its
-// steps, and not the end of the process. For that, no source file of a model may include those headers before.
+// The words that threads share, for the explorer: a SLUICE_CHECK in them that fails is a failure of
+// the run, with its steps, and not the end of the process. For that, no source file of a model may
+// include those headers before.
 #ifndef SLUICE_TESTS_MODEL_WORDS_H_
 #define SLUICE_TESTS_MODEL_WORDS_H_
 
@@ -7,9 +8,10 @@
 #include "sluice/tests/model/explorer.h"
 
 #undef SLUICE_CHECK
-#define SLUICE_CHECK(condition, ...)                                                     \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]] ::sluice::model::Fail("SLUICE_CHECK(" #condition ")"); \
+#define SLUICE_CHECK(condition, ...)                         \
+  do {                                                       \
+    if (!(condition)) [[unlikely]]                           \
+      ::sluice::model::Fail("SLUICE_CHECK(" #condition ")"); \
   } while (false)
 
 #include "sluice/core/lane_gate.h"

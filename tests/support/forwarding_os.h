@@ -57,11 +57,15 @@ class ForwardingOs : public Os {
   int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override {
     return to_.PeerAddress(fd, address, size);
   }
+  int64_t UnacknowledgedBytes(int fd) override { return to_.UnacknowledgedBytes(fd); }
   int SpareOpen() override { return to_.SpareOpen(); }
   int Unlink(const std::string& path) override { return to_.Unlink(path); }
   int SignalOpen(const std::vector<int>& signals) override { return to_.SignalOpen(signals); }
   int SignalRead(int fd) override { return to_.SignalRead(fd); }
-  [[noreturn]] void ExitNow(int code) override { to_.ExitNow(code); }
+  [[noreturn]] void ExitNow(int code) override {
+    to_.ExitNow(code);
+    __builtin_unreachable();
+  }
 
  private:
   Os& to_ = LinuxOs();

@@ -44,6 +44,7 @@ struct Wire {
   size_t write_max = SIZE_MAX;
   int write_error = 0;
   int socket_error = 0;  // SO_ERROR.
+  int64_t unacknowledged = 0;
   // What was done.
   int reads = 0;
   int writes = 0;
@@ -97,6 +98,7 @@ class WireStream : public Stream {
     wire_.reset = reset;
   }
   int Descriptor() const override { return wire_.fd; }
+  int64_t UnacknowledgedBytes() override { return wire_.unacknowledged; }
   bool ShortReadMeansEmpty() const override { return wire_.tcp; }
 
  private:
@@ -119,8 +121,8 @@ class WireOs : public ForwardingOs {
   const std::vector<std::unique_ptr<Wire>>& wires() const { return wires_; }
   int option_gets = 0;
   int add_error = 0;
-  // What the last wait was: not 0 when the worker had nothing to do.
-  int last_timeout_ms = 0;
+  // The last wait would have slept: there was nothing to do, and nothing came.
+  bool slept = false;
   // The end of a test: time goes by itself, so that deadlines come.
   bool clock_runs = false;
 
@@ -138,7 +140,6 @@ class WireOs : public ForwardingOs {
   }
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
     if (clock_runs) Advance(absl::Milliseconds(1));
-    last_timeout_ms = timeout_ms;
     int count = 0;
     while (!due_.empty() && count < events_max) {
       const auto [fd, what] = due_.front();
@@ -148,8 +149,9 @@ class WireOs : public ForwardingOs {
       events[count].events = what;
       events[count++].data.u64 = found->second;
     }
-    if (count > 0) return count;
-    return ForwardingOs::PollerWait(poller, events, events_max, 0);
+    if (count == 0) count = ForwardingOs::PollerWait(poller, events, events_max, 0);
+    slept = count == 0 && timeout_ms != 0;
+    return count;
   }
   int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override {
     if (fd < kFirstFd) return ForwardingOs::OptionGet(fd, level, name, value, size);
@@ -269,6 +271,16 @@ class Rig {
     for (const auto& wire : os.wires()) EXPECT_TRUE(wire->closed || !os.Registered(*wire));
   }
 
+  // A wire and the notes of the session to come; both live as long as the rig.
+  struct Peer {
+    Wire& wire;
+    Notes& notes;
+  };
+  Peer New() {
+    notes_.push_back(std::make_unique<Notes>());
+    return {os.NewWire(), *notes_.back()};
+  }
+
   // A connection of a session of class S on a wire of its own.
   template <class S, class... Args>
   Slot* OpenAs(Wire& wire, Connection::Start start, absl::Duration connect_timeout, Args... args) {
@@ -291,11 +303,12 @@ class Rig {
   void Settle(int turns_max = 20'000) {
     for (int i = 0; i < turns_max; ++i) {
       Turn();
-      if (os.last_timeout_ms != 0) return;
+      if (os.slept) return;
     }
     ADD_FAILURE() << "the worker does not come to rest: a busy loop";
   }
   void Turn() {
+    os.slept = false;
     worker.Turn(worker.NowMs() + 1'000'000'000);
     Check();
   }
@@ -348,6 +361,7 @@ class Rig {
     ASSERT_EQ(totals.bytes_sent, sent) << totals.ToString();
   }
 
+  std::vector<std::unique_ptr<Notes>> notes_;
   WireOs os;
   Runtime runtime;
   Worker& worker;

@@ -1,0 +1,240 @@
+// The output side of a connection: what is written leaves in order, what the kernel does not take
+// waits within its bound, and a close lets it go first.
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "sluice/actors/connection.h"
+
+namespace sluice {
+
+namespace {
+
+// One callback's output is gathered up to here; a larger write goes to the kernel at once, without
+// a copy.
+constexpr size_t kGatherMax = 16 * 1024;
+constexpr int kPartsMax = 64;
+
+}  // namespace
+
+// --- Writing.
+
+size_t Connection::OutputBytes() const {
+  return output_.size() + (gathering_ ? worker().Gather().size() : 0);
+}
+
+Answer Connection::MayWrite(size_t bytes) {
+  if (write_state_ != WriteState::kOpen || connecting_ || write_error_ != 0) return Answer::kClosed;
+  const size_t bytes_max = static_cast<size_t>(options().output_bytes_max);
+  if (bytes > bytes_max) return Answer::kOverloaded;  // Not even when all else has left.
+  if (OutputBytes() + bytes > bytes_max) {
+    wants_writable_ = true;
+    return Answer::kFull;
+  }
+  return Answer::kAccepted;
+}
+
+Answer Connection::Write(std::string_view bytes) {
+  if (const Answer answer = MayWrite(bytes.size()); answer != Answer::kAccepted) return answer;
+  if (bytes.empty()) return Answer::kAccepted;
+  Worker& w = worker();
+  if (!output_.Empty()) {
+    if (!output_.AppendCopy(bytes, w.lease(), Charging::kOverdraft)) return Answer::kOverloaded;
+    counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
+    w.FlushAfterSlice(this);
+    return Answer::kAccepted;
+  }
+  counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
+  if (!gathering_) {
+    w.AcquireGather(this);
+    gathering_ = true;
+    w.FlushAfterSlice(this);
+  }
+  std::string& gather = w.Gather();
+  if (gather.size() + bytes.size() <= kGatherMax) {
+    gather.append(bytes);
+    return Answer::kAccepted;
+  }
+  // Large: to the kernel behind what was gathered, and only what it did not take is copied.
+  gathering_ = false;
+  const iovec parts[2] = {{gather.data(), gather.size()},
+                          {const_cast<char*>(bytes.data()), bytes.size()}};
+  const size_t sent = static_cast<size_t>(WriteParts(parts, 2));
+  const size_t from_gather = std::min(sent, gather.size());
+  Keep(std::string_view(gather).substr(from_gather));
+  Keep(bytes.substr(sent - from_gather));
+  w.ReleaseGather();
+  return Answer::kAccepted;
+}
+
+Answer Connection::Write(const Bytes& payload) {
+  if (const Answer answer = MayWrite(payload.size()); answer != Answer::kAccepted) return answer;
+  if (payload.empty()) return Answer::kAccepted;
+  Worker& w = worker();
+  if (gathering_) FlushGather();
+  if (!output_.AppendShared(payload, 0, w.lease(), Charging::kOverdraft)) {
+    return Answer::kOverloaded;
+  }
+  counters_->bytes_accepted.Add(static_cast<int64_t>(payload.size()));
+  w.FlushAfterSlice(this);
+  return Answer::kAccepted;
+}
+
+// What was accepted and the kernel did not take. Without memory for it the stream has a hole: that
+// ends it.
+void Connection::Keep(std::string_view bytes) {
+  if (write_error_ == ENOMEM || !output_.AppendCopy(bytes, worker().lease(), Charging::kOverdraft)) {
+    counters_->bytes_lost.Add(static_cast<int64_t>(bytes.size()));
+    write_error_ = ENOMEM;
+  }
+}
+
+// Negative results never leave: the socket's failure is told at the end of the slice, not in the
+// middle of a handler.
+int64_t Connection::WriteParts(const iovec* parts, int count) {
+  if (!writable_) return 0;
+  const int64_t sent = stream_->Write(parts, count);
+  if (sent > 0) {
+    counters_->bytes_sent.Add(sent);
+    active_ms_ = worker().NowMs();
+    // A short write is no proof that the buffer is full (a signal may cut it); the next one tells.
+    return sent;
+  }
+  writable_ = false;
+  if (sent < 0 && sent != -EAGAIN) write_error_ = static_cast<int>(-sent);
+  return 0;
+}
+
+void Connection::OnSliceEnd() {
+  if (gathering_) FlushGather();
+  FlushOutput();
+  OutputMoved();
+}
+
+void Connection::FlushGather() {
+  std::string& gather = worker().Gather();
+  gathering_ = false;
+  const iovec part{gather.data(), gather.size()};
+  Keep(std::string_view(gather).substr(static_cast<size_t>(WriteParts(&part, 1))));
+  worker().ReleaseGather();
+}
+
+void Connection::FlushOutput() {
+  while (!output_.Empty() && writable_) {
+    iovec parts[kPartsMax];
+    const int count = output_.Parts(parts, kPartsMax);
+    const int64_t sent = WriteParts(parts, count);
+    if (sent == 0) break;
+    output_.Consume(static_cast<size_t>(sent), worker().lease());
+    stalled_ms_ = -1;
+  }
+}
+
+// After output grew or shrank: watermarks, the stall clock, what waits for room, and errors of the
+// socket.
+void Connection::OutputMoved() {
+  if (write_error_ != 0) {
+    SocketFailed(write_error_);
+    return;
+  }
+  const int64_t size = static_cast<int64_t>(output_.size());
+  if (size == 0) {
+    stalled_ms_ = -1;
+  } else if (stalled_ms_ < 0) {
+    stalled_ms_ = worker().NowMs();
+    ArmTimer();
+  }
+  if (!output_high_ && size > options().output_bytes_high) {
+    output_high_ = true;
+  } else if (output_high_ && size <= options().output_bytes_low) {
+    output_high_ = false;
+    worker().MarkReady(this);
+  }
+  if (size <= options().output_bytes_low) {
+    if (wants_writable_) worker().MarkReady(this);
+    TellListeners(&OutputListener::OnOutputLow);
+    if (Ended()) return;
+  }
+  FinishWriting();
+}
+
+// --- Those who write for others.
+
+void Connection::AddListener(OutputListener* listener) {
+  listener->next_listener_ = std::exchange(listeners_, listener);
+}
+
+void Connection::RemoveListener(OutputListener* listener) {
+  OutputListener** link = &listeners_;
+  while (*link != nullptr && *link != listener) link = &(*link)->next_listener_;
+  if (*link != nullptr) *link = listener->next_listener_;
+}
+
+void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
+  for (OutputListener* listener = listeners_; listener != nullptr;) {
+    OutputListener* next = listener->next_listener_;  // It may remove itself.
+    (listener->*tell)(*this);
+    if (Ended()) return;  // With that all of them were told to go.
+    listener = next;
+  }
+}
+
+void Connection::FlushListeners() { TellListeners(&OutputListener::OnClosing); }
+
+// --- Closing.
+
+void Connection::Close() {
+  if (connecting_) {
+    Finish(CloseReason::kAborted);
+    return;
+  }
+  if (write_state_ == WriteState::kOpen) FlushListeners();
+  if (!Ended()) BeginClose();
+}
+
+void Connection::BeginClose() {
+  closing_ = true;
+  if (write_state_ == WriteState::kOpen) write_state_ = WriteState::kFlushing;
+  worker().FlushAfterSlice(this);  // What this callback wrote goes first.
+}
+
+void Connection::CloseWrite() {
+  if (write_state_ != WriteState::kOpen || connecting_) return;
+  write_state_ = WriteState::kFlushing;
+  worker().FlushAfterSlice(this);
+}
+
+// When nothing is left to write: our FIN; then the end, if the peer has ended its side, too; else a
+// closing side lingers.
+void Connection::FinishWriting() {
+  if (!output_.Empty() || gathering_) return;
+  if (write_state_ == WriteState::kFlushing) {
+    if (read_ended_ && closing_) {
+      Finish(close_reason_);  // Nothing unread, nothing unsent: close() says it all.
+      return;
+    }
+    write_state_ = WriteState::kShut;
+    const int shut = stream_->ShutdownWrite();
+    if (shut < 0 && shut != -ENOTCONN) {
+      SocketFailed(-shut);
+      return;
+    }
+    phase_ms_ = worker().NowMs();
+    ArmTimer();  // half_closed_timeout
+  }
+  if (write_state_ != WriteState::kShut) return;
+  if (read_ended_ && (closing_ || eof_told_)) {
+    Finish(close_reason_);
+  } else if (closing_) {
+    write_state_ = WriteState::kLingering;
+    offer_again_ = false;
+    readable_ = true;  // What was left unread while paused gives no new event.
+    phase_ms_ = worker().NowMs();
+    ArmTimer();
+    worker().MarkReady(this);
+  }
+}
+
+void Connection::Abort(CloseReason reason) { Finish(reason, /*reset=*/true); }
+
+}  // namespace sluice

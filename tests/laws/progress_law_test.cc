@@ -1,0 +1,238 @@
+// L5 and L6: what was accepted is handled, whoever slept; and a worker waits nowhere but in its poller.
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/os_linux.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/laws/storm.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+struct Ball {
+  int left;
+};
+
+class Player : public Actor {
+ public:
+  explicit Player(std::atomic<int>* done) : done_(done) {}
+  void On(Ref<Player> other) { other_ = other; }
+  void On(Ball ball) {
+    if (ball.left == 0) {
+      ++*done_;
+    } else {
+      EXPECT_EQ(Send(other_, Ball{ball.left - 1}), Answer::kAccepted);
+    }
+  }
+
+ private:
+  std::atomic<int>* done_;
+  Ref<Player> other_;
+};
+
+// One ball between two workers that sleep between its passes: each pass needs its wake-up.
+TEST(L5Progress, NoWakeUpIsLostBetweenWorkersThatSleep) {
+  for (int pairs : {1, 3}) {
+    std::atomic<int> done{0};
+    Runtime runtime(SmallOptions(4));
+    ASSERT_TRUE(runtime.Start().ok());
+    for (int p = 0; p < pairs; ++p) {
+      std::vector<Ref<Player>> players;
+      for (int i = 0; i < 4; ++i) {
+        players.push_back(
+            runtime.SpawnWith<Player>({.name = "", .mailbox_messages_max = 1, .worker = i}, &done));
+      }
+      for (int i = 0; i < 4; ++i) {
+        ASSERT_TRUE(Eventually([&] { return players[i].TrySend(players[(i + 1) % 4]) == Answer::kAccepted; }));
+      }
+      ASSERT_TRUE(Eventually([&] { return players[0].TrySend(Ball{3'000}) == Answer::kAccepted; }));
+    }
+    EXPECT_TRUE(Eventually([&] { return done == pairs; })) << runtime.Dump();
+    runtime.Drain(absl::Seconds(10));
+    EXPECT_TRUE(runtime.TotalLedger().Balanced());
+  }
+}
+
+TEST(L5Progress, NoWakeUpIsLostFromOutside) {
+  Report report;
+  Runtime runtime(SmallOptions(2));
+  ASSERT_TRUE(runtime.Start().ok());
+  const Ref<Sink> sink = runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = 1, .worker = 0}, &report, 1);
+  for (uint32_t i = 0; i < 2'000; ++i) {
+    ASSERT_TRUE(Eventually([&] { return sink.TrySend(Item{0, i}) == Answer::kAccepted; })) << i;
+    ASSERT_TRUE(Eventually([&] { return report.received == i + 1; })) << i;
+  }
+}
+
+// A handler that feeds itself for ever leaves time for its neighbours, for mail and for timers.
+class Selfish : public Actor {
+ public:
+  void OnStart() override { On(Go{}); }
+  void On(Go) { EXPECT_EQ(Send(RefOf(this), Go{}), Answer::kAccepted); }
+};
+class Ticker : public Actor {
+ public:
+  explicit Ticker(std::atomic<int>* ticks) : ticks_(ticks) {}
+  void OnStart() override {
+    Every(absl::Milliseconds(1), [this] { ++*ticks_; });
+  }
+
+ private:
+  std::atomic<int>* ticks_;
+};
+
+TEST(L5Progress, AnActorThatFeedsItselfStarvesNobody) {
+  Report report;
+  std::atomic<int> ticks{0};
+  Runtime runtime(SmallOptions(1));
+  ASSERT_TRUE(runtime.Start().ok());
+  for (int i = 0; i < 3; ++i) runtime.Spawn<Selfish>();
+  runtime.Spawn<Ticker>(&ticks);
+  const Ref<Sink> sink = runtime.Spawn<Sink>(&report, 1);
+  for (uint32_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(Eventually([&] { return sink.TrySend(Item{0, i}) == Answer::kAccepted; }));
+    ASSERT_TRUE(Eventually([&] { return report.received == i + 1; }));
+  }
+  EXPECT_TRUE(Eventually([&] { return ticks > 20; }));
+  runtime.Drain(absl::ZeroDuration());
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+}
+
+// An Os that counts how often a worker waits.
+class WatchfulOs : public Os {
+ public:
+  explicit WatchfulOs(Os& os) : os_(os) {}
+  std::atomic<int64_t> waits{0};
+
+  int64_t NowNs() override { return os_.NowNs(); }
+  int64_t MemoryBytes() override { return os_.MemoryBytes(); }
+  int64_t DescriptorsMax() override { return os_.DescriptorsMax(); }
+  int ProcessorCount() override { return os_.ProcessorCount(); }
+  int64_t SocketMemoryBytes(int64_t sockets) override { return os_.SocketMemoryBytes(sockets); }
+  int PollerCreate() override { return os_.PollerCreate(); }
+  int PollerAdd(int p, int fd, uint32_t e, uint64_t d) override { return os_.PollerAdd(p, fd, e, d); }
+  int PollerRemove(int p, int fd) override { return os_.PollerRemove(p, fd); }
+  int PollerWait(int p, epoll_event* e, int max, int timeout_ms) override {
+    if (timeout_ms != 0 && Worker::Current() != nullptr) ++waits;
+    return os_.PollerWait(p, e, max, timeout_ms);
+  }
+  int WakeCreate() override { return os_.WakeCreate(); }
+  int WakeSignal(int fd) override { return os_.WakeSignal(fd); }
+  int WakeClear(int fd) override { return os_.WakeClear(fd); }
+  int SocketOpen(int f, int t) override { return os_.SocketOpen(f, t); }
+  int Bind(int fd, const sockaddr* a, socklen_t s) override { return os_.Bind(fd, a, s); }
+  int Listen(int fd, int b) override { return os_.Listen(fd, b); }
+  int Accept(int fd, sockaddr_storage* p, socklen_t* s) override { return os_.Accept(fd, p, s); }
+  int Connect(int fd, const sockaddr* a, socklen_t s) override { return os_.Connect(fd, a, s); }
+  int64_t Receive(int fd, void* d, size_t s) override { return os_.Receive(fd, d, s); }
+  int64_t Send(int fd, const iovec* p, int c) override { return os_.Send(fd, p, c); }
+  int ShutdownWrite(int fd) override { return os_.ShutdownWrite(fd); }
+  int Close(int fd) override { return os_.Close(fd); }
+  int OptionSet(int fd, int l, int n, const void* v, socklen_t s) override { return os_.OptionSet(fd, l, n, v, s); }
+  int OptionGet(int fd, int l, int n, void* v, socklen_t* s) override { return os_.OptionGet(fd, l, n, v, s); }
+  int LocalAddress(int fd, sockaddr_storage* a, socklen_t* s) override { return os_.LocalAddress(fd, a, s); }
+  int PeerAddress(int fd, sockaddr_storage* a, socklen_t* s) override { return os_.PeerAddress(fd, a, s); }
+  int64_t UnacknowledgedBytes(int fd) override { return os_.UnacknowledgedBytes(fd); }
+  int SpareOpen() override { return os_.SpareOpen(); }
+  int Unlink(const std::string& path) override { return os_.Unlink(path); }
+  int SignalOpen(const std::vector<int>& s) override { return os_.SignalOpen(s); }
+  int SignalRead(int fd) override { return os_.SignalRead(fd); }
+  void ExitNow(int code) override { os_.ExitNow(code); }
+
+ private:
+  Os& os_;
+};
+
+// An actor parked for ever does not hold its worker: a neighbour on the same worker is served all the time, and an idle
+// worker sleeps in its poller until there is something to do.
+class Stuck : public Actor {
+ public:
+  Stuck(Recipient<Item> target, std::atomic<int>* parked) : target_(target), parked_(parked) {}
+  void OnStart() override {
+    EXPECT_EQ(Send(target_, Item{0, 0}), Answer::kAccepted);
+    EXPECT_EQ(Send(target_, Item{0, 1}), Answer::kAccepted);
+    ++*parked_;
+  }
+  void On(Item) { ADD_FAILURE() << "a parked actor ran"; }
+
+ private:
+  Recipient<Item> target_;
+  std::atomic<int>* parked_;
+};
+class Couple : public Actor {  // Parks itself on a partner that is parked on it.
+ public:
+  Couple(std::atomic<int>* met, std::atomic<int>* started) : met_(met), started_(started) {}
+  void On(Ref<Couple> other) {
+    // Both at once, or the first to send would be served by the second.
+    ++*met_;
+    while (*met_ < 2) std::this_thread::yield();
+    for (uint32_t i = 0; i < 4; ++i) EXPECT_EQ(Send(other, Item{0, i}), Answer::kAccepted);
+    ++*started_;
+  }
+  void On(Item) {}
+
+ private:
+  std::atomic<int>* met_;
+  std::atomic<int>* started_;
+};
+
+TEST(L6NoBlocking, ParkedActorsHoldNoWorker) {
+  Report report;
+  std::atomic<int> met{0};
+  std::atomic<int> started{0};
+  std::atomic<int> stuck{0};
+  WatchfulOs os(LinuxOs());
+  Options options = SmallOptions(2);
+  options.probe_after = absl::InfiniteDuration();
+  Runtime runtime(options, os);
+  ASSERT_TRUE(runtime.Start().ok());
+  const SpawnOptions on0{.name = "", .mailbox_messages_max = 2, .worker = 0};
+  const SpawnOptions on1{.name = "", .mailbox_messages_max = 2, .worker = 1};
+  const Ref<Couple> a = runtime.SpawnWith<Couple>(on0, &met, &started);
+  const Ref<Couple> b = runtime.SpawnWith<Couple>(on1, &met, &started);
+  ASSERT_EQ(a.TrySend(b), Answer::kAccepted);
+  ASSERT_EQ(b.TrySend(a), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return started == 2; }));
+  for (int i = 0; i < 10; ++i) runtime.SpawnWith<Stuck>(on0, a, &stuck);
+  ASSERT_TRUE(Eventually([&] { return stuck == 10; }));
+
+  const Ref<Sink> sink = runtime.SpawnWith<Sink>(on0, &report, 1);
+  for (uint32_t i = 0; i < 200; ++i) {
+    ASSERT_TRUE(Eventually([&] { return sink.TrySend(Item{0, i}) == Answer::kAccepted; }));
+  }
+  EXPECT_TRUE(Eventually([&] { return report.received == 200; }));
+  // At rest a worker sleeps: it does not look again and again. (One wait each is under way.)
+  int64_t before = -1;
+  EXPECT_TRUE(Eventually([&] {
+    const int64_t now = os.waits;
+    const bool rests = now == std::exchange(before, now);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return rests && os.waits == now;
+  }));
+  runtime.Drain(absl::ZeroDuration());
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+}
+
+// The only lock of the message path is that between outside threads: workers never take it.
+TEST(L6NoBlocking, AnOutsideSenderThatStandsStillHoldsNoWorker) {
+  Runtime runtime(SmallOptions(2));
+  ASSERT_TRUE(runtime.Start().ok());
+  {
+    std::lock_guard<std::mutex> held(runtime.OutsideLock(0));  // What such a sender holds.
+    std::atomic<bool> done{false};
+    runtime.Call(1, [&](Worker& worker) {
+      worker.runtime().Call(0, [&](Worker& other) {
+        other.runtime().Call(1, [&](Worker&) { done = true; });
+      });
+    });
+    EXPECT_TRUE(Eventually([&] { return done.load(); }));
+  }
+}
+
+}  // namespace
+}  // namespace sluice::testing

@@ -1,0 +1,423 @@
+// How a connection ends: half-close both ways, lingering close, aborts, failures, the drain.
+#include <stdexcept>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing {
+namespace {
+
+using Notes = ScriptSession::Notes;
+
+// --- The peer ends first.
+
+TEST(ConnectionClose, TheLastBytesArriveWhenThePeerHalfClosesFirst) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input& in) { session.Write(in.TakeAll()); };
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.room = 0;
+  rig.Arrive(wire, "question");
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_FALSE(wire.closed);
+  rig.Room(wire, 100);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "question");
+  EXPECT_TRUE(wire.closed);
+  EXPECT_FALSE(wire.reset);
+  EXPECT_EQ(notes.reason, CloseReason::kPeerClosed);
+}
+
+TEST(ConnectionClose, EndOfStreamIsNotCloseAndTheSessionMayGoOnWriting) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_eof = [](ScriptSession&) {};
+  rig.Open(wire, notes);
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.session->Write("still here"), Answer::kAccepted);
+  rig.Advance(absl::Minutes(4));
+  EXPECT_EQ(wire.output, "still here");
+  EXPECT_FALSE(wire.closed);
+  notes.session->Close();
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kPeerClosed);
+}
+
+// --- This side ends first.
+
+TEST(ConnectionClose, ACloseSendsAllThenFinThenReadsUntilThePeersFin) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 5;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("last words");
+  notes.session->Close();
+  EXPECT_EQ(notes.session->Write("no more"), Answer::kClosed);
+  rig.Settle();
+  EXPECT_FALSE(wire.fin);
+  rig.Room(wire, 5);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "last words");
+  EXPECT_TRUE(wire.fin);
+  EXPECT_FALSE(wire.closed);  // Not close(): unread input would become a reset.
+  rig.Arrive(wire, "what nobody reads");
+  rig.Settle();
+  EXPECT_EQ(wire.input, "");
+  EXPECT_EQ(notes.data, "");
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_TRUE(wire.closed);
+  EXPECT_FALSE(wire.reset);
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+TEST(ConnectionClose, WhatWasUnreadWhilePausedIsDiscardedWithoutAnEvent) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->PauseReading();
+  rig.Arrive(wire, "unread");
+  rig.Fin(wire);
+  rig.Settle();
+  notes.session->Close();
+  rig.Settle();
+  EXPECT_EQ(wire.input, "");
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+TEST(ConnectionClose, AClosingSideGivesUpOnAPeerThatGoesOnSending) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Close();
+  for (int i = 0; i < 100 && !wire.closed; ++i) {
+    rig.Arrive(wire, std::string(100'000, 'x'));
+    rig.Settle();
+  }
+  EXPECT_TRUE(wire.closed);
+  EXPECT_EQ(notes.reason, CloseReason::kLingered);
+}
+
+TEST(ConnectionClose, AHalfCloseOfOurOwnGoesOnReading) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_eof = [](ScriptSession&) {};
+  wire.room = 0;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("request");
+  notes.session->CloseWrite();
+  EXPECT_EQ(notes.session->Write("more"), Answer::kClosed);
+  rig.Arrive(wire, "early answer, ");  // Also while the request is on its way.
+  rig.Settle();
+  EXPECT_EQ(notes.data, "early answer, ");
+  rig.Room(wire, 100);
+  rig.Settle();
+  EXPECT_TRUE(wire.fin);
+  rig.Arrive(wire, "late answer");
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.data, "early answer, late answer");
+  EXPECT_EQ(notes.heard, "ODDEC");
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+  EXPECT_FALSE(wire.reset);
+}
+
+TEST(ConnectionClose, ACloseAfterAHalfCloseOfOurOwnLingersAsLongAsAnyOther) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->CloseWrite();
+  rig.Settle();
+  rig.Advance(absl::Minutes(2));
+  notes.session->Close();
+  rig.Settle();
+  rig.Advance(absl::Seconds(1));
+  EXPECT_FALSE(wire.closed);
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+TEST(ConnectionClose, AnAbortResetsAndCountsWhatIsLost) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 4;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("half of it");
+  rig.Settle();
+  notes.session->Abort();
+  EXPECT_TRUE(wire.reset);
+  rig.Settle();
+  EXPECT_EQ(rig.Ledger().bytes_lost, 6);
+  EXPECT_EQ(notes.reason, CloseReason::kAborted);
+}
+
+TEST(ConnectionClose, BytesOfTheHandlerThatAbortsAreLostAndCounted) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input& in) {
+    in.TakeAll();
+    session.Write("gathered");
+    session.Abort();
+    EXPECT_EQ(session.Write("more"), Answer::kClosed);
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "?");
+  rig.Settle();
+  EXPECT_EQ(wire.output, "");
+  EXPECT_EQ(rig.Ledger().bytes_lost, 8);
+}
+
+// --- In every callback of its own.
+
+TEST(ConnectionClose, ASessionMayEndItInEachOfItsCallbacks) {
+  using Handler = std::function<void(ScriptSession&)>;
+  const Handler ways[] = {[](ScriptSession& s) { s.Close(); }, [](ScriptSession& s) { s.Abort(); },
+                          [](ScriptSession& s) { s.Stop("enough"); },
+                          [](ScriptSession& s) { s.CloseWrite(), s.Close(); },
+                          [](ScriptSession&) { throw std::runtime_error("thrown by the test"); }};
+  for (const char* place : {"start", "open", "data", "eof", "writable", "drain", "message", "close"}) {
+    for (size_t way = 0; way < std::size(ways); ++way) {
+      SCOPED_TRACE(std::string(place) + ", way " + std::to_string(way));
+      Rig rig;
+      auto [wire, notes] = rig.New();
+      const Handler& end = ways[way];
+      const std::string where = place;
+      if (where == "start") notes.on_start = end;
+      if (where == "open") notes.on_open = end;
+      if (where == "data") notes.on_data = [&](ScriptSession& s, Input& in) { in.Take(1), end(s); };
+      notes.on_eof = where == "eof" ? end : [](ScriptSession&) {};
+      if (where == "writable") notes.on_writable = end;
+      if (where == "drain") notes.on_drain = end;
+      if (where == "message") notes.on_message = [&](ScriptSession& s, int) { end(s); };
+      if (where == "close") notes.on_close = end;
+      wire.room = 1'000;
+      Slot* slot = rig.Open(wire, notes);
+      const Ref<ScriptSession> ref(slot, slot->generation);
+      const auto session_live = [&, &notes = notes] {
+        return notes.session != nullptr && notes.session->connection() != nullptr;
+      };
+      if (session_live()) notes.session->Write(std::string(2'000, 'x'));
+      if (session_live()) notes.session->Write(std::string(1'048'000, 'x'));
+      rig.Arrive(wire, "abc");
+      rig.Settle();
+      (void)ref.TrySend(ScriptSession::Poke{1});
+      rig.Settle();
+      rig.Room(wire, 4'000'000);
+      rig.Settle();
+      rig.worker.BeginDrain();
+      rig.Settle();
+      rig.worker.DrainClose();
+      rig.Settle();
+      rig.Fin(wire);
+      rig.Settle();
+      if (where == "close" && session_live()) notes.session->Close();
+      rig.Settle();
+      if (where == "eof" || where == "close") {
+        rig.worker.ShutdownAll();  // The drain reads no more: the FIN may not have been seen.
+        rig.Settle();
+      }
+      EXPECT_TRUE(wire.closed);
+      EXPECT_EQ(notes.session, nullptr);
+      EXPECT_EQ(rig.Ledger().ClosedTotal(), 1);
+    }
+  }
+}
+
+TEST(ConnectionClose, WhatAFailedSessionHadWrittenIsStillSent) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 2;
+  notes.on_data = [](ScriptSession& session, Input& in) {
+    in.TakeAll();
+    session.Write("before");
+    throw std::runtime_error("thrown by the test");
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "?");
+  rig.Settle();
+  EXPECT_EQ(notes.session, nullptr);
+  EXPECT_FALSE(wire.fin);
+  rig.Room(wire, 100);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "before");
+  EXPECT_TRUE(wire.fin);
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(rig.Closed(CloseReason::kFailed), 1);
+  EXPECT_FALSE(wire.reset);
+}
+
+TEST(ConnectionClose, OnCloseMayWriteALastWordWhenTheActorStopsByItself) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_message = [](ScriptSession& session, int) { session.Stop(); };
+  notes.on_close = [](ScriptSession& session) { session.Write("bye"); };
+  Slot* slot = rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(Ref<ScriptSession>(slot, slot->generation).TrySend(ScriptSession::Poke{}), Answer::kAccepted);
+  rig.Settle();
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "bye");
+  EXPECT_TRUE(wire.closed);
+}
+
+TEST(ConnectionClose, AConnectionThatThePollerRefusesEndsAtOnce) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.os.add_error = ENOSPC;
+  rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_TRUE(wire.closed);
+  EXPECT_EQ(notes.heard, "C");
+  EXPECT_EQ(notes.reason, CloseReason::kError);
+}
+
+TEST(ConnectionClose, ATruncatedStreamNeverLooksLikeAnEnd) {
+  Options options = WireOptions();
+  options.lifetime_timeout = absl::Seconds(10);
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  wire.room = 3;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("truncated");
+  rig.Settle();
+  rig.Advance(absl::Seconds(11));
+  EXPECT_TRUE(wire.closed);
+  EXPECT_TRUE(wire.reset);
+}
+
+// --- Outgoing connections.
+
+TEST(ConnectionClose, ARefusedConnectIsTold) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.OpenConnecting(wire, notes, absl::Seconds(10));
+  wire.socket_error = ECONNREFUSED;
+  rig.os.Event(wire, EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP);
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "C");
+  EXPECT_EQ(notes.reason, CloseReason::kConnectFailed);
+}
+
+TEST(ConnectionClose, AConnectThatGetsNoAnswerTimesOut) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.OpenConnecting(wire, notes, absl::Seconds(10));
+  rig.Advance(absl::Seconds(9));
+  EXPECT_FALSE(wire.closed);
+  rig.Advance(absl::Milliseconds(1'001));
+  EXPECT_EQ(notes.reason, CloseReason::kConnectFailed);
+}
+
+TEST(ConnectionClose, AConnectionThatIsStillConnectingEndsWithTheDrain) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.OpenConnecting(wire, notes, absl::InfiniteDuration());
+  rig.worker.BeginDrain();
+  rig.Settle();
+  rig.worker.DrainClose();
+  rig.Settle();
+  EXPECT_TRUE(wire.closed);
+}
+
+// --- The drain.
+
+TEST(ConnectionClose, ADrainAnswersAllThatHadArrivedAndThenCloses) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input& in) { session.Write(in.TakeAll()); };
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.room = 0;
+  const std::string sent(400'000, 'd');
+  wire.input = sent;  // Arrived, and no event was taken yet.
+  rig.worker.BeginDrain();
+  rig.Settle();
+  rig.worker.DrainClose();
+  rig.Settle();
+  EXPECT_EQ(notes.heard.find('H'), std::string::npos);  // Under back-pressure as always.
+  while (!wire.fin && wire.output.size() < sent.size()) {
+    rig.Room(wire, 50'000);
+    rig.Settle();
+  }
+  rig.Settle();
+  EXPECT_EQ(wire.output, sent);
+  EXPECT_TRUE(wire.fin);
+  EXPECT_EQ(notes.heard.back(), 'H');
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+TEST(ConnectionClose, AfterItsFirstEagainADrainingConnectionReadsNoMore) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_drain = [](ScriptSession&) {};
+  rig.Open(wire, notes);
+  rig.Settle();
+  rig.worker.BeginDrain();
+  rig.Settle();
+  rig.Arrive(wire, "too late");
+  rig.Settle();
+  EXPECT_EQ(notes.data, "");
+}
+
+TEST(ConnectionClose, AHalfClosedConnectionHearsOnDrainToo) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_eof = [](ScriptSession&) {};
+  rig.Open(wire, notes);
+  rig.Fin(wire);
+  rig.Settle();
+  rig.worker.BeginDrain();
+  rig.Settle();
+  rig.worker.DrainClose();
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OEHC");
+  EXPECT_EQ(notes.reason, CloseReason::kPeerClosed);
+}
+
+TEST(ConnectionClose, AConnectionThatComesDuringTheDrainIsAnsweredAndClosed) {
+  Rig rig;
+  rig.worker.BeginDrain();
+  rig.worker.DrainClose();
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input& in) { session.Write(in.TakeAll()); };
+  wire.input = "just in time";
+  rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "just in time");
+  EXPECT_EQ(notes.heard, "ODH");
+}
+
+TEST(ConnectionClose, TheDrainsDeadlineCountsWhatIsLost) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 0;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("never sent");
+  rig.Settle();
+  rig.worker.BeginDrain();
+  rig.worker.ShutdownAll();
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kShutdown);
+  EXPECT_TRUE(wire.reset);
+  EXPECT_EQ(rig.Ledger().bytes_lost, 10);
+}
+
+}  // namespace
+}  // namespace sluice::testing

@@ -1,0 +1,516 @@
+// What a connection reads, when, and what becomes of input that is not consumed.
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing {
+namespace {
+
+using Notes = ScriptSession::Notes;
+
+TEST(ConnectionRead, BytesThatCameBeforeTheConnectionWasTakenAreRead) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.input = "early";
+  rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(notes.data, "early");
+  EXPECT_EQ(notes.heard, "OD");
+}
+
+TEST(ConnectionRead, AShortReadOnTcpSavesTheSecondOne) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.reads = 0;
+  rig.Arrive(wire, "ping");
+  rig.Settle();
+  EXPECT_EQ(notes.data, "ping");
+  EXPECT_EQ(wire.reads, 1);
+}
+
+TEST(ConnectionRead, AShortReadProvesNothingOnAUnixSocket) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.tcp = false;
+  wire.read_max = 1;
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "abc");  // One edge for all of it.
+  rig.Settle();
+  EXPECT_EQ(notes.data, "abc");
+}
+
+// At an urgent mark a read is short, data remains, and no event follows; FIN behind data gives no second event.
+TEST(ConnectionRead, AShortReadProvesNothingOnceSomethingExceptionalWasReported) {
+  for (const uint32_t exceptional : {EPOLLPRI, EPOLLRDHUP, EPOLLHUP}) {
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    wire.read_max = 2;
+    rig.Open(wire, notes);
+    rig.Settle();
+    wire.input = "abcdef";
+    rig.os.Event(wire, EPOLLIN | exceptional);
+    rig.Settle();
+    EXPECT_EQ(notes.data, "abcdef");
+    wire.input = "ghij";
+    rig.os.Event(wire, EPOLLIN);
+    rig.Settle();
+    EXPECT_EQ(notes.data, "abcdefghij");
+  }
+}
+
+TEST(ConnectionRead, FinBehindDataIsHeardWithoutASecondEvent) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_eof = [](ScriptSession&) {};
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.input = "last words";
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.data, "last words");
+  EXPECT_EQ(notes.heard, "ODE");
+}
+
+TEST(ConnectionRead, APauseCostsNoSystemCallAndResumingNeedsNoEvent) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->PauseReading();
+  wire.reads = 0;
+  rig.Arrive(wire, "waits");
+  rig.Settle();
+  EXPECT_EQ(wire.reads, 0);
+  EXPECT_EQ(rig.os.option_gets, 0);
+  EXPECT_EQ(notes.data, "");
+  notes.session->ResumeReading();
+  rig.Settle();
+  EXPECT_EQ(notes.data, "waits");
+}
+
+TEST(ConnectionRead, OneReadATurnSoThatAFloodStarvesNobody) {
+  Rig rig;
+  auto [flood, flood_notes] = rig.New();
+  auto [other, other_notes] = rig.New();
+  rig.Open(flood, flood_notes);
+  rig.Open(other, other_notes);
+  rig.Settle();
+  flood.reads = 0;
+  rig.Arrive(flood, std::string(100 * Worker::kReadBytes, 'f'));
+  rig.Turn();
+  rig.Arrive(other, "me too");
+  rig.Turn();
+  rig.Turn();
+  EXPECT_EQ(other_notes.data, "me too");
+  EXPECT_LE(flood.reads, 3);
+  rig.Settle();
+  EXPECT_EQ(flood_notes.data.size(), 100 * Worker::kReadBytes);
+}
+
+// --- Input that is kept.
+
+TEST(ConnectionRead, WhatIsLeftIsOfferedAgainWithWhatComesBehindIt) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  std::string offers;
+  notes.on_data = [&](ScriptSession&, Input& in) {
+    offers += std::string(in.Peek()) + "|";
+    if (in.size() >= 4) in.Take(4);
+  };
+  rig.Open(wire, notes);
+  for (const char* piece : {"ab", "c", "defg", "h"}) {
+    rig.Arrive(wire, piece);
+    rig.Settle();
+  }
+  EXPECT_EQ(offers, "ab|abc|abcdefg|efgh|");
+}
+
+// A framed session stops between frames when it must, and goes on where it stopped.
+void TakeFrames(ScriptSession& session, Input& in, std::string* frames,
+                const std::function<void()>& on_frame) {
+  while (session.MayGoOn() && in.size() >= 2) {
+    *frames += in.Take(2);
+    *frames += ' ';
+    on_frame();
+  }
+}
+
+TEST(ConnectionRead, KeptFramesComeBeforeNewerBytesAndBeforeTheEnd) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  std::string frames;
+  notes.on_data = [&, &notes = notes](ScriptSession& session, Input& in) {
+    TakeFrames(session, in, &frames, [&] { notes.session->PauseReading(); });
+  };
+  notes.on_eof = [&](ScriptSession& session) {
+    frames += "end:" + std::string(session.Unconsumed());
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "aabb");
+  rig.Settle();
+  EXPECT_EQ(frames, "aa ");
+  rig.Arrive(wire, "cc.");
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(frames, "aa ");
+  for (const char* expected : {"aa bb ", "aa bb cc ", "aa bb cc end:."}) {
+    notes.session->ResumeReading();
+    rig.Settle();
+    EXPECT_EQ(frames, expected);
+  }
+}
+
+// The session was told to stop between two frames; what stopped it was over before its handler's slice had ended. No event
+// follows, so nothing but the connection itself brings it back.
+TEST(ConnectionRead, FramesAreNotForgottenWhenWhatStoppedTheSessionIsOverAtOnce) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  std::string frames;
+  const std::string big(100 * 1024, 'x');  // Above the high watermark until the slice ends.
+  notes.on_data = [&, &notes = notes](ScriptSession& session, Input& in) {
+    TakeFrames(session, in, &frames, [&] { notes.session->Write(Bytes::Copy(big)); });
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "aabbcc");
+  rig.Settle();
+  EXPECT_EQ(frames, "aa bb cc ");
+  EXPECT_EQ(wire.output.size(), 3 * big.size());
+}
+
+TEST(ConnectionRead, ASessionThatAmplifiesStopsBetweenFramesAtTheWatermark) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 0;
+  std::string frames;
+  int refused = 0;
+  notes.on_data = [&, &notes = notes](ScriptSession& session, Input& in) {
+    TakeFrames(session, in, &frames, [&] {
+      refused += notes.session->Write(std::string(10'000, 'x')) != Answer::kAccepted;
+    });
+  };
+  rig.Open(wire, notes);
+  std::string input;
+  for (int i = 0; i < 1'000; ++i) input += "ff";
+  rig.Arrive(wire, input);
+  rig.Settle();
+  EXPECT_EQ(refused, 0);
+  EXPECT_LE(Rig::Of(notes.session->connection()->slot())->OutputBytes(), 80'000u);
+  rig.Room(wire, INT64_MAX / 2);
+  rig.Settle();
+  EXPECT_EQ(frames.size(), 3'000u);
+  EXPECT_EQ(refused, 0);
+}
+
+TEST(ConnectionRead, AClosingSessionWithKeptInputEndsWell) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input& in) {
+    if (in.size() < 5) return;
+    in.Take(4);
+    session.Write("bye");
+    session.Close();
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "qu");
+  rig.Settle();
+  rig.Arrive(wire, "it and what nobody reads");
+  rig.Settle();
+  EXPECT_EQ(wire.output, "bye");
+  EXPECT_TRUE(wire.fin);
+  EXPECT_FALSE(wire.closed);  // Lingers: the peer has not ended its side.
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+// "The bytes stay where they are until OnData returns": kept ones, too, and whatever the session did.
+TEST(ConnectionRead, ViewsOfTheInputOutliveAnAbortInTheHandler) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  std::string seen;
+  notes.on_data = [&](ScriptSession& session, Input& in) {
+    if (in.size() < 40) return;
+    const std::string_view frame = in.Take(40);
+    session.Abort();
+    seen = frame;
+    seen += in.Peek();
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, std::string(30, 'a'));
+  rig.Settle();
+  rig.Arrive(wire, std::string(30, 'b'));
+  rig.Settle();
+  EXPECT_EQ(seen, std::string(30, 'a') + std::string(30, 'b'));
+  EXPECT_EQ(notes.reason, CloseReason::kAborted);
+  EXPECT_TRUE(wire.reset);
+}
+
+TEST(ConnectionRead, ViewsOfTheLastInputOutliveACloseInOnEof) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  std::string seen;
+  notes.on_data = [](ScriptSession& session, Input&) { session.CloseWrite(); };
+  notes.on_eof = [&](ScriptSession& session) {
+    const std::string_view rest = session.Unconsumed();
+    session.Close();
+    seen = rest;
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, std::string(50, 'z'));
+  rig.Settle();
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(seen, std::string(50, 'z'));
+  EXPECT_TRUE(wire.closed);
+}
+
+TEST(ConnectionRead, ASessionThatConsumesNothingIsStoppedAtInputBytesMax) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  size_t offered = 0;
+  notes.on_data = [&](ScriptSession&, Input& in) { offered = in.size(); };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, std::string(1024 * 1024, 'x'));
+  rig.Settle();
+  const size_t bound = static_cast<size_t>(rig.runtime.options().input_bytes_max) + Worker::kReadBytes;
+  EXPECT_LE(offered, bound);
+  EXPECT_GE(wire.input.size(), 1024 * 1024 - bound);
+}
+
+// --- Memory.
+
+TEST(ConnectionRead, ReadingPausesWhileMemoryIsSpentAndResumesWhenItIsFree) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  Budget& budget = rig.runtime.budget();
+  const int64_t all = budget.BytesMax() - budget.UsedBytes();
+  ASSERT_TRUE(budget.Take(all));
+  EXPECT_FALSE(budget.Take(1));
+  wire.reads = 0;
+  rig.Arrive(wire, "patience");
+  rig.Settle();
+  EXPECT_EQ(wire.reads, 0);
+  budget.Give(all);
+  rig.Advance(absl::Milliseconds(10));
+  EXPECT_EQ(notes.data, "patience");
+}
+
+// Memory comes back and is spent again before the connection's turn has come: it must stand in the queue once more.
+TEST(ConnectionRead, AReaderThatFindsMemorySpentASecondTimeIsWokenASecondTime) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  Budget& budget = rig.runtime.budget();
+  const int64_t all = budget.BytesMax() - budget.UsedBytes();
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(budget.Take(all));
+    EXPECT_FALSE(budget.Take(1));
+    rig.Arrive(wire, "x");
+    rig.Settle();
+    budget.Give(all);
+    rig.os.Advance(absl::Milliseconds(10));
+    rig.Turn();  // The readers are put on the ready list at the end of this turn.
+    ASSERT_TRUE(budget.Take(all));
+    EXPECT_FALSE(budget.Take(1));
+    rig.Turn();
+    rig.Settle();
+    budget.Give(all);
+    rig.Advance(absl::Milliseconds(10));
+    rig.Advance(absl::Milliseconds(10));
+    EXPECT_EQ(notes.data, std::string(round + 1, 'x'));
+  }
+}
+
+TEST(ConnectionRead, AResetIsNoticedWhileMemoryIsSpent) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  Budget& budget = rig.runtime.budget();
+  const int64_t all = budget.BytesMax() - budget.UsedBytes();
+  ASSERT_TRUE(budget.Take(all));
+  EXPECT_FALSE(budget.Take(1));
+  wire.input = "never read";
+  rig.Reset(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kReset);
+  budget.Give(all);
+}
+
+// --- Errors, noticed whether anybody reads or not.
+
+TEST(ConnectionRead, AResetEndsTheConnectionWithThatReason) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  rig.Reset(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OC");
+  EXPECT_EQ(notes.reason, CloseReason::kReset);
+  EXPECT_EQ(rig.Closed(CloseReason::kReset), 1);
+}
+
+TEST(ConnectionRead, AResetIsNoticedWhileReadingIsPaused) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->PauseReading();
+  wire.input = "unread";
+  rig.Reset(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kReset);
+}
+
+// The event came while the session read; it paused over the bytes that were in front of the error.
+TEST(ConnectionRead, AResetIsNoticedBehindBytesOverWhichTheSessionPauses) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input& in) {
+    in.TakeAll();
+    session.PauseReading();
+  };
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.input = std::string(2 * Worker::kReadBytes, 'x');
+  rig.Reset(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kReset);
+}
+
+TEST(ConnectionRead, HangUpWhilePausedIsNoBusyLoop) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->PauseReading();
+  rig.os.Event(wire, EPOLLIN | EPOLLHUP | EPOLLRDHUP);
+  rig.Settle(10);
+  EXPECT_FALSE(wire.closed);
+}
+
+TEST(ConnectionRead, EventsOfAConnectionClosedInTheSameBatchReachNobody) {
+  Rig rig;
+  auto [first, first_notes] = rig.New();
+  auto [second, second_notes] = rig.New();
+  rig.Open(first, first_notes);
+  rig.Open(second, second_notes);
+  rig.Settle();
+  const auto end_the_other = [](Notes* other) {
+    return [other](ScriptSession&, Input& in) {
+      in.TakeAll();
+      if (other->session != nullptr && other->session->connection() != nullptr) other->session->Abort();
+    };
+  };
+  first_notes.on_data = end_the_other(&second_notes);
+  second_notes.on_data = end_the_other(&first_notes);
+  rig.Arrive(first, "x");
+  rig.Arrive(second, "y");
+  rig.Settle();
+  EXPECT_EQ(rig.Closed(CloseReason::kAborted), 1);
+  EXPECT_EQ(rig.Ledger().Open(), 1);
+}
+
+// --- Parking: what the framework does for a connection goes on.
+
+// Takes no message while it is told so: whoever sends past its capacity parks.
+class Wall : public Actor {
+ public:
+  explicit Wall(std::string* got) : got_(got) {}
+  void On(ScriptSession::Poke poke) { *got_ += static_cast<char>('0' + poke.value); }
+
+ private:
+  std::string* got_;
+};
+
+struct Walled {
+  explicit Walled(Rig& rig)
+      : wall(rig.runtime.SpawnWith<Wall>(SpawnOptions{.name = "wall", .mailbox_messages_max = 1, .worker = 0},
+                                         &got)),
+        rig_(rig) {
+    rig.Settle();
+    Close();
+  }
+  void Close() { rig_.worker.Suspend(wall.slot()); }
+  void Open() { rig_.worker.Resume(wall.slot()); }
+  std::string got;
+  Ref<Wall> wall;
+  Rig& rig_;
+};
+
+TEST(ConnectionRead, AParkedSessionReadsNothingUntilItsOutboxIsEmpty) {
+  Rig rig;
+  Walled walled(rig);
+  auto [wire, notes] = rig.New();
+  std::string frames;
+  int number = 0;
+  notes.on_data = [&, &notes = notes](ScriptSession& session, Input& in) {
+    TakeFrames(session, in, &frames, [&] {
+      EXPECT_EQ(notes.session->Send(walled.wall, ScriptSession::Poke{++number}), Answer::kAccepted);
+    });
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "aabbccdd");
+  rig.Settle();
+  EXPECT_EQ(frames, "aa bb ");  // One in the mailbox, one in the outbox.
+  wire.reads = 0;
+  rig.Arrive(wire, "ee");
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(wire.reads, 0);
+  walled.Open();
+  rig.Settle();
+  EXPECT_EQ(frames, "aa bb cc dd ee ");
+  EXPECT_EQ(walled.got, "12345");
+  EXPECT_EQ(notes.reason, CloseReason::kPeerClosed);
+}
+
+TEST(ConnectionRead, AResetIsNoticedWhileTheSessionIsParked) {
+  Rig rig;
+  Walled walled(rig);
+  auto [wire, notes] = rig.New();
+  notes.on_data = [&](ScriptSession& session, Input& in) {
+    in.TakeAll();
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(session.Send(walled.wall, ScriptSession::Poke{i}), Answer::kAccepted);
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "park");
+  rig.Settle();
+  rig.Reset(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kReset);
+  walled.Open();
+  rig.Settle();
+}
+
+// It parked in OnStart, long before the connection stood.
+TEST(ConnectionRead, ASessionHearsOnOpenThoughItIsParkedWhenTheConnectionComes) {
+  Rig rig;
+  Walled walled(rig);
+  auto [wire, notes] = rig.New();
+  notes.on_start = [&](ScriptSession& session) {
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(session.Send(walled.wall, ScriptSession::Poke{i}), Answer::kAccepted);
+  };
+  rig.OpenConnecting(wire, notes, absl::Seconds(10));
+  rig.Settle();
+  rig.os.Event(wire, EPOLLOUT);
+  rig.Arrive(wire, "hello");
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "");
+  walled.Open();
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OD");
+  EXPECT_EQ(notes.data, "hello");
+}
+
+}  // namespace
+}  // namespace sluice::testing

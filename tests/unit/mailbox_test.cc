@@ -1,0 +1,261 @@
+#include "sluice/core/mailbox.h"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace sluice {
+namespace {
+
+// Takes a credit from another worker, and the message arrives.
+Taken Deliver(Mailbox<>& mailbox, uint32_t generation) {
+  const Taken taken = mailbox.Word().Take(generation);
+  if (taken == Taken::kCredit) mailbox.Arrived();
+  return taken;
+}
+
+// Grants that are due, as (waiter, credits).
+std::vector<std::pair<uint64_t, uint32_t>> Grants(Mailbox<>& mailbox, bool eager = false) {
+  std::vector<std::pair<uint64_t, uint32_t>> grants;
+  Grant grant;
+  while (mailbox.NextGrant(&grant, eager)) grants.emplace_back(grant.waiter.key, grant.credits);
+  return grants;
+}
+using GrantList = std::vector<std::pair<uint64_t, uint32_t>>;
+
+Waiter WaiterFor(uint64_t key, uint32_t wanted) {
+  return {key, /*generation=*/1, /*episode=*/1, wanted};
+}
+
+TEST(L3Bound, MailboxRefusesTheMessagePastItsCapacity) {
+  for (const uint32_t capacity : {1u, 2u, 3u, 16u, 1000u}) {
+    Mailbox<> mailbox;
+    const uint32_t generation = mailbox.Open(capacity);
+    uint32_t accepted = 0;
+    while (mailbox.TakeLocal(generation) == Taken::kCredit) {
+      mailbox.Arrived();
+      ++accepted;
+    }
+    EXPECT_EQ(accepted, capacity);
+    EXPECT_EQ(mailbox.Word().Take(generation), Taken::kFull);
+    EXPECT_EQ(mailbox.FreeCredits(), 0u);
+  }
+}
+
+TEST(L3BoundDeathTest, MessageWithoutACreditEndsTheProcess) {
+  Mailbox<> mailbox;
+  mailbox.Open(1);
+  mailbox.Arrived();
+  EXPECT_DEATH(mailbox.Arrived(), "held_ <= capacity_");
+}
+
+TEST(Mailbox, CreditsComeBackInBatchesAndAllWithTheEndOfASlice) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(8);  // Two of them in reserve for its own worker.
+  EXPECT_EQ(mailbox.Word().Credits(), 6u);
+  while (mailbox.TakeLocal(generation) == Taken::kCredit) mailbox.Arrived();
+  for (int i = 0; i < 5; ++i) mailbox.Left(generation);  // Two fill the reserve up.
+  EXPECT_EQ(mailbox.Word().Credits(), 0u);
+  mailbox.Left(generation);  // The fourth of the others: half.
+  EXPECT_EQ(mailbox.Word().Credits(), 4u);
+  mailbox.Left(generation);
+  EXPECT_EQ(mailbox.Word().Credits(), 4u);
+  mailbox.Publish(generation);
+  EXPECT_EQ(mailbox.Word().Credits(), 5u);
+}
+
+TEST(L10Handles, StaleHandleTakesNothingOfTheNextActor) {
+  Mailbox<> mailbox;
+  const uint32_t first = mailbox.Open(8);
+  mailbox.Close(first);
+  EXPECT_EQ(mailbox.TakeLocal(first), Taken::kClosed);
+  EXPECT_EQ(mailbox.Word().Take(first), Taken::kClosed);
+  mailbox.Reset();
+  const uint32_t second = mailbox.Open(8);
+  EXPECT_EQ(mailbox.TakeLocal(first), Taken::kClosed);
+  EXPECT_EQ(mailbox.Word().Take(first), Taken::kClosed);
+  EXPECT_EQ(mailbox.TakeLocal(second), Taken::kCredit);
+}
+
+TEST(L10Handles, CreditsOfAnEndedActorVanish) {
+  Mailbox<> mailbox;
+  const uint32_t first = mailbox.Open(1);
+  ASSERT_EQ(mailbox.TakeLocal(first), Taken::kCredit);
+  mailbox.Close(first);
+  mailbox.Untake(first);
+  mailbox.GrantReturned(first, 1);
+  mailbox.Reset();
+  const uint32_t second = mailbox.Open(1);
+  mailbox.GrantReturned(first, 1);
+  mailbox.Untake(first);
+  EXPECT_FALSE(mailbox.Word().Give(first, 1));
+  EXPECT_EQ(mailbox.FreeCredits(), 1u);
+  EXPECT_EQ(mailbox.Word().Take(second), Taken::kCredit);
+}
+
+TEST(L10Handles, HandleOfNobodyIsClosedInASlotThatWasNeverUsed) {
+  Mailbox<> mailbox;
+  EXPECT_EQ(mailbox.Word().Take(0), Taken::kClosed);
+}
+
+TEST(MailboxWord, StopIsOrderedOnceForAGeneration) {
+  MailboxWord<> word;
+  const uint32_t first = word.Open(3);
+  EXPECT_TRUE(word.MarkStop(first));
+  EXPECT_FALSE(word.MarkStop(first));
+  EXPECT_EQ(word.Take(first), Taken::kCredit);
+  EXPECT_TRUE(word.Give(first, 1));
+  EXPECT_EQ(word.Credits(), 3u);
+  EXPECT_FALSE(word.MarkStop(first));
+  word.Close(first);
+  EXPECT_FALSE(word.MarkStop(first));
+  EXPECT_TRUE(word.MarkStop(word.Open(3)));
+}
+
+TEST(Mailbox, FreeCreditsGoToWaitersBeforeAnyNewSender) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(8);
+  mailbox.AddWaiter(generation,
+                    WaiterFor(7, 1));  // The word was full when it looked, and is not any more.
+  EXPECT_EQ(mailbox.TakeLocal(generation), Taken::kFull);
+  EXPECT_EQ(mailbox.Word().Take(generation), Taken::kFull);
+  EXPECT_EQ(Grants(mailbox), (GrantList{{7, 1}}));
+  mailbox.Publish(generation);
+  EXPECT_EQ(mailbox.TakeLocal(generation), Taken::kCredit);
+}
+
+TEST(Mailbox, GrantsWaitForHalfWhileMoreIsHeldAndGoRound) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(3);
+  while (Deliver(mailbox, generation) == Taken::kCredit) {
+  }
+  mailbox.AddWaiter(generation, WaiterFor(1, 2));
+  mailbox.AddWaiter(generation, WaiterFor(2, 2));
+  mailbox.Left(generation);
+  EXPECT_EQ(Grants(mailbox), GrantList{});
+  mailbox.Left(generation);
+  EXPECT_EQ(Grants(mailbox), (GrantList{{1, 1}, {2, 1}}));
+  mailbox.Left(generation);  // Nothing is held that could free more.
+  EXPECT_EQ(Grants(mailbox), (GrantList{{1, 1}}));
+  EXPECT_EQ(mailbox.Word().Credits(), 0u);
+}
+
+TEST(Mailbox, OwnerThatCannotRunGrantsWhatItHas) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(3);
+  while (Deliver(mailbox, generation) == Taken::kCredit) {
+  }
+  mailbox.AddWaiter(generation, WaiterFor(1, 1));
+  mailbox.Left(generation);
+  EXPECT_EQ(Grants(mailbox), GrantList{});
+  EXPECT_EQ(Grants(mailbox, /*eager=*/true), (GrantList{{1, 1}}));
+}
+
+TEST(Mailbox, GrantThatComesBackGoesToTheNextWaiter) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(1);
+  mailbox.AddWaiter(generation, WaiterFor(1, 1));
+  ASSERT_EQ(Grants(mailbox), (GrantList{{1, 1}}));
+  mailbox.AddWaiter(generation, WaiterFor(2, 1));
+  EXPECT_EQ(Grants(mailbox), GrantList{});
+  mailbox.GrantReturned(generation, 1);
+  EXPECT_EQ(Grants(mailbox), (GrantList{{2, 1}}));
+}
+
+TEST(Mailbox, WaiterThatEndsIsTakenOut) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(1);
+  ASSERT_EQ(Deliver(mailbox, generation), Taken::kCredit);
+  mailbox.AddWaiter(generation, WaiterFor(1, 1));
+  mailbox.AddWaiter(generation, WaiterFor(2, 1));
+  EXPECT_TRUE(mailbox.RemoveWaiter(1, 1));
+  EXPECT_FALSE(mailbox.RemoveWaiter(1, 1));
+  EXPECT_FALSE(mailbox.RemoveWaiter(2, 99));  // Another actor of that slot.
+  mailbox.Left(generation);
+  EXPECT_EQ(Grants(mailbox), (GrantList{{2, 1}}));
+}
+
+TEST(Mailbox, EachWaiterIsToldOfTheEndOnce) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Open(1);
+  ASSERT_EQ(Deliver(mailbox, generation), Taken::kCredit);
+  mailbox.AddWaiter(generation, WaiterFor(1, 5));
+  mailbox.AddWaiter(generation, WaiterFor(2, 5));
+  mailbox.Close(generation);
+  mailbox.Left(generation);
+  Waiter waiter;
+  ASSERT_TRUE(mailbox.TakeWaiter(&waiter));
+  EXPECT_EQ(waiter.key, 1u);
+  ASSERT_TRUE(mailbox.TakeWaiter(&waiter));
+  EXPECT_EQ(waiter.key, 2u);
+  EXPECT_FALSE(mailbox.TakeWaiter(&waiter));
+  mailbox.Reset();
+  EXPECT_EQ(mailbox.Open(1), generation + 2);
+}
+
+TEST(Mailbox, AdoptedMailboxKeepsItsBoundWhenTheCapacityBecomesKnown) {
+  Mailbox<> mailbox;
+  const uint32_t generation = mailbox.Word().Open(4);  // By another worker.
+  mailbox.Adopt(MailboxWord<>::kCreditsMax);
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(mailbox.TakeLocal(generation), Taken::kCredit);
+  for (int i = 0; i < 2; ++i)
+    mailbox.Untake(generation);  // Into a reserve that is too large for 4.
+  mailbox.Adopt(4);
+  mailbox.Publish(generation);
+  EXPECT_EQ(mailbox.FreeCredits(), 4u);
+  EXPECT_EQ(mailbox.Word().Credits(), 3u);
+}
+
+// Real threads: takers against an owner that gives back, closes and opens again.
+TEST(L3Bound, WordHoldsBetweenThreadsOverGenerations) {
+  constexpr int kTakers = 3;
+  constexpr uint32_t kCredits = 5;
+  constexpr int kGenerations = 2'000;
+  MailboxWord<> word;
+  std::atomic<uint32_t> ref{word.Open(kCredits)};
+  std::atomic<bool> over{false};
+  std::atomic<uint64_t> sent{0};  // {generation, messages of it on the way}.
+  sent.store(uint64_t{ref.load()} << 32);
+  std::vector<std::thread> takers;
+  for (int i = 0; i < kTakers; ++i) {
+    takers.emplace_back([&] {
+      while (!over.load(std::memory_order_relaxed)) {
+        const uint32_t generation = ref.load(std::memory_order_acquire);
+        if (word.Take(generation) != Taken::kCredit) continue;
+        // A message of an actor that ended meanwhile counts for nobody.
+        uint64_t old = sent.load();
+        while (old >> 32 == generation && !sent.compare_exchange_weak(old, old + 1)) {
+        }
+      }
+    });
+  }
+  for (int n = 0; n < kGenerations; ++n) {
+    const uint32_t generation = ref.load();
+    for (int given = 0; given < 20;) {
+      const auto messages = static_cast<uint32_t>(sent.load());
+      EXPECT_LE(messages, kCredits);
+      if (messages == 0) {
+        std::this_thread::yield();
+        continue;
+      }
+      ++given;
+      sent.fetch_sub(messages);
+      EXPECT_TRUE(word.Give(generation, messages));
+    }
+    word.Close(generation);
+    EXPECT_FALSE(word.Give(generation, 1));
+    EXPECT_EQ(word.Take(generation), Taken::kClosed);
+    const uint32_t next = word.Open(kCredits);
+    sent.store(uint64_t{next} << 32);
+    ref.store(next, std::memory_order_release);
+  }
+  over.store(true);
+  for (std::thread& taker : takers) taker.join();
+  EXPECT_EQ(word.Credits() + static_cast<uint32_t>(sent.load()), kCredits);
+}
+
+}  // namespace
+}  // namespace sluice
