@@ -393,6 +393,12 @@ void Acceptor::HandOff(int fd, bool tcp) {
                                ConnectionOwner{slot(), generation()}, tcp});
 }
 
+std::vector<Address> Acceptor::Addresses() const {
+  std::vector<Address> addresses;
+  for (const ListeningSocket& socket : sockets_) addresses.push_back(socket.address);
+  return addresses;
+}
+
 void Acceptor::CloseSockets() {
   for (ListeningSocket& socket : sockets_) {
     if (slot()->io != nullptr) worker().os().PollerRemove(worker().Poller(), socket.fd.Get());

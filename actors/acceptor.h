@@ -72,6 +72,7 @@ class Acceptor : public Actor {
 
   void ConnectionEnded(int worker);
   int64_t OpenConnections() const { return open_; }
+  std::vector<Address> Addresses() const;  // Where it listens; a port that was 0 is the one it got.
 
  private:
   // The descriptor's side: it hears readiness and drains.

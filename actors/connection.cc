@@ -22,6 +22,9 @@ constexpr uint32_t kDiscardMax = 1024 * 1024;
 // Before a read: what the session may write of it must find memory (chunks take a little more than
 // their bytes).
 constexpr int64_t kReadHeadroom = Worker::kReadBytes * 2;
+// While the runtime drains, a peer that has acknowledged everything and is silent for so long is not waited for: it
+// may never end its side (an idle client does not).
+constexpr int64_t kDrainLingerMs = 100;
 constexpr uint32_t kNoConnectTimeout = std::numeric_limits<uint32_t>::max();
 
 CloseReason ReasonOf(int error) {
@@ -82,6 +85,7 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   const int added = worker.os().PollerAdd(worker.Poller(), connection->stream_->Descriptor(),
                                           kInterest, Worker::PollData(slot));
   if (added < 0) {
+    worker.RunHandler(slot, "OnStart", [] {});  // Only who has started hears OnClose.
     connection->SocketFailed(-added);
     return;
   }
@@ -108,6 +112,7 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   counters.opened.Add(1);
   counters.closed[static_cast<int>(reason)].Add(1);
   static_cast<Session*>(slot->actor)->close_reason_ = reason;
+  worker.RunHandler(slot, "OnStart", [] {});  // Only who has started hears OnClose.
   worker.Stop(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
@@ -350,8 +355,12 @@ void Connection::Discard() {
   if (count > 0) {
     counters_->bytes_read.Add(count);
     discarded_bytes_ += static_cast<uint32_t>(count);
+    if (draining_) phase_ms_ = w.NowMs();
     if (discarded_bytes_ > kDiscardMax) {
-      Finish(CloseReason::kLingered);
+      // A peer that goes on sending is read no more, and its window closes. While it has not all of our
+      // answer, a close would reset that away: then the timer looks.
+      readable_ = false;
+      if (stream_->UnacknowledgedBytes() <= 0) Finish(CloseReason::kLingered);
     } else {
       w.MarkReady(this);
     }
@@ -378,6 +387,7 @@ void Connection::OnDrain() {
   if (connecting_) return;
   // Bytes may have come since the last event: one more read tells.
   readable_ = true;
+  if (write_state_ == WriteState::kLingering) ArmTimer();
   worker().MarkReady(this);
 }
 
@@ -403,7 +413,7 @@ int64_t Connection::NextDeadlineMs() const {
   }
   add(opened_ms_, Ms(o.lifetime_timeout));
   if (write_state_ == WriteState::kLingering) {
-    add(phase_ms_, Ms(o.linger_timeout));
+    add(phase_ms_, draining_ ? kDrainLingerMs : Ms(o.linger_timeout));
     return next;
   }
   add(active_ms_, Ms(o.idle_timeout));
@@ -450,7 +460,7 @@ void Connection::LingerTimedOut() {
   Worker& w = worker();
   const int64_t waiting = stream_->UnacknowledgedBytes();
   if (waiting <= 0) {
-    Finish(CloseReason::kLingered);
+    Finish(draining_ ? close_reason_ : CloseReason::kLingered);
     return;
   }
   if (waiting != unacknowledged_bytes_) {

@@ -68,10 +68,9 @@ void Hub::On(Publish message) {
     const Answer answer = Send(spokes_[i], internal::Deliver{message.payload, sequence_, message.except});
     // The outbox holds a handler's messages to all spokes, so only an ended spoke refuses: it has no subscribers left.
     SLUICE_CHECK(answer == Answer::kAccepted || answer == Answer::kClosed || answer == Answer::kOverloaded);
+    // No memory: the spoke finds the gap in the numbers, and tells each subscriber what it missed.
     if (answer == Answer::kOverloaded) {
       LogWarn("hub: message %d is lost to worker %d: no memory", sequence_, i);
-      ledger_->due.Add(subscribers_[i]);
-      ledger_->missed.Add(subscribers_[i]);
     }
   }
 }
@@ -105,8 +104,16 @@ void Spoke::OnStart() {
   ledger_ = &runtime().Attachment<HubLedger>(runtime().WorkerCount()).At(worker().Index());
 }
 
+// A gap in the numbers is what memory refused on its way here. (While it has no subscribers a spoke is sent nothing.)
+void Spoke::CatchUp(uint64_t sequence) {
+  if (const auto lost = static_cast<int64_t>(sequence - sequence_); lost > 0) {
+    for (Subscriber* subscriber : order_) subscriber->Missed(lost);
+  }
+  sequence_ = sequence;
+}
+
 void Spoke::On(AddSubscriber add) {
-  sequence_ = add.sequence;
+  CatchUp(add.sequence);
   Slot* const slot = add.subscriber.slot;
   auto* session = slot->generation == add.subscriber.generation ? static_cast<Session*>(slot->actor) : nullptr;
   Connection* connection = session == nullptr ? nullptr : session->connection();
@@ -133,6 +140,7 @@ void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
 }
 
 void Spoke::On(Deliver message) {
+  CatchUp(message.sequence - 1);
   sequence_ = message.sequence;
   // A subscriber may end while it is served (its policy, its socket): by index, over those that were there.
   for (size_t i = 0; i < order_.size();) {
@@ -193,11 +201,24 @@ Subscriber::~Subscriber() {
   SLUICE_CHECK(queue_.empty());
 }
 
+// Messages that were due and will not come: told before the next one that does.
+void Subscriber::Missed(int64_t count) {
+  HubLedger::Cell& ledger = *spoke_.ledger_;
+  ledger.due.Add(count);
+  ledger.missed.Add(count);
+  missed_tail_ += count;
+}
+
 void Subscriber::Offer(const Bytes& payload, const Except& except) {
   HubLedger::Cell& ledger = *spoke_.ledger_;
   ledger.due.Add(1);
   if (except.slot == slot_ && except.generation == generation_) {
     ledger.skipped.Add(1);
+    return;
+  }
+  if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
+    ++missed_tail_;  // No connection takes it, ever.
+    ledger.missed.Add(1);
     return;
   }
   if (queue_.empty() && missed_tail_ == 0 && !connection_->OutputAboveLow()) {

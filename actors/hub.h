@@ -133,6 +133,7 @@ class Subscriber final : public OutputListener, private Timer {
   Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message, uint64_t sequence);
   ~Subscriber();
   void Offer(const Bytes& payload, const Except& except);
+  void Missed(int64_t count);
   bool Full() const { return queue_.size() >= options_.queue_messages_max; }
   bool Parks() const { return options_.slow == SlowPolicy::kPark; }
   void ParkBegins();
@@ -180,6 +181,7 @@ class Spoke : public Actor {
  private:
   friend class Subscriber;
   void Remove(Subscriber* subscriber);
+  void CatchUp(uint64_t sequence);
   void Reconsider();
   void TellGone();
 

@@ -26,7 +26,7 @@ struct Options {
   // Threads. 0: as many as there are processors for this process.
   int workers = 0;
   // Most actors alive at once; a session is an actor. A slot is 128 bytes.
-  uint32_t actors_max = 1'000'000;
+  uint32_t actors_max = 262'144;
   // User messages that may wait for one actor, unless its spawn says otherwise.
   uint32_t mailbox_messages_max = 256;
   // User messages on their way from one worker to another. 64 bytes each, in each direction of each

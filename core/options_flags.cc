@@ -9,6 +9,9 @@
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -101,6 +104,11 @@ namespace {
 }  // namespace
 
 Options Options::FromFlags(int argc, char** argv) {
+  // --help shows the common flags as well as the program's own; and no path of the machine that built it.
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) { return !absl::StrContains(file, "absl/"); };
+  absl::SetFlagsUsageConfig(usage);
+  absl::SetProgramUsageMessage("A server made with Sluice.");
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   if (rest.size() > 1) {
     ExitWith(absl::StrCat("error: unexpected argument \"", rest[1], "\"; see --help"));

@@ -95,7 +95,8 @@ sluice::Ceiling Runtime::Ceiling() const {
   sluice::Ceiling ceiling;
   ceiling.fixed_bytes =
       kProgramBytes + kLogBytesMax + workers * worker_bytes +
-      options_.max_connections * (static_cast<int64_t>(sizeof(Slot)) + connection_user_bytes_);
+      int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
+      options_.max_connections * connection_user_bytes_;
   ceiling.budget_bytes = options_.memory_bytes_max;
   ceiling.kernel_bytes = os_.SocketMemoryBytes(options_.max_connections);
   ceiling.allocator_bytes = (ceiling.fixed_bytes + ceiling.budget_bytes) / 8;

@@ -24,6 +24,7 @@ constexpr int64_t kMemoryCheckMs =
     5;  // How often paused readers look whether there is memory again.
 constexpr int64_t kSpinMinNs = 20'000;  // 1 to 5 us are useless: a wake across cores takes some 30.
 constexpr int64_t kSpinMaxNs = 50'000;
+constexpr int kSpinRoundsMax = 10'000;
 constexpr int64_t kExactNs =
     1'000'000'000;  // After a slow handler each one is timed alone for so long.
 
@@ -135,7 +136,11 @@ void Worker::Route(Worker& to, Envelope& envelope) {
   const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
   ledger_.reserved_sent += reserved;
   if (&to == this) {
-    local_control_.push_back(std::move(envelope));
+    if (reserved) {
+      Arrive(envelope);  // At once: it keeps its order among the messages that are sent directly.
+    } else {
+      local_control_.push_back(std::move(envelope));
+    }
     return;
   }
   StagePlace(to) = std::move(envelope);
@@ -494,11 +499,12 @@ bool Worker::Turn(int64_t wait_until_ms) {
 bool Worker::Spin() {
   if (spin_ns_ == 0) return false;
   const int64_t start_ns = os_.NowNs();
-  for (int round = 0;; ++round) {
+  // Bounded by rounds too: a simulated clock stands still between turns.
+  for (int round = 0; round < kSpinRoundsMax; ++round) {
     if (DrainInbox()) return true;
-    const int64_t spun_ns = os_.NowNs() - start_ns;
-    if (spun_ns >= spin_ns_) return false;
+    if (os_.NowNs() - start_ns >= spin_ns_) return false;
   }
+  return false;
 }
 
 void Worker::Sleep(int64_t wait_until_ms) {

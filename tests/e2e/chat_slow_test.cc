@@ -216,6 +216,7 @@ TEST(ChatPark, AnotherRoomIsNotSlowed) {
   Member carol(scene.server, "carol");
   Member dave(scene.server, "dave");
   carol.Say("/join den");
+  EXPECT_EQ(carol.Who().size(), 1u);  // She is there before he comes.
   dave.Say("/join den");
   EXPECT_TRUE(carol.Hears("* dave joined"));
   const Speech speech;

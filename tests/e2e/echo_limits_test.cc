@@ -118,16 +118,25 @@ int CountServed(std::vector<Client>& clients) {
 }
 
 TEST(EchoLimits, WithFewDescriptorsFromTheStartItServesWhomItCan) {
+  Server server("echo", {"--max_connections=1000"}, {.descriptors_max = 64});
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Client> clients = Connect(server, 120);
+    const int served = CountServed(clients);
+    EXPECT_GE(served, 8) << round;
+    EXPECT_LT(served, 64) << round;
+    EXPECT_TRUE(Echoes(clients.front())) << "who was served stays";
+    clients.clear();
+    EXPECT_TRUE(ServesANewOne(server)) << round;
+  }
+  EXPECT_EQ(server.Stop(), 0);
+}
+
+TEST(EchoLimits, ItsOwnLimitFitsFewDescriptors) {
   Server server("echo", {}, {.descriptors_max = 64});
   std::vector<Client> clients = Connect(server, 120);
-  const int served = CountServed(clients);
-  EXPECT_GE(served, 8);
-  EXPECT_LT(served, 64);
-  EXPECT_TRUE(Echoes(clients.front())) << "who was served stays";
+  EXPECT_GE(CountServed(clients), 1);
   clients.clear();
   EXPECT_TRUE(ServesANewOne(server));
-  std::vector<Client> again = Connect(server, served);
-  EXPECT_GE(CountServed(again), 8);
   EXPECT_EQ(server.Stop(), 0);
 }
 
