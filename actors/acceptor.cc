@@ -345,8 +345,8 @@ Acceptor::Accepted Acceptor::RefuseBySpare(ListeningSocket& socket) {
     OutOfResources(EMFILE);  // Somebody else in the process has taken the place.
     return Accepted::kPaused;
   }
-  // Linux looks for a descriptor first, and so says EMFILE even where nobody waits: only this second
-  // answer tells.
+  // Linux looks for a descriptor first, and so says EMFILE even where nobody waits: only this
+  // second answer tells.
   if (fd == -EAGAIN) return Accepted::kNone;
   counters_->accept_errors.Add(1);
   return fd >= 0 ? Accepted::kOne : Accepted::kError;

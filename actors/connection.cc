@@ -1,8 +1,6 @@
 #include "sluice/actors/connection.h"
 
-#include <algorithm>
 #include <cerrno>
-#include <limits>
 #include <utility>
 
 #include "sluice/actors/acceptor.h"
@@ -22,10 +20,6 @@ constexpr uint32_t kDiscardMax = 1024 * 1024;
 // Before a read: what the session may write of it must find memory (chunks take a little more than
 // their bytes).
 constexpr int64_t kReadHeadroom = Worker::kReadBytes * 2;
-// While the runtime drains, a peer that has acknowledged everything and is silent for so long is not waited for: it
-// may never end its side (an idle client does not).
-constexpr int64_t kDrainLingerMs = 100;
-constexpr uint32_t kNoConnectTimeout = std::numeric_limits<uint32_t>::max();
 
 CloseReason ReasonOf(int error) {
   switch (error) {
@@ -42,12 +36,6 @@ CloseReason ReasonOf(int error) {
     default:
       return CloseReason::kError;
   }
-}
-
-// Never further than half of the range, so that a point in time may be added.
-int64_t Ms(absl::Duration timeout) {
-  if (timeout == absl::InfiniteDuration()) return TimerWheel::kNever;
-  return std::min(absl::ToInt64Milliseconds(timeout), TimerWheel::kNever / 2);
 }
 
 ConnectionLedger::Cell& CountersOf(Worker& worker) {
@@ -93,8 +81,7 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
     connection->connecting_ = true;
     connection->writable_ = false;
     connection->phase_ms_ = worker.NowMs();
-    connection->connect_timeout_ms_ = static_cast<uint32_t>(
-        std::min<int64_t>(Ms(connect_timeout), kNoConnectTimeout));
+    connection->SetConnectTimeout(connect_timeout);
   } else {
     // Data may be here already: the first read is tried without waiting for the poller.
     connection->readable_ = true;
@@ -194,7 +181,7 @@ void Connection::OnTurn() {
   }
   if (write_state_ == WriteState::kLingering) {
     input_.Clear(worker().lease());
-    if (readable_) Discard();
+    if (readable_ && discarded_bytes_ <= kDiscardMax) Discard();
     return;
   }
   if (!open_told_) TellOpen();
@@ -230,7 +217,8 @@ void Connection::ConnectDone() {
   ArmTimer();
 }
 
-// A reset is noticed though nothing reads: the session may be parked, its output high, memory spent.
+// A reset is noticed though nothing reads: the session may be parked, its output high, memory
+// spent.
 void Connection::LookForError() {
   if (MayRead() && !worker().ReadingPaused()) return;  // The next read tells.
   error_reported_ = false;
@@ -240,8 +228,8 @@ void Connection::LookForError() {
   if (error != 0) SocketFailed(error);
 }
 
-// --- What the session is told. Each sets its mark inside: while the session is parked it is not run,
-// and stays due.
+// --- What the session is told. Each sets its mark inside: while the session is parked it is not
+// run, and stays due.
 
 void Connection::TellOpen() {
   worker().RunHandler(slot_, "OnOpen", [&] {
@@ -337,7 +325,7 @@ void Connection::OfferInput(std::string_view fresh) {
   offer_again_ = false;
   if (input_.Empty()) return;
   if (!may_go_on || !MayGoOn()) {
-    offer_again_ = true;  // It stopped because it had to; more may be in there.
+    offer_again_ = true;                      // It stopped because it had to; more may be in there.
     if (MayGoOn()) worker().MarkReady(this);  // What stopped it is over: no event will tell.
   } else if (input_.size() >= input_bytes_max_) {
     LogWarn("a session left %d bytes of input unconsumed (input_bytes_max); its reading stops",
@@ -357,8 +345,8 @@ void Connection::Discard() {
     discarded_bytes_ += static_cast<uint32_t>(count);
     if (draining_) phase_ms_ = w.NowMs();
     if (discarded_bytes_ > kDiscardMax) {
-      // A peer that goes on sending is read no more, and its window closes. While it has not all of our
-      // answer, a close would reset that away: then the timer looks.
+      // A peer that goes on sending is read no more, and its window closes. While it has not all of
+      // our answer, a close would reset that away: then the timer looks.
       readable_ = false;
       if (stream_->UnacknowledgedBytes() <= 0) Finish(CloseReason::kLingered);
     } else {
@@ -397,82 +385,6 @@ void Connection::OnDrainClose() {
 }
 
 void Connection::OnShutdown() { Finish(CloseReason::kShutdown); }
-
-// --- Deadlines: one timer for all of them. It is armed for the earliest and looks again when it
-// fires, so that a read or a write costs no re-arming.
-
-int64_t Connection::NextDeadlineMs() const {
-  const Options& o = options();
-  int64_t next = TimerWheel::kNever;
-  const auto add = [&next](int64_t since_ms, int64_t timeout_ms) {
-    if (timeout_ms != TimerWheel::kNever) next = std::min(next, since_ms + timeout_ms);
-  };
-  if (connecting_) {
-    if (connect_timeout_ms_ != kNoConnectTimeout) add(phase_ms_, connect_timeout_ms_);
-    return next;
-  }
-  add(opened_ms_, Ms(o.lifetime_timeout));
-  if (write_state_ == WriteState::kLingering) {
-    add(phase_ms_, draining_ ? kDrainLingerMs : Ms(o.linger_timeout));
-    return next;
-  }
-  add(active_ms_, Ms(o.idle_timeout));
-  if (read_ended_ != (write_state_ == WriteState::kShut)) add(phase_ms_, Ms(o.half_closed_timeout));
-  if (stalled_ms_ >= 0) add(stalled_ms_, Ms(o.write_stalled_timeout));
-  return next;
-}
-
-void Connection::ArmTimer() {
-  const int64_t next = NextDeadlineMs();
-  if (next == TimerWheel::kNever) return;
-  if (!Armed() || next < DeadlineMs()) worker().timers().Arm(*this, next);
-}
-
-void Connection::OnTimer(Worker& w) {
-  const int64_t now = w.NowMs();
-  if (NextDeadlineMs() > now) {
-    ArmTimer();
-    return;
-  }
-  const Options& o = options();
-  const auto due = [now](int64_t since_ms, absl::Duration timeout) {
-    const int64_t ms = Ms(timeout);
-    return ms != TimerWheel::kNever && since_ms + ms <= now;
-  };
-  if (connecting_) {
-    Finish(CloseReason::kConnectFailed);
-  } else if (due(opened_ms_, o.lifetime_timeout)) {
-    Finish(CloseReason::kLifetime);
-  } else if (write_state_ == WriteState::kLingering) {
-    LingerTimedOut();
-  } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
-    Finish(CloseReason::kWriteStalled, /*reset=*/true);
-  } else if (due(active_ms_, o.idle_timeout)) {
-    Finish(CloseReason::kIdle);
-  } else {
-    Finish(CloseReason::kHalfClosed);
-  }
-}
-
-// The peer has not ended its side in time. If it has all that we wrote, that is its own affair; a late reader is waited for
-// as long as it takes some of it.
-void Connection::LingerTimedOut() {
-  Worker& w = worker();
-  const int64_t waiting = stream_->UnacknowledgedBytes();
-  if (waiting <= 0) {
-    Finish(draining_ ? close_reason_ : CloseReason::kLingered);
-    return;
-  }
-  if (waiting != unacknowledged_bytes_) {
-    unacknowledged_bytes_ = waiting;
-    stalled_ms_ = w.NowMs();
-  } else if (w.NowMs() - stalled_ms_ >= Ms(options().write_stalled_timeout)) {
-    Finish(CloseReason::kWriteStalled, /*reset=*/true);
-    return;
-  }
-  phase_ms_ = w.NowMs();
-  ArmTimer();
-}
 
 // --- The rest.
 

@@ -74,10 +74,12 @@ class Connection final : public IoHandler, private Timer {
   Worker& worker() const { return *slot_->worker; }
   Slot* slot() const { return slot_; }
   Session* session() const { return session_; }
-  // Several hubs may have the same connection for a subscriber. A listener removes itself, or is told of the end.
+  // Several hubs may have the same connection for a subscriber. A listener removes itself, or is
+  // told of the end.
   void AddListener(OutputListener* listener);
   void RemoveListener(OutputListener* listener);
-  // Before a good-bye: what listeners hold back for a slow socket is queued here, as far as output_bytes_max goes.
+  // Before a good-bye: what listeners hold back for a slow socket is queued here, as far as
+  // output_bytes_max goes.
   void FlushListeners();
   bool OutputAboveLow() const {
     return OutputBytes() > static_cast<size_t>(options().output_bytes_low);
@@ -135,6 +137,7 @@ class Connection final : public IoHandler, private Timer {
 
   int64_t NextDeadlineMs() const;
   void ArmTimer();
+  void SetConnectTimeout(absl::Duration timeout);
   void LingerTimedOut();
   ConnectionLedger::Cell& Counters() { return *counters_; }
   const Options& options() const { return slot_->worker->options(); }
@@ -160,7 +163,7 @@ class Connection final : public IoHandler, private Timer {
   WriteState write_state_ = WriteState::kOpen;
   CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
   bool readable_ = false;
-  bool exceptional_ = false;  // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
+  bool exceptional_ = false;     // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
   bool error_reported_ = false;  // ERR came, and no read has told yet what it was.
   bool writable_ = true;
   bool connecting_ = false;

@@ -83,7 +83,8 @@ Answer Connection::Write(const Bytes& payload) {
 // What was accepted and the kernel did not take. Without memory for it the stream has a hole: that
 // ends it.
 void Connection::Keep(std::string_view bytes) {
-  if (write_error_ == ENOMEM || !output_.AppendCopy(bytes, worker().lease(), Charging::kOverdraft)) {
+  if (write_error_ == ENOMEM ||
+      !output_.AppendCopy(bytes, worker().lease(), Charging::kOverdraft)) {
     counters_->bytes_lost.Add(static_cast<int64_t>(bytes.size()));
     write_error_ = ENOMEM;
   }

@@ -207,6 +207,7 @@ void Subscriber::Missed(int64_t count) {
   ledger.due.Add(count);
   ledger.missed.Add(count);
   missed_tail_ += count;
+  Pump(/*all=*/false);
 }
 
 void Subscriber::Offer(const Bytes& payload, const Except& except) {
@@ -219,6 +220,7 @@ void Subscriber::Offer(const Bytes& payload, const Except& except) {
   if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
     ++missed_tail_;  // No connection takes it, ever.
     ledger.missed.Add(1);
+    Pump(/*all=*/false);
     return;
   }
   if (queue_.empty() && missed_tail_ == 0 && !connection_->OutputAboveLow()) {
@@ -264,6 +266,7 @@ void Subscriber::Offer(const Bytes& payload, const Except& except) {
   }
   queue_.push_back(Entry{payload, std::exchange(missed_tail_, 0)});
   ledger.queued.Add(1);
+  Pump(/*all=*/false);  // Where the output is low no event will come for it.
 }
 
 bool Subscriber::TellMissed(int64_t missed) {

@@ -1,4 +1,5 @@
-// What a message costs: nanoseconds and allocations for each, median of rounds run in turn, plain moodycamel beside it.
+// What a message costs: nanoseconds and allocations for each, median of rounds run in turn, plain
+// moodycamel beside it.
 //
 //   bazel run --config=opt //bench:message_bench [-- ROUNDS [NAME]]
 #include <sys/resource.h>
@@ -37,7 +38,8 @@ namespace sluice {
 namespace {
 
 int64_t NowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
@@ -45,7 +47,9 @@ int64_t NowNs() {
 int64_t ProcessorNs() {
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  const auto ns = [](const timeval& t) { return (int64_t{t.tv_sec} * 1'000'000 + t.tv_usec) * 1'000; };
+  const auto ns = [](const timeval& t) {
+    return (int64_t{t.tv_sec} * 1'000'000 + t.tv_usec) * 1'000;
+  };
   return ns(usage.ru_utime) + ns(usage.ru_stime);
 }
 
@@ -63,6 +67,7 @@ struct Watch {
   std::atomic<int64_t> start_processor_ns{0};
   std::atomic<int64_t> processor_ns{0};
   std::atomic<int64_t> allocated{0};
+  std::atomic<int> ready{0};
   std::atomic<bool> done{false};
   void Start() {
     start_allocations = allocations.load();
@@ -80,7 +85,8 @@ struct Watch {
   }
   Result Each(int64_t messages) const {
     const double n = static_cast<double>(messages);
-    return {static_cast<double>(ns) / n, static_cast<double>(processor_ns) / n, static_cast<double>(allocated) / n};
+    return {static_cast<double>(ns) / n, static_cast<double>(processor_ns) / n,
+            static_cast<double>(allocated) / n};
   }
 };
 
@@ -99,7 +105,10 @@ struct Query {
 class Player : public Actor {
  public:
   explicit Player(Watch* watch) : watch_(watch) {}
-  void On(Ref<Player> other) { other_ = other; }
+  void On(Ref<Player> other) {
+    other_ = other;
+    ++watch_->ready;
+  }
   void On(Ball ball) {
     if (ball.left > 0) {
       (void)Send(other_, Ball{ball.left - 1});
@@ -138,7 +147,8 @@ class Sink : public Actor {
 // Sends as long as it may: `burst` in each handler, parked where the sink is full.
 class Source : public Actor {
  public:
-  Source(Watch* watch, Ref<Sink> sink, int64_t items, int burst) : watch_(watch), sink_(sink), left_(items), burst_(burst) {}
+  Source(Watch* watch, Ref<Sink> sink, int64_t items, int burst)
+      : watch_(watch), sink_(sink), left_(items), burst_(burst) {}
   void On(Go) {
     if (watch_ != nullptr) watch_->Start();
     watch_ = nullptr;
@@ -187,7 +197,8 @@ class Oracle : public Actor {
 };
 class Asker : public Actor {
  public:
-  Asker(Watch* watch, Ref<Oracle> oracle, int64_t count) : watch_(watch), oracle_(oracle), left_(count) {}
+  Asker(Watch* watch, Ref<Oracle> oracle, int64_t count)
+      : watch_(watch), oracle_(oracle), left_(count) {}
   void On(Go) {
     watch_->Start();
     Next();
@@ -199,7 +210,8 @@ class Asker : public Actor {
       watch_->Stop();
       return;
     }
-    (void)Ask(oracle_, Query{left_}, absl::Seconds(10), [this](absl::StatusOr<int64_t>) { Next(); });
+    (void)Ask(oracle_, Query{left_}, absl::Seconds(10),
+              [this](absl::StatusOr<int64_t>) { Next(); });
   }
   Watch* watch_;
   Ref<Oracle> oracle_;
@@ -222,10 +234,14 @@ Result PingPong(int workers, int balls, int64_t passes) {
   Watch watch;
   Runtime runtime(BenchOptions(workers));
   if (!runtime.Start().ok()) std::abort();
-  const auto a = runtime.SpawnWith<Player>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &watch);
-  const auto b = runtime.SpawnWith<Player>({.name = "", .mailbox_messages_max = 0, .worker = workers - 1}, &watch);
+  const auto a =
+      runtime.SpawnWith<Player>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &watch);
+  const auto b = runtime.SpawnWith<Player>(
+      {.name = "", .mailbox_messages_max = 0, .worker = workers - 1}, &watch);
   Tell(a, b);
   Tell(b, a);
+  // What different senders send is in no order: the ball could reach b before it knows a.
+  while (watch.ready < 2) std::this_thread::yield();
   Tell(a, Player::Serve{balls, passes});
   watch.Wait();
   runtime.Drain(absl::Seconds(5));
@@ -236,11 +252,13 @@ Result Flood(int workers, int senders, int64_t items, int burst) {
   Watch watch;
   Runtime runtime(BenchOptions(workers));
   if (!runtime.Start().ok()) std::abort();
-  const auto sink = runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &watch, items * senders);
+  const auto sink = runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = 0, .worker = 0},
+                                            &watch, items * senders);
   std::vector<Ref<Source>> sources;
   for (int i = 0; i < senders; ++i) {
-    sources.push_back(runtime.SpawnWith<Source>({.name = "", .mailbox_messages_max = 0, .worker = workers - 1},
-                                                i == 0 ? &watch : nullptr, sink, items, burst));
+    sources.push_back(
+        runtime.SpawnWith<Source>({.name = "", .mailbox_messages_max = 0, .worker = workers - 1},
+                                  i == 0 ? &watch : nullptr, sink, items, burst));
   }
   for (const auto& source : sources) Tell(source, Go{});
   watch.Wait();
@@ -277,9 +295,10 @@ Result AskRound(int workers, int64_t count) {
   Watch watch;
   Runtime runtime(BenchOptions(workers));
   if (!runtime.Start().ok()) std::abort();
-  const auto oracle = runtime.SpawnWith<Oracle>({.name = "", .mailbox_messages_max = 0, .worker = workers - 1});
-  const auto asker =
-      runtime.SpawnWith<Asker>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &watch, oracle, count);
+  const auto oracle =
+      runtime.SpawnWith<Oracle>({.name = "", .mailbox_messages_max = 0, .worker = workers - 1});
+  const auto asker = runtime.SpawnWith<Asker>({.name = "", .mailbox_messages_max = 0, .worker = 0},
+                                              &watch, oracle, count);
   Tell(asker, Go{});
   watch.Wait();
   runtime.Drain(absl::Seconds(5));
@@ -303,7 +322,8 @@ Result Moodycamel(bool across, int64_t items) {
     consumer = std::thread([&] {
       std::vector<Bare> mine(kBulk);
       while (taken < items) {
-        taken += static_cast<int64_t>(queue.try_dequeue_bulk_from_producer(token, mine.data(), kBulk));
+        taken +=
+            static_cast<int64_t>(queue.try_dequeue_bulk_from_producer(token, mine.data(), kBulk));
       }
     });
   }
@@ -312,7 +332,8 @@ Result Moodycamel(bool across, int64_t items) {
     while (across && i - taken > 1'024) {
     }
     queue.enqueue_bulk(token, in.data(), kBulk);
-    if (!across) taken += static_cast<int64_t>(queue.try_dequeue_bulk_from_producer(token, out.data(), kBulk));
+    if (!across)
+      taken += static_cast<int64_t>(queue.try_dequeue_bulk_from_producer(token, out.data(), kBulk));
   }
   if (across) consumer.join();
   watch.Stop();
@@ -333,30 +354,36 @@ int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 7;
   const char* only = argc > 2 ? argv[2] : "";
   std::vector<Case> cases;
-  cases.push_back({"one worker: ping-pong, 1 in flight", [] { return PingPong(1, 1, 1'999'999); }, {}});
-  cases.push_back({"one worker: ping-pong, 100 in flight", [] { return PingPong(1, 100, 39'999); }, {}});
+  cases.push_back(
+      {"one worker: ping-pong, 1 in flight", [] { return PingPong(1, 1, 1'999'999); }, {}});
+  cases.push_back(
+      {"one worker: ping-pong, 100 in flight", [] { return PingPong(1, 100, 39'999); }, {}});
   cases.push_back({"one worker: flood, parking", [] { return Flood(1, 1, 4'000'000, 256); }, {}});
-  cases.push_back({"across: 8 senders on one worker -> 1", [] { return Flood(2, 8, 400'000, 64); }, {}});
+  cases.push_back(
+      {"across: 8 senders on one worker -> 1", [] { return Flood(2, 8, 400'000, 64); }, {}});
   cases.push_back({"across: 1 sender -> 1", [] { return Flood(2, 1, 3'000'000, 64); }, {}});
   cases.push_back({"across: ping-pong, 1 in flight", [] { return PingPong(2, 1, 49'999); }, {}});
   cases.push_back({"outside thread -> actor", [] { return Outside(1'000'000); }, {}});
   cases.push_back({"spawn, message, end", [] { return SpawnEnd(500'000); }, {}});
   cases.push_back({"one worker: ask, round trip", [] { return AskRound(1, 500'000); }, {}});
   cases.push_back({"across: ask, round trip", [] { return AskRound(2, 20'000); }, {}});
-  cases.push_back({"plain moodycamel, one thread", [] { return Moodycamel(false, 8'000'000); }, {}});
+  cases.push_back(
+      {"plain moodycamel, one thread", [] { return Moodycamel(false, 8'000'000); }, {}});
   cases.push_back({"plain moodycamel, across", [] { return Moodycamel(true, 8'000'000); }, {}});
   for (int round = 0; round < rounds; ++round) {
     for (Case& c : cases) {
       if (std::strstr(c.name, only) != nullptr) c.results.push_back(c.run());
     }
   }
-  std::printf("%-40s %10s %10s %10s %10s   %s\n", "", "ns median", "least", "most", "processor", "allocations each");
+  std::printf("%-40s %10s %10s %10s %10s   %s\n", "", "ns median", "least", "most", "processor",
+              "allocations each");
   for (Case& c : cases) {
     if (c.results.empty()) continue;
-    std::sort(c.results.begin(), c.results.end(), [](const Result& a, const Result& b) { return a.ns < b.ns; });
+    std::sort(c.results.begin(), c.results.end(),
+              [](const Result& a, const Result& b) { return a.ns < b.ns; });
     const Result& median = c.results[c.results.size() / 2];
-    std::printf("%-40s %10.1f %10.1f %10.1f %10.1f   %.4f\n", c.name, median.ns, c.results.front().ns,
-                c.results.back().ns, median.processor_ns, median.allocations);
+    std::printf("%-40s %10.1f %10.1f %10.1f %10.1f   %.4f\n", c.name, median.ns,
+                c.results.front().ns, c.results.back().ns, median.processor_ns, median.allocations);
   }
   return 0;
 }

@@ -87,6 +87,7 @@ void UserTimer::OnTimer(Worker& worker) {
 
 MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
   ActorExtra& extra = worker().Extra(slot_);
+  if (extra.watching.size() >= runtime().options().monitors_max) return 0;
   const MonitorId id = ++extra.last_id;
   const Watcher watcher{slot_, slot_->generation, id};
   if (target == nullptr) {

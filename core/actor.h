@@ -137,6 +137,7 @@ class Actor {
   }
   void CancelTimer(TimerId id);
 
+  // OnDown follows, once. 0: refused, monitors_max.
   template <class A>
   MonitorId Monitor(const Ref<A>& target) {
     return MonitorSlot(target.slot(), target.generation());

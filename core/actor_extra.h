@@ -91,6 +91,7 @@ struct Outbox {
   bool waits_for_lane = false;
   bool waits_for_memory = false;
   int64_t parked_since_ms = 0;
+  int probes_sent = 0;  // In this park.
   ProbeTimer probe;
   std::vector<ProbeHop>
       last_round;  // The cycle that the last probe returned, until a second one confirms it.

@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/cord.h"
 #include "sluice/core/buffer.h"
 
@@ -58,6 +59,11 @@ int64_t HeldBytes(const std::vector<T, A>& v) {
 template <class T, class D>
 int64_t HeldBytes(const std::unique_ptr<T, D>& p) {
   return p == nullptr ? 0 : AllocatedBytes(sizeof(T)) + HeldBytes(*p);
+}
+
+template <class T>
+int64_t HeldBytes(const absl::StatusOr<T>& status_or) {
+  return status_or.ok() ? HeldBytes(*status_or) : 0;
 }
 
 // What may be sent: movable without throwing, and honest about the memory it owns.

@@ -4,6 +4,10 @@
 // outbox is empty. Only the head waits, for one of three things: a credit of its target, room in
 // the lane there, memory. For a credit the target's worker is told once (Wait, with the number of
 // leading messages for that target) and answers with grants.
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "sluice/core/control.h"
@@ -17,6 +21,7 @@ namespace {
 
 // A chain longer than this is not followed further: each hop costs its name.
 constexpr size_t kProbeHopsMax = 1'000;
+constexpr int kProbeDoublingsMax = 7;  // 100 ms, 200 ms ... 12.8 s
 
 bool SameTarget(const Envelope* a, const Envelope* b) {
   return a->target == b->target && a->generation == b->generation;
@@ -76,6 +81,7 @@ void Worker::FlushOutbox(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (!slot->parked) {
     slot->parked = true;
+    outbox.probes_sent = 0;
     outbox.parked_since_ms = NowMs();
     ArmProbe(slot);
   }
@@ -288,7 +294,11 @@ void Worker::OnLaneRoom(int to_worker) {
 // the same episodes of parking.
 
 void Worker::ArmProbe(Slot* slot) {
-  timers_.Arm(slot->extra->outbox.probe, DeadlineMs(options_.probe_after));
+  // The last to park closes a cycle, and finds it with its first probe. Later ones come ever more rarely, so that they do
+  // not pile up behind a worker that is held.
+  Outbox& outbox = slot->extra->outbox;
+  const int doublings = std::min<int>(outbox.probes_sent, kProbeDoublingsMax);
+  timers_.Arm(outbox.probe, DeadlineMs(options_.probe_after * (1 << doublings)));
 }
 
 void ProbeTimer::OnTimer(Worker& worker) { worker.ProbeDue(slot_); }
@@ -297,6 +307,7 @@ void Worker::ProbeDue(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (outbox.WaitsForCredit()) {
     ProbeControl probe;
+    ++outbox.probes_sent;
     probe.hops = std::make_unique<std::vector<ProbeHop>>();
     probe.origin = slot;
     probe.origin_generation = slot->generation;
@@ -320,17 +331,23 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
       ProbeDue(slot);
       return;
     }
-    // Each actor of the cycle finds it, once for an episode; the one with the lowest slot tells.
+    // Each actor of the cycle finds it, once for an episode; the first tells, beginning with the lowest slot.
     timers_.Cancel(outbox.probe);
-    for (const ProbeHop& hop : outbox.last_round) {
-      if (hop.slot_id < slot->id) return;
-    }
-    ++ledger_.wait_cycles;
+    std::vector<ProbeHop> cycle = outbox.last_round;
+    std::rotate(cycle.begin(),
+                std::min_element(cycle.begin(), cycle.end(),
+                                 [](const ProbeHop& a, const ProbeHop& b) { return a.slot_id < b.slot_id; }),
+                cycle.end());
     std::vector<std::string> names;
-    for (const ProbeHop& hop : outbox.last_round) names.push_back(hop.name);
+    std::string key;
+    for (const ProbeHop& hop : cycle) {
+      names.push_back(hop.name);
+      absl::StrAppend(&key, hop.slot_id, ":", hop.generation, ":", hop.episode, " ");
+    }
     names.push_back(names.front());
-    std::string text = absl::StrJoin(names, " -> ");
-    runtime_.NoteWaitCycle(text);
+    const std::string text = absl::StrJoin(names, " -> ");
+    if (!runtime_.NoteWaitCycle(key, text)) return;
+    ++ledger_.wait_cycles;
     LogError(
         absl::StrCat("wait cycle: ", text, " (each is parked on the next one's full mailbox)"));
     return;

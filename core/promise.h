@@ -24,6 +24,13 @@ template <class R>
 struct ReplyMessage {
   uint32_t ask = 0;
   absl::StatusOr<R> reply;
+  int64_t HeldBytes() const {
+    if constexpr (Message<R>) {
+      return reply.ok() ? sluice::HeldBytes(*reply) : 0;
+    } else {
+      return 0;  // A reply need not say; then it is charged for its place alone.
+    }
+  }
 };
 
 // Calls the asker's callback and ends the reservation.

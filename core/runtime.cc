@@ -20,6 +20,7 @@ namespace {
 
 // Code, libraries and the C library's own, as a small program has them resident.
 constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
+constexpr size_t kToldCyclesMax = 1'024;
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
 constexpr int64_t kShutdownGraceMs = 1'000;  // After the deadline: for counting, not for work.
 
@@ -527,10 +528,14 @@ void Runtime::AwaitAnswers(absl::FunctionRef<bool()> all_in) {
   if (poller >= 0) os_.Close(poller);
 }
 
-void Runtime::NoteWaitCycle(const std::string& text) {
-  wait_cycles_.fetch_add(1, std::memory_order_relaxed);
+bool Runtime::NoteWaitCycle(const std::string& key, const std::string& text) {
   std::lock_guard<std::mutex> lock(names_lock_);
+  // Those told of are kept for a while only: a cycle that stands is found by each of its actors once, soon.
+  if (told_wait_cycles_.size() >= kToldCyclesMax) told_wait_cycles_.clear();
+  if (!told_wait_cycles_.insert(key).second) return false;
   last_wait_cycle_ = text;
+  wait_cycles_.fetch_add(1, std::memory_order_relaxed);
+  return true;
 }
 
 std::string Runtime::LastWaitCycle() const {

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -156,7 +157,8 @@ class Runtime {
   void CountOutsideCross() { outside_cross_.fetch_add(1, std::memory_order_relaxed); }
   void CountOutsideSent() { outside_sent_.fetch_add(1, std::memory_order_relaxed); }
   void CountOutsideReserved() { outside_reserved_.fetch_add(1, std::memory_order_relaxed); }
-  void NoteWaitCycle(const std::string& text);
+  // False: that cycle was told of already. `key` names its actors and their waits.
+  bool NoteWaitCycle(const std::string& key, const std::string& text);
 
   // One step of a drain; true when all has ended. `deadline_ms` by the Os's clock.
   bool DrainStep(int64_t deadline_ms);
@@ -229,6 +231,7 @@ class Runtime {
   };
   absl::flat_hash_map<std::string, Name> names_;
   std::string last_wait_cycle_;
+  absl::flat_hash_set<std::string> told_wait_cycles_;
   std::atomic<int64_t> wait_cycles_{0};  // Relaxed: a count for tests and figures.
 
   DrainPhase phase_ = DrainPhase::kNone;

@@ -7,6 +7,7 @@
 #ifndef SLUICE_CORE_SLOT_H_
 #define SLUICE_CORE_SLOT_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "sluice/core/envelope.h"
@@ -38,27 +39,31 @@ struct alignas(64) Slot {
            !suspended;
   }
 
-  Mailbox<> mailbox;
+  // The first cache line is what senders on other workers read, and what the owner seldom writes: a message that is
+  // handled must not cost each sender a miss. The mailbox begins at its very end, with the word that all share.
   Worker* const worker;
   Actor* actor = nullptr;
-  EnvelopeList queue;  // What the mailbox holds: user and reserved messages.
-  Slot* run_next = nullptr;
   IoHandler* io = nullptr;
   ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
-  uint64_t delivered = 0;
-  uint64_t dropped = 0;
+  uint32_t dropped = 0;
   const uint32_t id;
   uint32_t generation = 0;  // The owner's copy: of the actor that lives or lingers here.
   ActorState state = ActorState::kFree;
   const bool for_placed;  // From the stock for spawns that other threads place on this worker.
-  bool scheduled = false;
-  bool parked = false;
   bool suspended = false;     // By itself: it takes no message until it resumes (a spoke that waits for peers).
   bool started = false;  // OnStart has run, so OnStop will.
   bool stop_asked = false;
   bool holds_closed = false;  // The word is closed: what arrives is dropped.
+  Mailbox<> mailbox;
+  // The second line: the owner's, with each message.
+  EnvelopeList queue;  // What the mailbox holds: user and reserved messages.
+  Slot* run_next = nullptr;
+  uint64_t delivered = 0;
+  bool scheduled = false;
+  bool parked = false;
 };
 static_assert(sizeof(Slot) == 128);
+static_assert(offsetof(Slot, mailbox) + sizeof(MailboxWord<>) == 64);
 
 }  // namespace sluice
 

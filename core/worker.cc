@@ -41,6 +41,7 @@ Worker::Worker(Runtime& runtime, int index)
       inbox_(runtime.options().workers + 1, runtime.options().lane_messages_max),
       lease_(runtime.budget(), runtime.options().workers),
       timers_(now_ns_ / 1'000'000),
+      slow_handler_ns_(absl::ToInt64Nanoseconds(options_.slow_handler)),
       read_buffer_(new char[kReadBytes]) {
   for (int i = 0; i < options_.workers; ++i) {
     stages_.push_back(i == index ? nullptr : std::make_unique<Stage>());
@@ -81,7 +82,7 @@ Answer Worker::ReserveRemote(Slot* target, uint32_t generation, int64_t charge, 
   if (!lane.gate.HasRoom()) {
     return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
   }
-  if (!(overdraft ? lease_.ChargeOverdraft(charge) : lease_.Charge(charge))) {
+  if (!lease_.Charge(charge) && !(overdraft && lease_.ChargeOverdraft(charge))) {
     return Answer::kOverloaded;
   }
   const Taken taken = target->mailbox.Word().Take(generation);
@@ -145,6 +146,14 @@ void Worker::Route(Worker& to, Envelope& envelope) {
   }
   StagePlace(to) = std::move(envelope);
   StageAdded(to);
+}
+
+int64_t Worker::ChargeReserved(Worker& to, int64_t bytes) {
+  Worker* here = current_worker_;
+  const bool charged = here != nullptr && &here->runtime_ == &to.runtime_
+                           ? here->lease_.ChargeOverdraft(bytes)
+                           : to.runtime_.budget().Take(bytes);
+  return charged ? bytes : 0;
 }
 
 void Worker::RouteOutside(Worker& to, Envelope& envelope) {
@@ -424,7 +433,7 @@ void Worker::RunTimers() {
 void Worker::ReadClock() {
   const int64_t before = now_ns_;
   now_ns_ = os_.NowNs();
-  if (recent_count_ > 0 && now_ns_ - before > absl::ToInt64Nanoseconds(options_.slow_handler)) {
+  if (recent_count_ > 0 && now_ns_ - before > slow_handler_ns_) {
     ReportSlow(now_ns_ - before);
   }
   recent_count_ = 0;

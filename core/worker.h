@@ -220,6 +220,8 @@ class Worker {
   // kAccepted: the outside lane of the target's worker is locked until CommitOutside.
   static Answer BeginOutside(Slot* target, uint32_t generation, int64_t charge);
   static void CommitOutside(Slot* target, Envelope& envelope);
+  // A reserved message cannot be refused: where there is no memory it goes uncharged, and its reservation is the bound.
+  static int64_t ChargeReserved(Worker& to, int64_t bytes);
   // Control and reserved messages need no credit: to this worker, another one of the runtime, or
   // from outside.
   void Route(Worker& to, Envelope& envelope);
@@ -347,10 +349,11 @@ class Worker {
   std::vector<Slot*> free_slots_;
   int64_t actor_count_ = 0;
 
-  std::array<Recent, 8> recent_{};
+  std::array<Recent, 16> recent_{};
   int recent_count_ = 0;
-  int recent_max_ = 8;  // 1 for a while after a slow handler, so that the next one is named alone.
+  int recent_max_ = 16;  // 1 for a while after a slow handler, so that the next one is named alone.
   int64_t exact_until_ns_ = 0;
+  const int64_t slow_handler_ns_;
 
   int64_t spin_ns_ = 0;  // How long it is worth to wait for mail before sleeping; 0: not at all.
   bool mail_since_sleep_ = false;
@@ -387,7 +390,7 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
     // An actor placed here may be written to before the order that makes it has come.
     if (target->generation != generation) AdoptPlaced(target, generation);
     if (!Live(target, generation)) return Answer::kClosed;
-    if (!(overdraft ? lease_.ChargeOverdraft(charge) : lease_.Charge(charge))) {
+    if (!lease_.Charge(charge) && !(overdraft && lease_.ChargeOverdraft(charge))) {
       return Answer::kOverloaded;
     }
     const Taken taken = target->mailbox.TakeLocal(generation);
@@ -458,7 +461,7 @@ Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOp
 template <class M>
 void Worker::SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
   Envelope envelope;
-  Fill(envelope, target, generation, /*charge=*/0);
+  Fill(envelope, target, generation, ChargeReserved(*target->worker, Envelope::BytesOf<std::remove_cvref_t<M>>(message)));
   envelope.Put(ops, std::forward<M>(message));
   RouteFromHere(*target->worker, envelope);
 }

@@ -31,6 +31,7 @@ TEST(ChatDrain, EachMemberIsToldAndThenMeetsTheEndOfStream) {
       EXPECT_TRUE(member.HearsTheEnd()) << member.client().end();
       EXPECT_EQ(member.heard().back(), kFarewell) << "the last line";
     }
+    members.clear();
     EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
   }
 }
@@ -48,6 +49,8 @@ TEST(ChatDrain, WhatHadBeenSaidIsHeard) {
   EXPECT_TRUE(bob.Hears(kFarewell));
   EXPECT_TRUE(bob.HearsTheEnd());
   EXPECT_TRUE(alice.Hears(kFarewell));
+  alice.client().Close();
+  bob.client().Close();
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
@@ -66,6 +69,8 @@ TEST(ChatDrain, AMemberThatReadsLateIsToldToo) {
   EXPECT_EQ(heard, 100);
   EXPECT_TRUE(sam.Hears(kFarewell));
   EXPECT_TRUE(sam.HearsTheEnd());
+  alice.client().Close();
+  sam.client().Close();
   EXPECT_EQ(server.Wait(absl::Seconds(25)), 0);
 }
 
@@ -91,6 +96,7 @@ TEST(ChatDrain, AFullRoomIsToldQuickly) {
     EXPECT_TRUE(member.Hears(kFarewell));
     EXPECT_TRUE(member.HearsTheEnd());
   }
+  members.clear();
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 

@@ -375,6 +375,7 @@ TEST(Chat, AThousandMembersComeAndGoAndLeaveNothingBehind) {
       << "was " << descriptors << " and stays at " << server.OpenDescriptors();
   EXPECT_TRUE(server.GrewAtMost(48 * kMebibyte, memory));
   EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+  alice.client().Close();
   EXPECT_EQ(server.Stop(), 0);
 }
 

@@ -301,6 +301,7 @@ testing::AssertionResult Client::ReadPattern(size_t length) {
 }
 
 testing::AssertionResult Client::EchoPattern(size_t length) {
+  if (!connected()) return testing::AssertionFailure() << "it is not connected";
   const Deadline deadline;
   const std::string bytes = Pattern(pattern_sent_, length);
   size_t sent = 0;

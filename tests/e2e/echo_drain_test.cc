@@ -45,6 +45,7 @@ TEST(EchoDrain, WhatHadArrivedIsAnsweredAlsoToLateReaders) {
     EXPECT_EQ(clients[i].ReadUntilEof(), "") << i;
     EXPECT_EQ(clients[i].end(), End::kEof) << i;
   }
+  clients.clear();
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
@@ -61,6 +62,7 @@ TEST(EchoDrain, WhoHadConnectedIsAnsweredEvenIfNotAccepted) {
     EXPECT_EQ(client.ReadUntilEof(), "just in time");
     EXPECT_EQ(client.end(), End::kEof);
   }
+  clients.clear();
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
@@ -75,6 +77,7 @@ TEST(EchoDrain, AStoppedReaderThatReadsAgainGetsAllThatHadArrived) {
   const std::string more = client.ReadUntilEof();
   EXPECT_TRUE(SameBytes(Pattern(arrived, more.size()), more));
   EXPECT_NE(client.end(), End::kTimeout);
+  client.Close();
   EXPECT_EQ(server.Wait(), 0);
 }
 
@@ -86,6 +89,7 @@ TEST(EchoDrain, ASteadyTalkerIsEndedInOrder) {
   // It goes on talking: each answer is right, or the stream has ended.
   EXPECT_TRUE(WaitFor([&] { return !Echoes(client); }));
   EXPECT_NE(client.end(), End::kTimeout);
+  client.Close();
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 

@@ -56,6 +56,7 @@ TEST(EchoLimits, AThousandConnectionsAreServedAndLeaveNothingBehind) {
   EXPECT_TRUE(WaitFor([&] { return server.Threads() == threads; }));
   EXPECT_TRUE(server.GrewAtMost(48 * kMebibyte, memory));
   EXPECT_TRUE(Echoes(first));
+  first.Close();
   EXPECT_EQ(server.Stop(), 0);
 }
 
@@ -154,6 +155,7 @@ TEST(EchoLimits, OutOfDescriptorsItRefusesAndRecovers) {
     clients.clear();
     EXPECT_TRUE(ServesANewOne(server)) << round;
   }
+  first.Close();
   EXPECT_EQ(server.Stop(), 0);
 }
 

@@ -1,5 +1,5 @@
-// L9: each connection ends once, with one reason; bytes accepted by Write reach the kernel or are counted as lost with
-// that reason. Rig::Check() looks at both ledgers after every turn.
+// L9: each connection ends once, with one reason; bytes accepted by Write reach the kernel or are
+// counted as lost with that reason. Rig::Check() looks at both ledgers after every turn.
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -24,7 +24,8 @@ TEST(L9Close, EachReasonIsCountedOnceAndWithItTheBytesThatWereLost) {
     std::function<void(Rig&, Wire&, Notes&)> end;
   };
   const Case cases[] = {
-      {CloseReason::kPeerClosed, 0, [](Rig& rig, Wire& wire, Notes&) { rig.Room(wire, 100), rig.Fin(wire); }},
+      {CloseReason::kPeerClosed, 0,
+       [](Rig& rig, Wire& wire, Notes&) { rig.Room(wire, 100), rig.Fin(wire); }},
       {CloseReason::kClosed, 0,
        [](Rig& rig, Wire& wire, Notes& notes) {
          notes.session->Close();
@@ -35,7 +36,8 @@ TEST(L9Close, EachReasonIsCountedOnceAndWithItTheBytesThatWereLost) {
       {CloseReason::kReset, 6, [](Rig& rig, Wire& wire, Notes&) { rig.Reset(wire); }},
       {CloseReason::kAborted, 6, [](Rig&, Wire&, Notes& notes) { notes.session->Abort(); }},
       {CloseReason::kDeadPeer, 6, [](Rig& rig, Wire& wire, Notes&) { rig.Reset(wire, ETIMEDOUT); }},
-      {CloseReason::kWriteStalled, 6, [](Rig& rig, Wire&, Notes&) { rig.Advance(absl::Seconds(60)); }},
+      {CloseReason::kWriteStalled, 6,
+       [](Rig& rig, Wire&, Notes&) { rig.Advance(absl::Seconds(60)); }},
       {CloseReason::kIdle, 0,
        [](Rig& rig, Wire& wire, Notes&) {
          rig.Room(wire, 100);
@@ -64,12 +66,14 @@ TEST(L9Close, EachReasonIsCountedOnceAndWithItTheBytesThatWereLost) {
   }
 }
 
-// Echo with moods: it may close, throw, pause or park at any of its handlers, all decided by the seed.
+// Echo with moods: it may close, throw, pause or park at any of its handlers, all decided by the
+// seed.
 struct Mood {
   std::mt19937_64* draw = nullptr;
-  bool calm = false;  // From here on it only echoes.
-  std::string accepted;  // What Write took, in order.
-  std::string left;      // Of the input, in the order it was consumed: the echo owes it.
+  uint64_t tempers = 60;  // The more, the rarer it does anything but echo.
+  bool calm = false;      // From here on it only echoes.
+  std::string accepted;   // What Write took, in order.
+  std::string left;       // Of the input, in the order it was consumed: the echo owes it.
   bool paused = false;
   int reason_count = 0;
   CloseReason reason = CloseReason::kError;
@@ -77,7 +81,8 @@ struct Mood {
 
 class MoodySession : public Session {
  public:
-  explicit MoodySession(Mood* mood, Ref<MoodySession> parks_on) : mood_(*mood), parks_on_(parks_on) {}
+  explicit MoodySession(Mood* mood, Ref<MoodySession> parks_on)
+      : mood_(*mood), parks_on_(parks_on) {}
   void OnData(Input& in) override {
     Act();
     if (connection() == nullptr) return;
@@ -121,7 +126,7 @@ class MoodySession : public Session {
   }
   void Act() {
     if (mood_.calm) return;
-    switch (Draw(60)) {
+    switch (Draw(mood_.tempers)) {
       case 0:
         Close();
         break;
@@ -178,13 +183,14 @@ void RunMoody(uint64_t seed) {
   for (int i = 0; i < 4; ++i) {
     moods.push_back(std::make_unique<Mood>());
     moods.back()->draw = &draw;
+    moods.back()->tempers = 20 + below(2'000);
     Wire& wire = rig.os.NewWire();
     wire.tcp = false;
     wire.read_max = 1 + below(i % 2 == 0 ? 3 : 5'000);
     wire.write_max = 1 + below(i % 3 == 0 ? 3 : 5'000);
     wire.room = static_cast<int64_t>(below(10'000));
-    Slot* slot = rig.OpenAs<MoodySession>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
-                                          moods.back().get(), before);
+    Slot* slot = rig.OpenAs<MoodySession>(wire, Connection::Start::kConnected,
+                                          absl::InfiniteDuration(), moods.back().get(), before);
     before = Ref<MoodySession>(slot, slot->generation);
     clients.push_back({&wire, moods.back().get(), slot, "", false});
   }
@@ -199,14 +205,16 @@ void RunMoody(uint64_t seed) {
       const std::string owed = c.mood->accepted + c.mood->left;
       ASSERT_EQ(owed, c.sent.substr(0, owed.size()));
       ASSERT_LE(c.mood->reason_count, 1);
-      if (!c.wire->closed && !c.wire->fin) continue;
-      if (c.wire->fin) ASSERT_EQ(c.wire->output, c.mood->accepted);
+      if (c.wire->fin) {
+        ASSERT_EQ(c.wire->output, c.mood->accepted);
+      }
     }
   };
   const auto step = [&](uint64_t what, Client& c) {
     if (what < 8 && !c.over) {
-      std::string bytes(1 + below(what == 0 ? 60'000 : 300), ' ');
-      for (char& byte : bytes) byte = static_cast<char>('a' + c.sent.size() % 26 + (&byte - bytes.data()) % 7);
+      std::string bytes(1 + below(what == 0 ? 20'000 : 300), ' ');
+      for (char& byte : bytes)
+        byte = static_cast<char>('a' + c.sent.size() % 26 + (&byte - bytes.data()) % 7);
       c.sent += bytes;
       rig.Arrive(*c.wire, bytes);
     } else if (what < 14) {
@@ -237,6 +245,7 @@ void RunMoody(uint64_t seed) {
   for (Client& c : clients) {
     c.mood->calm = true;
     c.wire->room = INT64_MAX;
+    c.wire->read_max = c.wire->write_max = 100'000;
     rig.os.Event(*c.wire, EPOLLOUT);
     if (MoodySession* session = session_of(c)) session->Resume();
   }
@@ -265,7 +274,7 @@ TEST(L9Close, EveryByteIsAccountedForWhateverPeersAndSessionsDoByManySeeds) {
     RunMoody(std::strtoull(seed, nullptr, 10));
     return;
   }
-  for (uint64_t seed = 1; seed <= 150 && !::testing::Test::HasFailure(); ++seed) RunMoody(seed);
+  for (uint64_t seed = 1; seed <= 100 && !::testing::Test::HasFailure(); ++seed) RunMoody(seed);
 }
 
 }  // namespace

@@ -6,9 +6,9 @@
 
 #include "gtest/gtest.h"
 #include "sluice/core/actor.h"
-#include "sluice/core/os_linux.h"
 #include "sluice/core/runtime.h"
 #include "sluice/tests/laws/storm.h"
+#include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing {
@@ -104,48 +104,13 @@ TEST(L5Progress, AnActorThatFeedsItselfStarvesNobody) {
 }
 
 // An Os that counts how often a worker waits.
-class WatchfulOs : public Os {
+class WatchfulOs : public ForwardingOs {
  public:
-  explicit WatchfulOs(Os& os) : os_(os) {}
   std::atomic<int64_t> waits{0};
-
-  int64_t NowNs() override { return os_.NowNs(); }
-  int64_t MemoryBytes() override { return os_.MemoryBytes(); }
-  int64_t DescriptorsMax() override { return os_.DescriptorsMax(); }
-  int ProcessorCount() override { return os_.ProcessorCount(); }
-  int64_t SocketMemoryBytes(int64_t sockets) override { return os_.SocketMemoryBytes(sockets); }
-  int PollerCreate() override { return os_.PollerCreate(); }
-  int PollerAdd(int p, int fd, uint32_t e, uint64_t d) override { return os_.PollerAdd(p, fd, e, d); }
-  int PollerRemove(int p, int fd) override { return os_.PollerRemove(p, fd); }
-  int PollerWait(int p, epoll_event* e, int max, int timeout_ms) override {
+  int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
     if (timeout_ms != 0 && Worker::Current() != nullptr) ++waits;
-    return os_.PollerWait(p, e, max, timeout_ms);
+    return ForwardingOs::PollerWait(poller, events, events_max, timeout_ms);
   }
-  int WakeCreate() override { return os_.WakeCreate(); }
-  int WakeSignal(int fd) override { return os_.WakeSignal(fd); }
-  int WakeClear(int fd) override { return os_.WakeClear(fd); }
-  int SocketOpen(int f, int t) override { return os_.SocketOpen(f, t); }
-  int Bind(int fd, const sockaddr* a, socklen_t s) override { return os_.Bind(fd, a, s); }
-  int Listen(int fd, int b) override { return os_.Listen(fd, b); }
-  int Accept(int fd, sockaddr_storage* p, socklen_t* s) override { return os_.Accept(fd, p, s); }
-  int Connect(int fd, const sockaddr* a, socklen_t s) override { return os_.Connect(fd, a, s); }
-  int64_t Receive(int fd, void* d, size_t s) override { return os_.Receive(fd, d, s); }
-  int64_t Send(int fd, const iovec* p, int c) override { return os_.Send(fd, p, c); }
-  int ShutdownWrite(int fd) override { return os_.ShutdownWrite(fd); }
-  int Close(int fd) override { return os_.Close(fd); }
-  int OptionSet(int fd, int l, int n, const void* v, socklen_t s) override { return os_.OptionSet(fd, l, n, v, s); }
-  int OptionGet(int fd, int l, int n, void* v, socklen_t* s) override { return os_.OptionGet(fd, l, n, v, s); }
-  int LocalAddress(int fd, sockaddr_storage* a, socklen_t* s) override { return os_.LocalAddress(fd, a, s); }
-  int PeerAddress(int fd, sockaddr_storage* a, socklen_t* s) override { return os_.PeerAddress(fd, a, s); }
-  int64_t UnacknowledgedBytes(int fd) override { return os_.UnacknowledgedBytes(fd); }
-  int SpareOpen() override { return os_.SpareOpen(); }
-  int Unlink(const std::string& path) override { return os_.Unlink(path); }
-  int SignalOpen(const std::vector<int>& s) override { return os_.SignalOpen(s); }
-  int SignalRead(int fd) override { return os_.SignalRead(fd); }
-  void ExitNow(int code) override { os_.ExitNow(code); }
-
- private:
-  Os& os_;
 };
 
 // An actor parked for ever does not hold its worker: a neighbour on the same worker is served all the time, and an idle
@@ -186,7 +151,7 @@ TEST(L6NoBlocking, ParkedActorsHoldNoWorker) {
   std::atomic<int> met{0};
   std::atomic<int> started{0};
   std::atomic<int> stuck{0};
-  WatchfulOs os(LinuxOs());
+  WatchfulOs os;
   Options options = SmallOptions(2);
   options.probe_after = absl::InfiniteDuration();
   Runtime runtime(options, os);

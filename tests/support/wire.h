@@ -1,5 +1,5 @@
-// Connections without a kernel: a Wire is a socket as a test plays it, WireOs gives its readiness and
-// a clock that only the test moves, and Rig takes the turns of one worker on the test's thread.
+// Connections without a kernel: a Wire is a socket as a test plays it, WireOs gives its readiness
+// and a clock that only the test moves, and Rig takes the turns of one worker on the test's thread.
 #ifndef SLUICE_TESTS_SUPPORT_WIRE_H_
 #define SLUICE_TESTS_SUPPORT_WIRE_H_
 
@@ -22,6 +22,7 @@
 #include "sluice/actors/session.h"
 #include "sluice/actors/stream.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/log.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 #include "sluice/tests/support/forwarding_os.h"
@@ -172,8 +173,9 @@ class WireOs : public ForwardingOs {
 class ScriptSession : public Session {
  public:
   struct Notes {
-    std::string data;    // Consumed or not: all it was offered by the default OnData, which takes all.
-    std::string heard;   // A letter for each call: Open, Data, Eof, Writable, sHutdown, Close.
+    std::string
+        data;  // Consumed or not: all it was offered by the default OnData, which takes all.
+    std::string heard;  // A letter for each call: Open, Data, Eof, Writable, sHutdown, Close.
     CloseReason reason = CloseReason::kError;
     std::function<void(ScriptSession&)> on_start, on_open, on_eof, on_writable, on_drain, on_close;
     std::function<void(ScriptSession&, Input&)> on_data;
@@ -260,6 +262,7 @@ class Rig {
   explicit Rig(Options options = WireOptions()) : runtime(options, os), worker(runtime.worker(0)) {
     EXPECT_TRUE(runtime.status().ok()) << runtime.status();
     worker.Enter();
+    SetLogLevel(LogLevel::kOff);
   }
   ~Rig() {
     os.clock_runs = true;
@@ -327,8 +330,7 @@ class Rig {
     os.Event(wire, EPOLLIN | EPOLLRDHUP);
   }
   void Reset(Wire& wire, int error = ECONNRESET) {
-    wire.read_error = wire.socket_error = error;
-    wire.write_error = EPIPE;
+    wire.read_error = wire.write_error = wire.socket_error = error;
     os.Event(wire, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
   }
   void Room(Wire& wire, int64_t bytes) {

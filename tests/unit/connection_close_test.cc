@@ -105,6 +105,27 @@ TEST(ConnectionClose, AClosingSideGivesUpOnAPeerThatGoesOnSending) {
   EXPECT_EQ(notes.reason, CloseReason::kLingered);
 }
 
+// It has not all of our answer yet, so a close would reset that away; but it is read no more.
+TEST(ConnectionClose, APeerThatGoesOnSendingIsReadNoMoreWhileItHasNotTheAnswer) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("answer");
+  notes.session->Close();
+  rig.Settle();
+  wire.unacknowledged = 6;
+  for (int i = 0; i < 100; ++i) {
+    rig.Arrive(wire, std::string(100'000, 'x'));
+    rig.Settle();
+  }
+  EXPECT_FALSE(wire.closed);
+  EXPECT_GE(wire.input.size(), 8'000'000u);
+  wire.unacknowledged = 0;
+  rig.Advance(absl::Seconds(5));
+  EXPECT_EQ(notes.reason, CloseReason::kLingered);
+}
+
 TEST(ConnectionClose, AHalfCloseOfOurOwnGoesOnReading) {
   Rig rig;
   auto [wire, notes] = rig.New();
@@ -186,7 +207,8 @@ TEST(ConnectionClose, ASessionMayEndItInEachOfItsCallbacks) {
                           [](ScriptSession& s) { s.Stop("enough"); },
                           [](ScriptSession& s) { s.CloseWrite(), s.Close(); },
                           [](ScriptSession&) { throw std::runtime_error("thrown by the test"); }};
-  for (const char* place : {"start", "open", "data", "eof", "writable", "drain", "message", "close"}) {
+  for (const char* place :
+       {"start", "open", "data", "eof", "writable", "drain", "message", "close"}) {
     for (size_t way = 0; way < std::size(ways); ++way) {
       SCOPED_TRACE(std::string(place) + ", way " + std::to_string(way));
       Rig rig;
@@ -265,7 +287,8 @@ TEST(ConnectionClose, OnCloseMayWriteALastWordWhenTheActorStopsByItself) {
   notes.on_close = [](ScriptSession& session) { session.Write("bye"); };
   Slot* slot = rig.Open(wire, notes);
   rig.Settle();
-  EXPECT_EQ(Ref<ScriptSession>(slot, slot->generation).TrySend(ScriptSession::Poke{}), Answer::kAccepted);
+  EXPECT_EQ(Ref<ScriptSession>(slot, slot->generation).TrySend(ScriptSession::Poke{}),
+            Answer::kAccepted);
   rig.Settle();
   rig.Fin(wire);
   rig.Settle();

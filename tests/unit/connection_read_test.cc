@@ -44,7 +44,8 @@ TEST(ConnectionRead, AShortReadProvesNothingOnAUnixSocket) {
   EXPECT_EQ(notes.data, "abc");
 }
 
-// At an urgent mark a read is short, data remains, and no event follows; FIN behind data gives no second event.
+// At an urgent mark a read is short, data remains, and no event follows; FIN behind data gives no
+// second event.
 TEST(ConnectionRead, AShortReadProvesNothingOnceSomethingExceptionalWasReported) {
   for (const uint32_t exceptional : {EPOLLPRI, EPOLLRDHUP, EPOLLHUP}) {
     Rig rig;
@@ -165,8 +166,8 @@ TEST(ConnectionRead, KeptFramesComeBeforeNewerBytesAndBeforeTheEnd) {
   }
 }
 
-// The session was told to stop between two frames; what stopped it was over before its handler's slice had ended. No event
-// follows, so nothing but the connection itself brings it back.
+// The session was told to stop between two frames; what stopped it was over before its handler's
+// slice had ended. No event follows, so nothing but the connection itself brings it back.
 TEST(ConnectionRead, FramesAreNotForgottenWhenWhatStoppedTheSessionIsOverAtOnce) {
   Rig rig;
   auto [wire, notes] = rig.New();
@@ -228,7 +229,8 @@ TEST(ConnectionRead, AClosingSessionWithKeptInputEndsWell) {
   EXPECT_EQ(notes.reason, CloseReason::kClosed);
 }
 
-// "The bytes stay where they are until OnData returns": kept ones, too, and whatever the session did.
+// "The bytes stay where they are until OnData returns": kept ones, too, and whatever the session
+// did.
 TEST(ConnectionRead, ViewsOfTheInputOutliveAnAbortInTheHandler) {
   Rig rig;
   auto [wire, notes] = rig.New();
@@ -277,239 +279,10 @@ TEST(ConnectionRead, ASessionThatConsumesNothingIsStoppedAtInputBytesMax) {
   rig.Open(wire, notes);
   rig.Arrive(wire, std::string(1024 * 1024, 'x'));
   rig.Settle();
-  const size_t bound = static_cast<size_t>(rig.runtime.options().input_bytes_max) + Worker::kReadBytes;
+  const size_t bound =
+      static_cast<size_t>(rig.runtime.options().input_bytes_max) + Worker::kReadBytes;
   EXPECT_LE(offered, bound);
   EXPECT_GE(wire.input.size(), 1024 * 1024 - bound);
-}
-
-// --- Memory.
-
-TEST(ConnectionRead, ReadingPausesWhileMemoryIsSpentAndResumesWhenItIsFree) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  rig.Open(wire, notes);
-  rig.Settle();
-  Budget& budget = rig.runtime.budget();
-  const int64_t all = budget.BytesMax() - budget.UsedBytes();
-  ASSERT_TRUE(budget.Take(all));
-  EXPECT_FALSE(budget.Take(1));
-  wire.reads = 0;
-  rig.Arrive(wire, "patience");
-  rig.Settle();
-  EXPECT_EQ(wire.reads, 0);
-  budget.Give(all);
-  rig.Advance(absl::Milliseconds(10));
-  EXPECT_EQ(notes.data, "patience");
-}
-
-// Memory comes back and is spent again before the connection's turn has come: it must stand in the queue once more.
-TEST(ConnectionRead, AReaderThatFindsMemorySpentASecondTimeIsWokenASecondTime) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  rig.Open(wire, notes);
-  rig.Settle();
-  Budget& budget = rig.runtime.budget();
-  const int64_t all = budget.BytesMax() - budget.UsedBytes();
-  for (int round = 0; round < 3; ++round) {
-    ASSERT_TRUE(budget.Take(all));
-    EXPECT_FALSE(budget.Take(1));
-    rig.Arrive(wire, "x");
-    rig.Settle();
-    budget.Give(all);
-    rig.os.Advance(absl::Milliseconds(10));
-    rig.Turn();  // The readers are put on the ready list at the end of this turn.
-    ASSERT_TRUE(budget.Take(all));
-    EXPECT_FALSE(budget.Take(1));
-    rig.Turn();
-    rig.Settle();
-    budget.Give(all);
-    rig.Advance(absl::Milliseconds(10));
-    rig.Advance(absl::Milliseconds(10));
-    EXPECT_EQ(notes.data, std::string(round + 1, 'x'));
-  }
-}
-
-TEST(ConnectionRead, AResetIsNoticedWhileMemoryIsSpent) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  rig.Open(wire, notes);
-  rig.Settle();
-  Budget& budget = rig.runtime.budget();
-  const int64_t all = budget.BytesMax() - budget.UsedBytes();
-  ASSERT_TRUE(budget.Take(all));
-  EXPECT_FALSE(budget.Take(1));
-  wire.input = "never read";
-  rig.Reset(wire);
-  rig.Settle();
-  EXPECT_EQ(notes.reason, CloseReason::kReset);
-  budget.Give(all);
-}
-
-// --- Errors, noticed whether anybody reads or not.
-
-TEST(ConnectionRead, AResetEndsTheConnectionWithThatReason) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  rig.Open(wire, notes);
-  rig.Settle();
-  rig.Reset(wire);
-  rig.Settle();
-  EXPECT_EQ(notes.heard, "OC");
-  EXPECT_EQ(notes.reason, CloseReason::kReset);
-  EXPECT_EQ(rig.Closed(CloseReason::kReset), 1);
-}
-
-TEST(ConnectionRead, AResetIsNoticedWhileReadingIsPaused) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  rig.Open(wire, notes);
-  rig.Settle();
-  notes.session->PauseReading();
-  wire.input = "unread";
-  rig.Reset(wire);
-  rig.Settle();
-  EXPECT_EQ(notes.reason, CloseReason::kReset);
-}
-
-// The event came while the session read; it paused over the bytes that were in front of the error.
-TEST(ConnectionRead, AResetIsNoticedBehindBytesOverWhichTheSessionPauses) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  notes.on_data = [](ScriptSession& session, Input& in) {
-    in.TakeAll();
-    session.PauseReading();
-  };
-  rig.Open(wire, notes);
-  rig.Settle();
-  wire.input = std::string(2 * Worker::kReadBytes, 'x');
-  rig.Reset(wire);
-  rig.Settle();
-  EXPECT_EQ(notes.reason, CloseReason::kReset);
-}
-
-TEST(ConnectionRead, HangUpWhilePausedIsNoBusyLoop) {
-  Rig rig;
-  auto [wire, notes] = rig.New();
-  rig.Open(wire, notes);
-  rig.Settle();
-  notes.session->PauseReading();
-  rig.os.Event(wire, EPOLLIN | EPOLLHUP | EPOLLRDHUP);
-  rig.Settle(10);
-  EXPECT_FALSE(wire.closed);
-}
-
-TEST(ConnectionRead, EventsOfAConnectionClosedInTheSameBatchReachNobody) {
-  Rig rig;
-  auto [first, first_notes] = rig.New();
-  auto [second, second_notes] = rig.New();
-  rig.Open(first, first_notes);
-  rig.Open(second, second_notes);
-  rig.Settle();
-  const auto end_the_other = [](Notes* other) {
-    return [other](ScriptSession&, Input& in) {
-      in.TakeAll();
-      if (other->session != nullptr && other->session->connection() != nullptr) other->session->Abort();
-    };
-  };
-  first_notes.on_data = end_the_other(&second_notes);
-  second_notes.on_data = end_the_other(&first_notes);
-  rig.Arrive(first, "x");
-  rig.Arrive(second, "y");
-  rig.Settle();
-  EXPECT_EQ(rig.Closed(CloseReason::kAborted), 1);
-  EXPECT_EQ(rig.Ledger().Open(), 1);
-}
-
-// --- Parking: what the framework does for a connection goes on.
-
-// Takes no message while it is told so: whoever sends past its capacity parks.
-class Wall : public Actor {
- public:
-  explicit Wall(std::string* got) : got_(got) {}
-  void On(ScriptSession::Poke poke) { *got_ += static_cast<char>('0' + poke.value); }
-
- private:
-  std::string* got_;
-};
-
-struct Walled {
-  explicit Walled(Rig& rig)
-      : wall(rig.runtime.SpawnWith<Wall>(SpawnOptions{.name = "wall", .mailbox_messages_max = 1, .worker = 0},
-                                         &got)),
-        rig_(rig) {
-    rig.Settle();
-    Close();
-  }
-  void Close() { rig_.worker.Suspend(wall.slot()); }
-  void Open() { rig_.worker.Resume(wall.slot()); }
-  std::string got;
-  Ref<Wall> wall;
-  Rig& rig_;
-};
-
-TEST(ConnectionRead, AParkedSessionReadsNothingUntilItsOutboxIsEmpty) {
-  Rig rig;
-  Walled walled(rig);
-  auto [wire, notes] = rig.New();
-  std::string frames;
-  int number = 0;
-  notes.on_data = [&, &notes = notes](ScriptSession& session, Input& in) {
-    TakeFrames(session, in, &frames, [&] {
-      EXPECT_EQ(notes.session->Send(walled.wall, ScriptSession::Poke{++number}), Answer::kAccepted);
-    });
-  };
-  rig.Open(wire, notes);
-  rig.Arrive(wire, "aabbccdd");
-  rig.Settle();
-  EXPECT_EQ(frames, "aa bb ");  // One in the mailbox, one in the outbox.
-  wire.reads = 0;
-  rig.Arrive(wire, "ee");
-  rig.Fin(wire);
-  rig.Settle();
-  EXPECT_EQ(wire.reads, 0);
-  walled.Open();
-  rig.Settle();
-  EXPECT_EQ(frames, "aa bb cc dd ee ");
-  EXPECT_EQ(walled.got, "12345");
-  EXPECT_EQ(notes.reason, CloseReason::kPeerClosed);
-}
-
-TEST(ConnectionRead, AResetIsNoticedWhileTheSessionIsParked) {
-  Rig rig;
-  Walled walled(rig);
-  auto [wire, notes] = rig.New();
-  notes.on_data = [&](ScriptSession& session, Input& in) {
-    in.TakeAll();
-    for (int i = 0; i < 3; ++i) EXPECT_EQ(session.Send(walled.wall, ScriptSession::Poke{i}), Answer::kAccepted);
-  };
-  rig.Open(wire, notes);
-  rig.Arrive(wire, "park");
-  rig.Settle();
-  rig.Reset(wire);
-  rig.Settle();
-  EXPECT_EQ(notes.reason, CloseReason::kReset);
-  walled.Open();
-  rig.Settle();
-}
-
-// It parked in OnStart, long before the connection stood.
-TEST(ConnectionRead, ASessionHearsOnOpenThoughItIsParkedWhenTheConnectionComes) {
-  Rig rig;
-  Walled walled(rig);
-  auto [wire, notes] = rig.New();
-  notes.on_start = [&](ScriptSession& session) {
-    for (int i = 0; i < 2; ++i) EXPECT_EQ(session.Send(walled.wall, ScriptSession::Poke{i}), Answer::kAccepted);
-  };
-  rig.OpenConnecting(wire, notes, absl::Seconds(10));
-  rig.Settle();
-  rig.os.Event(wire, EPOLLOUT);
-  rig.Arrive(wire, "hello");
-  rig.Settle();
-  EXPECT_EQ(notes.heard, "");
-  walled.Open();
-  rig.Settle();
-  EXPECT_EQ(notes.heard, "OD");
-  EXPECT_EQ(notes.data, "hello");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Each timeout of a connection, in virtual time: it fires when it is due, not before, and not when there is progress.
+// Each timeout of a connection, in virtual time: it fires when it is due, not before, and not when
+// there is progress.
 #include <string>
 
 #include "gtest/gtest.h"

@@ -1,4 +1,5 @@
-// What a connection writes: gathered, in order, within its bound; watermarks and who is told of room.
+// What a connection writes: gathered, in order, within its bound; watermarks and who is told of
+// room.
 #include <string>
 
 #include "gtest/gtest.h"
@@ -21,7 +22,8 @@ TEST(ConnectionWrite, SmallWritesOfOneCallbackLeaveTogether) {
   auto [wire, notes] = rig.New();
   notes.on_data = [](ScriptSession& session, Input& in) {
     in.TakeAll();
-    for (const char* word : {"one ", "two ", "three"}) EXPECT_EQ(session.Write(word), Answer::kAccepted);
+    for (const char* word : {"one ", "two ", "three"})
+      EXPECT_EQ(session.Write(word), Answer::kAccepted);
   };
   rig.Open(wire, notes);
   rig.Arrive(wire, "?");
@@ -115,7 +117,8 @@ TEST(ConnectionWrite, ReadingStopsAboveTheHighWatermarkAndGoesOnBelowTheLow) {
   const std::string sent = Numbered(300'000);
   rig.Arrive(wire, sent);
   rig.Settle();
-  const int64_t held = static_cast<int64_t>(Rig::Of(notes.session->connection()->slot())->OutputBytes());
+  const int64_t held =
+      static_cast<int64_t>(Rig::Of(notes.session->connection()->slot())->OutputBytes());
   EXPECT_GT(held, options.output_bytes_high);
   EXPECT_LE(held, options.output_bytes_high + static_cast<int64_t>(Worker::kReadBytes));
   const int reads = wire.reads;
@@ -279,8 +282,9 @@ TEST(ConnectionWrite, AListenerMayEndTheConnectionWhenItIsToldOfRoom) {
 TEST(ConnectionWrite, AnIdleConnectionTakesAtMost512BytesOfUserMemory) {
   const int64_t bytes = static_cast<int64_t>(sizeof(Slot)) + AllocatedBytes(sizeof(Connection)) +
                         AllocatedBytes(sizeof(PlainStream)) + AllocatedBytes(sizeof(Session) + 8);
-  EXPECT_LE(bytes, 512) << "Slot " << sizeof(Slot) << ", Connection " << sizeof(Connection) << ", PlainStream "
-                        << sizeof(PlainStream) << ", Session " << sizeof(Session);
+  EXPECT_LE(bytes, 512) << "Slot " << sizeof(Slot) << ", Connection " << sizeof(Connection)
+                        << ", PlainStream " << sizeof(PlainStream) << ", Session "
+                        << sizeof(Session);
   std::printf("an idle connection: %d bytes\n", static_cast<int>(bytes));
 }
 

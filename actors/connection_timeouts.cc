@@ -1,0 +1,102 @@
+// Deadlines of a connection: one timer for all of them. It is armed for the earliest and looks
+// again when it fires, so that a read or a write costs no re-arming.
+#include <algorithm>
+#include <limits>
+
+#include "sluice/actors/connection.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr uint32_t kNoConnectTimeout = std::numeric_limits<uint32_t>::max();
+// While the runtime drains, a peer that has acknowledged everything and is silent for so long is
+// not waited for: it may never end its side (an idle client does not).
+constexpr int64_t kDrainLingerMs = 100;
+
+// Never further than half of the range, so that a point in time may be added.
+int64_t Ms(absl::Duration timeout) {
+  if (timeout == absl::InfiniteDuration()) return TimerWheel::kNever;
+  return std::min(absl::ToInt64Milliseconds(timeout), TimerWheel::kNever / 2);
+}
+
+}  // namespace
+
+void Connection::SetConnectTimeout(absl::Duration timeout) {
+  connect_timeout_ms_ = static_cast<uint32_t>(std::min<int64_t>(Ms(timeout), kNoConnectTimeout));
+}
+
+int64_t Connection::NextDeadlineMs() const {
+  const Options& o = options();
+  int64_t next = TimerWheel::kNever;
+  const auto add = [&next](int64_t since_ms, int64_t timeout_ms) {
+    if (timeout_ms != TimerWheel::kNever) next = std::min(next, since_ms + timeout_ms);
+  };
+  if (connecting_) {
+    if (connect_timeout_ms_ != kNoConnectTimeout) add(phase_ms_, connect_timeout_ms_);
+    return next;
+  }
+  add(opened_ms_, Ms(o.lifetime_timeout));
+  if (write_state_ == WriteState::kLingering) {
+    add(phase_ms_, draining_ ? kDrainLingerMs : Ms(o.linger_timeout));
+    return next;
+  }
+  add(active_ms_, Ms(o.idle_timeout));
+  if (read_ended_ != (write_state_ == WriteState::kShut)) add(phase_ms_, Ms(o.half_closed_timeout));
+  if (stalled_ms_ >= 0) add(stalled_ms_, Ms(o.write_stalled_timeout));
+  return next;
+}
+
+void Connection::ArmTimer() {
+  const int64_t next = NextDeadlineMs();
+  if (next == TimerWheel::kNever) return;
+  if (!Armed() || next < DeadlineMs()) worker().timers().Arm(*this, next);
+}
+
+void Connection::OnTimer(Worker& w) {
+  const int64_t now = w.NowMs();
+  if (NextDeadlineMs() > now) {
+    ArmTimer();
+    return;
+  }
+  const Options& o = options();
+  const auto due = [now](int64_t since_ms, absl::Duration timeout) {
+    const int64_t ms = Ms(timeout);
+    return ms != TimerWheel::kNever && since_ms + ms <= now;
+  };
+  if (connecting_) {
+    Finish(CloseReason::kConnectFailed);
+  } else if (due(opened_ms_, o.lifetime_timeout)) {
+    Finish(CloseReason::kLifetime);
+  } else if (write_state_ == WriteState::kLingering) {
+    LingerTimedOut();
+  } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
+    Finish(CloseReason::kWriteStalled, /*reset=*/true);
+  } else if (due(active_ms_, o.idle_timeout)) {
+    Finish(CloseReason::kIdle);
+  } else {
+    Finish(CloseReason::kHalfClosed);
+  }
+}
+
+// The peer has not ended its side in time. If it has all that we wrote, that is its own affair; a
+// late reader is waited for as long as it takes some of it.
+void Connection::LingerTimedOut() {
+  Worker& w = worker();
+  const int64_t waiting = stream_->UnacknowledgedBytes();
+  if (waiting <= 0) {
+    Finish(draining_ ? close_reason_ : CloseReason::kLingered);
+    return;
+  }
+  if (waiting != unacknowledged_bytes_) {
+    unacknowledged_bytes_ = waiting;
+    stalled_ms_ = w.NowMs();
+  } else if (w.NowMs() - stalled_ms_ >= Ms(options().write_stalled_timeout)) {
+    Finish(CloseReason::kWriteStalled, /*reset=*/true);
+    return;
+  }
+  phase_ms_ = w.NowMs();
+  ArmTimer();
+}
+
+}  // namespace sluice

@@ -1,0 +1,164 @@
+// What an echoed message costs the server beside a bare epoll loop, and what an idle connection
+// costs.
+//
+//   ./sluice bench echo_bench [ROUNDS [MESSAGES]]       (default 9 rounds of 300000 messages)
+//
+// The two servers run in turn, round by round, so that what else the machine does hits both.
+#include <poll.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "sluice/bench/load.h"
+#include "sluice/bench/server_process.h"
+#include "sluice/bench/socket.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr int kConnections = 128;
+constexpr int kMessageBytes = 64;
+constexpr int64_t kWarmUpMessages = 30'000;
+constexpr int kIdleConnections = 10'000;
+constexpr int kRestingConnections = 1'000;
+constexpr int kRestSeconds = 10;
+
+const char kBare[] = "bench/echo_bare";
+const char kSluice[] = "examples/echo";
+const std::vector<std::string> kOneWorker = {"--listen=127.0.0.1:0", "--workers=1"};
+
+std::vector<std::string> Flags(const std::string& program) {
+  return program == kBare ? std::vector<std::string>() : kOneWorker;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+Cost Round(const std::string& program, int64_t messages) {
+  const ServerProcess server(program, Flags(program));
+  Load load(server.address(), kConnections, kMessageBytes);
+  load.Exchange(kWarmUpMessages);
+  return Measure(server, load, messages);
+}
+
+void PrintProcessorTime(int rounds, int64_t messages) {
+  std::printf(
+      "echo, %d B, %d connections, 1 worker, %lld messages a round: processor time of the server\n",
+      kMessageBytes, kConnections, static_cast<long long>(messages));
+  std::printf(
+      "  round   bare ns   sluice ns   ratio   bare msg/s   sluice msg/s   sleeps/1000: bare  "
+      "sluice\n");
+  std::vector<double> bare_ns;
+  std::vector<double> sluice_ns;
+  std::vector<double> ratios;
+  for (int round = 1; round <= rounds; ++round) {
+    // Who goes first changes: a machine that grows warm or busy favours the first.
+    Cost bare;
+    if (round % 2 == 1) bare = Round(kBare, messages);
+    const Cost sluice = Round(kSluice, messages);
+    if (round % 2 == 0) bare = Round(kBare, messages);
+    bare_ns.push_back(bare.processor_ns);
+    sluice_ns.push_back(sluice.processor_ns);
+    ratios.push_back(sluice.processor_ns / bare.processor_ns);
+    std::printf("  %5d  %8.0f  %10.0f  %6.3f  %11.0f  %13.0f  %17.1f  %6.1f\n", round,
+                bare.processor_ns, sluice.processor_ns, ratios.back(), bare.messages_per_second,
+                sluice.messages_per_second, 1000 * bare.voluntary_switches,
+                1000 * sluice.voluntary_switches);
+    std::fflush(stdout);
+  }
+  std::printf("  median %8.0f  %10.0f  %6.3f   (wanted: at most 1.10)\n\n", Median(bare_ns),
+              Median(sluice_ns), Median(ratios));
+}
+
+void PrintCounts(int64_t messages) {
+  std::printf("counted in a run of their own, for each message\n");
+  for (const char* program : {kBare, kSluice}) {
+    ServerProcess server(program, Flags(program), ServerProcess::Count::kAllocations);
+    Load load(server.address(), kConnections, kMessageBytes);
+    load.Exchange(kWarmUpMessages);
+    server.CountSystemCalls();
+    const Cost cost = Measure(server, load, messages);
+    std::printf("  %-16s system calls ", program);
+    if (cost.system_calls < 0) {
+      std::printf("not counted (needs root, or kernel.perf_event_paranoid -1)");
+    } else {
+      std::printf("%.3f", cost.system_calls);
+    }
+    std::printf("   allocations %.6f\n", cost.allocations);
+  }
+  std::printf("  (wanted: at most 2.1 system calls and no allocation)\n\n");
+}
+
+std::vector<Socket> Connect(const std::string& address, int count) {
+  std::vector<Socket> sockets;
+  for (int i = 0; i < count; ++i) sockets.emplace_back(address);
+  return sockets;
+}
+
+void EchoOnce(std::vector<Socket>& sockets) {
+  const std::string message(kMessageBytes, 'x');
+  std::string answer = message;
+  for (Socket& socket : sockets) {
+    socket.SendAll(message);
+    socket.ReceiveAll(answer.data(), answer.size());
+  }
+}
+
+void PrintIdleMemory() {
+  std::vector<std::string> flags = kOneWorker;
+  flags.push_back("--max_connections=" + std::to_string(kIdleConnections + 100));
+  const ServerProcess server(kSluice, flags);
+  // Until the first hundred have come, pages are touched that are not the connections'.
+  std::vector<Socket> first = Connect(server.address(), 100);
+  EchoOnce(first);
+  const int64_t before = server.ResidentBytes();
+  std::vector<Socket> idle = Connect(server.address(), kIdleConnections);
+  EchoOnce(idle);
+  const int64_t after = server.ResidentBytes();
+  std::printf("%d connections that echoed one message and rest: %.1f MiB became %.1f MiB,\n",
+              kIdleConnections, static_cast<double>(before) / (1 << 20),
+              static_cast<double>(after) / (1 << 20));
+  std::printf("  %.0f bytes of user memory each   (wanted: at most 512)\n\n",
+              static_cast<double>(after - before) / kIdleConnections);
+}
+
+void PrintWakeUps() {
+  ServerProcess server(kSluice, {"--listen=127.0.0.1:0"});
+  std::vector<Socket> resting = Connect(server.address(), kRestingConnections);
+  EchoOnce(resting);
+  poll(nullptr, 0, 2000);  // What follows the last message is over then.
+  server.CountSystemCalls();
+  const int64_t calls = server.SystemCalls();
+  const int64_t switches = server.VoluntarySwitches();
+  const int64_t processor_ns = server.ProcessorNs();
+  poll(nullptr, 0, kRestSeconds * 1000);
+  std::printf("%d idle connections for %d s, as many workers as processors:\n", kRestingConnections,
+              kRestSeconds);
+  std::printf(
+      "  wake-ups %lld, system calls %lld, processor time %lld us   (wanted: 0 wake-ups)\n\n",
+      static_cast<long long>(server.VoluntarySwitches() - switches),
+      static_cast<long long>(calls < 0 ? -1 : server.SystemCalls() - calls),
+      static_cast<long long>((server.ProcessorNs() - processor_ns) / 1000));
+}
+
+}  // namespace
+}  // namespace sluice::bench
+
+int main(int argc, char** argv) {
+  using namespace sluice::bench;
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 9;
+  const int64_t messages = argc > 2 ? std::atoll(argv[2]) : 300'000;
+  if (rounds < 1 || messages < 1 || argc > 3) Die("usage: echo_bench [ROUNDS [MESSAGES]]");
+  NeedDescriptors(kIdleConnections + 500);
+  if (LoadProcessor() > 0) PinTo(LoadProcessor());
+  PrintProcessorTime(rounds, messages);
+  PrintCounts(messages);
+  PrintIdleMemory();
+  PrintWakeUps();
+}

@@ -1,0 +1,309 @@
+// Start, drain and end of a runtime; two of them; options; the dump and the slow-handler line; cycles of waits.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/os_linux.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/forwarding_os.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+struct Note {
+  int value;
+};
+struct Go {};
+
+class Counter : public Actor {
+ public:
+  explicit Counter(std::atomic<int>* count) : count_(*count) {}
+  void On(Note) { ++count_; }
+
+ private:
+  std::atomic<int>& count_;
+};
+// Parks on its `next` for as long as that one is full.
+class Link : public Actor {
+ public:
+  void On(Ref<Link> next) {
+    for (int i = 0; i < 4; ++i) {
+      if (Send(next, Note{i}) != Answer::kAccepted) return;
+    }
+  }
+  void On(Note) {}
+};
+class Restless : public Actor {
+ public:
+  void OnStart() override { On(Go{}); }
+  void On(Go) { (void)Send(RefOf(this), Go{}); }
+};
+class Sleeper : public Actor {
+ public:
+  void On(Note note) { std::this_thread::sleep_for(std::chrono::milliseconds(note.value)); }
+};
+
+SpawnOptions On(int worker, uint32_t capacity = 0, std::string name = "") {
+  return {.name = std::move(name), .mailbox_messages_max = capacity, .worker = worker};
+}
+
+// --- Set-up.
+
+TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
+  const std::vector<std::pair<std::string, std::function<void(Options&)>>> wrong = {
+      {"workers = -1", [](Options& o) { o.workers = -1; }},
+      {"workers = 1000", [](Options& o) { o.workers = 1'000; }},
+      {"max_connections = -5", [](Options& o) { o.max_connections = -5; }},
+      {"actors_max = 0", [](Options& o) { o.actors_max = 0; }},
+      {"mailbox_messages_max = 0", [](Options& o) { o.mailbox_messages_max = 0; }},
+      {"lane_messages_max = 0", [](Options& o) { o.lane_messages_max = 0; }},
+      {"outbox_messages_max = 0", [](Options& o) { o.outbox_messages_max = 0; }},
+      {"memory_bytes_max = 1", [](Options& o) { o.memory_bytes_max = 1; }},
+      {"backlog = 0", [](Options& o) { o.backlog = 0; }},
+      {"watermarks", [](Options& o) { o.output_bytes_low = o.output_bytes_high + 1; }},
+      {"idle_timeout = 0", [](Options& o) { o.idle_timeout = absl::ZeroDuration(); }},
+      {"linger_timeout = -1s", [](Options& o) { o.linger_timeout = absl::Seconds(-1); }},
+      {"drain_timeout = -1s", [](Options& o) { o.drain_timeout = absl::Seconds(-1); }},
+  };
+  for (const auto& [text, change] : wrong) {
+    Options options = SmallOptions(1);
+    change(options);
+    const absl::Status status = options.Complete(LinuxOs());
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_NE(std::string(status.message()).find(text), std::string::npos) << status;
+  }
+  Options options;
+  EXPECT_TRUE(options.Complete(LinuxOs()).ok());
+  EXPECT_GE(options.workers, 1);
+  EXPECT_GE(options.max_connections, 1);
+  EXPECT_GT(options.memory_bytes_max, 0);
+}
+
+TEST(Runtime, KeepsItsFirstErrorForStart) {
+  Options options = SmallOptions(-3);
+  Runtime runtime(options);
+  runtime.KeepError(absl::InternalError("a second one"));
+  std::atomic<int> count{0};
+  runtime.Spawn<Counter>(&count);  // Harmless.
+  const absl::Status status = runtime.Start();
+  EXPECT_NE(std::string(status.message()).find("workers = -3"), std::string::npos) << status;
+}
+
+class NoPoller : public ForwardingOs {
+ public:
+  int PollerCreate() override { return -EMFILE; }
+};
+
+TEST(Runtime, SaysWhenThereIsNoDescriptorForItsPoller) {
+  NoPoller os;
+  Runtime runtime(SmallOptions(2), os);
+  std::atomic<int> count{0};
+  runtime.Spawn<Counter>(&count);
+  EXPECT_NE(std::string(runtime.Start().message()).find("epoll_create1"), std::string::npos) << runtime.Start();
+}
+
+// --- Drain.
+
+TEST(Drain, HandlesWhatWasAcceptedThenRefuses) {
+  for (bool started : {false, true}) {
+    std::atomic<int> count{0};
+    Runtime runtime(SmallOptions(2));
+    if (started) {
+      ASSERT_TRUE(runtime.Start().ok());
+    }
+    const Ref<Counter> counter = runtime.SpawnWith<Counter>(On(1, 1'000), &count);
+    for (int i = 0; i < 500; ++i) ASSERT_EQ(counter.TrySend(Note{i}), Answer::kAccepted);
+    runtime.Drain(absl::InfiniteDuration());
+    EXPECT_EQ(count, 500);
+    EXPECT_EQ(counter.TrySend(Note{0}), Answer::kClosed);
+    EXPECT_EQ(runtime.ActorCount(), 0);
+    EXPECT_EQ(runtime.TotalLedger().DroppedTotal(), 0);
+    EXPECT_TRUE(runtime.TotalLedger().Balanced());
+  }
+}
+
+TEST(Drain, AtTheDeadlineWhatIsLeftIsDroppedAndCounted) {
+  Options options = SmallOptions(2);
+  options.probe_after = absl::Milliseconds(5);
+  Runtime runtime(options);
+  runtime.SpawnWith<Restless>(On(0, 4));
+  std::vector<Ref<Link>> links;
+  for (int i = 0; i < 3; ++i) links.push_back(runtime.SpawnWith<Link>(On(i % 2, 1)));
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(links[i].TrySend(links[(i + 1) % 3]), Answer::kAccepted);
+  ASSERT_TRUE(runtime.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return runtime.WaitCyclesFound() == 1; })) << runtime.Dump();
+  runtime.Drain(absl::Milliseconds(50));
+  const Ledger ledger = runtime.TotalLedger();
+  EXPECT_EQ(runtime.ActorCount(), 0);
+  EXPECT_TRUE(ledger.Balanced()) << ledger.ToString();
+  EXPECT_EQ(ledger.held + ledger.parked_held, 0);
+  EXPECT_GE(ledger.dropped[static_cast<int>(DropReason::kShutdown)], 1) << ledger.ToString();
+}
+
+TEST(Drain, AHandlerThatOutlivesTheGraceLeavesNothingBehind) {
+  std::atomic<int> count{0};
+  Runtime runtime(SmallOptions(2));
+  ASSERT_TRUE(runtime.Start().ok());
+  class Parent : public Actor {
+   public:
+    explicit Parent(std::atomic<int>* count) : count_(count) {}
+    void OnStart() override {
+      child_ = SpawnWith<Sleeper>(testing::On(1));
+      SpawnWith<Counter>(testing::On(1), count_);
+      Every(absl::Milliseconds(10), [] {});
+      EXPECT_EQ(Send(child_, Note{2'000}), Answer::kAccepted);
+      ++*count_;
+    }
+    std::atomic<int>* count_;
+    Ref<Sleeper> child_;
+  };
+  runtime.SpawnWith<Parent>(On(0), &count);
+  ASSERT_TRUE(Eventually([&] { return count == 1; }));
+  runtime.Drain(absl::ZeroDuration());  // The child's handler lasts longer than the second of grace.
+  EXPECT_EQ(runtime.ActorCount(), 0);
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+}
+
+class Heir : public Actor {  // Makes the next root as it ends.
+ public:
+  explicit Heir(std::atomic<int>* born) : born_(born) {}
+  void OnStart() override { ++*born_; }
+  void OnStop() override { runtime().SpawnWith<Heir>(testing::On(1), born_); }
+
+ private:
+  std::atomic<int>* born_;
+};
+
+TEST(Drain, RootsThatAreMadeWhileItStopsAreStoppedToo) {
+  std::atomic<int> born{0};
+  Runtime runtime(SmallOptions(2));
+  ASSERT_TRUE(runtime.Start().ok());
+  runtime.SpawnWith<Heir>(On(0), &born);
+  ASSERT_TRUE(Eventually([&] { return born == 1; }));
+  const int64_t start_ns = LinuxOs().NowNs();
+  runtime.Drain(absl::Seconds(30));
+  EXPECT_LT(LinuxOs().NowNs() - start_ns, int64_t{20} * 1'000'000'000);
+  EXPECT_EQ(runtime.ActorCount(), 0);
+  EXPECT_TRUE(runtime.TotalLedger().Balanced());
+}
+
+// --- Two runtimes.
+
+class Bridge : public Actor {
+ public:
+  explicit Bridge(Ref<Counter> other) : other_(other) {}
+  void On(Note note) {
+    if (other_.TrySend(note) != Answer::kAccepted) ++refused;
+  }
+  void On(Go) {
+    // Nobody there grants credits here: full is told, not kept.
+    Answer answer = Answer::kAccepted;
+    for (int i = 0; i < 10 && answer == Answer::kAccepted; ++i) answer = Send(other_, Note{i});
+    EXPECT_EQ(answer, Answer::kOverloaded);
+    done = true;
+  }
+  std::atomic<int> refused{0};
+  std::atomic<bool> done{false};
+
+ private:
+  Ref<Counter> other_;
+};
+
+TEST(Runtime, TwoInOneProcessWriteToEachOther) {
+  std::atomic<int> count{0};
+  Runtime first(SmallOptions(1));
+  Runtime second(SmallOptions(1));
+  ASSERT_TRUE(first.Start().ok());
+  ASSERT_TRUE(second.Start().ok());
+  const Ref<Counter> counter = second.SpawnWith<Counter>(On(0, 1'000), &count);
+  const Ref<Bridge> bridge = first.SpawnWith<Bridge>(On(0, 1'000), counter);
+  for (int i = 0; i < 500; ++i) ASSERT_EQ(bridge.TrySend(Note{i}), Answer::kAccepted);
+  EXPECT_TRUE(Eventually([&] { return count == 500; }));
+  first.Drain(absl::Seconds(5));
+  second.Drain(absl::Seconds(5));
+  EXPECT_TRUE(first.TotalLedger().Balanced()) << first.TotalLedger().ToString();
+  EXPECT_TRUE(second.TotalLedger().Balanced()) << second.TotalLedger().ToString();
+}
+
+TEST(Runtime, ASendToAFullActorOfAnotherIsRefusedNotLost) {
+  std::atomic<int> count{0};
+  Runtime first(SmallOptions(1));
+  Runtime second(SmallOptions(1));  // Not started: nobody handles anything there.
+  const Ref<Counter> counter = second.SpawnWith<Counter>(On(0, 2), &count);
+  const Ref<Bridge> bridge = first.SpawnWith<Bridge>(On(0), counter);
+  ASSERT_EQ(bridge.TrySend(Go{}), Answer::kAccepted);
+  Stepper step(first);
+  step.Round(3);
+  EXPECT_TRUE(static_cast<Bridge*>(bridge.slot()->actor)->done);
+  second.Drain(absl::Seconds(5));
+  EXPECT_EQ(count, 2);
+  first.Drain(absl::Seconds(5));
+  EXPECT_TRUE(first.TotalLedger().Balanced()) << first.TotalLedger().ToString();
+}
+
+// --- What it says.
+
+TEST(Runtime, ASlowHandlerIsCountedAndADumpNamesWhoWaitsForWhom) {
+  Options options = SmallOptions(2);
+  options.probe_after = absl::InfiniteDuration();
+  Runtime runtime(options);
+  const Ref<Sleeper> sleeper = runtime.SpawnWith<Sleeper>(On(0));
+  ASSERT_EQ(sleeper.TrySend(Note{30}), Answer::kAccepted);
+  // Each has its order before anyone runs.
+  const Ref<Link> a = runtime.SpawnWith<Link>(On(0, 1, "alice"));
+  const Ref<Link> b = runtime.SpawnWith<Link>(On(0, 1, "bob"));
+  ASSERT_EQ(a.TrySend(b), Answer::kAccepted);
+  ASSERT_EQ(b.TrySend(a), Answer::kAccepted);
+  ASSERT_TRUE(runtime.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return runtime.TotalLedger().slow_handlers > 0; }));
+  EXPECT_TRUE(Eventually([&] {
+    return runtime.Dump().find("alice parked for") != std::string::npos &&
+           runtime.Dump().find("waits for credits of bob on worker 0") != std::string::npos;
+  })) << runtime.Dump();
+  EXPECT_NE(runtime.Dump().find("ledger: messages sent"), std::string::npos);
+}
+
+// --- Cycles of waits.
+
+struct Ring {
+  int actors;
+  int workers;
+};
+class WaitCycle : public ::testing::TestWithParam<Ring> {};
+
+TEST_P(WaitCycle, IsFoundOnceAndNamesEveryone) {
+  Options options = SmallOptions(GetParam().workers);
+  options.probe_after = absl::Milliseconds(5);
+  Runtime runtime(options);
+  const int n = GetParam().actors;
+  std::vector<Ref<Link>> links;
+  for (int i = 0; i < n; ++i) {
+    links.push_back(runtime.SpawnWith<Link>(On(i % GetParam().workers, 1, "link" + std::to_string(i))));
+  }
+  // Each has its order before anyone runs; in order, so that each finds the next one's mailbox full.
+  for (int i = 0; i < n; ++i) ASSERT_EQ(links[i].TrySend(links[(i + 1) % n]), Answer::kAccepted);
+  ASSERT_TRUE(runtime.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return runtime.WaitCyclesFound() == 1; }, 10)) << runtime.Dump();
+  for (int i = 0; i < n; ++i) {
+    EXPECT_NE(runtime.LastWaitCycle().find("link" + std::to_string(i) + " -> link" + std::to_string((i + 1) % n)),
+              std::string::npos)
+        << runtime.LastWaitCycle();
+  }
+  // The others who stand in it find the same one, and say nothing.
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(runtime.WaitCyclesFound(), 1);
+  runtime.Drain(absl::ZeroDuration());
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+}
+INSTANTIATE_TEST_SUITE_P(Rings, WaitCycle,
+                         ::testing::Values(Ring{2, 1}, Ring{2, 2}, Ring{3, 1}, Ring{3, 2}, Ring{10, 1}, Ring{10, 2}));
+
+}  // namespace
+}  // namespace sluice::testing
