@@ -1,8 +1,10 @@
-// Connect begins an outgoing connection with a session of class S on it: OnOpen follows, or OnClose(kConnectFailed).
-// Numeric addresses only, one attempt; names and retries come with the connector.
+// Connect begins an outgoing connection with a session of class S on it: OnOpen follows, or
+// OnClose(kConnectFailed). Numeric addresses only, one attempt; names and retries come with the
+// connector.
 //
 // Thread: any.
-// Errors: an address that cannot be read, or actors_max; what the network refuses is told to the session.
+// Errors: an address that cannot be read, or actors_max; what the network refuses is told to the
+// session.
 #ifndef SLUICE_ACTORS_CONNECTOR_H_
 #define SLUICE_ACTORS_CONNECTOR_H_
 

@@ -30,8 +30,9 @@ struct UnsubscribeControl {
 }  // namespace
 
 std::string HubTotals::ToString() const {
-  return absl::StrFormat("hubs: published %d; due %d = received %d + missed %d + skipped %d + queued %d", published,
-                         due, received, missed, skipped, queued);
+  return absl::StrFormat(
+      "hubs: published %d; due %d = received %d + missed %d + skipped %d + queued %d", published,
+      due, received, missed, skipped, queued);
 }
 
 HubTotals HubLedger::Sum() const {
@@ -65,9 +66,12 @@ void Hub::On(Publish message) {
   ledger_->published.Add(1);
   for (size_t i = 0; i < spokes_.size(); ++i) {
     if (subscribers_[i] == 0) continue;
-    const Answer answer = Send(spokes_[i], internal::Deliver{message.payload, sequence_, message.except});
-    // The outbox holds a handler's messages to all spokes, so only an ended spoke refuses: it has no subscribers left.
-    SLUICE_CHECK(answer == Answer::kAccepted || answer == Answer::kClosed || answer == Answer::kOverloaded);
+    const Answer answer =
+        Send(spokes_[i], internal::Deliver{message.payload, sequence_, message.except});
+    // The outbox holds a handler's messages to all spokes, so only an ended spoke refuses: it has
+    // no subscribers left.
+    SLUICE_CHECK(answer == Answer::kAccepted || answer == Answer::kClosed ||
+                 answer == Answer::kOverloaded);
     // No memory: the spoke finds the gap in the numbers, and tells each subscriber what it missed.
     if (answer == Answer::kOverloaded) {
       LogWarn("hub: message %d is lost to worker %d: no memory", sequence_, i);
@@ -78,7 +82,8 @@ void Hub::On(Publish message) {
 void Hub::On(internal::SubscribeMessage message) {
   const int where = message.slot->worker->Index();
   ++subscribers_[where];
-  if (Send(spokes_[where], internal::AddSubscriber{std::move(message), sequence_}) != Answer::kAccepted) {
+  if (Send(spokes_[where], internal::AddSubscriber{std::move(message), sequence_}) !=
+      Answer::kAccepted) {
     --subscribers_[where];
   }
 }
@@ -104,7 +109,8 @@ void Spoke::OnStart() {
   ledger_ = &runtime().Attachment<HubLedger>(runtime().WorkerCount()).At(worker().Index());
 }
 
-// A gap in the numbers is what memory refused on its way here. (While it has no subscribers a spoke is sent nothing.)
+// A gap in the numbers is what memory refused on its way here. (While it has no subscribers a spoke
+// is sent nothing.)
 void Spoke::CatchUp(uint64_t sequence) {
   if (const auto lost = static_cast<int64_t>(sequence - sequence_); lost > 0) {
     for (Subscriber* subscriber : order_) subscriber->Missed(lost);
@@ -115,7 +121,8 @@ void Spoke::CatchUp(uint64_t sequence) {
 void Spoke::On(AddSubscriber add) {
   CatchUp(add.sequence);
   Slot* const slot = add.subscriber.slot;
-  auto* session = slot->generation == add.subscriber.generation ? static_cast<Session*>(slot->actor) : nullptr;
+  auto* session =
+      slot->generation == add.subscriber.generation ? static_cast<Session*>(slot->actor) : nullptr;
   Connection* connection = session == nullptr ? nullptr : session->connection();
   if (connection == nullptr || subscribers_.contains(slot)) {
     TellGone();  // It ended on the way, or is here already.
@@ -142,7 +149,8 @@ void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
 void Spoke::On(Deliver message) {
   CatchUp(message.sequence - 1);
   sequence_ = message.sequence;
-  // A subscriber may end while it is served (its policy, its socket): by index, over those that were there.
+  // A subscriber may end while it is served (its policy, its socket): by index, over those that
+  // were there.
   for (size_t i = 0; i < order_.size();) {
     Subscriber* subscriber = order_[i];
     subscriber->Offer(message.payload, message.except);
@@ -164,8 +172,8 @@ void Spoke::TellGone() {
   Worker::Post(*hub_->worker, hub_, hub_generation_, SubscriberGoneControl{worker().Index()});
 }
 
-// The spoke takes no message while a subscriber that may not miss any has no room: its mailbox fills, the hub parks, and
-// so do the publishers.
+// The spoke takes no message while a subscriber that may not miss any has no room: its mailbox
+// fills, the hub parks, and so do the publishers.
 void Spoke::Reconsider() {
   bool wait = false;
   for (Subscriber* subscriber : order_) {
@@ -186,7 +194,8 @@ void Spoke::Reconsider() {
 
 // --- Subscriber.
 
-Subscriber::Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message, uint64_t sequence)
+Subscriber::Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message,
+                       uint64_t sequence)
     : spoke_(spoke),
       connection_(&connection),
       slot_(message.slot),
@@ -252,11 +261,13 @@ void Subscriber::Offer(const Bytes& payload, const Except& except) {
         break;
       }
       case SlowPolicy::kPark:
-        break;  // The spoke takes no message while it is full, so this is the one that came with others.
+        break;  // The spoke takes no message while it is full, so this is the one that came with
+                // others.
     }
   }
   if (charged_bytes_ == 0) {
-    const int64_t bytes = AllocatedBytes(options_.queue_messages_max * sizeof(Entry)) + AllocatedBytes(512);
+    const int64_t bytes =
+        AllocatedBytes(options_.queue_messages_max * sizeof(Entry)) + AllocatedBytes(512);
     if (!spoke_.worker().lease().ChargeOverdraft(bytes)) {
       ++missed_tail_;
       ledger.missed.Add(1);
@@ -278,7 +289,8 @@ bool Subscriber::WriteOne(const Bytes& payload, int64_t missed_before) {
   return TellMissed(missed_before) && connection_->Write(payload) == Answer::kAccepted;
 }
 
-// Moves messages from the queue to the connection while its output is low; with `all`, as long as it takes them.
+// Moves messages from the queue to the connection while its output is low; with `all`, as long as
+// it takes them.
 void Subscriber::Pump(bool all) {
   if (pumping_) return;
   pumping_ = true;
@@ -294,7 +306,8 @@ void Subscriber::Pump(bool all) {
     queue_.pop_front();
   }
   if (connection_ != nullptr && queue_.empty()) {
-    if (missed_tail_ > 0 && (all || !connection_->OutputAboveLow()) && TellMissed(missed_tail_)) missed_tail_ = 0;
+    if (missed_tail_ > 0 && (all || !connection_->OutputAboveLow()) && TellMissed(missed_tail_))
+      missed_tail_ = 0;
     spoke_.worker().lease().Refund(std::exchange(charged_bytes_, 0));
     queue_.shrink_to_fit();
   }
@@ -315,7 +328,8 @@ void Subscriber::Leave() {
   if (connection_ == nullptr) return;
   int64_t missed = missed_tail_;
   for (const Entry& entry : queue_) missed += 1 + entry.missed_before;
-  if (!TellMissed(missed)) LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
+  if (!TellMissed(missed))
+    LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
   missed_tail_ = 0;
 }
 

@@ -1,18 +1,19 @@
-// Hub is the broadcast: it numbers each message and sends it once to each worker that has subscribers; the spoke there
-// hands the one shared payload to their connections.
+// Hub is the broadcast: it numbers each message and sends it once to each worker that has
+// subscribers; the spoke there hands the one shared payload to their connections.
 //
 //   Ref<Hub> room = Spawn<Hub>(HubOptions{...});
-//   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // In a Session; On(Subscribed) follows.
-//   Send(room, Publish{payload, ExceptOf(*this)});
+//   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // In a Session;
+//   On(Subscribed) follows. Send(room, Publish{payload, ExceptOf(*this)});
 //
 // Owner:  an actor like any other; its spokes are its children, one on each worker.
 // Thread: its worker's. Spokes write to connections of their own worker only.
-// Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their mailboxes.
-// Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
+// Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their
+// mailboxes. Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
 //         received + missed + skipped (its own messages) + queued = published since it joined.
 //
-// Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on while its session is
-// parked. (Else a member parked on publishing and full as a subscriber would lock the room.)
+// Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on
+// while its session is parked. (Else a member parked on publishing and full as a subscriber would
+// lock the room.)
 #ifndef SLUICE_ACTORS_HUB_H_
 #define SLUICE_ACTORS_HUB_H_
 
@@ -47,7 +48,8 @@ struct SubscribeOptions {
 };
 
 struct HubOptions {
-  // The bytes that tell a subscriber how many messages it missed, in their place before the next one. Null: not told.
+  // The bytes that tell a subscriber how many messages it missed, in their place before the next
+  // one. Null: not told.
   std::string (*missed_notice)(int64_t missed) = nullptr;
 };
 
@@ -121,8 +123,9 @@ struct Deliver {
 // One reserved message of a known type for an actor of a known type.
 template <class A, class M>
 inline const MessageOps kReservedOps = {
-    MessageKind::kReserved, &HandleMessage<A, M>, Envelope::DestroyOf<M>(),
-    Envelope::RelocateOf<M>(), [] { return typeid(M).name(); },
+    MessageKind::kReserved,          &HandleMessage<A, M>,
+    Envelope::DestroyOf<M>(),        Envelope::RelocateOf<M>(),
+    [] { return typeid(M).name(); },
 };
 
 class Spoke;
@@ -130,7 +133,8 @@ class Spoke;
 // One subscriber, on its own worker: what waits for its connection, and what it missed.
 class Subscriber final : public OutputListener, private Timer {
  public:
-  Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message, uint64_t sequence);
+  Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message,
+             uint64_t sequence);
   ~Subscriber();
   void Offer(const Bytes& payload, const Except& except);
   void Missed(int64_t count);
@@ -215,16 +219,17 @@ class Hub : public Actor {
   HubLedger::Cell* ledger_ = nullptr;
 };
 
-// What a session sends to a hub to join it. S has On(Subscribed); from then on each message is for it. The greeting is
-// written to its connection at that very point, before any of them.
+// What a session sends to a hub to join it. S has On(Subscribed); from then on each message is for
+// it. The greeting is written to its connection at that very point, before any of them.
 template <class S>
-internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {}, std::string greeting = "") {
+internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
+                                     std::string greeting = "") {
   static_assert(std::derived_from<S, Session>, "a subscriber is a Session");
   return {session->slot(), session->generation(), options, &internal::kReservedOps<S, Subscribed>,
           std::move(greeting)};
 }
-// Leaves a hub, now: it never waits, however full the hub is. What is queued is still written, or told as missed. The end
-// of its connection does the same.
+// Leaves a hub, now: it never waits, however full the hub is. What is queued is still written, or
+// told as missed. The end of its connection does the same.
 void Unsubscribe(const Session& session, const Subscribed& subscription);
 inline Except ExceptOf(const Actor& session) { return {session.slot(), session.generation()}; }
 

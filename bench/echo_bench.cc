@@ -151,6 +151,7 @@ void PrintWakeUps() {
 }  // namespace sluice::bench
 
 int main(int argc, char** argv) {
+  sluice::bench::EnterRunfiles();
   using namespace sluice::bench;
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 9;
   const int64_t messages = argc > 2 ? std::atoll(argv[2]) : 300'000;

@@ -65,6 +65,15 @@ uint64_t SystemCallTracepoint() {
 
 }  // namespace
 
+void EnterRunfiles() {
+  char self[4096];
+  const ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
+  if (length <= 0 || length == sizeof(self)) return;
+  // Started by `bazel run` we stand there already; then this folder is the same.
+  if (chdir((std::string(self, static_cast<size_t>(length)) + ".runfiles/sluice").c_str()) != 0)
+    return;
+}
+
 void Die(const std::string& line) {
   std::fprintf(stderr, "%s\n", line.c_str());
   std::exit(1);

@@ -49,6 +49,9 @@ class ServerProcess {
   const void* allocation_page_ = nullptr;  // Shared with malloc_count.so in the child.
 };
 
+// Goes to where Bazel put the programs that a bench starts (its runfiles); first thing in main.
+void EnterRunfiles();
+
 // Prints the line to stderr and ends the bench.
 [[noreturn]] void Die(const std::string& line);
 

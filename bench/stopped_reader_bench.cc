@@ -227,6 +227,7 @@ void RunChat(size_t bytes_wanted) {
 }  // namespace sluice::bench
 
 int main(int argc, char** argv) {
+  sluice::bench::EnterRunfiles();
   using namespace sluice::bench;
   const int megabytes = argc > 1 ? std::atoi(argv[1]) : 100;
   if (megabytes < 1 || argc > 2) Die("usage: stopped_reader_bench [MEGABYTES]");

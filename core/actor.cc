@@ -67,7 +67,8 @@ void UserTimer::OnTimer(Worker& worker) {
   const uint32_t generation = slot->generation;
   if (interval_ms > 0) {
     UserTimer* const timer = self.get();
-    // From deadline to deadline, so that it keeps time; one that is late by more than that starts anew.
+    // From deadline to deadline, so that it keeps time; one that is late by more than that starts
+    // anew.
     const absl::Duration interval = absl::Milliseconds(interval_ms);
     const int64_t next_ms = Worker::DeadlineMs(timer->DeadlineMs(), interval);
     worker.timers().Arm(*timer, next_ms > worker.NowMs() ? next_ms : worker.DeadlineMs(interval));

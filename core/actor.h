@@ -237,9 +237,8 @@ Ref<A> Runtime::Place(const SpawnOptions& options, Slot* parent, Args&&... args)
       options, parent,
       [captured = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
           Worker& worker, Slot* made) mutable {
-        std::apply(
-            [&](auto&... arg) { internal::Construct<A>(worker, made, std::move(arg)...); },
-            captured);
+        std::apply([&](auto&... arg) { internal::Construct<A>(worker, made, std::move(arg)...); },
+                   captured);
       });
   return Ref<A>(slot, generation);
 }

@@ -120,7 +120,8 @@ struct ActorExtra {
   absl::flat_hash_map<uint32_t, AskEntry> asks;
   absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
   std::vector<uint32_t> due_timers;  // Fired while parked.
-  absl::flat_hash_set<std::pair<Slot*, uint32_t>> children;  // By generation too: slots are used again.
+  absl::flat_hash_set<std::pair<Slot*, uint32_t>>
+      children;  // By generation too: slots are used again.
   Slot* parent = nullptr;
   uint32_t parent_generation = 0;
   uint32_t last_id = 0;  // Of monitors, asks and timers.

@@ -13,11 +13,11 @@ namespace sluice {
 struct Slot;
 
 // The message is moved from only when the answer is kAccepted.
-enum class Answer : uint8_t{
-    kAccepted,    // It will be handled, or counted as dropped with a reason.
-    kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
-    kClosed,      // The actor has ended.
-    kOverloaded,  // The memory budget or the sender's outbox is spent.
+enum class Answer : uint8_t {
+  kAccepted,    // It will be handled, or counted as dropped with a reason.
+  kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
+  kClosed,      // The actor has ended.
+  kOverloaded,  // The memory budget or the sender's outbox is spent.
 };
 std::string_view AnswerName(Answer answer);
 

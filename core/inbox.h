@@ -51,8 +51,8 @@ class Inbox {
 
   // Sender's. Requires: user messages among them were counted by the gate.
   void Enqueue(Lane& lane, Envelope* envelopes, size_t count) {
-    // moodycamel orders by fences, which ThreadSanitizer does not see: neither that of an item on its way to the owner,
-    // nor that of an emptied block on its way back to the sender.
+    // moodycamel orders by fences, which ThreadSanitizer does not see: neither that of an item on
+    // its way to the owner, nor that of an emptied block on its way back to the sender.
     TsanAcquire(&lane.emptied_);
     TsanRelease(&lane);
     const bool enqueued =

@@ -22,8 +22,8 @@ class IoHandler {
   // What was written in the callbacks of this slice may leave now (asked for by
   // Worker::FlushAfterSlice).
   virtual void OnSliceEnd() = 0;
-  // Another handler needs the worker's gather buffer: what is in it goes to the kernel or is kept elsewhere. No other
-  // consequence may follow before OnSliceEnd.
+  // Another handler needs the worker's gather buffer: what is in it goes to the kernel or is kept
+  // elsewhere. No other consequence may follow before OnSliceEnd.
   virtual void OnGatherTaken() {}
   // The actor is no longer parked.
   virtual void OnUnparked() = 0;

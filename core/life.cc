@@ -239,7 +239,8 @@ void Worker::EndStep(Slot* slot) {
     return;
   }
   if (extra.parent != nullptr) {
-    Post(*extra.parent->worker, extra.parent, extra.parent_generation, ChildEndedControl{slot, slot->generation});
+    Post(*extra.parent->worker, extra.parent, extra.parent_generation,
+         ChildEndedControl{slot, slot->generation});
     extra.parent = nullptr;
   }
   if (slot->io != nullptr) return;  // DetachIo comes back here.

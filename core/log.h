@@ -32,7 +32,7 @@ enum class LogLevel { kTrace, kDebug, kInfo, kWarning, kError, kOff };
 absl::StatusOr<LogLevel> ParseLogLevel(std::string_view name);
 std::string_view LogLevelName(LogLevel level);
 
-inline constexpr int kLogLinesMax = 8192;
+inline constexpr int kLogLinesMax = 1024;
 inline constexpr int kLogLineBytesMax = 1024;  // Text of one line; a cut one ends with "...".
 // While the thread runs: the queue, and its lines in what the allocator takes for them.
 inline constexpr int64_t kLogBytesMax = int64_t{kLogLinesMax + 1} * (512 + kLogLineBytesMax + 16);
@@ -57,7 +57,8 @@ inline void Log(LogLevel level, std::string_view text) {
   if (LogEnabled(level)) [[unlikely]]
     internal::LogWrite(level, text);
 }
-// Whatever the level: what the user asked for (a dump). Line by line, as each is cut at kLogLineBytesMax.
+// Whatever the level: what the user asked for (a dump). Line by line, as each is cut at
+// kLogLineBytesMax.
 inline void LogAnyway(std::string_view text) { internal::LogWrite(LogLevel::kInfo, text); }
 inline void LogTrace(std::string_view text) { Log(LogLevel::kTrace, text); }
 inline void LogDebug(std::string_view text) { Log(LogLevel::kDebug, text); }

@@ -34,7 +34,8 @@ absl::Status Options::Complete(Os& os) {
   if (workers == 0) workers = std::min(os.ProcessorCount(), kWorkersMax);
   if (workers < 1 || workers > kWorkersMax) return OutOfRange("workers", workers, 1, kWorkersMax);
   const int64_t descriptors = os.DescriptorsMax();
-  // Few descriptors are no reason not to start: below twice what is kept, half of them are for connections.
+  // Few descriptors are no reason not to start: below twice what is kept, half of them are for
+  // connections.
   const int64_t connections_max = std::max(descriptors - kDescriptorsKept, descriptors / 2);
   if (max_connections == 0) max_connections = std::min(kConnectionsDefaultMax, connections_max);
   if (max_connections < 1) return OutOfRange("max_connections", max_connections, 1, INT32_MAX);

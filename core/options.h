@@ -37,7 +37,7 @@ struct Options {
   // Questions one actor may have open; a late answer keeps its place until it comes.
   uint32_t asks_max = 1'024;
   uint32_t monitors_max = 262'144;  // That one actor has on others.
-  uint32_t timers_max = 1'024;  // Of one actor.
+  uint32_t timers_max = 1'024;      // Of one actor.
   uint32_t names_max = 65'536;
 
   // Bytes for envelopes, messages and connection buffers. 0: a quarter of the machine's memory, at
@@ -54,7 +54,8 @@ struct Options {
   // A handler that runs longer is named in the log: everyone else on its worker waited.
   absl::Duration slow_handler = absl::Milliseconds(10);
 
-  // Sockets. 0 connections: min(65,536, descriptors - 64), or half the descriptors if those are more.
+  // Sockets. 0 connections: min(65,536, descriptors - 64), or half the descriptors if those are
+  // more.
   int64_t max_connections = 0;
   AtLimit at_limit = AtLimit::kRefuse;
   int backlog = 4'096;

@@ -41,11 +41,14 @@ struct Count {
 };
 bool AbslParseFlag(absl::string_view text, Count* count, std::string* error) {
   if (text == "auto") return count->value = 0, true;
-  if (absl::SimpleAtoi(text, &count->value) && count->value >= 1 && count->value <= INT32_MAX) return true;
+  if (absl::SimpleAtoi(text, &count->value) && count->value >= 1 && count->value <= INT32_MAX)
+    return true;
   *error = "it must be a number from 1 on";
   return false;
 }
-std::string AbslUnparseFlag(Count count) { return count.value == 0 ? "auto" : absl::StrCat(count.value); }
+std::string AbslUnparseFlag(Count count) {
+  return count.value == 0 ? "auto" : absl::StrCat(count.value);
+}
 
 // A number of bytes: 67108864, 65536KB, 64MB, 1GB.
 struct ByteCount {
@@ -104,9 +107,12 @@ namespace {
 }  // namespace
 
 Options Options::FromFlags(int argc, char** argv) {
-  // --help shows the common flags as well as the program's own; and no path of the machine that built it.
+  // --help shows the common flags as well as the program's own; and no path of the machine that
+  // built it.
   absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) { return !absl::StrContains(file, "absl/"); };
+  usage.contains_help_flags = [](absl::string_view file) {
+    return !absl::StrContains(file, "absl/");
+  };
   absl::SetFlagsUsageConfig(usage);
   absl::SetProgramUsageMessage("A server made with Sluice.");
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);

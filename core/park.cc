@@ -105,7 +105,8 @@ void Worker::FlushOutbox(Slot* slot) {
       continue;
     }
     // Placed here, and not made yet.
-    if (&to == this && target->generation != head->generation) AdoptPlaced(target, head->generation);
+    if (&to == this && target->generation != head->generation)
+      AdoptPlaced(target, head->generation);
     if (outbox.paid == 0) {
       if (outbox.waiting > 0) return;
       const Taken taken = &to == this ? target->mailbox.TakeLocal(head->generation)
@@ -294,8 +295,8 @@ void Worker::OnLaneRoom(int to_worker) {
 // the same episodes of parking.
 
 void Worker::ArmProbe(Slot* slot) {
-  // The last to park closes a cycle, and finds it with its first probe. Later ones come ever more rarely, so that they do
-  // not pile up behind a worker that is held.
+  // The last to park closes a cycle, and finds it with its first probe. Later ones come ever more
+  // rarely, so that they do not pile up behind a worker that is held.
   Outbox& outbox = slot->extra->outbox;
   const int doublings = std::min<int>(outbox.probes_sent, kProbeDoublingsMax);
   timers_.Arm(outbox.probe, DeadlineMs(options_.probe_after * (1 << doublings)));
@@ -331,12 +332,14 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
       ProbeDue(slot);
       return;
     }
-    // Each actor of the cycle finds it, once for an episode; the first tells, beginning with the lowest slot.
+    // Each actor of the cycle finds it, once for an episode; the first tells, beginning with the
+    // lowest slot.
     timers_.Cancel(outbox.probe);
     std::vector<ProbeHop> cycle = outbox.last_round;
     std::rotate(cycle.begin(),
-                std::min_element(cycle.begin(), cycle.end(),
-                                 [](const ProbeHop& a, const ProbeHop& b) { return a.slot_id < b.slot_id; }),
+                std::min_element(
+                    cycle.begin(), cycle.end(),
+                    [](const ProbeHop& a, const ProbeHop& b) { return a.slot_id < b.slot_id; }),
                 cycle.end());
     std::vector<std::string> names;
     std::string key;

@@ -94,10 +94,9 @@ sluice::Ceiling Runtime::Ceiling() const {
       EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
       static_cast<int64_t>(Worker::kReadBytes) + 128 * 1024;
   sluice::Ceiling ceiling;
-  ceiling.fixed_bytes =
-      kProgramBytes + kLogBytesMax + workers * worker_bytes +
-      int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
-      options_.max_connections * connection_user_bytes_;
+  ceiling.fixed_bytes = kProgramBytes + kLogBytesMax + workers * worker_bytes +
+                        int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
+                        options_.max_connections * connection_user_bytes_;
   ceiling.budget_bytes = options_.memory_bytes_max;
   ceiling.kernel_bytes = os_.SocketMemoryBytes(options_.max_connections);
   ceiling.allocator_bytes = (ceiling.fixed_bytes + ceiling.budget_bytes) / 8;
@@ -159,14 +158,14 @@ Slot* Runtime::TakePlacedSlot(Worker& to) {
   return slot;
 }
 
-std::pair<Slot*, uint32_t> Runtime::PlaceSlot(
-    const SpawnOptions& options, Slot* parent,
-    absl::AnyInvocable<void(Worker&, Slot*)> construct) {
+std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot* parent,
+                                              absl::AnyInvocable<void(Worker&, Slot*)> construct) {
   Worker& to = PlacementOf(options);
   const uint32_t capacity = options.MailboxMax(*this);
   Slot* slot = TakePlacedSlot(to);
   if (slot == nullptr) return {nullptr, 0};
-  // The word is open from here on: messages may overtake the order that makes the actor, and wait for it.
+  // The word is open from here on: messages may overtake the order that makes the actor, and wait
+  // for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);
   const uint32_t parent_generation = parent == nullptr ? 0 : parent->generation;
   if (parent != nullptr) parent->worker->AddChild(parent, slot, generation);
@@ -181,9 +180,9 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(
     }
     construct(worker, made);
   };
-  Worker::Post(to, slot, generation,
-               PlaceControl{
-                   std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
+  Worker::Post(
+      to, slot, generation,
+      PlaceControl{std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
   return {slot, generation};
 }
 
@@ -354,7 +353,8 @@ void Runtime::JoinWorkers() {
   CallAll(&Worker::StopTurning);
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
-  // A worker that a handler held past the deadline came last: what it still had to tell the others is heard here.
+  // A worker that a handler held past the deadline came last: what it still had to tell the others
+  // is heard here.
   for (bool rest = false; !rest;) {
     int64_t on_the_way = outside_cross_.load(std::memory_order_relaxed);
     rest = true;
@@ -410,14 +410,14 @@ int Runtime::RunUntilSignal() {
   }
   for (const std::string& line : announcements_) std::printf("%s\n", line.c_str());
   std::fflush(stdout);
-
   int64_t deadline_ms = -1;
   for (bool done = false; !done;) {
     epoll_event event;
     os_.PollerWait(poller, &event, 1, deadline_ms < 0 ? -1 : kDrainLookMs);
     for (int signal = os_.SignalRead(signals); signal > 0; signal = os_.SignalRead(signals)) {
       if (signal == SIGUSR1) {
-        // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe that nobody reads.
+        // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe
+        // that nobody reads.
         for (absl::string_view line : absl::StrSplit(Dump(), '\n', absl::SkipEmpty())) {
           LogAnyway(ToStd(line));
         }
@@ -530,7 +530,8 @@ void Runtime::AwaitAnswers(absl::FunctionRef<bool()> all_in) {
 
 bool Runtime::NoteWaitCycle(const std::string& key, const std::string& text) {
   std::lock_guard<std::mutex> lock(names_lock_);
-  // Those told of are kept for a while only: a cycle that stands is found by each of its actors once, soon.
+  // Those told of are kept for a while only: a cycle that stands is found by each of its actors
+  // once, soon.
   if (told_wait_cycles_.size() >= kToldCyclesMax) told_wait_cycles_.clear();
   if (!told_wait_cycles_.insert(key).second) return false;
   last_wait_cycle_ = text;

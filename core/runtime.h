@@ -126,8 +126,8 @@ class Runtime {
   absl::Status status() const { return status_; }
   void KeepError(absl::Status status);
   void Announce(std::string line) { announcements_.push_back(std::move(line)); }  // Before the run.
-  // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its Report() is a line of
-  // the dump, and of what is told after a drain.
+  // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
+  // Report() is a line of the dump, and of what is told after a drain.
   template <class T, class... Args>
   T& Attachment(Args&&... args) {
     std::lock_guard<std::mutex> lock(attachments_lock_);
@@ -165,7 +165,8 @@ class Runtime {
 
   template <class A, class... Args>
   Ref<A> Place(const SpawnOptions& options, Slot* parent, Args&&... args);
-  // A slot on the worker of `options` whose actor `construct` makes, there, soon. {nullptr, 0}: actors_max.
+  // A slot on the worker of `options` whose actor `construct` makes, there, soon. {nullptr, 0}:
+  // actors_max.
   std::pair<Slot*, uint32_t> PlaceSlot(const SpawnOptions& options, Slot* parent,
                                        absl::AnyInvocable<void(Worker&, Slot*)> construct);
 

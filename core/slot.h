@@ -35,12 +35,12 @@ struct alignas(64) Slot {
   bool Parked() const { return parked; }
   // May a handler run now?
   bool Runnable() const {
-    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked &&
-           !suspended;
+    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked && !suspended;
   }
 
-  // The first cache line is what senders on other workers read, and what the owner seldom writes: a message that is
-  // handled must not cost each sender a miss. The mailbox begins at its very end, with the word that all share.
+  // The first cache line is what senders on other workers read, and what the owner seldom writes: a
+  // message that is handled must not cost each sender a miss. The mailbox begins at its very end,
+  // with the word that all share.
   Worker* const worker;
   Actor* actor = nullptr;
   IoHandler* io = nullptr;
@@ -50,7 +50,8 @@ struct alignas(64) Slot {
   uint32_t generation = 0;  // The owner's copy: of the actor that lives or lingers here.
   ActorState state = ActorState::kFree;
   const bool for_placed;  // From the stock for spawns that other threads place on this worker.
-  bool suspended = false;     // By itself: it takes no message until it resumes (a spoke that waits for peers).
+  bool suspended =
+      false;  // By itself: it takes no message until it resumes (a spoke that waits for peers).
   bool started = false;  // OnStart has run, so OnStop will.
   bool stop_asked = false;
   bool holds_closed = false;  // The word is closed: what arrives is dropped.

@@ -409,7 +409,8 @@ void Worker::MarkReady(IoHandler* io) {
 
 void Worker::RunReady() {
   // As many as stand there now; whoever comes back waits for the next turn.
-  for (int turns = std::min(ready_count_, kReadyTurnsMax); ready_first_ != nullptr && turns > 0; --turns) {
+  for (int turns = std::min(ready_count_, kReadyTurnsMax); ready_first_ != nullptr && turns > 0;
+       --turns) {
     IoHandler* io = ready_first_;
     ready_first_ = io->ready_next_;
     if (ready_first_ == nullptr) ready_last_ = nullptr;
@@ -540,7 +541,8 @@ void Worker::Sleep(int64_t wait_until_ms) {
     timeout_ms = static_cast<int>(std::clamp<int64_t>(until_ms - NowMs() + 1, 0, 1 << 30));
     if (until_ms <= NowMs()) timeout_ms = 0;
   }
-  // It rests until an event, or until its next turn: a coordinator that takes the turns itself looks in between.
+  // It rests until an event, or until its next turn: a coordinator that takes the turns itself
+  // looks in between.
   if (draining_) PublishRest(true);
   Poll(timeout_ms);
   sleep_.WakeUp();

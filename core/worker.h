@@ -220,7 +220,8 @@ class Worker {
   // kAccepted: the outside lane of the target's worker is locked until CommitOutside.
   static Answer BeginOutside(Slot* target, uint32_t generation, int64_t charge);
   static void CommitOutside(Slot* target, Envelope& envelope);
-  // A reserved message cannot be refused: where there is no memory it goes uncharged, and its reservation is the bound.
+  // A reserved message cannot be refused: where there is no memory it goes uncharged, and its
+  // reservation is the bound.
   static int64_t ChargeReserved(Worker& to, int64_t bytes);
   // Control and reserved messages need no credit: to this worker, another one of the runtime, or
   // from outside.
@@ -461,7 +462,8 @@ Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOp
 template <class M>
 void Worker::SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
   Envelope envelope;
-  Fill(envelope, target, generation, ChargeReserved(*target->worker, Envelope::BytesOf<std::remove_cvref_t<M>>(message)));
+  Fill(envelope, target, generation,
+       ChargeReserved(*target->worker, Envelope::BytesOf<std::remove_cvref_t<M>>(message)));
   envelope.Put(ops, std::forward<M>(message));
   RouteFromHere(*target->worker, envelope);
 }

@@ -36,7 +36,8 @@ std::string AbslUnparseFlag(SlowPolicy policy) {
 
 ABSL_FLAG(uint32_t, max_line, 8'192, "Longest line, in bytes; a longer one is skipped.");
 ABSL_FLAG(sluice::SlowPolicy, slow, sluice::SlowPolicy::kDropOldest,
-          "What becomes of a message for a member who does not read: park (everybody waits), drop_oldest, "
+          "What becomes of a message for a member who does not read: park (everybody waits), "
+          "drop_oldest, "
           "drop_newest, disconnect.");
 ABSL_FLAG(uint32_t, queue, 256, "Messages that wait for a member who does not read.");
 
@@ -45,7 +46,9 @@ namespace chat {
 using sluice::Answer;
 using sluice::Ref;
 
-std::string MissedNotice(int64_t missed) { return absl::StrCat("* missed ", missed, " messages\n"); }
+std::string MissedNotice(int64_t missed) {
+  return absl::StrCat("* missed ", missed, " messages\n");
+}
 
 struct Private {
   std::string text;
@@ -68,7 +71,8 @@ class Member : public sluice::LineSession {
   Member(Ref<Rooms> rooms, uint32_t line_bytes_max, sluice::SubscribeOptions options)
       : LineSession(line_bytes_max), rooms_(rooms), options_(options) {}
 
-  // Nothing is read until the member is in the lobby, so that what it hears is complete from its Welcome on.
+  // Nothing is read until the member is in the lobby, so that what it hears is complete from its
+  // Welcome on.
   void OnOpen() override {
     AskRooms(Enter{RefOf(this)}, [this](Place place) { EnterRoom(std::move(place)); });
   }
@@ -107,11 +111,14 @@ class Member : public sluice::LineSession {
     } else if (command == "who") {
       AskRooms(ListMembers{RefOf(this)}, [this](const std::string& list) { TellAnswer(list); });
     } else if (command == "help") {
-      Tell("/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; all else is said to the room");
+      Tell(
+          "/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; all else is said to "
+          "the room");
     } else if (command == "quit") {
       LeaveChat();
     } else {
-      Tell(absl::StrCat("error: unknown command /", sluice::PrintableUtf8(command), "; /help tells what there is"));
+      Tell(absl::StrCat("error: unknown command /", sluice::PrintableUtf8(command),
+                        "; /help tells what there is"));
     }
   }
   void OnLongLine() override { Tell("error: line too long"); }
@@ -131,7 +138,8 @@ class Member : public sluice::LineSession {
   void OnClose(sluice::CloseReason) override { SayGoodbye(); }
 
  private:
-  // Asks the rooms, and reads no further until the answer is here, so that lines take effect in their order.
+  // Asks the rooms, and reads no further until the answer is here, so that lines take effect in
+  // their order.
   template <class Q, class F>
   void AskRooms(Q question, F on_answer) {
     asking_ = true;
@@ -144,7 +152,8 @@ class Member : public sluice::LineSession {
                                   Take(*std::move(reply), on_answer);
                                 }
                               });
-    if (answer != Answer::kAccepted) Refused(absl::ResourceExhaustedError("the server is busy, try again"));
+    if (answer != Answer::kAccepted)
+      Refused(absl::ResourceExhaustedError("the server is busy, try again"));
   }
   template <class R, class F>
   void Take(absl::StatusOr<R> reply, F& on_answer) {
@@ -177,15 +186,19 @@ class Member : public sluice::LineSession {
   void EnterRoom(Place place) {
     std::string greeting = absl::StrCat("* you are now in ", place.room, "\n");
     if (greeted_) {
-      // Who goes to another room does not wait for the old one, which may stand still (--slow=park).
-      Spawn<Herald>(place_.hub, absl::StrCat("* ", place_.name, " left\n"), sluice::ExceptOf(*this));
+      // Who goes to another room does not wait for the old one, which may stand still
+      // (--slow=park).
+      Spawn<Herald>(place_.hub, absl::StrCat("* ", place_.name, " left\n"),
+                    sluice::ExceptOf(*this));
       sluice::Unsubscribe(*this, subscription_);
     } else {
-      greeting = absl::StrCat("Welcome to the Sluice chat, ", place.name, ". /help tells what there is.\n");
+      greeting = absl::StrCat("Welcome to the Sluice chat, ", place.name,
+                              ". /help tells what there is.\n");
     }
     place_ = std::move(place);
     // On(Subscribed) follows; a member that cannot be subscribed hears nothing, so it goes.
-    if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) != Answer::kAccepted) {
+    if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) !=
+        Answer::kAccepted) {
       Tell("error: the server is busy, try again");
       Close();
     }
@@ -206,11 +219,12 @@ class Member : public sluice::LineSession {
       Tell("error: /msg NAME TEXT");
       return;
     }
-    std::string text =
-        absl::StrCat(place_.name, " (private): ", sluice::PrintableUtf8(argument.substr(space + 1)), "\n");
+    std::string text = absl::StrCat(
+        place_.name, " (private): ", sluice::PrintableUtf8(argument.substr(space + 1)), "\n");
     AskRooms(Find{std::string(argument.substr(0, space))}, [this, text](Ref<Member> to) {
       // Not Send: two members who write to each other must never wait for each other.
-      if (to.TrySend(Private{text}) != Answer::kAccepted) Tell("error: not delivered, the member is busy or gone");
+      if (to.TrySend(Private{text}) != Answer::kAccepted)
+        Tell("error: not delivered, the member is busy or gone");
       Answered();
     });
   }
@@ -220,7 +234,8 @@ class Member : public sluice::LineSession {
     line += '\n';
     std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget());
     if (!payload.has_value() ||
-        Send(place_.hub, sluice::Publish{*std::move(payload), sluice::ExceptOf(*this)}) != Answer::kAccepted) {
+        Send(place_.hub, sluice::Publish{*std::move(payload), sluice::ExceptOf(*this)}) !=
+            Answer::kAccepted) {
       Tell("error: not said, the server is out of memory");
     }
   }
@@ -245,7 +260,7 @@ class Member : public sluice::LineSession {
   const sluice::SubscribeOptions options_;
   Place place_;
   sluice::Subscribed subscription_;
-  int64_t missed_ = 0;     // Of what was for this member alone.
+  int64_t missed_ = 0;  // Of what was for this member alone.
   bool greeted_ = false;
   bool asking_ = false;
   bool leaving_ = false;
@@ -259,7 +274,8 @@ int main(int argc, char** argv) {
   sluice::SubscribeOptions options;
   options.slow = absl::GetFlag(FLAGS_slow);
   options.queue_messages_max = absl::GetFlag(FLAGS_queue);
-  if (options.queue_messages_max == 0) runtime.KeepError(absl::InvalidArgumentError("--queue must be at least 1"));
+  if (options.queue_messages_max == 0)
+    runtime.KeepError(absl::InvalidArgumentError("--queue must be at least 1"));
   const uint32_t line_bytes_max = absl::GetFlag(FLAGS_max_line);
   if (line_bytes_max == 0 || line_bytes_max > 512 * 1024) {
     runtime.KeepError(absl::InvalidArgumentError("--max_line must be from 1 to 524288"));

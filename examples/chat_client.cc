@@ -39,8 +39,9 @@ class Client : public sluice::Session {
   }
   void OnClose(sluice::CloseReason reason) override {
     if (quits_ && open_) std::_Exit(0);
-    std::fprintf(stderr, "chat_client: %s %s (%s)\n", open_ ? "lost the server at" : "cannot connect to",
-                 address_.c_str(), std::string(sluice::CloseReasonName(reason)).c_str());
+    std::fprintf(stderr, "chat_client: %s %s (%s)\n",
+                 open_ ? "lost the server at" : "cannot connect to", address_.c_str(),
+                 std::string(sluice::CloseReasonName(reason)).c_str());
     std::_Exit(1);
   }
 
@@ -60,13 +61,15 @@ int main(int argc, char** argv) {
   sluice::Options options;
   options.workers = 1;
   sluice::Runtime runtime(options);
-  const auto client = sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10), std::string(argv[1]));
+  const auto client =
+      sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10), std::string(argv[1]));
   const absl::Status status = client.ok() ? runtime.Start() : client.status();
   if (!status.ok()) {
     std::fprintf(stderr, "chat_client: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  // This thread is outside the runtime: it may block on its input, and offers again what the session has no room for.
+  // This thread is outside the runtime: it may block on its input, and offers again what the
+  // session has no room for.
   const auto offer = [&](auto message) {
     while (client->TrySend(std::move(message)) == sluice::Answer::kFull) usleep(1'000);
   };

@@ -11,9 +11,11 @@ namespace chat {
 namespace {
 
 absl::Status CheckName(const std::string& what, const std::string& name) {
-  const bool good = !name.empty() && name.size() <= kNameBytesMax && std::all_of(name.begin(), name.end(), [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-';
-  });
+  const bool good =
+      !name.empty() && name.size() <= kNameBytesMax &&
+      std::all_of(name.begin(), name.end(), [](char c) {
+        return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-';
+      });
   if (good) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("a ", what, " has 1 to ", kNameBytesMax, " letters, digits, _ or -"));
@@ -108,14 +110,16 @@ void Rooms::LeaveRoom(Person& person) {
 
 absl::StatusOr<sluice::Ref<Member>> Rooms::On(Find question) {
   auto found = by_name_.find(absl::AsciiStrToLower(question.name));
-  if (found == by_name_.end()) return absl::NotFoundError(absl::StrCat("nobody is called ", question.name));
+  if (found == by_name_.end())
+    return absl::NotFoundError(absl::StrCat("nobody is called ", question.name));
   return found->second;
 }
 
 std::string Rooms::On(ListMembers question) {
   auto person = people_.find(question.member);
   if (person == people_.end()) return "";
-  return List(rooms_.at(person->second.room).members, [](const auto& entry) { return entry.second; });
+  return List(rooms_.at(person->second.room).members,
+              [](const auto& entry) { return entry.second; });
 }
 
 std::string Rooms::On(ListRooms) {

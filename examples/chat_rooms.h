@@ -1,5 +1,5 @@
-// ChatRooms knows who is here and which rooms there are: names unique in the server, a room while it has members.
-// Members ask it; what they say goes to their room's hub and never through here.
+// ChatRooms knows who is here and which rooms there are: names unique in the server, a room while
+// it has members. Members ask it; what they say goes to their room's hub and never through here.
 #ifndef SLUICE_EXAMPLES_CHAT_ROOMS_H_
 #define SLUICE_EXAMPLES_CHAT_ROOMS_H_
 

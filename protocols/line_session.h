@@ -1,5 +1,5 @@
-// LineSession is a Session that is given one line at a time, and stops between lines when it has to wait: when it has
-// parked, has paused its reading, or its output is high.
+// LineSession is a Session that is given one line at a time, and stops between lines when it has to
+// wait: when it has parked, has paused its reading, or its output is high.
 //
 // Owner, thread, errors: as any Session.
 // Bound:  a line has at most line_bytes_max bytes; a longer one is skipped without being stored.
@@ -18,9 +18,12 @@ class LineSession : public Session {
  public:
   explicit LineSession(uint32_t line_bytes_max) : decoder_(line_bytes_max) {}
 
-  virtual void OnLine(std::string_view line) = 0;  // Without its LF or CRLF. Valid until it returns.
-  virtual void OnLongLine() {}                     // A line was longer than the maximum, and is skipped.
-  virtual void OnLastLine() { Close(); }           // The peer has ended its side; all of its lines were given.
+  virtual void OnLine(
+      std::string_view line) = 0;  // Without its LF or CRLF. Valid until it returns.
+  virtual void OnLongLine() {}     // A line was longer than the maximum, and is skipped.
+  virtual void OnLastLine() {
+    Close();
+  }  // The peer has ended its side; all of its lines were given.
 
   void OnData(Input& in) final;
   void OnEof() final;

@@ -23,10 +23,10 @@ struct Tally {
   std::atomic<int64_t> closed{0};
   std::atomic<int64_t> overloaded{0};
   std::atomic<int64_t> handled{0};
-  std::atomic<int64_t> strangers{0};      // A message for another actor.
+  std::atomic<int64_t> strangers{0};  // A message for another actor.
   std::atomic<int64_t> downs{0};
   std::atomic<int64_t> downs_twice{0};
-  std::atomic<int64_t> downs_early{0};    // A message of the dead came after its Down.
+  std::atomic<int64_t> downs_early{0};  // A message of the dead came after its Down.
   std::atomic<int64_t> monitors{0};
   std::atomic<int64_t> asked{0};
   std::atomic<int64_t> answered{0};
@@ -115,9 +115,11 @@ class Driver : public Actor {
     const uint64_t serial = random_();
     const int worker = static_cast<int>(random_() % static_cast<uint64_t>(runtime().WorkerCount()));
     mortals_.emplace_back(
-        serial, SpawnWith<Mortal>({.name = "", .mailbox_messages_max = 1 + static_cast<uint32_t>(random_() % 3),
-                                   .worker = worker},
-                                  tally_, serial, 1 + static_cast<int>(random_() % 5), RefOf(this)));
+        serial,
+        SpawnWith<Mortal>({.name = "",
+                           .mailbox_messages_max = 1 + static_cast<uint32_t>(random_() % 3),
+                           .worker = worker},
+                          tally_, serial, 1 + static_cast<int>(random_() % 5), RefOf(this)));
     for (int i = 0; i < 4; ++i) {
       const auto& [to, ref] = mortals_[random_() % mortals_.size()];
       switch (random_() % 4) {
@@ -131,7 +133,8 @@ class Driver : public Actor {
           break;
         default: {
           auto told = std::make_shared<bool>(false);
-          const Answer answer = Ask(ref, Question{static_cast<int>(random_() % 3)}, absl::Milliseconds(random_() % 20),
+          const Answer answer = Ask(ref, Question{static_cast<int>(random_() % 3)},
+                                    absl::Milliseconds(random_() % 20),
                                     [this, told](const absl::StatusOr<uint64_t>&) {
                                       if (std::exchange(*told, true)) ++tally_->answered_twice;
                                       ++tally_->answered;
@@ -188,13 +191,17 @@ class Lives : public ::testing::TestWithParam<int> {
     Runtime runtime(options);
     ASSERT_TRUE(runtime.Start().ok());
     for (int i = 0; i < kDrivers; ++i) {
-      runtime.SpawnWith<Driver>({.name = "", .mailbox_messages_max = 16, .worker = i % GetParam()}, &tally_,
-                                static_cast<uint64_t>(i) + 1, kRounds);
+      runtime.SpawnWith<Driver>({.name = "", .mailbox_messages_max = 16, .worker = i % GetParam()},
+                                &tally_, static_cast<uint64_t>(i) + 1, kRounds);
     }
-    EXPECT_TRUE(Eventually([&] { return tally_.drivers_done == kDrivers && tally_.asked == tally_.answered; }))
-        << "monitors " << tally_.monitors << " downs " << tally_.downs << " asked " << tally_.asked << " answered "
-        << tally_.answered << "\n" << runtime.Dump();
-    EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime).empty(); })) << CreditsMissing(runtime);
+    EXPECT_TRUE(Eventually([&] {
+      return tally_.drivers_done == kDrivers && tally_.asked == tally_.answered;
+    })) << "monitors "
+        << tally_.monitors << " downs " << tally_.downs << " asked " << tally_.asked << " answered "
+        << tally_.answered << "\n"
+        << runtime.Dump();
+    EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime).empty(); }))
+        << CreditsMissing(runtime);
     EXPECT_EQ(tally_.asked, tally_.answered);
     EXPECT_EQ(tally_.monitors, tally_.downs);
     runtime.Drain(absl::Seconds(30));
@@ -245,7 +252,8 @@ TEST(L8Death, AMessageToADeadActorAnswersClosed) {
   EXPECT_EQ(Ref<Mortal>().TrySend(Hello{1}), Answer::kClosed);
 }
 
-// Control gets through while every mailbox, lane and outbox is full and everybody is parked for ever.
+// Control gets through while every mailbox, lane and outbox is full and everybody is parked for
+// ever.
 class Jammed : public Actor {
  public:
   Jammed(std::atomic<int>* met, int others) : met_(met), others_(others) {}
@@ -281,8 +289,8 @@ TEST(L7Control, GetsThroughWhereEverythingElseIsFull) {
   ASSERT_TRUE(runtime.Start().ok());
   std::vector<Ref<Jammed>> ring;
   for (int i = 0; i < kWorkers; ++i) {
-    ring.push_back(
-        runtime.SpawnWith<Jammed>({.name = "", .mailbox_messages_max = 1, .worker = i}, &met, kWorkers));
+    ring.push_back(runtime.SpawnWith<Jammed>({.name = "", .mailbox_messages_max = 1, .worker = i},
+                                             &met, kWorkers));
   }
   for (int i = 0; i < kWorkers; ++i) {
     ASSERT_EQ(ring[i].TrySend(ring[(i + 1) % kWorkers]), Answer::kAccepted);
@@ -291,7 +299,8 @@ TEST(L7Control, GetsThroughWhereEverythingElseIsFull) {
   EXPECT_TRUE(Eventually([&] { return runtime.WaitCyclesFound() == 1; })) << runtime.Dump();
   std::vector<Ref<Witness>> witnesses;
   for (int i = 0; i < kWorkers; ++i) {
-    witnesses.push_back(runtime.SpawnWith<Witness>({.name = "", .mailbox_messages_max = 4, .worker = i}, &downs));
+    witnesses.push_back(
+        runtime.SpawnWith<Witness>({.name = "", .mailbox_messages_max = 4, .worker = i}, &downs));
     for (const Ref<Jammed>& jammed : ring) {
       ASSERT_TRUE(Eventually([&] { return witnesses[i].TrySend(jammed) == Answer::kAccepted; }));
     }

@@ -1,4 +1,5 @@
-// L1 to L4 under a storm of messages: nothing lost, nothing out of order, nothing past its bound, one at a time.
+// L1 to L4 under a storm of messages: nothing lost, nothing out of order, nothing past its bound,
+// one at a time.
 #include <atomic>
 #include <string>
 #include <thread>
@@ -21,8 +22,9 @@ struct Shape {
 };
 
 std::string NameOfShape(const ::testing::TestParamInfo<Shape>& info) {
-  return "Workers" + std::to_string(info.param.workers) + "Mailbox" + std::to_string(info.param.mailbox_messages_max) +
-         "Lane" + std::to_string(info.param.lane_messages_max) + "Burst" + std::to_string(info.param.burst);
+  return "Workers" + std::to_string(info.param.workers) + "Mailbox" +
+         std::to_string(info.param.mailbox_messages_max) + "Lane" +
+         std::to_string(info.param.lane_messages_max) + "Burst" + std::to_string(info.param.burst);
 }
 
 class Storm : public ::testing::TestWithParam<Shape> {
@@ -35,8 +37,10 @@ class Storm : public ::testing::TestWithParam<Shape> {
     Runtime runtime(options);
     ASSERT_TRUE(runtime.Start().ok());
     StartStorm(runtime, plan, report_);
-    EXPECT_TRUE(Eventually([&] { return report_.received == plan.ItemsInAll(); })) << runtime.Dump();
-    EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime).empty(); })) << CreditsMissing(runtime) << runtime.Dump();
+    EXPECT_TRUE(Eventually([&] { return report_.received == plan.ItemsInAll(); }))
+        << runtime.Dump();
+    EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime).empty(); }))
+        << CreditsMissing(runtime) << runtime.Dump();
     EXPECT_EQ(runtime.WaitCyclesFound(), 0) << runtime.LastWaitCycle();
     runtime.Drain(absl::Seconds(30));
     ledger_ = runtime.TotalLedger();
@@ -80,7 +84,7 @@ TEST_P(L4OneAtATime, HandlersNeverOverlapAndNeverLeaveTheirWorker) {
   EXPECT_EQ(report_.strays, 0);
 }
 
-const Shape kShapes[] = {{1, 1, 1'024, 8}, {1, 16, 1'024, 100}, {2, 1, 1, 8},       {2, 2, 4, 8},
+const Shape kShapes[] = {{1, 1, 1'024, 8}, {1, 16, 1'024, 100}, {2, 1, 1, 8},         {2, 2, 4, 8},
                          {2, 3, 2, 1},     {2, 16, 3, 100},     {2, 256, 1'024, 100}, {3, 2, 1, 8},
                          {4, 1, 1, 1},     {4, 3, 1'024, 8},    {4, 16, 16, 100}};
 const Shape kFewShapes[] = {{1, 3, 1'024, 8}, {2, 1, 1, 8}, {4, 16, 4, 100}};
@@ -89,7 +93,8 @@ INSTANTIATE_TEST_SUITE_P(All, L2Order, ::testing::ValuesIn(kShapes), NameOfShape
 INSTANTIATE_TEST_SUITE_P(All, L3Bound, ::testing::ValuesIn(kFewShapes), NameOfShape);
 INSTANTIATE_TEST_SUITE_P(All, L4OneAtATime, ::testing::ValuesIn(kFewShapes), NameOfShape);
 
-// Threads that are no workers: each is a sender of its own, and what it was told is accepted arrives, in order.
+// Threads that are no workers: each is a sender of its own, and what it was told is accepted
+// arrives, in order.
 TEST(L2Order, OutsideThreadsKeepTheirOrder) {
   for (uint32_t capacity : {1u, 2u, 16u}) {
     constexpr uint32_t kThreads = 3;
@@ -97,8 +102,9 @@ TEST(L2Order, OutsideThreadsKeepTheirOrder) {
     Report report;
     Runtime runtime(SmallOptions(2));
     ASSERT_TRUE(runtime.Start().ok());
-    const Ref<Sink> sink = runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = capacity, .worker = 0},
-                                                   &report, static_cast<int>(kThreads));
+    const Ref<Sink> sink =
+        runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = capacity, .worker = 0},
+                                &report, static_cast<int>(kThreads));
     std::vector<std::thread> threads;
     for (uint32_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([sink, t] {
@@ -115,7 +121,8 @@ TEST(L2Order, OutsideThreadsKeepTheirOrder) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_TRUE(Eventually([&] { return report.received == kThreads * kItems; })) << runtime.Dump();
     EXPECT_EQ(report.out_of_order, 0);
-    EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime).empty(); })) << CreditsMissing(runtime);
+    EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime).empty(); }))
+        << CreditsMissing(runtime);
     runtime.Drain(absl::Seconds(30));
     EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
   }
@@ -126,8 +133,8 @@ TEST(L3Bound, MailboxRefusesTheMessagePastItsCapacity) {
   for (uint32_t capacity : {1u, 2u, 3u, 16u, 100u}) {
     Report report;
     Runtime runtime(SmallOptions(2));
-    const Ref<Sink> sink =
-        runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = capacity, .worker = 0}, &report, 1);
+    const Ref<Sink> sink = runtime.SpawnWith<Sink>(
+        {.name = "", .mailbox_messages_max = capacity, .worker = 0}, &report, 1);
     for (uint32_t i = 0; i < capacity; ++i) EXPECT_EQ(sink.TrySend(Item{0, i}), Answer::kAccepted);
     EXPECT_EQ(sink.TrySend(Item{0, capacity}), Answer::kFull);
     Stepper stepper(runtime);

@@ -1,4 +1,5 @@
-// L5 and L6: what was accepted is handled, whoever slept; and a worker waits nowhere but in its poller.
+// L5 and L6: what was accepted is handled, whoever slept; and a worker waits nowhere but in its
+// poller.
 #include <atomic>
 #include <string>
 #include <thread>
@@ -48,7 +49,8 @@ TEST(L5Progress, NoWakeUpIsLostBetweenWorkersThatSleep) {
             runtime.SpawnWith<Player>({.name = "", .mailbox_messages_max = 1, .worker = i}, &done));
       }
       for (int i = 0; i < 4; ++i) {
-        ASSERT_TRUE(Eventually([&] { return players[i].TrySend(players[(i + 1) % 4]) == Answer::kAccepted; }));
+        ASSERT_TRUE(Eventually(
+            [&] { return players[i].TrySend(players[(i + 1) % 4]) == Answer::kAccepted; }));
       }
       ASSERT_TRUE(Eventually([&] { return players[0].TrySend(Ball{3'000}) == Answer::kAccepted; }));
     }
@@ -62,7 +64,8 @@ TEST(L5Progress, NoWakeUpIsLostFromOutside) {
   Report report;
   Runtime runtime(SmallOptions(2));
   ASSERT_TRUE(runtime.Start().ok());
-  const Ref<Sink> sink = runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = 1, .worker = 0}, &report, 1);
+  const Ref<Sink> sink =
+      runtime.SpawnWith<Sink>({.name = "", .mailbox_messages_max = 1, .worker = 0}, &report, 1);
   for (uint32_t i = 0; i < 2'000; ++i) {
     ASSERT_TRUE(Eventually([&] { return sink.TrySend(Item{0, i}) == Answer::kAccepted; })) << i;
     ASSERT_TRUE(Eventually([&] { return report.received == i + 1; })) << i;
@@ -113,8 +116,8 @@ class WatchfulOs : public ForwardingOs {
   }
 };
 
-// An actor parked for ever does not hold its worker: a neighbour on the same worker is served all the time, and an idle
-// worker sleeps in its poller until there is something to do.
+// An actor parked for ever does not hold its worker: a neighbour on the same worker is served all
+// the time, and an idle worker sleeps in its poller until there is something to do.
 class Stuck : public Actor {
  public:
   Stuck(Recipient<Item> target, std::atomic<int>* parked) : target_(target), parked_(parked) {}
@@ -191,9 +194,8 @@ TEST(L6NoBlocking, AnOutsideSenderThatStandsStillHoldsNoWorker) {
     std::lock_guard<std::mutex> held(runtime.OutsideLock(0));  // What such a sender holds.
     std::atomic<bool> done{false};
     runtime.Call(1, [&](Worker& worker) {
-      worker.runtime().Call(0, [&](Worker& other) {
-        other.runtime().Call(1, [&](Worker&) { done = true; });
-      });
+      worker.runtime().Call(
+          0, [&](Worker& other) { other.runtime().Call(1, [&](Worker&) { done = true; }); });
     });
     EXPECT_TRUE(Eventually([&] { return done.load(); }));
   }

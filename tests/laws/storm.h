@@ -1,5 +1,6 @@
-// A storm: streams of numbered items from sources through relays to sinks, over mailboxes as small as a test likes.
-// A stream has one path, so its items must come in the order they were sent, whoever parked on the way.
+// A storm: streams of numbered items from sources through relays to sinks, over mailboxes as small
+// as a test likes. A stream has one path, so its items must come in the order they were sent,
+// whoever parked on the way.
 #ifndef SLUICE_TESTS_LAWS_STORM_H_
 #define SLUICE_TESTS_LAWS_STORM_H_
 
@@ -63,7 +64,8 @@ class Sink : public Actor {
 
 class Relay : public Actor {
  public:
-  Relay(Report* report, std::vector<Recipient<Item>> next) : report_(report), next_(std::move(next)) {}
+  Relay(Report* report, std::vector<Recipient<Item>> next)
+      : report_(report), next_(std::move(next)) {}
   void On(Item item) {
     HandlerWatch watch(busy_, *this, slot(), *report_);
     if (Send(next_[item.stream % next_.size()], item) != Answer::kAccepted) ++report_->refused;
@@ -78,9 +80,14 @@ class Relay : public Actor {
 // Sends `items` items on each of its streams, `burst` of each stream in one handler.
 class Source : public Actor {
  public:
-  Source(Report* report, std::vector<Recipient<Item>> next, uint32_t first_stream, uint32_t streams, uint32_t items,
-         uint32_t burst)
-      : report_(report), next_(std::move(next)), first_(first_stream), streams_(streams), items_(items), burst_(burst) {}
+  Source(Report* report, std::vector<Recipient<Item>> next, uint32_t first_stream, uint32_t streams,
+         uint32_t items, uint32_t burst)
+      : report_(report),
+        next_(std::move(next)),
+        first_(first_stream),
+        streams_(streams),
+        items_(items),
+        burst_(burst) {}
   void OnStart() override { On(Go{}); }
   void On(Go) {
     HandlerWatch watch(busy_, *this, slot(), *report_);
@@ -114,10 +121,10 @@ class Source : public Actor {
 
 struct StormPlan {
   uint32_t mailbox_messages_max = 16;
-  int levels = 2;         // Of relays.
-  int width = 4;          // Actors in each level, and sinks.
+  int levels = 2;  // Of relays.
+  int width = 4;   // Actors in each level, and sinks.
   int sources = 4;
-  uint32_t streams = 4;   // Of each source.
+  uint32_t streams = 4;    // Of each source.
   uint32_t items = 1'000;  // Of each stream.
   uint32_t burst = 8;
   uint32_t ItemsInAll() const { return static_cast<uint32_t>(sources) * streams * items; }
@@ -129,7 +136,8 @@ inline void StartStorm(Runtime& runtime, const StormPlan& plan, Report& report) 
   const int stream_count = plan.sources * static_cast<int>(plan.streams);
   std::vector<Recipient<Item>> next;
   for (int i = 0; i < plan.width; ++i) {
-    SpawnOptions where{.name = "", .mailbox_messages_max = plan.mailbox_messages_max, .worker = i % workers};
+    SpawnOptions where{
+        .name = "", .mailbox_messages_max = plan.mailbox_messages_max, .worker = i % workers};
     next.push_back(runtime.SpawnWith<Sink>(where, &report, stream_count));
   }
   for (int level = 0; level < plan.levels; ++level) {
@@ -143,9 +151,10 @@ inline void StartStorm(Runtime& runtime, const StormPlan& plan, Report& report) 
     next = std::move(relays);
   }
   for (int i = 0; i < plan.sources; ++i) {
-    SpawnOptions where{.name = "", .mailbox_messages_max = plan.mailbox_messages_max, .worker = i % workers};
-    runtime.SpawnWith<Source>(where, &report, next, static_cast<uint32_t>(i) * plan.streams, plan.streams, plan.items,
-                              plan.burst);
+    SpawnOptions where{
+        .name = "", .mailbox_messages_max = plan.mailbox_messages_max, .worker = i % workers};
+    runtime.SpawnWith<Source>(where, &report, next, static_cast<uint32_t>(i) * plan.streams,
+                              plan.streams, plan.items, plan.burst);
   }
 }
 

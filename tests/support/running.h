@@ -1,5 +1,5 @@
-// What tests of running actors share: waiting for an event, a small runtime's options, turns without threads, and a
-// look at what is free when all is at rest.
+// What tests of running actors share: waiting for an event, a small runtime's options, turns
+// without threads, and a look at what is free when all is at rest.
 #ifndef SLUICE_TESTS_SUPPORT_RUNNING_H_
 #define SLUICE_TESTS_SUPPORT_RUNNING_H_
 
@@ -75,7 +75,8 @@ inline void OnEachWorker(Runtime& runtime, absl::FunctionRef<void(Worker&)> look
   }
 }
 
-// Empty when every mailbox has all its credits back and nobody is parked; else who does not. Requires: at rest.
+// Empty when every mailbox has all its credits back and nobody is parked; else who does not.
+// Requires: at rest.
 inline std::string CreditsMissing(Runtime& runtime) {
   std::string missing;
   OnEachWorker(runtime, [&](Worker& worker) {
@@ -83,7 +84,8 @@ inline std::string CreditsMissing(Runtime& runtime) {
       if (slot->state == ActorState::kFree) return;
       if (slot->mailbox.FreeCredits() != slot->mailbox.Capacity() || slot->mailbox.Held() != 0) {
         absl::StrAppend(&missing, "slot ", slot->id, ": ", slot->mailbox.FreeCredits(), " of ",
-                        slot->mailbox.Capacity(), " credits free, ", slot->mailbox.Held(), " held; ");
+                        slot->mailbox.Capacity(), " credits free, ", slot->mailbox.Held(),
+                        " held; ");
       }
       if (slot->parked) absl::StrAppend(&missing, "slot ", slot->id, " is parked; ");
     });

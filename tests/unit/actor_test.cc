@@ -1,4 +1,7 @@
-// Handlers, messages of every kind, promises, exceptions; stepped on the test's thread unless a thread is the point.
+// Handlers, messages of every kind, promises, exceptions; stepped on the test's thread unless a
+// thread is the point.
+#include "sluice/core/actor.h"
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -10,7 +13,6 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
@@ -44,7 +46,8 @@ struct Later {
 struct Boom {
   int kind;
 };
-static_assert(Message<Small> && Message<Text> && Message<Boxed> && Message<Aligned> && Message<Only>);
+static_assert(Message<Small> && Message<Text> && Message<Boxed> && Message<Aligned> &&
+              Message<Only>);
 struct Silent {  // Owns memory, and does not say how much.
   std::string text;
 };
@@ -105,7 +108,8 @@ class ActorTest : public ::testing::Test {
     EXPECT_TRUE(runtime_.TotalLedger().Balanced()) << runtime_.TotalLedger().ToString();
   }
   Ref<Subject> Make(std::vector<std::string>* log, int worker = 0) {
-    const Ref<Subject> ref = runtime_.SpawnWith<Subject>({.name = "", .mailbox_messages_max = 0, .worker = worker}, log);
+    const Ref<Subject> ref =
+        runtime_.SpawnWith<Subject>({.name = "", .mailbox_messages_max = 0, .worker = worker}, log);
     step_.Round(2);
     return ref;
   }
@@ -151,8 +155,9 @@ TEST_F(ActorTest, MessagesOfEveryKindArriveWhole) {
       EXPECT_EQ(self.Send(Recipient<Small>(to), small), Answer::kAccepted);
     });
     step_.Round(4);
-    EXPECT_EQ(log_, (std::vector<std::string>{"a text that is longer than a short string", "boxed hundred bytes", "aligned",
-                                              "only 7", "small 2", "small 3"}));
+    EXPECT_EQ(log_, (std::vector<std::string>{"a text that is longer than a short string",
+                                              "boxed hundred bytes", "aligned", "only 7", "small 2",
+                                              "small 3"}));
     EXPECT_EQ(to.slot()->mailbox.FreeCredits(), to.slot()->mailbox.Capacity());
   }
 }
@@ -187,7 +192,8 @@ TEST_F(ActorTest, AnExceptionEndsTheActorWithItsTextAndNobodyElse) {
     EXPECT_EQ(ref.TrySend(Boom{kind}), Answer::kAccepted);
     EXPECT_TRUE(LogHas(other_log_, "down: failed: " + text));
     EXPECT_EQ(ref.TrySend(Small{1}), Answer::kClosed);
-    EXPECT_EQ(std::count(log_.begin(), log_.end(), "stop"), 0);  // It failed: no handler runs any more.
+    EXPECT_EQ(std::count(log_.begin(), log_.end(), "stop"),
+              0);  // It failed: no handler runs any more.
   }
   EXPECT_EQ(runtime_.TotalLedger().failed, 3);
   EXPECT_EQ(runtime_.TotalLedger().dropped[static_cast<int>(DropReason::kFailed)], 3);
@@ -216,7 +222,8 @@ TEST_F(ActorTest, AnswersComeByReturnByPromiseAndFromOtherThreads) {
     int answer = 0;
     std::vector<std::string> later;
     Do(asker, [&](Subject& self) {
-      EXPECT_EQ(self.Ask(asked, Query{41}, absl::Seconds(5), [&](absl::StatusOr<int> reply) { answer = *reply; }),
+      EXPECT_EQ(self.Ask(asked, Query{41}, absl::Seconds(5),
+                         [&](absl::StatusOr<int> reply) { answer = *reply; }),
                 Answer::kAccepted);
       EXPECT_EQ(self.Ask(asked, Later{}, absl::Seconds(5),
                          [&](absl::StatusOr<std::string> reply) { later.push_back(*reply); }),
@@ -225,7 +232,9 @@ TEST_F(ActorTest, AnswersComeByReturnByPromiseAndFromOtherThreads) {
     EXPECT_TRUE(step_.Until([&] { return answer == 42; }));
     step_.Round(4);
     EXPECT_TRUE(later.empty());
-    std::thread([promise = std::move(Of(asked).promise_)]() mutable { promise.Resolve("from a thread"); }).join();
+    std::thread([promise = std::move(Of(asked).promise_)]() mutable {
+      promise.Resolve("from a thread");
+    }).join();
     EXPECT_TRUE(step_.Until([&] { return later.size() == 1; }));
     EXPECT_EQ(later, std::vector<std::string>{"from a thread"});
   }
@@ -264,14 +273,17 @@ TEST_F(ActorTest, TheDeadlineAnswersOnceAndALateReplyIsNotHeard) {
   std::vector<absl::Status> statuses;
   Do(asker, [&](Subject& self) {
     EXPECT_EQ(self.Ask(asked, Later{}, absl::Milliseconds(2),
-                       [&](const absl::StatusOr<std::string>& reply) { statuses.push_back(reply.status()); }),
+                       [&](const absl::StatusOr<std::string>& reply) {
+                         statuses.push_back(reply.status());
+                       }),
               Answer::kAccepted);
   });
   EXPECT_TRUE(step_.Until([&] { return statuses.size() == 1; }));
   EXPECT_EQ(statuses[0].code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(asker.slot()->extra->asks.size(), 1u);  // Its place is still reserved...
   Of(asked).promise_.Resolve("late");
-  EXPECT_TRUE(step_.Until([&] { return asker.slot()->extra->asks.empty(); }));  // ...until it comes.
+  EXPECT_TRUE(
+      step_.Until([&] { return asker.slot()->extra->asks.empty(); }));  // ...until it comes.
   EXPECT_EQ(statuses.size(), 1u);
 }
 
@@ -290,11 +302,13 @@ TEST(AsksMax, OneMoreIsRefusedUntilAnAnswerComes) {
   worker.RunHandler(a.slot(), "test", [&] {
     auto& self = *static_cast<Subject*>(a.slot()->actor);
     for (int i = 0; i < 3; ++i) {
-      answers.push_back(self.Ask(a, Query{i}, absl::InfiniteDuration(), [&](absl::StatusOr<int>) { ++replies; }));
+      answers.push_back(
+          self.Ask(a, Query{i}, absl::InfiniteDuration(), [&](absl::StatusOr<int>) { ++replies; }));
     }
   });
   worker.Leave();
-  EXPECT_EQ(answers, (std::vector<Answer>{Answer::kAccepted, Answer::kAccepted, Answer::kOverloaded}));
+  EXPECT_EQ(answers,
+            (std::vector<Answer>{Answer::kAccepted, Answer::kAccepted, Answer::kOverloaded}));
   EXPECT_TRUE(step.Until([&] { return replies == 2; }));
 }
 

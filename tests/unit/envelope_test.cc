@@ -26,7 +26,8 @@ struct Counted {
 
 template <class M>
 const MessageOps kOps = {
-    MessageKind::kUser, [](void*, Envelope&) {}, Envelope::DestroyOf<M>(), Envelope::RelocateOf<M>(), [] { return "M"; },
+    MessageKind::kUser,        [](void*, Envelope&) {}, Envelope::DestroyOf<M>(),
+    Envelope::RelocateOf<M>(), [] { return "M"; },
 };
 
 template <class M>
@@ -93,7 +94,8 @@ TEST(EnvelopePool, GivesBackWhatABurstTook) {
   EnvelopePool pool;
   std::vector<Envelope*> taken;
   for (uint32_t i = 0; i < 2 * EnvelopePool::kKeptMax; ++i) taken.push_back(pool.Get());
-  for (Envelope* envelope : taken) pool.Put(envelope);  // asan counts those that are lost or freed twice.
+  for (Envelope* envelope : taken)
+    pool.Put(envelope);  // asan counts those that are lost or freed twice.
   Envelope* again = pool.Get();
   EXPECT_EQ(again->Ops(), nullptr);
   pool.Put(again);
@@ -108,7 +110,8 @@ TEST(HeldBytes, CountsWhatTheAllocatorTook) {
   const std::vector<std::string> texts = {text, "short"};
   EXPECT_EQ(HeldBytes(texts), AllocatedBytes(2 * sizeof(std::string)) + HeldBytes(texts[0]));
   EXPECT_EQ(HeldBytes(std::unique_ptr<int>()), 0);
-  EXPECT_EQ(HeldBytes(std::make_unique<std::string>(text)), AllocatedBytes(sizeof(std::string)) + HeldBytes(text));
+  EXPECT_EQ(HeldBytes(std::make_unique<std::string>(text)),
+            AllocatedBytes(sizeof(std::string)) + HeldBytes(text));
   std::vector<std::unique_ptr<std::vector<std::string>>> nested;
   nested.push_back(std::make_unique<std::vector<std::string>>(texts));
   EXPECT_GT(HeldBytes(nested), HeldBytes(texts));

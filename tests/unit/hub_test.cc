@@ -80,7 +80,10 @@ class Publisher : public Actor {
   Publisher(Ref<Hub> hub, size_t payload_bytes) : hub_(hub), padding_(payload_bytes, 'x') {}
   void On(Go go) {
     for (int i = 0; i < 16 && next_ < go.count; ++i) {
-      const Answer answer = Send(hub_, Publish{*Bytes::Copy(absl::StrCat(++next_, " ", padding_, "\n"), runtime().budget()), {}});
+      const Answer answer =
+          Send(hub_,
+               Publish{*Bytes::Copy(absl::StrCat(++next_, " ", padding_, "\n"), runtime().budget()),
+                       {}});
       if (answer != Answer::kAccepted) ADD_FAILURE() << AnswerName(answer);
     }
     published = next_;
@@ -97,7 +100,8 @@ class Publisher : public Actor {
 class Peer {
  public:
   Peer(uint16_t port, int receive_buffer) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    if (receive_buffer > 0) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
+    if (receive_buffer > 0)
+      setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -128,7 +132,9 @@ class Peer {
     Take(line);
     return true;
   }
-  void Say(std::string_view text) { EXPECT_EQ(send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+  void Say(std::string_view text) {
+    EXPECT_EQ(send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
 
   int64_t received = 0;
   int64_t missed = 0;
@@ -170,7 +176,8 @@ class HubTest : public testing::Test {
     runtime_ = std::make_unique<Runtime>(options);
     shared_.hub = runtime_->Spawn<Hub>(HubOptions{&Notice});
     shared_.options = subscribe;
-    sockets_.push_back(*OpenListening(runtime_->os(), *Address::Parse("127.0.0.1:0"), runtime_->options()));
+    sockets_.push_back(
+        *OpenListening(runtime_->os(), *Address::Parse("127.0.0.1:0"), runtime_->options()));
     port_ = sockets_[0].address.port();
     runtime_->Spawn<Acceptor>(std::move(sockets_),
                               SessionFactory([this](Worker& worker, Slot* slot) {
@@ -194,7 +201,8 @@ class HubTest : public testing::Test {
   void ExpectExact() {
     runtime_->Drain(absl::Seconds(20));
     const HubTotals totals = Totals();
-    EXPECT_EQ(totals.due, totals.received + totals.missed + totals.skipped + totals.queued) << totals.ToString();
+    EXPECT_EQ(totals.due, totals.received + totals.missed + totals.skipped + totals.queued)
+        << totals.ToString();
     EXPECT_EQ(totals.queued, 0);
     EXPECT_TRUE(runtime_->TotalLedger().Balanced()) << runtime_->TotalLedger().ToString();
     EXPECT_EQ(runtime_->budget().UsedBytes(), 0);
@@ -261,7 +269,8 @@ TEST_F(HubTest, ParkMakesThePublisherWaitAndLosesNothing) {
   Peer good(port_, 0);
   WaitForSubscribers(2);
   PublishAll(20'000, 1'000);
-  // The publisher stands still long before the end: the queue and the mailboxes on the way are far smaller.
+  // The publisher stands still long before the end: the queue and the mailboxes on the way are far
+  // smaller.
   int before = -1;
   ASSERT_TRUE(WaitFor([&] {
     poll(nullptr, 0, 200);
@@ -278,7 +287,9 @@ TEST_F(HubTest, ParkMakesThePublisherWaitAndLosesNothing) {
 }
 
 TEST_F(HubTest, ParkEndsTheOneWhoTakesNothingWithinItsTime) {
-  Begin({.slow = SlowPolicy::kPark, .queue_messages_max = 4, .park_timeout = absl::Milliseconds(200)});
+  Begin({.slow = SlowPolicy::kPark,
+         .queue_messages_max = 4,
+         .park_timeout = absl::Milliseconds(200)});
   Peer stopped(port_, 4096);
   WaitForSubscribers(1);
   PublishAll(5'000, 1'000);

@@ -81,7 +81,8 @@ TEST(Inbox, OrderHoldsAcrossThreadsAndBlocks) {
 }
 
 #if SLUICE_TSAN
-// What a message points to and its sender goes on writing is a race, and the lane's annotations must not hide it.
+// What a message points to and its sender goes on writing is a race, and the lane's annotations
+// must not hide it.
 TEST(InboxDeathTest, ARaceThroughTheInboxIsStillReported) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(

@@ -31,7 +31,8 @@ class Being : public Actor {
     if (on_stop) on_stop(*this);
   }
   void OnDown(const Down& down) override {
-    log_.push_back(name_ + " down " + std::to_string(down.monitor) + " " + std::string(EndReasonName(down.reason)));
+    log_.push_back(name_ + " down " + std::to_string(down.monitor) + " " +
+                   std::string(EndReasonName(down.reason)));
   }
   void On(Note note) { log_.push_back(name_ + " note " + std::to_string(note.value)); }
   using Actor::After;
@@ -65,7 +66,9 @@ class Life : public ::testing::Test {
     EXPECT_EQ(runtime_.ActorCount(), 0);
     EXPECT_TRUE(runtime_.TotalLedger().Balanced()) << runtime_.TotalLedger().ToString();
   }
-  static SpawnOptions On(int worker) { return {.name = "", .mailbox_messages_max = 0, .worker = worker}; }
+  static SpawnOptions On(int worker) {
+    return {.name = "", .mailbox_messages_max = 0, .worker = worker};
+  }
   Ref<Being> Make(const std::string& name, int worker = 0) {
     const Ref<Being> ref = runtime_.SpawnWith<Being>(On(worker), &log_, name);
     step_.Round(2);
@@ -74,10 +77,13 @@ class Life : public ::testing::Test {
   void Do(const Ref<Being>& ref, std::function<void(Being&)> act) {
     Worker& worker = *ref.slot()->worker;
     worker.Enter();
-    EXPECT_TRUE(worker.RunHandler(ref.slot(), "test", [&] { act(*static_cast<Being*>(ref.slot()->actor)); }));
+    EXPECT_TRUE(worker.RunHandler(ref.slot(), "test",
+                                  [&] { act(*static_cast<Being*>(ref.slot()->actor)); }));
     worker.Leave();
   }
-  int Count(const std::string& line) { return static_cast<int>(std::count(log_.begin(), log_.end(), line)); }
+  int Count(const std::string& line) {
+    return static_cast<int>(std::count(log_.begin(), log_.end(), line));
+  }
   int IndexOf(const std::string& line) {
     return static_cast<int>(std::find(log_.begin(), log_.end(), line) - log_.begin());
   }
@@ -102,7 +108,9 @@ TEST_F(Life, TimersRunOnceOrAgainAndCanBeCancelledByThemselves) {
   EXPECT_TRUE(step_.Until([&] { return every >= 5; }));
   EXPECT_EQ(once, 1);
   EXPECT_EQ(self_cancelled, 1);
-  Do(a, [&](Being& self) { EXPECT_NE(self.After(absl::InfiniteDuration(), [] { ADD_FAILURE(); }), 0u); });
+  Do(a, [&](Being& self) {
+    EXPECT_NE(self.After(absl::InfiniteDuration(), [] { ADD_FAILURE(); }), 0u);
+  });
   step_.Round(10);
 }
 
@@ -125,7 +133,8 @@ TEST_F(Life, EveryKeepsTimeHoweverLongItsTurns) {
   const int64_t start_ms = runtime_.worker(0).NowMs();
   EXPECT_TRUE(step_.Until([&] { return runtime_.worker(0).NowMs() >= start_ms + 200; }));
   EXPECT_LE(every, 40);
-  EXPECT_GE(every, 20);  // Had it drifted by a millisecond each time, or this machine been very slow: 33.
+  EXPECT_GE(every,
+            20);  // Had it drifted by a millisecond each time, or this machine been very slow: 33.
 }
 
 TEST_F(Life, OneDownForEachMonitorWhicheverWorkerAndWheneverItDied) {
@@ -210,7 +219,8 @@ TEST_F(Life, AnActorThatEndsHasNoMoreChildren) {
   std::vector<Ref<Being>> children;
   Do(parent, [&](Being& self) {
     self.on_stop = [&](Being& ending) {
-      for (int worker : {0, 1}) children.push_back(ending.SpawnWith<Being>(On(worker), &log_, "late"));
+      for (int worker : {0, 1})
+        children.push_back(ending.SpawnWith<Being>(On(worker), &log_, "late"));
     };
     self.Stop();
   });
@@ -224,7 +234,8 @@ TEST_F(Life, ActorsMaxAnswersADeadRefAndIsCounted) {
   const Ref<Being> parent = Make("parent", 0);
   std::vector<Ref<Being>> children;
   Do(parent, [&](Being& self) {
-    for (int i = 0; i < 7; ++i) children.push_back(self.SpawnWith<Being>(On(i % 2), &log_, "child"));
+    for (int i = 0; i < 7; ++i)
+      children.push_back(self.SpawnWith<Being>(On(i % 2), &log_, "child"));
     EXPECT_FALSE(self.SpawnWith<Being>(On(0), &log_, "child"));
     EXPECT_FALSE(self.SpawnWith<Being>(On(1), &log_, "child"));
   });

@@ -38,9 +38,9 @@ class Node : public Actor {
   void OnStop() override {
     if (on_stop) on_stop(*this);
   }
-  using Actor::RefOf;
   using Actor::After;
   using Actor::Every;
+  using Actor::RefOf;
   using Actor::Send;
   using Actor::Spawn;
   using Actor::SpawnWith;
@@ -69,8 +69,8 @@ class Park : public ::testing::Test {
     EXPECT_EQ(ledger.held + ledger.parked_held, 0) << ledger.ToString();
   }
   Ref<Node> Make(int worker, uint32_t capacity, std::vector<int>* seen) {
-    const Ref<Node> ref =
-        runtime_.SpawnWith<Node>({.name = "", .mailbox_messages_max = capacity, .worker = worker}, seen);
+    const Ref<Node> ref = runtime_.SpawnWith<Node>(
+        {.name = "", .mailbox_messages_max = capacity, .worker = worker}, seen);
     step_.Round(2);
     return ref;
   }
@@ -162,7 +162,8 @@ TEST_F(Park, GrantsGoToWaitersInTheOrderTheyAsked) {
   std::vector<Ref<Node>> senders;
   EXPECT_EQ(target.TrySend(Number{-1}), Answer::kAccepted);
   for (int i = 0; i < 5; ++i) {
-    senders.push_back(runtime_.SpawnWith<Node>({.name = "", .mailbox_messages_max = 4, .worker = 1}, &none));
+    senders.push_back(
+        runtime_.SpawnWith<Node>({.name = "", .mailbox_messages_max = 4, .worker = 1}, &none));
   }
   step_.Turn(1);
   for (int i = 0; i < 5; ++i) {
@@ -190,10 +191,13 @@ TEST_F(Park, AStoppingParentFreesTheChildThatIsParkedOnIt) {
   const Ref<Node> parent = Make(0, 1, &seen_a_);
   std::vector<int> child_seen;
   Ref<Node> child;
-  Do(parent, [&](Node& self) { child = self.SpawnWith<Node>({.name = "", .mailbox_messages_max = 4, .worker = 1}, &child_seen); });
+  Do(parent, [&](Node& self) {
+    child = self.SpawnWith<Node>({.name = "", .mailbox_messages_max = 4, .worker = 1}, &child_seen);
+  });
   step_.Round(2);
   EXPECT_EQ(parent.TrySend(Number{0}), Answer::kAccepted);
-  // The child's stop is behind its own parking: it may end only when it is told that its parent is closed.
+  // The child's stop is behind its own parking: it may end only when it is told that its parent is
+  // closed.
   Do(child, [&](Node& self) { EXPECT_EQ(self.Send(parent, Number{1}), Answer::kAccepted); });
   parent.Stop();
   step_.Round(8);  // No time passes here worth linger_timeout.
@@ -223,12 +227,13 @@ TEST_F(Park, AWaiterThatDiesLingersThenItsMessagesAreDroppedAndItsCreditsReturn)
   EXPECT_EQ(runtime_.TotalLedger().parked_dropped[static_cast<int>(DropReason::kSenderEnded)], 1);
   // What is left is a cycle of two; one of them ends, and the other goes on.
   c.Stop();
-  EXPECT_TRUE(step_.Until([&] { return !b.slot()->parked && b.slot()->mailbox.FreeCredits() == 2; }));
+  EXPECT_TRUE(
+      step_.Until([&] { return !b.slot()->parked && b.slot()->mailbox.FreeCredits() == 2; }));
 }
 
 TEST_F(Park, AParkedActorGrantsTheFewCreditsItHas) {
-  // a and b send to each other. a has handled one of eight, less than half, when it parks on b; b waits for a. That is
-  // no deadlock: a has a credit to give.
+  // a and b send to each other. a has handled one of eight, less than half, when it parks on b; b
+  // waits for a. That is no deadlock: a has a credit to give.
   const Ref<Node> a = Make(0, 8, &seen_a_);
   const Ref<Node> b = Make(1, 1, &seen_b_);
   for (int i = 0; i < 8; ++i) {
@@ -354,7 +359,8 @@ TEST_F(ParkMemory, SpentMemoryRefusesTrySendAndParksSendUntilThereIsSome) {
     EXPECT_LT(more, 10);
   });
   EXPECT_TRUE(a.slot()->parked);
-  EXPECT_TRUE(step_.Until([&] { return !a.slot()->parked && b.slot()->mailbox.FreeCredits() == 64; }));
+  EXPECT_TRUE(
+      step_.Until([&] { return !a.slot()->parked && b.slot()->mailbox.FreeCredits() == 64; }));
   EXPECT_EQ(b.TrySend(Big{text}), Answer::kAccepted);
 }
 

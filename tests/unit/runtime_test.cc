@@ -1,4 +1,7 @@
-// Start, drain and end of a runtime; two of them; options; the dump and the slow-handler line; cycles of waits.
+// Start, drain and end of a runtime; two of them; options; the dump and the slow-handler line;
+// cycles of waits.
+#include "sluice/core/runtime.h"
+
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -10,7 +13,6 @@
 #include "gtest/gtest.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/os_linux.h"
-#include "sluice/core/runtime.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
@@ -106,7 +108,8 @@ TEST(Runtime, SaysWhenThereIsNoDescriptorForItsPoller) {
   Runtime runtime(SmallOptions(2), os);
   std::atomic<int> count{0};
   runtime.Spawn<Counter>(&count);
-  EXPECT_NE(std::string(runtime.Start().message()).find("epoll_create1"), std::string::npos) << runtime.Start();
+  EXPECT_NE(std::string(runtime.Start().message()).find("epoll_create1"), std::string::npos)
+      << runtime.Start();
 }
 
 // --- Drain.
@@ -166,7 +169,8 @@ TEST(Drain, AHandlerThatOutlivesTheGraceLeavesNothingBehind) {
   };
   runtime.SpawnWith<Parent>(On(0), &count);
   ASSERT_TRUE(Eventually([&] { return count == 1; }));
-  runtime.Drain(absl::ZeroDuration());  // The child's handler lasts longer than the second of grace.
+  runtime.Drain(
+      absl::ZeroDuration());  // The child's handler lasts longer than the second of grace.
   EXPECT_EQ(runtime.ActorCount(), 0);
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
 }
@@ -285,14 +289,17 @@ TEST_P(WaitCycle, IsFoundOnceAndNamesEveryone) {
   const int n = GetParam().actors;
   std::vector<Ref<Link>> links;
   for (int i = 0; i < n; ++i) {
-    links.push_back(runtime.SpawnWith<Link>(On(i % GetParam().workers, 1, "link" + std::to_string(i))));
+    links.push_back(
+        runtime.SpawnWith<Link>(On(i % GetParam().workers, 1, "link" + std::to_string(i))));
   }
-  // Each has its order before anyone runs; in order, so that each finds the next one's mailbox full.
+  // Each has its order before anyone runs; in order, so that each finds the next one's mailbox
+  // full.
   for (int i = 0; i < n; ++i) ASSERT_EQ(links[i].TrySend(links[(i + 1) % n]), Answer::kAccepted);
   ASSERT_TRUE(runtime.Start().ok());
   EXPECT_TRUE(Eventually([&] { return runtime.WaitCyclesFound() == 1; }, 10)) << runtime.Dump();
   for (int i = 0; i < n; ++i) {
-    EXPECT_NE(runtime.LastWaitCycle().find("link" + std::to_string(i) + " -> link" + std::to_string((i + 1) % n)),
+    EXPECT_NE(runtime.LastWaitCycle().find("link" + std::to_string(i) + " -> link" +
+                                           std::to_string((i + 1) % n)),
               std::string::npos)
         << runtime.LastWaitCycle();
   }
@@ -303,7 +310,8 @@ TEST_P(WaitCycle, IsFoundOnceAndNamesEveryone) {
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
 }
 INSTANTIATE_TEST_SUITE_P(Rings, WaitCycle,
-                         ::testing::Values(Ring{2, 1}, Ring{2, 2}, Ring{3, 1}, Ring{3, 2}, Ring{10, 1}, Ring{10, 2}));
+                         ::testing::Values(Ring{2, 1}, Ring{2, 2}, Ring{3, 1}, Ring{3, 2},
+                                           Ring{10, 1}, Ring{10, 2}));
 
 }  // namespace
 }  // namespace sluice::testing
