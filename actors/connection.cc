@@ -161,7 +161,7 @@ void Connection::OnEvents(uint32_t events) {
 bool Connection::MayGoOn() const {
   return session_ != nullptr && open_told_ && !paused_ && !closing_ && !output_high_ &&
          OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && slot_->Runnable() &&
-         !slot_->stop_asked && (slot_->extra == nullptr || slot_->extra->outbox.count == 0);
+         !slot_->stop_asked && !slot_->has_outbox;
 }
 
 bool Connection::MayRead() const { return MayGoOn() && !read_ended_ && !input_drained_; }

@@ -84,10 +84,12 @@ class Lease {
   [[nodiscard]] bool Charge(int64_t bytes, Charging how) {
     return how == Charging::kBudget ? Charge(bytes) : ChargeOverdraft(bytes);
   }
+  bool HasLeft(int64_t bytes) const { return left_bytes_ >= bytes; }
   // What another lease of the same budget charged may be refunded here.
   void Refund(int64_t bytes) {
     left_bytes_ += bytes;
-    if (left_bytes_ > idle_bytes_max_) Trim();
+    if (left_bytes_ > idle_bytes_max_) [[unlikely]]
+      Trim();
   }
   // Before sleep: gives all of left back. A debt is paid as far as the budget has room; the rest
   // stays.

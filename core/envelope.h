@@ -159,8 +159,9 @@ class EnvelopePool {
   EnvelopePool(const EnvelopePool&) = delete;
   EnvelopePool& operator=(const EnvelopePool&) = delete;
 
+  bool HasFree() const { return free_ != nullptr; }
   Envelope* Get() {
-    if (free_ == nullptr) {
+    if (free_ == nullptr) [[unlikely]] {
       Envelope* made = new (std::nothrow) Envelope;
       SLUICE_CHECK(made != nullptr, "out of memory for a message");
       return made;
@@ -171,7 +172,7 @@ class EnvelopePool {
   }
   void Put(Envelope* envelope) {
     envelope->Clear();
-    if (kept_ == kKeptMax) {
+    if (kept_ == kKeptMax) [[unlikely]] {
       delete envelope;
       return;
     }

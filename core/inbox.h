@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "concurrentqueue.h"
@@ -60,17 +61,31 @@ class Inbox {
     SLUICE_CHECK(enqueued, "out of memory for a lane");
   }
 
-  // Owner's: up to `most` envelopes of one lane, in the order they were sent.
-  size_t Drain(Lane& lane, Envelope* out, size_t most) {
-    const size_t count = queue_.try_dequeue_bulk_from_producer(lane.token_, out, most);
-    if (count > 0) {
-      TsanAcquire(&lane);
-      TsanRelease(&lane.emptied_);
-    }
+  // Owner's: up to `most` envelopes of one lane, in the order they were sent, into the pool's.
+  size_t Drain(Lane& lane, EnvelopePool& pool, EnvelopeList& out, size_t most) {
+    const size_t count =
+        queue_.try_dequeue_bulk_from_producer(lane.token_, Keeper{lane, pool, out}, most);
+    if (count > 0) TsanRelease(&lane.emptied_);
     return count;
   }
 
  private:
+  // Where the queue puts what it takes out: straight from its block into a pooled envelope.
+  struct Keeper {
+    Lane& lane;
+    EnvelopePool& pool;
+    EnvelopeList& out;
+    Keeper& operator*() { return *this; }
+    Keeper& operator++() { return *this; }
+    Keeper operator++(int) { return *this; }
+    void operator=(Envelope&& envelope) noexcept {
+      TsanAcquire(&lane);
+      Envelope* kept = pool.Get();
+      *kept = std::move(envelope);
+      out.Push(kept);
+    }
+  };
+
   Queue queue_;
   std::vector<std::unique_ptr<Lane>> lanes_;
 };

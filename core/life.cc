@@ -104,7 +104,6 @@ void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
 void Worker::BeginStop(Slot* slot) {
   SLUICE_CHECK(slot->state == ActorState::kLive || slot->state == ActorState::kStarting);
   slot->state = ActorState::kStopping;
-  slot->holds_closed = true;
   slot->mailbox.Close(slot->generation);
   ActorExtra& extra = Extra(slot);
   if (extra.children.empty()) {
@@ -159,7 +158,6 @@ void Worker::Fail(Slot* slot, std::exception_ptr error) {
   ++ledger_.failed;
   LogError(absl::StrCat(NameOf(slot), " failed: ", extra.reason_text));
   if (slot->state == ActorState::kStopping || slot->state == ActorState::kLingering) return;
-  slot->holds_closed = true;
   slot->mailbox.Close(slot->generation);
   if (!extra.children.empty()) {
     slot->state = ActorState::kStopping;
@@ -181,8 +179,7 @@ void Worker::CountDropped(Slot* slot, Envelope* envelope, DropReason reason) {
   } else {
     --ledger_.held;
     ++ledger_.dropped[static_cast<int>(reason)];
-    ++slot->dropped;
-    slot->mailbox.Left(slot->generation);
+    slot->mailbox.Left();
   }
   pool_.Put(envelope);
 }
@@ -258,8 +255,7 @@ void Worker::Free(Slot* slot) {
   delete std::exchange(slot->extra, nullptr);
   slot->mailbox.Reset();
   slot->state = ActorState::kFree;
-  slot->parked = slot->suspended = slot->started = slot->stop_asked = slot->holds_closed = false;
-  slot->delivered = slot->dropped = 0;
+  slot->parked = slot->suspended = slot->started = slot->stop_asked = slot->has_outbox = false;
   // Odd to even: no Ref is equal to it, and what still arrives for the old one is known as such.
   ++slot->generation;
   --actor_count_;

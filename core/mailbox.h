@@ -5,8 +5,8 @@
 // Owner:  the slot; its worker.
 // Thread: MailboxWord as marked; Mailbox its worker's.
 // Bound:  free credits + reserve + freed + granted + in messages = capacity, so that a mailbox
-// never holds more
-//         than its capacity. Waiters: one entry for each parked actor, reserved by its park.
+//         never holds more than its capacity. Waiters: one entry for each parked actor, reserved by
+//         its park.
 // Errors: Take answers full or closed; a stale generation changes nothing.
 //
 // The word alone says whether a message may be sent; who is scheduled is decided by the owner when
@@ -16,8 +16,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <vector>
 
 #include "sluice/core/atomics.h"
 #include "sluice/core/check.h"
@@ -142,6 +142,48 @@ struct Waiter {
   uint32_t wanted = 0;
 };
 
+// First in, first out. It keeps its place when it is empty, so that an actor that parks its senders
+// again and again allocates nothing.
+class WaiterQueue {
+ public:
+  bool Empty() const { return first_ == items_.size(); }
+  const Waiter* begin() const { return items_.data() + first_; }
+  const Waiter* end() const { return items_.data() + items_.size(); }
+  size_t Size() const { return items_.size() - first_; }
+  Waiter& Front() { return items_[first_]; }
+  void Push(const Waiter& waiter) {
+    // Room in front is used when that moves no more than it frees.
+    if (items_.size() == items_.capacity() && first_ >= Size()) {
+      items_.erase(items_.begin(), items_.begin() + static_cast<ptrdiff_t>(first_));
+      first_ = 0;
+    }
+    items_.push_back(waiter);
+  }
+  void Pop() {
+    ++first_;
+    if (!Empty()) return;
+    items_.clear();
+    first_ = 0;
+    if (items_.capacity() > kKeptMax) items_.shrink_to_fit();
+  }
+  // Looks at each: a cancel is rare, and near the front where a crowd ends in the order it came.
+  bool Remove(uint64_t key, uint32_t generation) {
+    for (size_t i = first_; i < items_.size(); ++i) {
+      if (items_[i].key != key || items_[i].generation != generation) continue;
+      for (; i > first_; --i) items_[i] = items_[i - 1];
+      Pop();
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr size_t kKeptMax = 16;
+
+  std::vector<Waiter> items_;
+  size_t first_ = 0;
+};
+
 struct Grant {
   Waiter waiter;  // wanted: what is still open after this grant.
   uint32_t credits = 0;
@@ -157,9 +199,9 @@ class Mailbox {
 
   // Requires: capacity > 0. Answers the generation of the actor that moves in.
   uint32_t Open(uint32_t capacity) {
-    SLUICE_CHECK(capacity > 0 && !closed_ && held_ == 0 && freed_ == 0 && waiters_ == nullptr);
+    SLUICE_CHECK(capacity > 0 && !closed_ && held_ == 0 && freed_ == 0 && !waited_for_);
     capacity_ = capacity;
-    reserve_ = ReserveBound();
+    reserve_ = ReserveMax();
     generation_ = word_.Open(capacity - reserve_);
     return generation_;
   }
@@ -170,9 +212,9 @@ class Mailbox {
     SLUICE_CHECK(!closed_ && capacity >= held_);
     generation_ = word_.Generation();
     capacity_ = capacity;
-    if (reserve_ > ReserveBound()) {
-      freed_ += reserve_ - ReserveBound();
-      reserve_ = ReserveBound();
+    if (reserve_ > ReserveMax()) {
+      freed_ += reserve_ - ReserveMax();
+      reserve_ = ReserveMax();
     }
   }
 
@@ -186,40 +228,62 @@ class Mailbox {
     granting_ = false;
   }
   void Reset() {  // After Close, when nothing is held and no one waits: ready for Open.
-    SLUICE_CHECK(closed_ && held_ == 0 && waiters_ == nullptr);
+    SLUICE_CHECK(closed_ && held_ == 0 && !waited_for_);
     closed_ = false;
+    waiters_ = nullptr;
   }
 
-  // A sender on the owner's worker: no atomic as long as the reserve lasts.
+  // Does the actor of this handle live here, and take messages?
+  bool Admits(uint32_t generation) const { return generation == generation_; }
+
+  // A sender on the owner's worker: no atomic as long as the owner has credits at hand, and else
+  // one for as many as the reserve holds.
   Taken TakeLocal(uint32_t generation) {
-    // A stale handle takes nothing of the next actor's: the word tells it so.
+    // A stale handle takes nothing of the next actor's.
     if (generation != generation_) return word_.Take(generation);
     if (reserve_ > 0) {
       --reserve_;
       return Taken::kCredit;
     }
-    return waiters_ != nullptr ? Taken::kFull : word_.Take(generation);
+    if (waited_for_) return Taken::kFull;
+    uint32_t taken = std::min(freed_, std::max<uint32_t>(1, ReserveMax()));
+    if (taken > 0) {
+      freed_ -= taken;
+    } else {
+      const Taken answer = word_.TakeUpTo(generation, std::max<uint32_t>(1, ReserveMax()), &taken);
+      if (answer != Taken::kCredit) return answer;
+    }
+    reserve_ = taken - 1;
+    return Taken::kCredit;
   }
-  // Gives back a credit that was taken and not used.
-  void Untake(uint32_t generation) { Freed(generation, 1); }
+
+  // The common case of TakeLocal: a credit is at hand. Requires: Admits().
+  bool HasReserve() const { return reserve_ > 0; }
+  void TakeReserve() { --reserve_; }  // Requires: HasReserve().
 
   // A message that has its credit came in, and left.
   void Arrived() {
     ++held_;
     SLUICE_CHECK(held_ <= capacity_);
   }
-  void Left(uint32_t generation) {
+  void Left() {
     SLUICE_CHECK(held_ > 0);
     --held_;
-    Freed(generation, 1);
+    if (closed_) return;  // Credits of an actor that ended died with it.
+    if (!waited_for_ && reserve_ < ReserveMax()) {
+      ++reserve_;
+    } else {
+      Freed(1);
+    }
   }
 
   // A parked actor asks for `waiter.wanted` credits. What is free goes to waiters before any new
   // sender.
   void AddWaiter(uint32_t generation, const Waiter& waiter) {
     SLUICE_CHECK(!closed_ && waiter.wanted > 0);
-    if (waiters_ == nullptr) waiters_ = std::make_unique<std::deque<Waiter>>();
-    waiters_->push_back(waiter);
+    if (waiters_ == nullptr) waiters_ = std::make_unique<WaiterQueue>();
+    waiters_->Push(waiter);
+    waited_for_ = true;
     freed_ += reserve_;
     reserve_ = 0;
     uint32_t taken = 0;
@@ -227,49 +291,45 @@ class Mailbox {
   }
   // False: it is not there (any more): it was granted all, or never asked.
   bool RemoveWaiter(uint64_t key, uint32_t waiter_generation) {
-    if (waiters_ == nullptr) return false;
-    for (auto it = waiters_->begin(); it != waiters_->end(); ++it) {
-      if (it->key == key && it->generation == waiter_generation) {
-        waiters_->erase(it);
-        WaiterLeft();
-        return true;
-      }
-    }
-    return false;
+    if (!waited_for_ || !waiters_->Remove(key, waiter_generation)) return false;
+    WaiterLeft();
+    return true;
   }
   // The next grant that is due, if any: from half empty, or when nothing is held that could free
   // more.
   bool NextGrant(Grant* grant, bool eager = false) {
-    if (waiters_ == nullptr || freed_ == 0) return false;
+    if (!waited_for_ || freed_ == 0) return false;
     if (!eager && !granting_ && freed_ < (capacity_ + 1) / 2 && held_ > 0) return false;
     granting_ = true;  // Once begun, a batch is given out whole.
-    Waiter& first = waiters_->front();
-    const uint32_t share = std::max<uint32_t>(1, freed_ / static_cast<uint32_t>(waiters_->size()));
+    Waiter& first = waiters_->Front();
+    const uint32_t share = std::max<uint32_t>(1, freed_ / static_cast<uint32_t>(waiters_->Size()));
     grant->credits = std::min(first.wanted, std::min(share, freed_));
     freed_ -= grant->credits;
     first.wanted -= grant->credits;
     grant->waiter = first;
-    waiters_->pop_front();
+    waiters_->Pop();
     // In part: to the end of the line, so that every waiter moves on.
-    if (grant->waiter.wanted > 0) waiters_->push_back(grant->waiter);
+    if (grant->waiter.wanted > 0) waiters_->Push(grant->waiter);
     if (freed_ == 0) granting_ = false;
     WaiterLeft();
     return true;
   }
   // Granted credits that came back because their waiter ended.
-  void GrantReturned(uint32_t generation, uint32_t credits) { Freed(generation, credits); }
+  void GrantReturned(uint32_t generation, uint32_t credits) {
+    if (generation == generation_) Freed(credits);
+  }
   // The waiter to be told that this mailbox has closed, one a call.
   bool TakeWaiter(Waiter* waiter) {
-    if (waiters_ == nullptr) return false;
-    *waiter = waiters_->front();
-    waiters_->pop_front();
+    if (!waited_for_) return false;
+    *waiter = waiters_->Front();
+    waiters_->Pop();
     WaiterLeft();
     return true;
   }
 
   // End of a slice, after NextGrant: what no one waits for goes back to the word.
   void Publish(uint32_t generation) {
-    if (waiters_ != nullptr || freed_ == 0) return;
+    if (freed_ == 0 || waited_for_) return;
     Refill();
     if (freed_ == 0) return;
     word_.Give(generation, freed_);
@@ -278,32 +338,31 @@ class Mailbox {
 
   uint32_t Held() const { return held_; }
   uint32_t Capacity() const { return capacity_; }
-  bool HasWaiters() const { return waiters_ != nullptr; }
+  bool HasWaiters() const { return waited_for_; }
   bool Closed() const { return closed_; }
   // Credits that lie with the owner or in the word: capacity less what is held, granted or on its
   // way.
   uint32_t FreeCredits() const { return word_.Credits() + reserve_ + freed_; }
 
  private:
-  uint32_t ReserveBound() const { return std::min(kReserveMax, capacity_ / 4); }
+  uint32_t ReserveMax() const { return std::min(kReserveMax, capacity_ / 4); }
   void Refill() {
-    const uint32_t n = std::min(freed_, ReserveBound() - reserve_);
+    const uint32_t n = std::min(freed_, ReserveMax() - reserve_);
     reserve_ += n;
     freed_ -= n;
   }
   void WaiterLeft() {
-    if (!waiters_->empty()) return;
-    waiters_ = nullptr;
+    if (!waiters_->Empty()) return;
+    waited_for_ = false;
     granting_ = false;
   }
-  void Freed(uint32_t generation, uint32_t credits) {
-    if (generation != generation_) return;  // Credits of an actor that ended died with it.
+  void Freed(uint32_t credits) {
     freed_ += credits;
     SLUICE_CHECK(freed_ + reserve_ + held_ <= capacity_);
-    if (waiters_ != nullptr) return;
+    if (waited_for_) return;
     Refill();
     if (freed_ > 0 && freed_ >= capacity_ / 2) {
-      word_.Give(generation, freed_);
+      word_.Give(generation_, freed_);
       freed_ = 0;
     }
   }
@@ -317,8 +376,9 @@ class Mailbox {
   uint32_t freed_ = 0;       // Credits of messages handled, not given out again yet.
   uint32_t generation_ = 0;  // The word's; an actor just placed here has it from Adopt on.
   bool closed_ = false;
-  bool granting_ = false;  // A batch of grants has begun.
-  std::unique_ptr<std::deque<Waiter>> waiters_;
+  bool granting_ = false;                 // A batch of grants has begun.
+  bool waited_for_ = false;               // Somebody stands in waiters_.
+  std::unique_ptr<WaiterQueue> waiters_;  // Made when first needed.
 };
 
 }  // namespace sluice

@@ -59,6 +59,7 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   outbox.uncharged = charged ? 0 : 1;
   outbox.list.Push(envelope);
   ++outbox.count;
+  sender->has_outbox = true;
   ++ledger_.parked;
   ++ledger_.parked_held;
   *place = envelope;
@@ -66,9 +67,8 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
 }
 
 bool Worker::OutboxHolds(Slot* sender, const Slot* target) const {
-  if (sender->extra == nullptr) return false;
+  if (!sender->has_outbox) return false;
   const Outbox& outbox = sender->extra->outbox;
-  if (outbox.count == 0) return false;
   const Envelope* envelope = outbox.list.Front();
   for (uint32_t i = 0; i < outbox.count; ++i, envelope = envelope->next) {
     if (envelope->target == target) return true;
@@ -133,7 +133,7 @@ void Worker::FlushOutbox(Slot* slot) {
       gate.Sent();
     }
     Envelope* envelope = outbox.list.Pop();
-    --outbox.count;
+    slot->has_outbox = --outbox.count > 0;
     --outbox.paid;
     ++ledger_.parked_left;
     --ledger_.parked_held;
@@ -144,9 +144,10 @@ void Worker::FlushOutbox(Slot* slot) {
       target->queue.Push(envelope);
       ScheduleIfRunnable(target);
     } else {
-      StagePlace(to) = std::move(*envelope);
+      Stage& stage = StageFor(to);
+      stage.Place() = std::move(*envelope);
       pool_.Put(envelope);
-      StageAdded(to);
+      StageAdded(stage, to);
     }
   }
   SLUICE_CHECK(outbox.paid == 0 && outbox.waiting == 0);
@@ -186,7 +187,7 @@ void Worker::DropOutboxHead(Slot* slot, DropReason reason) {
   } else {
     lease_.Refund(envelope->charge);
   }
-  --outbox.count;
+  slot->has_outbox = --outbox.count > 0;
   if (outbox.paid > 0) {
     Post(*envelope->target->worker, envelope->target, envelope->generation, GrantBackControl{1});
     --outbox.paid;
@@ -226,7 +227,6 @@ void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
   target->mailbox.AddWaiter(generation, waiter);
   IssueGrants(target);
   target->mailbox.Publish(generation);  // It took all there was; what is left over is anyone's.
-  target->mailbox.Publish(generation);
 }
 
 void Worker::OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation) {

@@ -37,31 +37,34 @@ struct alignas(64) Slot {
   bool Runnable() const {
     return (state == ActorState::kLive || state == ActorState::kStarting) && !parked && !suspended;
   }
+  // May it be given its next message?
+  bool TakesMail() const {
+    return state == ActorState::kLive && !(parked | suspended | stop_asked | has_outbox);
+  }
 
-  // The first cache line is what senders on other workers read, and what the owner seldom writes: a
-  // message that is handled must not cost each sender a miss. The mailbox begins at its very end,
-  // with the word that all share.
+  // The first cache line is what senders on other workers read, and the word that all of them
+  // change: a message that is handled touches the second line only, so that owner and senders do
+  // not take it from each other.
   Worker* const worker;
-  Actor* actor = nullptr;
   IoHandler* io = nullptr;
   ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
-  uint32_t dropped = 0;
   const uint32_t id;
   uint32_t generation = 0;  // The owner's copy: of the actor that lives or lingers here.
-  ActorState state = ActorState::kFree;
-  const bool for_placed;  // From the stock for spawns that other threads place on this worker.
-  bool suspended =
-      false;  // By itself: it takes no message until it resumes (a spoke that waits for peers).
-  bool started = false;  // OnStart has run, so OnStop will.
-  bool stop_asked = false;
-  bool holds_closed = false;  // The word is closed: what arrives is dropped.
-  Mailbox<> mailbox;
+  const bool for_placed;    // From the stock for spawns that other threads place on this worker.
+  bool started = false;     // OnStart has run, so OnStop will.
+  alignas(8) char unused[16] = {};
+  Mailbox<> mailbox;  // Its word ends the first line; its counts are in the second.
   // The second line: the owner's, with each message.
+  Actor* actor = nullptr;
   EnvelopeList queue;  // What the mailbox holds: user and reserved messages.
   Slot* run_next = nullptr;
-  uint64_t delivered = 0;
+  ActorState state = ActorState::kFree;
   bool scheduled = false;
   bool parked = false;
+  // By itself: it takes no message until it resumes (a spoke that waits for peers).
+  bool suspended = false;
+  bool stop_asked = false;
+  bool has_outbox = false;  // Something waits in its outbox.
 };
 static_assert(sizeof(Slot) == 128);
 static_assert(offsetof(Slot, mailbox) + sizeof(MailboxWord<>) == 64);

@@ -49,6 +49,7 @@ Worker::Worker(Runtime& runtime, int index)
 }
 
 Worker::~Worker() {
+  while (!local_control_.Empty()) pool_.Put(local_control_.Pop());
   lease_.ReturnIdle();  // Pays a debt: what this worker overdrew, others may have refunded.
   Bury();
   if (poller_ >= 0) os_.Close(poller_);
@@ -94,26 +95,18 @@ Answer Worker::ReserveRemote(Slot* target, uint32_t generation, int64_t charge, 
   return Answer::kAccepted;
 }
 
-Envelope& Worker::StagePlace(Worker& to) {
-  Stage& stage = *stages_[to.index_];
-  return stage.envelopes[stage.count];
-}
-
-void Worker::StageAdded(Worker& to) {
-  Stage& stage = *stages_[to.index_];
+void Worker::StageGrew(Stage& stage, Worker& to) {
   if (!stage.dirty) {
     stage.dirty = true;
     dirty_stages_.push_back(to.index_);
   }
-  if (++stage.count == kStageMax) {
-    Worker& worker = to;
-    cross_sent_ += stage.count;
-    worker.inbox_.Enqueue(worker.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
-    stage.count = 0;
-    // The word itself is exchanged when the slice ends; here only if the hint says that it would
-    // help.
-    if (worker.sleep_.LooksAsleep() && worker.sleep_.Rouse()) worker.Signal();
-  }
+  if (stage.count < kStageMax) return;
+  cross_sent_ += stage.count;
+  to.inbox_.Enqueue(to.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
+  stage.count = 0;
+  // The word itself is exchanged when the slice ends; here only if the hint says that it would
+  // help.
+  if (to.sleep_.LooksAsleep() && to.sleep_.Rouse()) to.Signal();
 }
 
 void Worker::Flush(int to) {
@@ -137,15 +130,18 @@ void Worker::Route(Worker& to, Envelope& envelope) {
   const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
   ledger_.reserved_sent += reserved;
   if (&to == this) {
+    Envelope* kept = pool_.Get();
+    *kept = std::move(envelope);
     if (reserved) {
-      Arrive(envelope);  // At once: it keeps its order among the messages that are sent directly.
+      Arrive(kept);  // At once: it keeps its order among the messages that are sent directly.
     } else {
-      local_control_.push_back(std::move(envelope));
+      local_control_.Push(kept);
     }
     return;
   }
-  StagePlace(to) = std::move(envelope);
-  StageAdded(to);
+  Stage& stage = StageFor(to);
+  stage.Place() = std::move(envelope);
+  StageAdded(stage, to);
 }
 
 int64_t Worker::ChargeReserved(Worker& to, int64_t bytes) {
@@ -208,14 +204,16 @@ bool Worker::DrainInbox() {
     Inbox::Lane& lane = inbox_.LaneFrom(from);
     // A lane's share of a turn is what it can hold, so that one sender cannot keep out the others.
     for (uint32_t taken = 0; taken < options_.lane_messages_max;) {
-      const size_t count = inbox_.Drain(lane, drained_.data(), kDrainMax);
+      EnvelopeList drained;
+      const size_t count = inbox_.Drain(lane, pool_, drained, kDrainMax);
       if (count == 0) break;
       any = true;
       cross_taken_ += static_cast<int64_t>(count);
       uint64_t user_messages = 0;
-      for (size_t i = 0; i < count; ++i) {
-        user_messages += drained_[i].Ops()->kind == MessageKind::kUser;
-        Arrive(drained_[i]);
+      while (!drained.Empty()) {
+        Envelope* envelope = drained.Pop();
+        user_messages += envelope->Ops()->kind == MessageKind::kUser;
+        Arrive(envelope);
       }
       if (user_messages > 0 && lane.gate.Take(user_messages) && from < options_.workers) {
         Post(runtime_.worker(from), nullptr, 0, LaneRoomControl{index_});
@@ -228,52 +226,50 @@ bool Worker::DrainInbox() {
   return any;
 }
 
-void Worker::Arrive(Envelope& envelope) {
-  if (envelope.Ops()->kind == MessageKind::kControl) {
-    HandleControl(envelope);
+void Worker::Arrive(Envelope* envelope) {
+  Slot* slot = envelope->target;
+  if (envelope->Ops()->kind != MessageKind::kUser || !Live(slot, envelope->generation)) {
+    ArriveOtherwise(envelope);
     return;
   }
-  Slot* slot = envelope.target;
-  if (slot->generation != envelope.generation) AdoptPlaced(slot, envelope.generation);
-  const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
-  if (!Live(slot, envelope.generation)) {
-    lease_.Refund(envelope.charge);
-    if (reserved) {
+  ++ledger_.held;
+  slot->mailbox.Arrived();
+  slot->queue.Push(envelope);
+  if (!slot->scheduled) ScheduleIfRunnable(slot);
+}
+
+// Control, reserved messages, and what comes for an actor that is not there: not yet, or not any
+// more.
+void Worker::ArriveOtherwise(Envelope* envelope) {
+  Slot* slot = envelope->target;
+  if (slot != nullptr && slot->generation != envelope->generation) {
+    AdoptPlaced(slot, envelope->generation);
+  }
+  const MessageKind kind = envelope->Ops()->kind;
+  if (kind == MessageKind::kControl) {
+    envelope->Ops()->handle(this, *envelope);
+    pool_.Put(envelope);
+  } else if (!Live(slot, envelope->generation)) {
+    lease_.Refund(envelope->charge);
+    if (kind == MessageKind::kReserved) {
       ++ledger_.reserved_dropped;
     } else {
       ++ledger_.dropped[static_cast<int>(DropReason::kTargetEnded)];
     }
-    envelope.Clear();
-    return;
-  }
-  if (reserved) {
+    pool_.Put(envelope);
+  } else if (kind == MessageKind::kReserved) {
     ++ledger_.reserved_held;
+    slot->queue.Push(envelope);
+    ScheduleIfRunnable(slot);
   } else {
-    ++ledger_.held;
-    slot->mailbox.Arrived();
+    Arrive(envelope);
   }
-  Envelope* kept = pool_.Get();
-  *kept = std::move(envelope);
-  slot->queue.Push(kept);
-  ScheduleIfRunnable(slot);
-}
-
-void Worker::HandleControl(Envelope& envelope) {
-  if (envelope.target != nullptr && envelope.target->generation != envelope.generation) {
-    AdoptPlaced(envelope.target, envelope.generation);
-  }
-  envelope.Ops()->handle(this, envelope);
-  envelope.Clear();
 }
 
 void Worker::RunLocalControl() {
   // What a control posts to this worker is served in this loop too; each consumes a reservation, so
   // it ends.
-  while (!local_control_.empty()) {
-    Envelope envelope = std::move(local_control_.front());
-    local_control_.pop_front();
-    Arrive(envelope);
-  }
+  while (!local_control_.Empty()) Arrive(local_control_.Pop());
 }
 
 // --- Running.
@@ -288,11 +284,45 @@ void Worker::RunActors() {
     slot->run_next = nullptr;
     slot->scheduled = false;
     RunSlice(slot);
-    if (!local_control_.empty()) RunLocalControl();
+    if (!local_control_.Empty()) RunLocalControl();
     if ((++slices & 7) == 0 && !dirty_stages_.empty()) FlushStages();
     if ((slices & 63) == 0) ReadClock();
     if (now_ns_ >= stop_ns) break;
   }
+}
+
+void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
+  --ledger_.reserved_held;
+  try {
+    envelope->Ops()->handle(slot->actor, *envelope);
+    ++ledger_.reserved_delivered;
+  } catch (...) {
+    ++ledger_.reserved_dropped;
+    Fail(slot, std::current_exception());
+  }
+}
+
+// In RunSlice's loop, and nowhere else: inline, as a message costs about as much as three calls.
+[[gnu::always_inline]] inline void Worker::Deliver(Slot* slot, Envelope* envelope) {
+  const MessageOps* ops = envelope->Ops();
+  lease_.Refund(envelope->charge);  // What the handler sends may use it.
+  if (ops->kind == MessageKind::kUser) [[likely]] {
+    slot->mailbox.Left();
+    --ledger_.held;
+    try {
+      ops->handle(slot->actor, *envelope);
+      ++ledger_.delivered;
+    } catch (...) {
+      ++ledger_.dropped[static_cast<int>(DropReason::kFailed)];
+      Fail(slot, std::current_exception());
+    }
+    if (slot->mailbox.HasWaiters()) [[unlikely]]
+      IssueGrants(slot);
+  } else {
+    DeliverReserved(slot, envelope);
+  }
+  pool_.Put(envelope);
+  NoteHandler(slot, nullptr, ops);
 }
 
 void Worker::RunSlice(Slot* slot) {
@@ -305,8 +335,7 @@ void Worker::RunSlice(Slot* slot) {
   if (slot->state == ActorState::kStarting) RunStart(slot);
   const int64_t slice_end_ns = now_ns_ + kSliceNs;
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
-    if (slot->queue.Empty() || !slot->Runnable() || slot->stop_asked) break;
-    if (slot->extra != nullptr && !slot->extra->outbox.list.Empty()) break;  // Parked from here on.
+    if (slot->queue.Empty() || !slot->TakesMail()) break;
     Deliver(slot, slot->queue.Pop());
     if (now_ns_ >= slice_end_ns) break;
   }
@@ -327,46 +356,15 @@ void Worker::RunStart(Slot* slot) {
   NoteHandler(slot, "OnStart", nullptr);
 }
 
-void Worker::Deliver(Slot* slot, Envelope* envelope) {
-  const MessageOps* ops = envelope->Ops();
-  lease_.Refund(envelope->charge);  // What the handler sends may use it.
-  envelope->charge = 0;
-  if (ops->kind == MessageKind::kUser) {
-    slot->mailbox.Left(slot->generation);
-    --ledger_.held;
-    try {
-      ops->handle(slot->actor, *envelope);
-      ++ledger_.delivered;
-      ++slot->delivered;
-    } catch (...) {
-      ++ledger_.dropped[static_cast<int>(DropReason::kFailed)];
-      ++slot->dropped;
-      Fail(slot, std::current_exception());
-    }
-    if (slot->mailbox.HasWaiters()) IssueGrants(slot);
-  } else {
-    --ledger_.reserved_held;
-    try {
-      ops->handle(slot->actor, *envelope);
-      ++ledger_.reserved_delivered;
-    } catch (...) {
-      ++ledger_.reserved_dropped;
-      Fail(slot, std::current_exception());
-    }
-  }
-  pool_.Put(envelope);
-  NoteHandler(slot, nullptr, ops);
-}
-
 // After one handler or a slice of them: what they wrote leaves, credits go round, the actor parks,
 // stops or goes on.
 void Worker::EndOfHandlers(Slot* slot) {
   if (flush_first_ != nullptr) RunFlushList();
   if (slot->state == ActorState::kFree) return;
   if (slot->mailbox.HasWaiters()) IssueGrants(slot);
-  if (!slot->holds_closed) slot->mailbox.Publish(slot->generation);
+  if (!slot->mailbox.Closed()) slot->mailbox.Publish(slot->generation);
   if (slot->state == ActorState::kLingering) return;  // It failed.
-  if (slot->extra != nullptr && !slot->extra->outbox.list.Empty() && !slot->parked) {
+  if (slot->has_outbox && !slot->parked) {
     FlushOutbox(slot);
     // Parked, it frees no more: what is free now must go round now, however little.
     if (slot->parked && slot->mailbox.HasWaiters()) IssueGrants(slot);
@@ -419,7 +417,7 @@ void Worker::RunReady() {
     --ready_count_;
     io->OnTurn();
     if (flush_first_ != nullptr) RunFlushList();
-    if (!local_control_.empty()) RunLocalControl();
+    if (!local_control_.Empty()) RunLocalControl();
   }
 }
 
@@ -427,7 +425,7 @@ void Worker::RunTimers() {
   while (TimerNode* node = timers_.PopDue(NowMs())) {
     static_cast<Timer*>(node)->OnTimer(*this);
     if (flush_first_ != nullptr) RunFlushList();
-    if (!local_control_.empty()) RunLocalControl();
+    if (!local_control_.Empty()) RunLocalControl();
   }
 }
 
@@ -527,7 +525,7 @@ void Worker::Sleep(int64_t wait_until_ms) {
   spin_ns_ = spin_ns_ / 2 < kSpinMinNs ? 0 : spin_ns_ / 2;
   lease_.ReturnIdle();
   sleep_.FallAsleep();
-  if (DrainInbox() || !local_control_.empty()) {
+  if (DrainInbox() || !local_control_.Empty()) {
     sleep_.WakeUp();
     return;
   }

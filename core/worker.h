@@ -14,7 +14,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <memory>
 #include <string>
@@ -154,8 +153,7 @@ class Worker {
   void Stop(Slot* slot, EndReason reason, std::string text);
   void Fail(Slot* slot, std::exception_ptr error);
   bool Live(const Slot* slot, uint32_t generation) const {
-    return slot->generation == generation && !slot->holds_closed &&
-           slot->state != ActorState::kFree;
+    return slot->mailbox.Admits(generation);
   }
   void AddChild(Slot* parent, Slot* child, uint32_t child_generation);
   void AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
@@ -209,6 +207,7 @@ class Worker {
     int count = 0;
     bool dirty = false;
     std::vector<std::pair<Slot*, uint32_t>> room_waiters;  // Parked actors that wait for the lane.
+    Envelope& Place() { return envelopes[count]; }         // The next free one; never left full.
   };
   struct Recent {  // A handler that ran since the clock was read.
     const Slot* slot;
@@ -235,8 +234,12 @@ class Worker {
       RouteOutside(to, envelope);
     }
   }
-  Envelope& StagePlace(Worker& to);  // The next free place; the stage is never left full.
-  void StageAdded(Worker& to);
+  Stage& StageFor(const Worker& to) { return *stages_[to.index_]; }
+  void StageAdded(Stage& stage, Worker& to) {
+    ++stage.count;
+    if (!stage.dirty || stage.count == kStageMax) StageGrew(stage, to);
+  }
+  void StageGrew(Stage& stage, Worker& to);
   void Flush(int to);
   void FlushStages();
   // The lane's room, the charge and the credit for a message to another worker, or why not.
@@ -244,6 +247,22 @@ class Worker {
   template <class M>
   Answer Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
                  bool overdraft);
+  template <class M>
+  [[gnu::noinline]] Answer SendOtherwise(Slot* sender, Slot* target, uint32_t generation,
+                                         const MessageOps* ops, M& message);
+  // A message whose credit and charge are taken, into the mailbox of an actor that lives here.
+  template <class M>
+  void PutLocal(Slot* target, uint32_t generation, const MessageOps* ops, int64_t charge,
+                M& message) {
+    Envelope* envelope = pool_.Get();
+    Fill(*envelope, target, generation, charge);
+    envelope->Put(ops, std::move(message));
+    ++ledger_.sent;
+    ++ledger_.held;
+    target->mailbox.Arrived();
+    target->queue.Push(envelope);
+    if (!target->scheduled) ScheduleIfRunnable(target);
+  }
   static void Fill(Envelope& envelope, Slot* target, uint32_t generation, int64_t charge) {
     envelope.target = target;
     envelope.generation = generation;
@@ -251,14 +270,15 @@ class Worker {
   }
 
   bool DrainInbox();
-  void Arrive(Envelope& envelope);
-  void HandleControl(Envelope& envelope);
+  void Arrive(Envelope* envelope);
+  void ArriveOtherwise(Envelope* envelope);
   void RunLocalControl();
   void RunTimers();
   void RunActors();
   void RunReady();
   void RunSlice(Slot* slot);
   void Deliver(Slot* slot, Envelope* envelope);
+  void DeliverReserved(Slot* slot, Envelope* envelope);
   void EndOfHandlers(Slot* slot);
   void Schedule(Slot* slot) {
     if (slot->scheduled) return;
@@ -276,7 +296,7 @@ class Worker {
       Schedule(slot);
   }
   bool HasWork() const {
-    return run_first_ != nullptr || ready_first_ != nullptr || !local_control_.empty();
+    return run_first_ != nullptr || ready_first_ != nullptr || !local_control_.Empty();
   }
   bool Spin();
   void Sleep(int64_t wait_until_ms);
@@ -327,7 +347,7 @@ class Worker {
   SleepWord<> sleep_;
   std::vector<std::unique_ptr<Stage>> stages_;  // By worker; none for itself.
   std::vector<int> dirty_stages_;
-  std::deque<Envelope> local_control_;
+  EnvelopeList local_control_;
   EnvelopePool pool_;
   Lease lease_;
   Ledger ledger_;
@@ -350,9 +370,9 @@ class Worker {
   std::vector<Slot*> free_slots_;
   int64_t actor_count_ = 0;
 
-  std::array<Recent, 16> recent_{};
+  std::array<Recent, 32> recent_{};
   int recent_count_ = 0;
-  int recent_max_ = 16;  // 1 for a while after a slow handler, so that the next one is named alone.
+  int recent_max_ = 32;  // 1 for a while after a slow handler, so that the next one is named alone.
   int64_t exact_until_ns_ = 0;
   const int64_t slow_handler_ns_;
 
@@ -374,7 +394,6 @@ class Worker {
   std::atomic<int64_t> published_actors_{0};
   void PublishRest(bool resting);
 
-  std::array<Envelope, kDrainMax> drained_;
   std::string gather_;
   IoHandler* gather_holder_ = nullptr;
   std::unique_ptr<char[]> read_buffer_;
@@ -388,9 +407,11 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
   const int64_t charge = Envelope::BytesOf<M>(message);
   if (charge > UINT32_MAX) return Answer::kOverloaded;
   if (target->worker == this) {
-    // An actor placed here may be written to before the order that makes it has come.
-    if (target->generation != generation) AdoptPlaced(target, generation);
-    if (!Live(target, generation)) return Answer::kClosed;
+    if (!Live(target, generation)) [[unlikely]] {
+      // An actor placed here may be written to before the order that makes it has come.
+      AdoptPlaced(target, generation);
+      if (!Live(target, generation)) return Answer::kClosed;
+    }
     if (!lease_.Charge(charge) && !(overdraft && lease_.ChargeOverdraft(charge))) {
       return Answer::kOverloaded;
     }
@@ -399,14 +420,7 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
       lease_.Refund(charge);
       return taken == Taken::kFull ? Answer::kFull : Answer::kClosed;
     }
-    Envelope* envelope = pool_.Get();
-    Fill(*envelope, target, generation, charge);
-    envelope->Put(ops, std::move(message));
-    ++ledger_.sent;
-    ++ledger_.held;
-    target->mailbox.Arrived();
-    target->queue.Push(envelope);
-    ScheduleIfRunnable(target);
+    PutLocal(target, generation, ops, charge, message);
     return Answer::kAccepted;
   }
   if (&target->worker->runtime_ != &runtime_) {
@@ -414,11 +428,12 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
   }
   const Answer answer = ReserveRemote(target, generation, charge, overdraft);
   if (answer != Answer::kAccepted) return answer;
-  Envelope& envelope = StagePlace(*target->worker);
+  Stage& stage = StageFor(*target->worker);
+  Envelope& envelope = stage.Place();
   Fill(envelope, target, generation, charge);
   envelope.Put(ops, std::move(message));
   ++ledger_.sent;
-  StageAdded(*target->worker);
+  StageAdded(stage, *target->worker);
   return Answer::kAccepted;
 }
 
@@ -432,8 +447,24 @@ Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops,
 template <class M>
 Answer Worker::Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
                     M& message) {
+  // Most sends: to an actor of this worker, and all that it takes is at hand. No call, no atomic.
+  const int64_t charge = Envelope::BytesOf<M>(message);
+  if (target->worker == this && target->mailbox.Admits(generation) &&
+      target->mailbox.HasReserve() && !sender->has_outbox && charge <= UINT32_MAX &&
+      lease_.HasLeft(charge) && pool_.HasFree()) [[likely]] {
+    (void)lease_.Charge(charge);
+    target->mailbox.TakeReserve();
+    PutLocal(target, generation, ops, charge, message);
+    return Answer::kAccepted;
+  }
+  return SendOtherwise(sender, target, generation, ops, message);
+}
+
+template <class M>
+Answer Worker::SendOtherwise(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
+                             M& message) {
   // To oneself nothing waits in the outbox, so nothing is overtaken.
-  if (target == sender || sender->extra == nullptr || sender->extra->outbox.list.Empty()) {
+  if (!sender->has_outbox || target == sender) [[likely]] {
     const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/true);
     if (answer == Answer::kAccepted) return answer;
     if (answer == Answer::kClosed) return Refuse(answer);

@@ -358,7 +358,7 @@ void MailboxModel::Slice() {
     if (message.generation != generation_) return Fail("a message reached the next actor");
     if (message.count != expected_[message.sender]++) return Fail("a message came out of order");
     ++delivered_;
-    mailbox_.Left(generation_);
+    mailbox_.Left();
     if (std::exchange(parks_once_, false)) {
       Note("the target parks");
       owner_parked_ = true;
@@ -394,7 +394,7 @@ void MailboxModel::EndStep() {
   while (!queue_.empty()) {
     queue_.erase(queue_.begin());
     ++dropped_;
-    mailbox_.Left(generation_);
+    mailbox_.Left();
   }
   Waiter waiter;
   while (mailbox_.TakeWaiter(&waiter)) {

@@ -40,7 +40,7 @@ class MailboxTestPeer {
     return "held " + std::to_string(mailbox.held_) + ", reserve " +
            std::to_string(mailbox.reserve_) + ", freed " + std::to_string(mailbox.freed_) +
            ", waiters " +
-           std::to_string(mailbox.waiters_ == nullptr ? 0 : mailbox.waiters_->size()) +
+           std::to_string(mailbox.waiters_ == nullptr ? 0 : mailbox.waiters_->Size()) +
            (mailbox.granting_ ? ", granting" : "") + (mailbox.closed_ ? ", closed" : "");
   }
 };

@@ -31,18 +31,32 @@ void Send(Inbox& inbox, int lane, const std::vector<Numbered>& messages) {
   inbox.Enqueue(inbox.LaneFrom(lane), envelopes.data(), envelopes.size());
 }
 
+// What one Drain took out.
+std::vector<Numbered> Drain(Inbox& inbox, int lane, size_t most) {
+  EnvelopePool pool;
+  EnvelopeList list;
+  std::vector<Numbered> out;
+  const size_t count = inbox.Drain(inbox.LaneFrom(lane), pool, list, most);
+  while (!list.Empty()) {
+    Envelope* envelope = list.Pop();
+    out.push_back(envelope->Get<Numbered>());
+    pool.Put(envelope);
+  }
+  EXPECT_EQ(out.size(), count);
+  return out;
+}
+
 TEST(Inbox, EachLaneKeepsItsOrderAndIsDrainedApart) {
   Inbox inbox(2, 1'024);
   Send(inbox, 0, {{0, 0}, {0, 1}, {0, 2}});
   Send(inbox, 1, {{1, 0}});
-  std::vector<Envelope> out(8);
-  EXPECT_EQ(inbox.Drain(inbox.LaneFrom(0), out.data(), 2), 2u);
-  EXPECT_EQ(out[0].Get<Numbered>().number, 0);
-  EXPECT_EQ(out[1].Get<Numbered>().number, 1);
-  EXPECT_EQ(inbox.Drain(inbox.LaneFrom(1), out.data(), 8), 1u);
-  EXPECT_EQ(out[0].Get<Numbered>().lane, 1);
-  EXPECT_EQ(inbox.Drain(inbox.LaneFrom(0), out.data(), 8), 1u);
-  EXPECT_EQ(inbox.Drain(inbox.LaneFrom(0), out.data(), 8), 0u);
+  const std::vector<Numbered> out = Drain(inbox, 0, 2);
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(out[0].number, 0);
+  EXPECT_EQ(out[1].number, 1);
+  ASSERT_EQ(Drain(inbox, 1, 8).size(), 1u);
+  ASSERT_EQ(Drain(inbox, 0, 8).size(), 1u);
+  EXPECT_EQ(Drain(inbox, 0, 8).size(), 0u);
 }
 
 TEST(Inbox, OrderHoldsAcrossThreadsAndBlocks) {
@@ -69,12 +83,14 @@ TEST(Inbox, OrderHoldsAcrossThreadsAndBlocks) {
     });
   }
   std::vector<int> next(kLanes, 0);
-  std::vector<Envelope> out(64);
   while (next[0] + next[1] + next[2] < kLanes * kMessages) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      const size_t count = inbox.Drain(inbox.LaneFrom(lane), out.data(), out.size());
-      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i].Get<Numbered>().number, next[lane]++);
-      if (count > 0) (void)inbox.LaneFrom(lane).gate.Take(count);
+      const std::vector<Numbered> out = Drain(inbox, lane, 64);
+      for (const Numbered& message : out) {
+        ASSERT_EQ(message.lane, lane);
+        ASSERT_EQ(message.number, next[lane]++);
+      }
+      if (!out.empty()) (void)inbox.LaneFrom(lane).gate.Take(out.size());
     }
   }
   for (std::thread& sender : senders) sender.join();
@@ -93,9 +109,9 @@ TEST(InboxDeathTest, ARaceThroughTheInboxIsStillReported) {
           Send(inbox, 0, {{0, 0, &shared}});
           shared = 1;  // Not its own any more.
         });
-        std::vector<Envelope> out(1);
-        while (inbox.Drain(inbox.LaneFrom(0), out.data(), 1) == 0) std::this_thread::yield();
-        const int seen = *out[0].Get<Numbered>().shared;
+        std::vector<Numbered> out;
+        while ((out = Drain(inbox, 0, 1)).empty()) std::this_thread::yield();
+        const int seen = *out[0].shared;
         sender.join();
         std::exit(seen == 2 ? 1 : 0);
       },

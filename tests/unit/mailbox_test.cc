@@ -57,11 +57,11 @@ TEST(Mailbox, CreditsComeBackInBatchesAndAllWithTheEndOfASlice) {
   const uint32_t generation = mailbox.Open(8);  // Two of them in reserve for its own worker.
   EXPECT_EQ(mailbox.Word().Credits(), 6u);
   while (mailbox.TakeLocal(generation) == Taken::kCredit) mailbox.Arrived();
-  for (int i = 0; i < 5; ++i) mailbox.Left(generation);  // Two fill the reserve up.
+  for (int i = 0; i < 5; ++i) mailbox.Left();  // Two fill the reserve up.
   EXPECT_EQ(mailbox.Word().Credits(), 0u);
-  mailbox.Left(generation);  // The fourth of the others: half.
+  mailbox.Left();  // The fourth of the others: half.
   EXPECT_EQ(mailbox.Word().Credits(), 4u);
-  mailbox.Left(generation);
+  mailbox.Left();
   EXPECT_EQ(mailbox.Word().Credits(), 4u);
   mailbox.Publish(generation);
   EXPECT_EQ(mailbox.Word().Credits(), 5u);
@@ -85,12 +85,10 @@ TEST(L10Handles, CreditsOfAnEndedActorVanish) {
   const uint32_t first = mailbox.Open(1);
   ASSERT_EQ(mailbox.TakeLocal(first), Taken::kCredit);
   mailbox.Close(first);
-  mailbox.Untake(first);
   mailbox.GrantReturned(first, 1);
   mailbox.Reset();
   const uint32_t second = mailbox.Open(1);
   mailbox.GrantReturned(first, 1);
-  mailbox.Untake(first);
   EXPECT_FALSE(mailbox.Word().Give(first, 1));
   EXPECT_EQ(mailbox.FreeCredits(), 1u);
   EXPECT_EQ(mailbox.Word().Take(second), Taken::kCredit);
@@ -134,11 +132,11 @@ TEST(Mailbox, GrantsWaitForHalfWhileMoreIsHeldAndGoRound) {
   }
   mailbox.AddWaiter(generation, WaiterFor(1, 2));
   mailbox.AddWaiter(generation, WaiterFor(2, 2));
-  mailbox.Left(generation);
+  mailbox.Left();
   EXPECT_EQ(Grants(mailbox), GrantList{});
-  mailbox.Left(generation);
+  mailbox.Left();
   EXPECT_EQ(Grants(mailbox), (GrantList{{1, 1}, {2, 1}}));
-  mailbox.Left(generation);  // Nothing is held that could free more.
+  mailbox.Left();  // Nothing is held that could free more.
   EXPECT_EQ(Grants(mailbox), (GrantList{{1, 1}}));
   EXPECT_EQ(mailbox.Word().Credits(), 0u);
 }
@@ -149,7 +147,7 @@ TEST(Mailbox, OwnerThatCannotRunGrantsWhatItHas) {
   while (Deliver(mailbox, generation) == Taken::kCredit) {
   }
   mailbox.AddWaiter(generation, WaiterFor(1, 1));
-  mailbox.Left(generation);
+  mailbox.Left();
   EXPECT_EQ(Grants(mailbox), GrantList{});
   EXPECT_EQ(Grants(mailbox, /*eager=*/true), (GrantList{{1, 1}}));
 }
@@ -174,7 +172,7 @@ TEST(Mailbox, WaiterThatEndsIsTakenOut) {
   EXPECT_TRUE(mailbox.RemoveWaiter(1, 1));
   EXPECT_FALSE(mailbox.RemoveWaiter(1, 1));
   EXPECT_FALSE(mailbox.RemoveWaiter(2, 99));  // Another actor of that slot.
-  mailbox.Left(generation);
+  mailbox.Left();
   EXPECT_EQ(Grants(mailbox), (GrantList{{2, 1}}));
 }
 
@@ -185,7 +183,7 @@ TEST(Mailbox, EachWaiterIsToldOfTheEndOnce) {
   mailbox.AddWaiter(generation, WaiterFor(1, 5));
   mailbox.AddWaiter(generation, WaiterFor(2, 5));
   mailbox.Close(generation);
-  mailbox.Left(generation);
+  mailbox.Left();
   Waiter waiter;
   ASSERT_TRUE(mailbox.TakeWaiter(&waiter));
   EXPECT_EQ(waiter.key, 1u);
@@ -202,7 +200,7 @@ TEST(Mailbox, AdoptedMailboxKeepsItsBoundWhenTheCapacityBecomesKnown) {
   mailbox.Adopt(MailboxWord<>::kCreditsMax);
   for (int i = 0; i < 2; ++i) ASSERT_EQ(mailbox.TakeLocal(generation), Taken::kCredit);
   for (int i = 0; i < 2; ++i)
-    mailbox.Untake(generation);  // Into a reserve that is too large for 4.
+    mailbox.GrantReturned(generation, 1);  // Into a reserve that is too large for 4.
   mailbox.Adopt(4);
   mailbox.Publish(generation);
   EXPECT_EQ(mailbox.FreeCredits(), 4u);
