@@ -312,7 +312,7 @@ void Connection::OfferInput(std::string_view fresh) {
   bool may_go_on = false;  // As the session saw it: what it has sent and written leaves afterwards.
   worker().RunHandler(slot_, "OnData", [&] {
     session_->OnData(in);
-    may_go_on = MayGoOn();
+    may_go_on = !in.empty() && MayGoOn();
   });
   if (Ended()) return;
   if (kept) {

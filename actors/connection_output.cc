@@ -83,6 +83,7 @@ Answer Connection::Write(const Bytes& payload) {
 // What was accepted and the kernel did not take. Without memory for it the stream has a hole: that
 // ends it.
 void Connection::Keep(std::string_view bytes) {
+  if (bytes.empty()) return;
   if (write_error_ == ENOMEM ||
       !output_.AppendCopy(bytes, worker().lease(), Charging::kOverdraft)) {
     counters_->bytes_lost.Add(static_cast<int64_t>(bytes.size()));

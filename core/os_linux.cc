@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,6 +70,9 @@ int64_t SaturatingProduct(int64_t a, int64_t b) {
   return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
 }
 
+// recv and send are cancellation points: in a program with threads, glibc changes the thread's
+// state by a locked instruction before and after each. Receive and Send are syscall() for that
+// reason alone.
 class LinuxOsImpl final : public Os {
  public:
   int64_t NowNs() override {
@@ -166,13 +170,16 @@ class LinuxOsImpl final : public Os {
   }
 
   int64_t Receive(int fd, void* data, size_t size) override {
-    return RetryOnSignal([&] { return recv(fd, data, size, 0); });
+    return RetryOnSignal(
+        [&] { return syscall(SYS_recvfrom, fd, data, size, 0, nullptr, nullptr); });
   }
 
   int64_t Send(int fd, const iovec* parts, int count) override {
     if (count == 1) {  // Cheaper than sendmsg: no header and parts to copy in.
-      return RetryOnSignal(
-          [&] { return send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL); });
+      return RetryOnSignal([&] {
+        return syscall(SYS_sendto, fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL, nullptr,
+                       0);
+      });
     }
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(parts);  // The kernel only reads it.
