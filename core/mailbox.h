@@ -339,6 +339,8 @@ class Mailbox {
   uint32_t Held() const { return held_; }
   uint32_t Capacity() const { return capacity_; }
   bool HasWaiters() const { return waited_for_; }
+  // Has NextGrant or Publish something to give out?
+  bool OwesCredits() const { return freed_ > 0 || waited_for_; }
   bool Closed() const { return closed_; }
   // Credits that lie with the owner or in the word: capacity less what is held, granted or on its
   // way.

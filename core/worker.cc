@@ -326,13 +326,16 @@ void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
 }
 
 void Worker::RunSlice(Slot* slot) {
-  if (slot->state == ActorState::kLingering) {
-    EndStep(slot);
-    return;
+  if (slot->state != ActorState::kLive) [[unlikely]] {
+    if (slot->state == ActorState::kLingering) {
+      EndStep(slot);
+      return;
+    }
+    if (slot->state != ActorState::kStarting || !slot->Runnable() || slot->actor == nullptr) return;
+    current_ = slot;
+    RunStart(slot);
   }
-  if (!slot->Runnable() || slot->actor == nullptr) return;
   current_ = slot;
-  if (slot->state == ActorState::kStarting) RunStart(slot);
   const int64_t slice_end_ns = now_ns_ + kSliceNs;
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
     if (slot->queue.Empty() || !slot->TakesMail()) break;
@@ -360,6 +363,10 @@ void Worker::RunStart(Slot* slot) {
 // stops or goes on.
 void Worker::EndOfHandlers(Slot* slot) {
   if (flush_first_ != nullptr) RunFlushList();
+  if (slot->TakesMail() && !slot->mailbox.OwesCredits()) [[likely]] {
+    if (!slot->queue.Empty()) Schedule(slot);
+    return;
+  }
   if (slot->state == ActorState::kFree) return;
   if (slot->mailbox.HasWaiters()) IssueGrants(slot);
   if (!slot->mailbox.Closed()) slot->mailbox.Publish(slot->generation);
