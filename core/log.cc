@@ -10,28 +10,22 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <deque>
 #include <exception>
-#include <memory>
+#include <functional>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/core/strings.h"
-#include "spdlog/async_logger.h"
-#include "spdlog/details/null_mutex.h"
-#include "spdlog/details/thread_pool.h"
 #include "spdlog/pattern_formatter.h"
-#include "spdlog/sinks/base_sink.h"
 
 namespace sluice {
 namespace {
-
-using ThreadPool = spdlog::details::thread_pool;
-
-static_assert(sizeof(spdlog::details::async_msg) <= 512, "kLogBytesMax counts 512 a line");
 
 struct LevelNames {
   LogLevel level;
@@ -47,66 +41,60 @@ constexpr LevelNames kLevels[] = {
     {LogLevel::kOff, "off", spdlog::level::off},
 };
 
-// Writes whole lines to stderr, each with one call, and counts them. Not spdlog's own stderr sink:
-// that one goes through stdio, whose lock a stuck write would hold against every other user of
-// stderr, SLUICE_CHECK included.
-//
-// Thread: log() the log's own; the rest any.
-class StderrSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
- public:
-  StderrSink() {
-    set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v",
-                                                              spdlog::pattern_time_type::utc));
+struct Line {
+  spdlog::log_clock::time_point time;
+  LogLevel level;
+  std::string text;
+};
+static_assert(sizeof(Line) <= 64, "kLogBytesMax counts 64 a line");
+
+// The lines that wait, and the thread that writes them. Not spdlog's thread pool: its thread looks
+// for lines every 10 s, and a process at rest wakes for nothing. Guarded by g_mutex, but for the
+// formatter.
+struct Queue {
+  std::condition_variable came;  // A line, or the order to end: the thread waits for it.
+  std::condition_variable left;  // A line was written or lost.
+  std::deque<Line> lines;        // The latest of those logged.
+  std::thread thread;            // Joinable while one runs; a new one is another `round`.
+  int64_t round = 0;
+  int64_t logged = 0;   // Lines so far; they are numbered from 1 on.
+  int64_t writing = 0;  // The number of the line that is being written; 0: none.
+  int64_t lost = 0;
+  int64_t lost_told = 0;
+  spdlog::pattern_formatter formatter{"%Y-%m-%dT%H:%M:%S.%eZ %-7l %v",  // The thread's.
+                                      spdlog::pattern_time_type::utc};
+  Queue* older = nullptr;  // Next of g_parents_queue.
+
+  // The line of that number, and so all before it, is written or lost.
+  bool Left(int64_t number) const {
+    return number <= logged - static_cast<int64_t>(lines.size()) &&
+           (writing == 0 || writing > number);
   }
+};
 
-  // Set once, before the first line. `pool` outlives the lines.
-  void CountOverrunsOf(ThreadPool* pool) { pool_ = pool; }
+// Pointers without destructors, so that a line logged by some static destructor still is safe.
+std::mutex g_mutex;                // Held to append, take or count; never while stderr is written.
+Queue* g_queue = nullptr;          // Guarded by g_mutex; made by the first line, never freed.
+Queue* g_parents_queue = nullptr;  // Never used; reachable, so no leak to report.
+int64_t g_lost_without_queue = 0;  // Guarded by g_mutex: there was no memory for one.
 
-  // A line that spdlog itself could not handle.
-  void CountBroken() { Left(/*lost=*/true); }
-
-  int64_t LinesLost() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return lost_ + Overrun();
-  }
-
-  // Waits until `lines` lines have been written or lost, the oldest first.
-  bool WaitUntilLeft(int64_t lines, std::chrono::steady_clock::time_point deadline) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    return left_.wait_until(lock, deadline, [&] { return LeftCount() >= lines; });
-  }
-
-  bool HaveLeft(int64_t lines) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return LeftCount() >= lines;
-  }
-
- protected:
-  void sink_it_(const spdlog::details::log_msg& msg) override {
-    // Lines were lost while the one before waited to be written, so the gap is here.
-    if (const int64_t lost = LinesLost(); lost > reported_lost_) {
-      const std::string text =
-          absl::StrCat("log: ", lost - reported_lost_, " lines lost here: stderr took no more");
-      if (Write({msg.time, {}, {}, spdlog::level::warn, {text.data(), text.size()}})) {
-        reported_lost_ = lost;
-      }
-    }
-    Left(!Write(msg));
-  }
-
-  void flush_() override {}
-
- private:
-  bool Write(const spdlog::details::log_msg& msg) {
-    line_.clear();
-    formatter_->format(msg, line_);
-    const char* data = line_.data();
-    size_t left = line_.size();
-    while (left > 0) {
-      const ssize_t written = ::write(STDERR_FILENO, data, left);
+// A whole line to stderr, with one call where it takes it at once; not through stdio, whose lock a
+// stuck write would hold against every other user of stderr, SLUICE_CHECK included.
+bool WriteLine(spdlog::pattern_formatter& formatter, const Line& line) {
+  try {
+    spdlog::memory_buf_t text;
+    formatter.format({line.time,
+                      {},
+                      {},
+                      kLevels[static_cast<int>(line.level)].spdlog_level,
+                      {line.text.data(), line.text.size()}},
+                     text);
+    const char* data = text.data();
+    for (size_t rest = text.size(); rest > 0;) {
+      const ssize_t written = ::write(STDERR_FILENO, data, rest);
       if (written >= 0) {
         data += written;
-        left -= static_cast<size_t>(written);
+        rest -= static_cast<size_t>(written);
       } else if (errno == EAGAIN) {
         // Somebody who shares the terminal or pipe made it non-blocking.
         pollfd writable = {STDERR_FILENO, POLLOUT, 0};
@@ -116,80 +104,63 @@ class StderrSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> 
       }
     }
     return true;
+  } catch (const std::exception&) {
+    return false;  // No memory to format it.
   }
+}
 
-  void Left(bool lost) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ++(lost ? lost_ : written_);
+// The log's thread: waits without a time-out, so that a process at rest is at rest.
+void WriteLines(Queue& queue, int64_t round) {
+  pthread_setname_np(pthread_self(), "sluice-log");
+  std::unique_lock<std::mutex> lock(g_mutex);
+  while (true) {
+    queue.came.wait(lock, [&] { return queue.round != round || !queue.lines.empty(); });
+    if (queue.round != round) return;
+    const Line line = std::move(queue.lines.front());
+    queue.lines.pop_front();
+    queue.writing = queue.logged - static_cast<int64_t>(queue.lines.size());
+    const int64_t lost = queue.lost - queue.lost_told;
+    lock.unlock();
+    bool told = false;
+    if (lost > 0) {  // Between the line before and this one: the gap is here.
+      told = WriteLine(queue.formatter,
+                       {line.time, LogLevel::kWarning,
+                        absl::StrCat("log: ", lost, " lines lost here: stderr took no more")});
     }
-    left_.notify_all();
+    const bool written = WriteLine(queue.formatter, line);
+    lock.lock();
+    if (told) queue.lost_told += lost;
+    if (!written) ++queue.lost;
+    queue.writing = 0;
+    queue.left.notify_all();
   }
-
-  int64_t LeftCount() const { return written_ + lost_ + Overrun(); }  // Requires: mutex_ is held.
-  int64_t Overrun() const { return pool_ ? static_cast<int64_t>(pool_->overrun_counter()) : 0; }
-
-  spdlog::memory_buf_t line_;  // The log thread's.
-  int64_t reported_lost_ = 0;  // The log thread's.
-  ThreadPool* pool_ = nullptr;
-
-  std::mutex mutex_;              // Guards what is below.
-  std::condition_variable left_;  // A line was written or lost.
-  int64_t written_ = 0;
-  int64_t lost_ = 0;  // Without those that were overrun in the queue.
-};
-
-// What exists while the log's thread runs. Freed only when every line has left it: the thread is
-// then idle, and joining it waits for nothing.
-struct Backend {
-  Backend()
-      : sink(std::make_shared<StderrSink>()),
-        pool(std::make_shared<ThreadPool>(size_t{kLogLinesMax}, 1)),
-        logger(std::make_shared<spdlog::async_logger>(
-            "sluice", sink, pool, spdlog::async_overflow_policy::overrun_oldest)) {
-    sink->CountOverrunsOf(pool.get());
-    logger->set_level(spdlog::level::trace);  // LogEnabled has decided.
-    logger->flush_on(spdlog::level::off);
-    // spdlog's own handler prints to stderr, in the thread that logs: it could wait.
-    logger->set_error_handler([sink = sink.get()](const std::string&) { sink->CountBroken(); });
-  }
-  ~Backend() { pool.reset(); }  // Joins.
-
-  std::shared_ptr<StderrSink> sink;
-  std::shared_ptr<ThreadPool> pool;
-  std::shared_ptr<spdlog::async_logger> logger;
-  int64_t lines_sent = 0;    // Guarded by g_mutex.
-  Backend* older = nullptr;  // Next of g_parents_backend.
-};
-
-// Trivially destructible, so that a line logged by some static destructor still is safe.
-std::mutex g_mutex;            // Held to append to the queue, to start and to end the thread.
-Backend* g_backend = nullptr;  // Guarded by g_mutex; null while no thread runs.
-Backend* g_parents_backend = nullptr;  // Never used or freed; reachable, so no leak to report.
-int64_t g_lines_lost_before = 0;       // Guarded by g_mutex. Of former backends, or without any.
+}
 
 // A forked child has a copy of the queue and no thread. It leaves those lines to its parent and
 // starts anew: it would wait for ever for a thread that is not there.
 void SurviveFork() {
   pthread_atfork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
                  [] {
-                   if (g_backend != nullptr) {
-                     g_backend->older = g_parents_backend;
-                     g_parents_backend = std::exchange(g_backend, nullptr);
+                   if (g_queue != nullptr) {
+                     g_queue->older = g_parents_queue;
+                     g_parents_queue = std::exchange(g_queue, nullptr);
                    }
-                   g_lines_lost_before = 0;
+                   g_lost_without_queue = 0;
                    g_mutex.unlock();
                  });
 }
 
-// Requires: g_mutex is held, g_backend is null.
-void Start() {
+// Throws where there is no memory or no thread to be had: that line is lost, the next one tries
+// again. Requires: g_mutex is held.
+Queue& RunningQueue() {
   static const bool once = [] {
     SurviveFork();
     std::atexit([] { LogShutdown(); });
     return true;
   }();
   static_cast<void>(once);
+  if (g_queue == nullptr) g_queue = new Queue;
+  if (g_queue->thread.joinable()) return *g_queue;
   // The new thread inherits the mask: signals are for those who wait for them. (Faults stay.)
   sigset_t blocked;
   sigset_t before;
@@ -199,11 +170,13 @@ void Start() {
   }
   pthread_sigmask(SIG_BLOCK, &blocked, &before);
   try {
-    g_backend = new Backend;
+    g_queue->thread = std::thread(WriteLines, std::ref(*g_queue), g_queue->round);
   } catch (const std::exception&) {
-    // No memory or no thread to be had: this line is lost, the next one tries again.
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return *g_queue;
 }
 
 std::chrono::steady_clock::time_point DeadlineOf(absl::Duration timeout) {
@@ -211,19 +184,13 @@ std::chrono::steady_clock::time_point DeadlineOf(absl::Duration timeout) {
          absl::ToChronoNanoseconds(std::clamp(timeout, absl::ZeroDuration(), absl::Hours(1)));
 }
 
-// Waits until the lines sent so far are written or lost.
-bool FlushUntil(std::chrono::steady_clock::time_point deadline) {
-  std::shared_ptr<StderrSink> sink;
-  std::shared_ptr<ThreadPool> pool;  // The sink asks it, and LogShutdown may end the backend.
-  int64_t lines = 0;
-  {
-    const std::lock_guard<std::mutex> lock(g_mutex);
-    if (g_backend == nullptr) return true;
-    sink = g_backend->sink;
-    pool = g_backend->pool;
-    lines = g_backend->lines_sent;
-  }
-  return sink->WaitUntilLeft(lines, deadline);
+// Waits until the lines logged so far are written or lost.
+bool FlushUntil(std::unique_lock<std::mutex>& lock,
+                std::chrono::steady_clock::time_point deadline) {
+  if (g_queue == nullptr) return true;
+  Queue& queue = *g_queue;
+  return queue.left.wait_until(lock, deadline,
+                               [&, last = queue.logged] { return queue.Left(last); });
 }
 
 // `text` as one line within the bound.
@@ -250,16 +217,22 @@ std::string OneLine(std::string_view text) {
 namespace internal {
 
 void LogWrite(LogLevel level, std::string_view text) {
-  const std::string line = OneLine(text);
-  const std::lock_guard<std::mutex> lock(g_mutex);
-  if (g_backend == nullptr) Start();
-  if (g_backend == nullptr) {
-    ++g_lines_lost_before;
-    return;
+  try {
+    Line line{spdlog::log_clock::now(), level, OneLine(text)};
+    const std::lock_guard<std::mutex> lock(g_mutex);
+    Queue& queue = RunningQueue();
+    queue.lines.push_back(std::move(line));
+    ++queue.logged;
+    if (queue.lines.size() > size_t{kLogLinesMax}) {
+      queue.lines.pop_front();
+      ++queue.lost;
+      queue.left.notify_all();
+    }
+    queue.came.notify_one();
+  } catch (const std::exception&) {
+    const std::lock_guard<std::mutex> lock(g_mutex);
+    ++(g_queue == nullptr ? g_lost_without_queue : g_queue->lost);
   }
-  ++g_backend->lines_sent;
-  g_backend->logger->log(kLevels[static_cast<int>(level)].spdlog_level,
-                         spdlog::string_view_t(line.data(), line.size()));
 }
 
 }  // namespace internal
@@ -277,25 +250,29 @@ std::string_view LogLevelName(LogLevel level) { return kLevels[static_cast<int>(
 
 int64_t LogLinesLost() {
   const std::lock_guard<std::mutex> lock(g_mutex);
-  return g_lines_lost_before + (g_backend == nullptr ? 0 : g_backend->sink->LinesLost());
+  return g_lost_without_queue + (g_queue == nullptr ? 0 : g_queue->lost);
 }
 
-bool LogFlush(absl::Duration timeout) { return FlushUntil(DeadlineOf(timeout)); }
+bool LogFlush(absl::Duration timeout) {
+  std::unique_lock<std::mutex> lock(g_mutex);
+  return FlushUntil(lock, DeadlineOf(timeout));
+}
 
 bool LogShutdown(absl::Duration timeout) {
   const auto deadline = DeadlineOf(timeout);
-  while (FlushUntil(deadline)) {
-    std::unique_ptr<Backend> ended;  // Joins its thread after the lock is free again.
-    const std::lock_guard<std::mutex> lock(g_mutex);
-    if (g_backend == nullptr) return true;
-    if (g_backend->sink->HaveLeft(g_backend->lines_sent)) {
-      g_lines_lost_before += g_backend->sink->LinesLost();
-      ended.reset(std::exchange(g_backend, nullptr));
-      return true;
-    }
-    // Other threads logged meanwhile.
+  std::thread ended;
+  {
+    std::unique_lock<std::mutex> lock(g_mutex);
+    do {
+      if (!FlushUntil(lock, deadline)) return false;
+      if (g_queue == nullptr) return true;
+    } while (!g_queue->Left(g_queue->logged));  // Other threads logged meanwhile.
+    ++g_queue->round;
+    g_queue->came.notify_all();
+    ended = std::move(g_queue->thread);
   }
-  return false;
+  if (ended.joinable()) ended.join();  // It has nothing to write, so this waits for nothing.
+  return true;
 }
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
-// The log of the process: lines to stderr through spdlog, with time (UTC), level and text, from a
-// thread of its own. A worker that logs never waits for stderr: a full pipe that nobody reads
-// costs lines, the oldest first, and they are counted.
+// The log of the process: lines to stderr, formatted by spdlog with time (UTC), level and text,
+// from a thread of its own, which sleeps while there is nothing to write. A worker that logs never
+// waits for stderr: a full pipe that nobody reads costs lines, the oldest first, and they are
+// counted.
 //
 //   LogInfo("draining");                                  // As it stands: '%' means nothing here.
 //   LogDebug("%s: read %d bytes", peer, bytes);           // Formatted only where kDebug is on.
@@ -34,8 +35,8 @@ std::string_view LogLevelName(LogLevel level);
 
 inline constexpr int kLogLinesMax = 1024;
 inline constexpr int kLogLineBytesMax = 1024;  // Text of one line; a cut one ends with "...".
-// While the thread runs: the queue, and its lines in what the allocator takes for them.
-inline constexpr int64_t kLogBytesMax = int64_t{kLogLinesMax + 1} * (512 + kLogLineBytesMax + 16);
+// The queue with the line that is being written, in what the allocator takes for them.
+inline constexpr int64_t kLogBytesMax = int64_t{kLogLinesMax + 2} * (64 + kLogLineBytesMax + 32);
 
 namespace internal {
 // Relaxed: no other data hangs on it, and a line more or less around a change hurts nobody.

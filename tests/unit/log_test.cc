@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -224,15 +227,23 @@ TEST(L6NoBlocking, FullPipeCostsOldLinesAndNobodyWaits) {
   EXPECT_EQ(told_lost, lost);
 }
 
-TEST(Log, ReaderThatIsGoneCostsLinesOnly) {
-  StderrPipe pipe;
+TEST(Log, ReaderThatIsGoneCostsLinesOnlyAndTheNextOneHearsHowMany) {
   const int64_t lost_before = LogLinesLost();
-  pipe.CloseReader();
-  LogInfo("nobody reads");
-  LogInfo("SIGPIPE would end us");
+  {
+    StderrPipe pipe;
+    pipe.CloseReader();
+    LogInfo("nobody reads");
+    LogInfo("SIGPIPE would end us");
+    ASSERT_TRUE(LogFlush());
+    EXPECT_EQ(LogLinesLost() - lost_before, 2);
+    EXPECT_TRUE(LogShutdown());
+    EXPECT_EQ(LogLinesLost() - lost_before, 2);
+  }
+  StderrPipe pipe;
+  LogInfo("somebody reads");
   ASSERT_TRUE(LogFlush());
-  EXPECT_EQ(LogLinesLost() - lost_before, 2);
-  EXPECT_TRUE(LogShutdown());
+  EXPECT_THAT(pipe.Lines(), testing::ElementsAre(HasSubstr("log: 2 lines lost here"),
+                                                 EndsWith("somebody reads")));
   EXPECT_EQ(LogLinesLost() - lost_before, 2);
 }
 
@@ -263,6 +274,37 @@ TEST(Log, ThreadTakesNoSignals) {
   sigwait(&usr1, &signal);
   EXPECT_EQ(signal, SIGUSR1);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+// The kernel's word for what a thread waits in: "NUMBER ARGUMENT...", "running", or "" when it may
+// not be read.
+std::string WaitsIn(std::string_view thread_name) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (name != thread_name) continue;
+    std::string call;
+    std::getline(std::ifstream(task.path() / "syscall"), call);
+    return call;
+  }
+  return "no such thread";
+}
+
+// With a time-out it would wake a process at rest, again and again.
+TEST(Log, ThreadWaitsForLinesWithoutATimeOut) {
+  StderrPipe pipe;
+  LogInfo("and then nothing");
+  ASSERT_TRUE(LogFlush());
+  std::string call;
+  unsigned long long number = 0;
+  unsigned long long timeout = 1;
+  do {
+    call = WaitsIn("sluice-log");
+  } while (call == "running" ||  // Just after its line it may still hold the lock, or wait for it.
+           (sscanf(call.c_str(), "%llu %*s %*s %*s %llx", &number, &timeout) == 2 &&
+            number != SYS_futex));
+  EXPECT_EQ(number, SYS_futex) << call;
+  EXPECT_EQ(timeout, 0u) << call;
 }
 
 #if !SLUICE_TSAN  // tsan allows no threads after a fork with threads.
