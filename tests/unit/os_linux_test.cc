@@ -392,12 +392,12 @@ TEST(LinuxOs, ARefusedConnectIsAValueOrTheSocketsError) {
 }
 
 TEST(LinuxOs, UnixSocketsWorkAndTheirFileIsRemoved) {
-  std::string pattern = testing::TempDir() + "/sluice_XXXXXX";
-  const std::string folder = mkdtemp(pattern.data());
+  // Not TEST_TMPDIR: it may be longer than the 107 bytes that such an address takes.
+  std::string folder = "/tmp/sluice_XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
   const std::string path = folder + "/s";
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) GTEST_SKIP() << "TEST_TMPDIR is too long: " << path;
   std::memcpy(address.sun_path, path.data(), path.size());
   const auto* name = reinterpret_cast<const sockaddr*>(&address);
   OwnedFd listener(os(), os().SocketOpen(AF_UNIX, SOCK_STREAM));

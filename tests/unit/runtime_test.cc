@@ -303,8 +303,19 @@ TEST_P(WaitCycle, IsFoundOnceAndNamesEveryone) {
               std::string::npos)
         << runtime.LastWaitCycle();
   }
-  // The others who stand in it find the same one, and say nothing.
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  // The others who stand in it find the same one (then their probe rests), and say nothing.
+  EXPECT_TRUE(Eventually([&] {
+    int found = 0;
+    OnEachWorker(runtime, [&](Worker&) {
+      for (const Ref<Link>& link : links) {
+        // Looked at by its own worker alone.
+        const Slot* slot = link.slot();
+        if (slot->worker != Worker::Current()) continue;
+        found += slot->parked && !slot->extra->outbox.probe.Armed();
+      }
+    });
+    return found == n;
+  })) << runtime.Dump();
   EXPECT_EQ(runtime.WaitCyclesFound(), 1);
   runtime.Drain(absl::ZeroDuration());
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
