@@ -116,6 +116,9 @@ class Envelope {
     }
   }
 
+  // A message that holds more cannot be sent: 4 GiB.
+  static constexpr int64_t kChargeMax = UINT32_MAX;
+
   const MessageOps* Ops() const { return ops_; }
   void Clear() {
     if (ops_ != nullptr && ops_->destroy != nullptr) ops_->destroy(*this);

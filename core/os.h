@@ -27,6 +27,8 @@ class Os {
 
   // Monotonic time, in nanoseconds, of an arbitrary epoch. The only clock of the framework.
   virtual int64_t NowNs() = 0;
+  // Processor time that the calling thread has used. A system call: some 0.5 us.
+  virtual int64_t ThreadProcessorNs() = 0;
 
   // What the machine has: bytes of memory this process may use (the least of the machine's and its
   // control group's), RLIMIT_NOFILE's soft limit, processors this process may run on.

@@ -81,6 +81,12 @@ class LinuxOsImpl final : public Os {
     return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
   }
 
+  int64_t ThreadProcessorNs() override {
+    timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * int64_t{1'000'000'000} + used.tv_nsec;
+  }
+
   int64_t MemoryBytes() override {
     const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
     return std::min(machine, CgroupMemoryBytes("/proc/self/cgroup", "/sys/fs/cgroup"));

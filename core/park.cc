@@ -47,7 +47,8 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   // To oneself: no one else would ever make room.
   if (target == sender) return Answer::kOverloaded;
   // Another runtime's actors grant nothing here; and what can never be held need not wait.
-  if (&target->worker->runtime_ != &runtime_ || charge > runtime_.budget().BytesMax()) {
+  if (&target->worker->runtime_ != &runtime_ ||
+      charge > std::min<int64_t>(runtime_.budget().BytesMax(), Envelope::kChargeMax)) {
     return Answer::kOverloaded;
   }
   Outbox& outbox = Extra(sender).outbox;

@@ -25,6 +25,7 @@ constexpr int64_t kMemoryCheckMs =
 constexpr int64_t kSpinMinNs = 20'000;  // 1 to 5 us are useless: a wake across cores takes some 30.
 constexpr int64_t kSpinMaxNs = 50'000;
 constexpr int kSpinRoundsMax = 10'000;
+constexpr int64_t kProcessorLookNs = 1'000'000;  // A system call, so not for each group.
 constexpr int64_t kExactNs =
     1'000'000'000;  // After a slow handler each one is timed alone for so long.
 
@@ -145,6 +146,7 @@ void Worker::Route(Worker& to, Envelope& envelope) {
 }
 
 int64_t Worker::ChargeReserved(Worker& to, int64_t bytes) {
+  if (bytes > Envelope::kChargeMax) return 0;
   Worker* here = current_worker_;
   const bool charged = here != nullptr && &here->runtime_ == &to.runtime_
                            ? here->lease_.ChargeOverdraft(bytes)
@@ -443,11 +445,18 @@ void Worker::ReadClock() {
     ReportSlow(now_ns_ - before);
   }
   recent_count_ = 0;
+  // The processor time that a slow group will be measured from, at most so much too early.
+  if (now_ns_ - processor_look_ns_ >= kProcessorLookNs) {
+    processor_look_ns_ = now_ns_;
+    processor_ns_ = os_.ThreadProcessorNs();
+  }
   recent_max_ = now_ns_ < exact_until_ns_ ? 1 : static_cast<int>(recent_.size());
 }
 
 // The clock is read for a group of handlers, not for each; so a slow group names all that ran in
-// it, and from then on each handler is timed alone for a while.
+// it, and from then on each handler is timed alone for a while. One that blocks uses no processor
+// time, and neither does one whose thread the machine had no processor for: both are named, and the
+// line says how much was used.
 void Worker::ReportSlow(int64_t ns) {
   ++ledger_.slow_handlers;
   exact_until_ns_ = now_ns_ + kExactNs;
@@ -461,8 +470,10 @@ void Worker::ReportSlow(int64_t ns) {
     if (std::find(names.begin(), names.end(), name) == names.end())
       names.push_back(std::move(name));
   }
-  std::string text = absl::StrFormat("slow handler: worker %d was held for %d ms by %s%s", index_,
-                                     ns / 1'000'000, names.size() > 1 ? "one of " : "", names[0]);
+  const int64_t processor_ns = std::clamp<int64_t>(os_.ThreadProcessorNs() - processor_ns_, 0, ns);
+  std::string text = absl::StrFormat(
+      "slow handler: worker %d was held for %d ms (processor %d ms) by %s%s", index_,
+      ns / 1'000'000, processor_ns / 1'000'000, names.size() > 1 ? "one of " : "", names[0]);
   for (size_t i = 1; i < names.size(); ++i) absl::StrAppend(&text, ", ", names[i]);
   LogWarn(text);
 }

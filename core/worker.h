@@ -374,6 +374,8 @@ class Worker {
   int recent_count_ = 0;
   int recent_max_ = 32;  // 1 for a while after a slow handler, so that the next one is named alone.
   int64_t exact_until_ns_ = 0;
+  int64_t processor_ns_ = 0;  // This thread's processor time at processor_look_ns_.
+  int64_t processor_look_ns_ = -1'000'000'000;
   const int64_t slow_handler_ns_;
 
   int64_t spin_ns_ = 0;  // How long it is worth to wait for mail before sleeping; 0: not at all.
@@ -405,7 +407,7 @@ template <class M>
 Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
                        bool overdraft) {
   const int64_t charge = Envelope::BytesOf<M>(message);
-  if (charge > UINT32_MAX) return Answer::kOverloaded;
+  if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
   if (target->worker == this) {
     if (!Live(target, generation)) [[unlikely]] {
       // An actor placed here may be written to before the order that makes it has come.
@@ -480,7 +482,7 @@ template <class M>
 Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOps* ops,
                               M& message) {
   const int64_t charge = Envelope::BytesOf<M>(message);
-  if (charge > UINT32_MAX) return Answer::kOverloaded;
+  if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
   const Answer answer = BeginOutside(target, generation, charge);
   if (answer != Answer::kAccepted) return answer;
   Envelope envelope;

@@ -13,6 +13,7 @@ namespace sluice::testing {
 class ForwardingOs : public Os {
  public:
   int64_t NowNs() override { return to_.NowNs(); }
+  int64_t ThreadProcessorNs() override { return to_.ThreadProcessorNs(); }
   int64_t MemoryBytes() override { return to_.MemoryBytes(); }
   int64_t DescriptorsMax() override { return to_.DescriptorsMax(); }
   int ProcessorCount() override { return to_.ProcessorCount(); }

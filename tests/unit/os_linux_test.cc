@@ -99,6 +99,20 @@ TEST(LinuxOs, TimeNeverGoesBack) {
   }
 }
 
+TEST(LinuxOs, ProcessorTimeIsTheCallingThreadsAndStandsWhileItWaits) {
+  const int64_t before = os().ThreadProcessorNs();
+  const OwnedFd poller(os(), os().PollerCreate());
+  epoll_event event;
+  EXPECT_EQ(os().PollerWait(poller.Get(), &event, 1, 200), 0);
+  EXPECT_LT(os().ThreadProcessorNs() - before, 150'000'000);
+  while (os().ThreadProcessorNs() - before < 1'000'000) {
+  }
+  int64_t of_another = 0;
+  std::thread([&] { of_another = os().ThreadProcessorNs(); }).join();
+  EXPECT_GT(of_another, 0);
+  EXPECT_LT(of_another, os().ThreadProcessorNs());
+}
+
 TEST(LinuxOs, KnowsWhatTheMachineHas) {
   EXPECT_GE(os().ProcessorCount(), 1);
   EXPECT_GT(os().MemoryBytes(), 0);

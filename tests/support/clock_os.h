@@ -1,0 +1,33 @@
+// ClockOs is Linux with clocks that only the test moves, and no wait: the worker is stepped.
+#ifndef SLUICE_TESTS_SUPPORT_CLOCK_OS_H_
+#define SLUICE_TESTS_SUPPORT_CLOCK_OS_H_
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "sluice/tests/support/forwarding_os.h"
+
+namespace sluice::testing {
+
+class ClockOs : public ForwardingOs {
+ public:
+  int64_t NowNs() override {
+    if (runs) Advance(absl::Milliseconds(1));
+    return now_ns_;
+  }
+  int64_t ThreadProcessorNs() override { return processor_ns_; }
+  int PollerWait(int poller, epoll_event* events, int events_max, int) override {
+    return ForwardingOs::PollerWait(poller, events, events_max, 0);
+  }
+  void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
+  void UseProcessor(absl::Duration by) { processor_ns_ += absl::ToInt64Nanoseconds(by); }
+  bool runs = false;  // The end of a test: time goes by itself, so that deadlines come.
+
+ private:
+  int64_t now_ns_ = 1'000'000'000'000;
+  int64_t processor_ns_ = 77'000'000;
+};
+
+}  // namespace sluice::testing
+
+#endif  // SLUICE_TESTS_SUPPORT_CLOCK_OS_H_

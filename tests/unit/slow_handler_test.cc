@@ -1,0 +1,153 @@
+// The line about a handler that held its worker: who, for how long, and how much of it was work.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/log.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/clock_os.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+
+struct Work {
+  absl::Duration wall;
+  absl::Duration processor;
+};
+class Toiler : public Actor {
+ public:
+  explicit Toiler(ClockOs* os) : os_(*os) {}
+  void OnStart() override {
+    if (at_start) After(absl::Milliseconds(1), [this] { On(Work{absl::Milliseconds(40), {}}); });
+  }
+  void On(Work work) {
+    os_.Advance(work.wall);
+    os_.UseProcessor(work.processor);
+  }
+  using Actor::After;
+  static inline bool at_start = false;
+
+ private:
+  ClockOs& os_;
+};
+
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class SlowHandler : public ::testing::Test {
+ protected:
+  SlowHandler() : runtime_(SmallOptions(1), os_), step_(runtime_) {}
+  ~SlowHandler() override {
+    os_.runs = true;
+    runtime_.Drain(absl::Seconds(5));
+  }
+  Ref<Toiler> Make(std::string name) {
+    const Ref<Toiler> ref = runtime_.SpawnWith<Toiler>(
+        {.name = std::move(name), .mailbox_messages_max = 0, .worker = 0}, &os_);
+    step_.Round(2);
+    return ref;
+  }
+  // The lines that are logged meanwhile.
+  std::vector<std::string> Lines(const std::function<void()>& act) {
+    LogShutdown();
+    ::testing::internal::CaptureStderr();
+    act();
+    LogShutdown(absl::Seconds(60));
+    std::vector<std::string> lines;
+    std::string text = ::testing::internal::GetCapturedStderr();
+    for (size_t end; (end = text.find('\n')) != text.npos; text.erase(0, end + 1)) {
+      lines.push_back(text.substr(0, end));
+    }
+    return lines;
+  }
+  void Give(const Ref<Toiler>& to, absl::Duration wall, absl::Duration processor) {
+    EXPECT_EQ(to.TrySend(Work{wall, processor}), Answer::kAccepted);
+  }
+
+  ClockOs os_;
+  Runtime runtime_;
+  Stepper step_;
+};
+
+TEST_F(SlowHandler, IsNamedWithItsMessageItsTimeAndItsProcessorTime) {
+  const Ref<Toiler> anna = Make("anna");
+  const std::vector<std::string> lines = Lines([&] {
+    Give(anna, absl::Milliseconds(23), absl::Milliseconds(22));
+    step_.Round(2);
+  });
+  EXPECT_THAT(lines, ElementsAre(EndsWith(
+                         "warning slow handler: worker 0 was held for 23 ms (processor 22 ms) by "
+                         "anna.On(sluice::testing::Work)")));
+  EXPECT_EQ(runtime_.TotalLedger().slow_handlers, 1);
+}
+
+TEST_F(SlowHandler, OneThatBlocksIsNamedAsWellAndHasUsedNoProcessor) {
+  const Ref<Toiler> anna = Make("");
+  const std::vector<std::string> lines = Lines([&] {
+    Give(anna, absl::Milliseconds(1500), absl::ZeroDuration());
+    step_.Round(2);
+  });
+  EXPECT_THAT(lines, ElementsAre(HasSubstr("held for 1500 ms (processor 0 ms) by "
+                                           "sluice::testing::Toiler#")));
+}
+
+TEST_F(SlowHandler, AGroupNamesAllWhoRanInItOnceAndThenEachIsTimedAlone) {
+  const Ref<Toiler> anna = Make("anna");
+  const Ref<Toiler> bert = Make("bert");
+  const std::vector<std::string> first = Lines([&] {
+    Give(anna, absl::Milliseconds(1), absl::ZeroDuration());
+    Give(anna, absl::Milliseconds(1), absl::ZeroDuration());
+    Give(bert, absl::Milliseconds(30), absl::Milliseconds(30));
+    step_.Round(1);
+  });
+  EXPECT_THAT(first, ElementsAre(EndsWith("held for 32 ms (processor 30 ms) by one of "
+                                          "anna.On(sluice::testing::Work), "
+                                          "bert.On(sluice::testing::Work)")));
+  const std::vector<std::string> second = Lines([&] {
+    Give(anna, absl::Milliseconds(1), absl::ZeroDuration());
+    Give(bert, absl::Milliseconds(30), absl::Milliseconds(30));
+    step_.Round(2);
+  });
+  EXPECT_THAT(second, ElementsAre(EndsWith("held for 30 ms (processor 30 ms) by "
+                                           "bert.On(sluice::testing::Work)")));
+  EXPECT_EQ(runtime_.TotalLedger().slow_handlers, 2);
+}
+
+TEST_F(SlowHandler, WhatWasUsedBeforeTheGroupIsNotItsOwn) {
+  const Ref<Toiler> anna = Make("anna");
+  for (int i = 0; i < 100; ++i) {
+    Give(anna, absl::Milliseconds(5), absl::Milliseconds(5));
+    step_.Round(1);
+  }
+  const std::vector<std::string> lines = Lines([&] {
+    Give(anna, absl::Milliseconds(20), absl::Milliseconds(3));
+    step_.Round(2);
+  });
+  EXPECT_THAT(lines, ElementsAre(HasSubstr("held for 20 ms (processor 3 ms) by anna.On(")));
+}
+
+TEST_F(SlowHandler, ATimerIsNamedAndAQuickHandlerIsNot) {
+  Toiler::at_start = true;
+  const Ref<Toiler> anna = Make("anna");
+  Toiler::at_start = false;
+  EXPECT_THAT(Lines([&] {
+                Give(anna, absl::Milliseconds(10), absl::Milliseconds(10));  // Not longer than 10.
+                step_.Round(2);
+              }),
+              ElementsAre(HasSubstr("held for 40 ms (processor 0 ms) by anna.timer")));
+  EXPECT_THAT(Lines([&] {
+                os_.Advance(absl::Seconds(10));  // A worker that sleeps is held by nobody.
+                step_.Round(3);
+              }),
+              IsEmpty());
+}
+
+}  // namespace
+}  // namespace sluice::testing
