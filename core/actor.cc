@@ -94,10 +94,10 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
   if (target == nullptr) {
     Worker::SendReserved(slot_, slot_->generation, &kDownOps,
                          Down{id, EndReason::kNotFound, "it was never alive"});
-    extra.watching.emplace(id, std::make_pair(slot_, 0u));
+    extra.watching.emplace(id, Watched{slot_, 0});
     return id;
   }
-  extra.watching.emplace(id, std::make_pair(target, generation));
+  extra.watching.emplace(id, Watched{target, generation});
   Worker::Post(*target->worker, target, generation, WatchControl{watcher});
   return id;
 }
@@ -105,10 +105,10 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
 void Actor::Demonitor(MonitorId id) {
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->watching.find(id);
-  if (found == slot_->extra->watching.end()) return;
-  const auto [target, generation] = found->second;
-  slot_->extra->watching.erase(found);
-  Worker::Post(*target->worker, target, generation,
+  if (found == slot_->extra->watching.end() || found->second.taken_back) return;
+  Watched& watched = found->second;
+  watched.taken_back = true;
+  Worker::Post(*watched.target->worker, watched.target, watched.generation,
                UnwatchControl{Watcher{slot_, slot_->generation, id}});
 }
 
@@ -116,8 +116,11 @@ void internal::HandleDown(void* actor, Envelope& e) {
   Actor* self = static_cast<Actor*>(actor);
   Down& down = e.Get<Down>();
   // One that was taken back while its Down was on the way is not told.
-  if (self->slot_->extra == nullptr || self->slot_->extra->watching.erase(down.monitor) == 0)
-    return;
+  if (self->slot_->extra == nullptr) return;
+  auto& watching = self->slot_->extra->watching;
+  auto found = watching.find(down.monitor);
+  if (found == watching.end() || found->second.taken_back) return;
+  watching.erase(found);
   self->OnDown(down);
 }
 

@@ -137,7 +137,8 @@ class Actor {
   }
   void CancelTimer(TimerId id);
 
-  // OnDown follows, once. 0: refused, monitors_max.
+  // OnDown follows, once. 0: refused, monitors_max; one that was taken back counts until its
+  // target's worker has heard of it.
   template <class A>
   MonitorId Monitor(const Ref<A>& target) {
     return MonitorSlot(target.slot(), target.generation());

@@ -103,6 +103,14 @@ struct Watcher {
   MonitorId monitor = 0;
 };
 
+// Whom an actor monitors. One that is taken back keeps its place among monitors_max until the
+// target's worker says that it has forgotten it: so what is on its way is bounded, too.
+struct Watched {
+  Slot* target = nullptr;
+  uint32_t generation = 0;
+  bool taken_back = false;
+};
+
 struct AskEntry {
   // Called once, with the reply (a StatusOr<R>* behind void*) or with the status that there is
   // none. Empty after the deadline has answered, while the reservation waits for the late reply.
@@ -115,8 +123,8 @@ struct ActorExtra {
 
   std::string name;
   Outbox outbox;
-  std::vector<Watcher> watchers;                                        // Who monitors this actor.
-  absl::flat_hash_map<MonitorId, std::pair<Slot*, uint32_t>> watching;  // Whom it monitors.
+  std::vector<Watcher> watchers;  // Who monitors this actor.
+  absl::flat_hash_map<MonitorId, Watched> watching;
   absl::flat_hash_map<uint32_t, AskEntry> asks;
   absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
   std::vector<uint32_t> due_timers;  // Fired while parked.

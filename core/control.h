@@ -93,10 +93,23 @@ struct WatchControl {
   }
 };
 
+// To the monitor: what it has taken back is forgotten here, and its place is free again.
+struct UnwatchedControl {
+  MonitorId monitor;
+  void Run(Worker&, Slot* slot, uint32_t generation) const {
+    if (slot->generation == generation && slot->extra != nullptr)
+      slot->extra->watching.erase(monitor);
+  }
+};
+
 struct UnwatchControl {
   Watcher watcher;
+  bool answered = true;  // Not by the end of the monitor.
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
     worker.RemoveWatcher(target, generation, watcher);
+    if (!answered) return;
+    Worker::Post(*watcher.slot->worker, watcher.slot, watcher.generation,
+                 UnwatchedControl{watcher.monitor});
   }
 };
 

@@ -199,9 +199,11 @@ void Worker::EndStep(Slot* slot) {
   if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) {
     const auto watched = extra.watching.begin();
-    const auto [target, generation] = watched->second;
-    Post(*target->worker, target, generation,
-         UnwatchControl{Watcher{slot, slot->generation, watched->first}});
+    const auto [target, generation, taken_back] = watched->second;
+    if (!taken_back) {
+      Post(*target->worker, target, generation,
+           UnwatchControl{Watcher{slot, slot->generation, watched->first}, /*answered=*/false});
+    }
     extra.watching.erase(watched);
   }
   while (budget-- > 0 && !extra.timers.empty()) {

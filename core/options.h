@@ -36,7 +36,7 @@ struct Options {
   uint32_t outbox_messages_max = 1'024;
   // Questions one actor may have open; a late answer keeps its place until it comes.
   uint32_t asks_max = 1'024;
-  uint32_t monitors_max = 262'144;  // That one actor has on others.
+  uint32_t monitors_max = 262'144;  // That one actor has on others: as many as there are.
   uint32_t timers_max = 1'024;      // Of one actor.
   uint32_t names_max = 65'536;
 
