@@ -69,6 +69,7 @@ struct ProbeHop {
   uint32_t slot_id = 0;
   uint32_t generation = 0;
   uint32_t episode = 0;
+  int64_t parked_ms = 0;  // Since when: by its own worker's clock, so all who find the cycle agree.
   std::string name;
   friend bool operator==(const ProbeHop& a, const ProbeHop& b) {
     return a.slot_id == b.slot_id && a.generation == b.generation && a.episode == b.episode;
@@ -91,10 +92,12 @@ struct Outbox {
   bool waits_for_lane = false;
   bool waits_for_memory = false;
   int64_t parked_since_ms = 0;
-  int probes_sent = 0;  // In this park.
+  int probes_sent = 0;        // In this wait.
+  uint32_t probe_number = 0;  // Of the last probe sent.
+  uint32_t confirming = 0;    // Of the one that was sent when `last_round` had come back.
   ProbeTimer probe;
   std::vector<ProbeHop>
-      last_round;  // The cycle that the last probe returned, until a second one confirms it.
+      last_round;  // The cycle that a probe returned, until a later one confirms it.
 };
 
 struct Watcher {

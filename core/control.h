@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -119,8 +120,19 @@ struct ProbeControl {
   Slot* origin = nullptr;
   uint32_t origin_generation = 0;
   uint32_t origin_episode = 0;
+  uint32_t number = 0;
   void Run(Worker& worker, Slot* slot, uint32_t generation) {
     worker.OnProbe(slot, generation, *this);
+  }
+};
+
+// To the last one to park of a cycle of waits: break it. One for each cycle that was found; the
+// episode says whether that wait still stands.
+struct BreakWaitControl {
+  uint32_t episode;
+  std::unique_ptr<std::string> cycle;  // For the reason of who fails.
+  void Run(Worker& worker, Slot* slot, uint32_t generation) const {
+    worker.OnBreakWait(slot, generation, episode, *cycle);
   }
 };
 

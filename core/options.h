@@ -22,6 +22,13 @@ enum class AtLimit : uint8_t {
   kWait,    // Leave it in the kernel's backlog until another one ends.
 };
 
+// What becomes of a cycle of actors that are parked on each other's full mailboxes.
+enum class OnWaitCycle : uint8_t {
+  kDrop,    // The message that the last one to park waits with is dropped(deadlock), and counted.
+  kReport,  // It is named in the log, and stays.
+  kFail,    // That message is dropped, and the last one to park fails.
+};
+
 struct Options {
   // Threads. 0: as many as there are processors for this process.
   int workers = 0;
@@ -51,6 +58,8 @@ struct Options {
   absl::Duration drain_timeout = absl::Seconds(5);
   // A parked actor asks whether it waits for itself after so long (a cycle of waits).
   absl::Duration probe_after = absl::Milliseconds(100);
+  // And when it does: a cycle ends by itself only when one of its actors ends.
+  OnWaitCycle on_wait_cycle = OnWaitCycle::kDrop;
   // A handler that runs longer is named in the log: everyone else on its worker waited.
   absl::Duration slow_handler = absl::Milliseconds(10);
 

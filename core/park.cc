@@ -4,24 +4,16 @@
 // outbox is empty. Only the head waits, for one of three things: a credit of its target, room in
 // the lane there, memory. For a credit the target's worker is told once (Wait, with the number of
 // leading messages for that target) and answers with grants.
-#include <algorithm>
-#include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "sluice/core/control.h"
-#include "sluice/core/log.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
 namespace sluice {
 
 namespace {
-
-// A chain longer than this is not followed further: each hop costs its name.
-constexpr size_t kProbeHopsMax = 1'000;
-constexpr int kProbeDoublingsMax = 7;  // 100 ms, 200 ms ... 12.8 s
 
 bool SameTarget(const Envelope* a, const Envelope* b) {
   return a->target == b->target && a->generation == b->generation;
@@ -116,7 +108,11 @@ void Worker::FlushOutbox(Slot* slot) {
       if (taken == Taken::kFull) {
         outbox.waiting = LeadingRun(outbox);
         ++outbox.episode;
-        if (!outbox.probe.Armed()) ArmProbe(slot);  // The cycle told of before was another one.
+        // What was asked before was about another wait.
+        if (!outbox.probe.Armed() || outbox.probes_sent > 0) {
+          outbox.probes_sent = 0;
+          ArmProbe(slot);
+        }
         Post(to, target, head->generation,
              WaitControl{slot, slot->generation, outbox.episode, outbox.waiting});
         return;
@@ -285,84 +281,6 @@ void Worker::OnLaneRoom(int to_worker) {
     slot->extra->outbox.waits_for_lane = false;
     if (slot->extra->outbox.count > 0) FlushOutbox(slot);
   }
-}
-
-// --- Cycles of waits.
-//
-// From probe_after on, a parked actor sends a probe along the edge to whom it waits for; a parked
-// actor passes it on along its own edge. It dies where the chain ends: the target is not parked, or
-// waits for memory or a lane. Back at its origin it has seen a cycle, or a phantom: edges that
-// never stood at one time. So a cycle counts only when a second round returns the same actors in
-// the same episodes of parking.
-
-void Worker::ArmProbe(Slot* slot) {
-  // The last to park closes a cycle, and finds it with its first probe. Later ones come ever more
-  // rarely, so that they do not pile up behind a worker that is held.
-  Outbox& outbox = slot->extra->outbox;
-  const int doublings = std::min<int>(outbox.probes_sent, kProbeDoublingsMax);
-  timers_.Arm(outbox.probe, DeadlineMs(options_.probe_after * (1 << doublings)));
-}
-
-void ProbeTimer::OnTimer(Worker& worker) { worker.ProbeDue(slot_); }
-
-void Worker::ProbeDue(Slot* slot) {
-  Outbox& outbox = slot->extra->outbox;
-  if (outbox.WaitsForCredit()) {
-    ProbeControl probe;
-    ++outbox.probes_sent;
-    probe.hops = std::make_unique<std::vector<ProbeHop>>();
-    probe.origin = slot;
-    probe.origin_generation = slot->generation;
-    probe.origin_episode = outbox.episode;
-    probe.hops->push_back({slot->id, slot->generation, outbox.episode, NameOf(slot)});
-    const Envelope* head = outbox.list.Front();
-    Post(*head->target->worker, head->target, head->generation, std::move(probe));
-  }
-  ArmProbe(slot);
-}
-
-void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
-  if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
-  Outbox& outbox = slot->extra->outbox;
-  if (!outbox.WaitsForCredit()) return;
-  if (slot == probe.origin) {
-    if (generation != probe.origin_generation || outbox.episode != probe.origin_episode) return;
-    if (outbox.last_round != *probe.hops) {
-      outbox.last_round = std::move(*probe.hops);
-      // The second round starts at once.
-      ProbeDue(slot);
-      return;
-    }
-    // Each actor of the cycle finds it, once for an episode; the first tells, beginning with the
-    // lowest slot.
-    timers_.Cancel(outbox.probe);
-    std::vector<ProbeHop> cycle = outbox.last_round;
-    std::rotate(cycle.begin(),
-                std::min_element(
-                    cycle.begin(), cycle.end(),
-                    [](const ProbeHop& a, const ProbeHop& b) { return a.slot_id < b.slot_id; }),
-                cycle.end());
-    std::vector<std::string> names;
-    std::string key;
-    for (const ProbeHop& hop : cycle) {
-      names.push_back(hop.name);
-      absl::StrAppend(&key, hop.slot_id, ":", hop.generation, ":", hop.episode, " ");
-    }
-    names.push_back(names.front());
-    const std::string text = absl::StrJoin(names, " -> ");
-    if (!runtime_.NoteWaitCycle(key, text)) return;
-    ++ledger_.wait_cycles;
-    LogError(
-        absl::StrCat("wait cycle: ", text, " (each is parked on the next one's full mailbox)"));
-    return;
-  }
-  if (probe.hops->size() >= kProbeHopsMax) return;
-  for (const ProbeHop& hop : *probe.hops) {
-    if (hop.slot_id == slot->id) return;  // A cycle that the origin only leads into.
-  }
-  probe.hops->push_back({slot->id, slot->generation, outbox.episode, NameOf(slot)});
-  const Envelope* head = outbox.list.Front();
-  Post(*head->target->worker, head->target, head->generation, std::move(probe));
 }
 
 }  // namespace sluice

@@ -21,6 +21,7 @@ namespace {
 // Code, libraries and the C library's own, as a small program has them resident.
 constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
 constexpr size_t kToldCyclesMax = 1'024;
+constexpr int64_t kCycleToldAgainMs = 1'000;  // One that is broken may close again and again.
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
 constexpr int64_t kShutdownGraceMs = 1'000;  // After the deadline: for counting, not for work.
 
@@ -528,15 +529,22 @@ void Runtime::AwaitAnswers(absl::FunctionRef<bool()> all_in) {
   if (poller >= 0) os_.Close(poller);
 }
 
-bool Runtime::NoteWaitCycle(const std::string& key, const std::string& text) {
+Runtime::CycleNote Runtime::NoteWaitCycle(const std::string& actors, const std::string& waits,
+                                          const std::string& text, int64_t now_ms) {
   std::lock_guard<std::mutex> lock(names_lock_);
   // Those told of are kept for a while only: a cycle that stands is found by each of its actors
   // once, soon.
-  if (told_wait_cycles_.size() >= kToldCyclesMax) told_wait_cycles_.clear();
-  if (!told_wait_cycles_.insert(key).second) return false;
+  if (told_wait_cycles_.size() >= kToldCyclesMax) {
+    told_wait_cycles_.clear();
+    wait_cycles_told_ms_.clear();
+  }
+  if (!told_wait_cycles_.insert(waits).second) return CycleNote::kKnown;
   last_wait_cycle_ = text;
   wait_cycles_.fetch_add(1, std::memory_order_relaxed);
-  return true;
+  const auto [told, is_new] = wait_cycles_told_ms_.try_emplace(actors, now_ms);
+  if (!is_new && now_ms - told->second < kCycleToldAgainMs) return CycleNote::kAgain;
+  told->second = now_ms;
+  return CycleNote::kNew;
 }
 
 std::string Runtime::LastWaitCycle() const {

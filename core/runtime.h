@@ -157,8 +157,15 @@ class Runtime {
   void CountOutsideCross() { outside_cross_.fetch_add(1, std::memory_order_relaxed); }
   void CountOutsideSent() { outside_sent_.fetch_add(1, std::memory_order_relaxed); }
   void CountOutsideReserved() { outside_reserved_.fetch_add(1, std::memory_order_relaxed); }
-  // False: that cycle was told of already. `key` names its actors and their waits.
-  bool NoteWaitCycle(const std::string& key, const std::string& text);
+  // A cycle of waits was found. Each of its actors may find it; the first one to note it breaks it.
+  enum class CycleNote : uint8_t {
+    kKnown,  // By another one of its actors.
+    kNew,
+    kAgain,  // Other waits of the same actors, who were told of within the last second.
+  };
+  // `actors` names who stands in it, `waits` which waits of theirs.
+  CycleNote NoteWaitCycle(const std::string& actors, const std::string& waits,
+                          const std::string& text, int64_t now_ms);
 
   // One step of a drain; true when all has ended. `deadline_ms` by the Os's clock.
   bool DrainStep(int64_t deadline_ms);
@@ -233,6 +240,7 @@ class Runtime {
   absl::flat_hash_map<std::string, Name> names_;
   std::string last_wait_cycle_;
   absl::flat_hash_set<std::string> told_wait_cycles_;
+  absl::flat_hash_map<std::string, int64_t> wait_cycles_told_ms_;  // By its actors.
   std::atomic<int64_t> wait_cycles_{0};  // Relaxed: a count for tests and figures.
 
   DrainPhase phase_ = DrainPhase::kNone;

@@ -183,6 +183,7 @@ class Worker {
   void OnLaneRoom(int to_worker);
   void OnProbe(Slot* slot, uint32_t generation, struct ProbeControl& probe);
   void ProbeDue(Slot* slot);
+  void OnBreakWait(Slot* slot, uint32_t generation, uint32_t episode, const std::string& cycle);
 
   // --- The Runtime's orders, on this thread.
 
@@ -322,6 +323,7 @@ class Worker {
   void WithdrawWait(Slot* slot);
   bool OutboxHolds(Slot* sender, const Slot* target) const;
   void ArmProbe(Slot* slot);
+  void BreakCycle(std::vector<ProbeHop> cycle);
 
   // Life.
   void BeginStop(Slot* slot);

@@ -285,6 +285,7 @@ TEST(L7Control, GetsThroughWhereEverythingElseIsFull) {
   Options options = SmallOptions(kWorkers);
   options.lane_messages_max = 1;
   options.linger_timeout = absl::Milliseconds(20);
+  options.on_wait_cycle = OnWaitCycle::kReport;
   Runtime runtime(options);
   ASSERT_TRUE(runtime.Start().ok());
   std::vector<Ref<Jammed>> ring;

@@ -59,6 +59,7 @@ class Park : public ::testing::Test {
     Options options = SmallOptions(2);
     options.linger_timeout = absl::Milliseconds(50);
     options.outbox_messages_max = 4;
+    options.on_wait_cycle = OnWaitCycle::kReport;  // tests/unit/wait_cycle_test.cc has the others.
     return options;
   }
   explicit Park(Options options = ParkOptions()) : runtime_(options), step_(runtime_) {}

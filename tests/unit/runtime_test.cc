@@ -135,6 +135,7 @@ TEST(Drain, HandlesWhatWasAcceptedThenRefuses) {
 TEST(Drain, AtTheDeadlineWhatIsLeftIsDroppedAndCounted) {
   Options options = SmallOptions(2);
   options.probe_after = absl::Milliseconds(5);
+  options.on_wait_cycle = OnWaitCycle::kReport;
   Runtime runtime(options);
   runtime.SpawnWith<Restless>(On(0, 4));
   std::vector<Ref<Link>> links;
@@ -285,6 +286,7 @@ class WaitCycle : public ::testing::TestWithParam<Ring> {};
 TEST_P(WaitCycle, IsFoundOnceAndNamesEveryone) {
   Options options = SmallOptions(GetParam().workers);
   options.probe_after = absl::Milliseconds(5);
+  options.on_wait_cycle = OnWaitCycle::kReport;
   Runtime runtime(options);
   const int n = GetParam().actors;
   std::vector<Ref<Link>> links;
