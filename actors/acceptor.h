@@ -62,6 +62,8 @@ struct ConnectionEndedControl {
 
 class Acceptor : public Actor {
  public:
+  static constexpr bool kRestartable = false;  // Its sockets end with it.
+
   Acceptor(std::vector<ListeningSocket> sockets, SessionFactory factory);
   ~Acceptor() override;
 

@@ -203,6 +203,8 @@ class Spoke : public Actor {
 
 class Hub : public Actor {
  public:
+  static constexpr bool kRestartable = false;  // Its subscribers are its spokes', and end with it.
+
   explicit Hub(HubOptions options = {}) : options_(options) {}
   void OnStart() override;
   void On(Publish message);

@@ -46,6 +46,9 @@ class Input {
 
 class Session : public Actor {
  public:
+  // One that fails ends its connection: a new one would not know what the peer has been told.
+  static constexpr bool kRestartable = false;
+
   // The connection stands. The first that a session hears, after OnStart.
   virtual void OnOpen() {}
   // Bytes have come. Not called while the session is parked, or its output stands above

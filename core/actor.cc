@@ -23,6 +23,18 @@ Actor::Actor() : slot_(internal::ConstructionScope::current) {
   SLUICE_CHECK(slot_ != nullptr, "an actor is made by Spawn, not by hand");
 }
 
+Slot* Actor::OpenChild(const SpawnOptions& options) {
+  Slot* slot = worker().AllocateSlot();
+  if (slot == nullptr) return nullptr;
+  worker().Open(slot, options.MailboxMax(runtime()));
+  ActorExtra& extra = worker().Extra(slot);
+  extra.name = options.name;
+  extra.child_order = worker().AddChild(slot_, slot, slot->generation);
+  extra.parent = slot_;
+  extra.parent_generation = slot_->generation;
+  return slot;
+}
+
 // --- Timers.
 
 Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
@@ -170,12 +182,15 @@ void Actor::AskTimedOut(uint32_t ask) {
 }
 
 void Actor::Replied(uint32_t ask, void* reply) {
-  if (slot_->extra == nullptr) return;
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
   auto callback = std::move(found->second.callback);
   CloseAsk(ask);
-  if (callback) callback(reply, absl::OkStatus());
+  if (callback) {
+    callback(reply, absl::OkStatus());
+  } else {
+    ++worker().ledger().replies_late;
+  }
 }
 
 }  // namespace sluice

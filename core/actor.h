@@ -48,6 +48,9 @@ void HandleDown(void* actor, Envelope& e);
 
 class Actor {
  public:
+  // May SpawnRestarting make one anew? A class whose state another one holds a part of says false.
+  static constexpr bool kRestartable = true;
+
   virtual ~Actor() = default;
   Actor(const Actor&) = delete;
   Actor& operator=(const Actor&) = delete;
@@ -127,6 +130,12 @@ class Actor {
   }
   template <class A, class... Args>
   Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
+  // A child that is made anew when it fails, from copies of the arguments, behind the same Ref and
+  // with the messages that wait for it. Where it fails more often than the policy allows it ends,
+  // and this actor fails. Sessions, acceptors and hubs do not compile here: who is connected is
+  // lost with them.
+  template <class A, class... Args>
+  Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
   using TimerId = uint32_t;  // 0: refused, timers_max.
   TimerId After(absl::Duration delay, absl::AnyInvocable<void()> callback) {
@@ -176,6 +185,11 @@ class Actor {
       return worker().Send(slot_, target, generation, ops, message);
     }
   }
+  // nullptr: actors_max. Its actor is still to be made.
+  Slot* OpenChild(const SpawnOptions& options);
+  bool LivesHere(const SpawnOptions& options) const {
+    return options.worker < 0 || options.worker == worker().Index();
+  }
   TimerId AddTimer(absl::Duration delay, absl::Duration interval,
                    absl::AnyInvocable<void()> callback);
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
@@ -212,23 +226,60 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
   worker.Install(slot, actor);
 }
 
+template <class A, class... Args>
+concept MadeFromCopies = (std::copy_constructible<std::decay_t<Args>> && ...) &&
+                         std::constructible_from<A, const std::decay_t<Args>&...>;
+
+// Makes an A in a slot that keeps what makes it anew.
+template <class A, class... Args>
+auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
+  static_assert(A::kRestartable,
+                "this actor cannot be restarted: it is a session, an acceptor or a hub, and who is "
+                "connected to it is lost when it fails");
+  static_assert(
+      (std::copy_constructible<std::decay_t<Args>> && ...),
+      "each argument of an actor that is restarted must be copyable: it is kept, and copied "
+      "for each restart");
+  static_assert(
+      MadeFromCopies<A, Args...>,
+      "an actor that is restarted needs a constructor that takes its arguments by value or "
+      "by const reference: they are kept, and copied for each restart");
+  return [policy, kept = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
+             Worker& worker, Slot* slot) mutable {
+    auto make = [kept = std::move(kept)](Worker& on, Slot* in) {
+      std::apply([&](const auto&... arg) { Construct<A>(on, in, arg...); }, kept);
+    };
+    worker.MakeRestarting(slot,
+                          std::make_unique<Restart>(policy, typeid(A).name(), std::move(make)));
+  };
+}
+
 }  // namespace internal
 
 template <class A, class... Args>
 Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
   if (!worker().MayHaveChild(slot_)) return Ref<A>();
-  if (options.worker >= 0 && options.worker != worker().Index()) {
-    return runtime().Place<A>(options, slot_, std::forward<Args>(args)...);
-  }
-  Slot* slot = worker().AllocateSlot();
+  if (!LivesHere(options)) return runtime().Place<A>(options, slot_, std::forward<Args>(args)...);
+  Slot* slot = OpenChild(options);
   if (slot == nullptr) return Ref<A>();
-  worker().Open(slot, options.MailboxMax(runtime()));
-  if (!options.name.empty()) worker().Extra(slot).name = options.name;
-  worker().AddChild(slot_, slot, slot->generation);
-  worker().Extra(slot).parent = slot_;
-  worker().Extra(slot).parent_generation = slot_->generation;
   const Ref<A> ref(slot, slot->generation);
   internal::Construct<A>(worker(), slot, std::forward<Args>(args)...);
+  return slot->actor == nullptr ? Ref<A>() : ref;
+}
+
+template <class A, class... Args>
+Ref<A> Actor::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options,
+                              Args&&... args) {
+  if (!worker().MayHaveChild(slot_)) return Ref<A>();
+  auto make = internal::RestartingMaker<A>(policy, std::forward<Args>(args)...);
+  if (!LivesHere(options)) {
+    const auto [slot, generation] = runtime().PlaceSlot(options, slot_, std::move(make));
+    return Ref<A>(slot, generation);
+  }
+  Slot* slot = OpenChild(options);
+  if (slot == nullptr) return Ref<A>();
+  const Ref<A> ref(slot, slot->generation);
+  make(worker(), slot);
   return slot->actor == nullptr ? Ref<A>() : ref;
 }
 
@@ -252,6 +303,14 @@ Ref<A> Runtime::Spawn(Args&&... args) {
 template <class A, class... Args>
 Ref<A> Runtime::SpawnWith(const SpawnOptions& options, Args&&... args) {
   return Place<A>(options, nullptr, std::forward<Args>(args)...);
+}
+
+template <class A, class... Args>
+Ref<A> Runtime::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options,
+                                Args&&... args) {
+  const auto [slot, generation] = PlaceSlot(
+      options, nullptr, internal::RestartingMaker<A>(policy, std::forward<Args>(args)...));
+  return Ref<A>(slot, generation);
 }
 
 }  // namespace sluice

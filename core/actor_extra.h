@@ -12,12 +12,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "sluice/core/answer.h"
 #include "sluice/core/envelope.h"
+#include "sluice/core/restart.h"
 #include "sluice/core/timer_wheel.h"
 
 namespace sluice {
@@ -121,6 +122,12 @@ struct AskEntry {
   uint32_t timer = 0;
 };
 
+struct Child {
+  Slot* slot = nullptr;
+  uint32_t generation = 0;
+  bool stopped = false;  // It runs no handler any more, and lingers.
+};
+
 struct ActorExtra {
   explicit ActorExtra(Slot* slot) : outbox(slot), linger(slot) {}
 
@@ -130,12 +137,16 @@ struct ActorExtra {
   absl::flat_hash_map<MonitorId, Watched> watching;
   absl::flat_hash_map<uint32_t, AskEntry> asks;
   absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
-  std::vector<uint32_t> due_timers;  // Fired while parked.
-  absl::flat_hash_set<std::pair<Slot*, uint32_t>>
-      children;  // By generation too: slots are used again.
+  std::vector<uint32_t> due_timers;           // Fired while parked.
+  absl::btree_map<uint64_t, Child> children;  // In order of spawn.
+  uint64_t last_child = 0;
+  uint64_t stop_below = 0;  // While it ends: its children from here on have been told to stop.
   Slot* parent = nullptr;
   uint32_t parent_generation = 0;
-  uint32_t last_id = 0;  // Of monitors, asks and timers.
+  uint64_t child_order = 0;          // Its place among its parent's children.
+  const Slot* restarting = nullptr;  // The ancestor whose restart waits for this actor's end.
+  std::unique_ptr<Restart> restart;  // How it is made anew; nullptr: it is not.
+  uint32_t last_id = 0;              // Of monitors, asks and timers.
   LingerTimer linger;
   bool linger_over = false;
   bool closed_told = false;

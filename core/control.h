@@ -70,20 +70,32 @@ struct LaneRoomControl {
   void Run(Worker& worker, Slot*, uint32_t) const { worker.OnLaneRoom(to_worker); }
 };
 
-// To a child or from a Ref: stop. The word's stop bit was turned by this one sender.
+// To a child or from a Ref: stop. The word's stop bit was turned by this one sender. To a child
+// whose parent (or an ancestor, `restarting`) fails and is made anew: once for each of its lives.
 struct StopControl {
   EndReason reason;
+  const Slot* restarting = nullptr;
   void Run(Worker& worker, Slot* slot, uint32_t generation) const {
+    if (restarting != nullptr) worker.NoteRestarting(slot, generation, restarting);
     if (worker.Live(slot, generation)) worker.Stop(slot, reason, "");
   }
 };
 
-// To the parent, reserved by the spawn.
+// To the parent, reserved by the spawn. It ended; or it runs no handler any more, and lingers: the
+// next of the parent's children may stop.
 struct ChildEndedControl {
-  Slot* child;
-  uint32_t child_generation;
+  uint64_t order;
+  bool lingers = false;
   void Run(Worker& worker, Slot* parent, uint32_t generation) const {
-    worker.ChildEnded(parent, generation, child, child_generation);
+    worker.ChildEnded(parent, generation, order, lingers);
+  }
+};
+
+// To the parent: a child has failed more often than its policy allows. Once, before its end.
+struct EscalateControl {
+  std::unique_ptr<std::string> text;
+  void Run(Worker& worker, Slot* parent, uint32_t generation) const {
+    worker.Escalate(parent, generation, std::move(*text));
   }
 };
 

@@ -72,6 +72,9 @@ Ledger& Ledger::operator+=(const Ledger& other) {
   spawned += other.spawned;
   spawn_refused += other.spawn_refused;
   failed += other.failed;
+  restarted += other.restarted;
+  escalated += other.escalated;
+  replies_late += other.replies_late;
   wait_cycles += other.wait_cycles;
   slow_handlers += other.slow_handlers;
   return *this;
@@ -110,11 +113,13 @@ std::string Ledger::ToString() const {
       "= delivered %d + "
       "dropped %d + held %d; parked %d = left %d + dropped %d%s + held %d; refused: full %d, "
       "closed %d, overloaded %d; "
-      "actors spawned %d, refused %d, failed %d; slow handlers %d, wait cycles %d%s",
+      "late replies %d; actors spawned %d, refused %d, failed %d, restarted %d, escalated %d; slow "
+      "handlers %d, wait cycles %d%s",
       sent, delivered, DroppedTotal(), reasons(dropped), held, reserved_sent, reserved_delivered,
       reserved_dropped, reserved_held, parked, parked_left, ParkedDroppedTotal(),
       reasons(parked_dropped), parked_held, refused_full, refused_closed, refused_overloaded,
-      spawned, spawn_refused, failed, slow_handlers, wait_cycles,
+      replies_late, spawned, spawn_refused, failed, restarted, escalated, slow_handlers,
+      wait_cycles,
       Balanced() ? "" : " (not balanced: messages are on their way, or a law is broken)");
 }
 

@@ -51,7 +51,10 @@ struct Ledger {
 
   int64_t spawned = 0;
   int64_t spawn_refused = 0;  // actors_max.
-  int64_t failed = 0;         // Actors that ended by an exception.
+  int64_t failed = 0;         // Exceptions that left a handler or a constructor, and escalations.
+  int64_t restarted = 0;      // Failed actors that were made anew.
+  int64_t escalated = 0;      // Children that failed too often, so that their parents failed too.
+  int64_t replies_late = 0;   // Nobody waited any more: after the deadline, or a restart.
   int64_t wait_cycles = 0;    // Found, and named in the log.
   int64_t slow_handlers = 0;
 

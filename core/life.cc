@@ -75,6 +75,9 @@ void Worker::AdoptPlaced(Slot* slot, uint32_t generation) {
 
 void Worker::Install(Slot* slot, Actor* actor) {
   slot->actor = actor;
+  if (slot->extra != nullptr && slot->extra->restart != nullptr) {
+    slot->extra->restart->constructed = true;
+  }
   ScheduleIfRunnable(slot);
   // The drain has stopped the roots it found; this one was on its way.
   const bool root = slot->extra == nullptr || slot->extra->parent == nullptr;
@@ -88,7 +91,10 @@ void Worker::SpawnFailed(Slot* slot, std::exception_ptr error) { Fail(slot, erro
 // --- Stop and failure.
 
 void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
-  if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting) return;
+  if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting &&
+      slot->state != ActorState::kRestarting) {
+    return;
+  }
   ActorExtra& extra = Extra(slot);
   if (!slot->stop_asked) {
     slot->stop_asked = true;
@@ -97,30 +103,68 @@ void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
   }
   // In a handler of its own the end begins when the handler has returned; before it is constructed,
   // when it is.
-  if (current_ == slot || slot->actor == nullptr) return;
+  if (current_ == slot) return;
+  if (slot->actor == nullptr && slot->state != ActorState::kRestarting) return;
   BeginStop(slot);
 }
 
 void Worker::BeginStop(Slot* slot) {
-  SLUICE_CHECK(slot->state == ActorState::kLive || slot->state == ActorState::kStarting);
+  SLUICE_CHECK(slot->state == ActorState::kLive || slot->state == ActorState::kStarting ||
+               slot->state == ActorState::kRestarting);
+  BeginEnd(slot);
+}
+
+// No message is taken any more. The children end first.
+void Worker::BeginEnd(Slot* slot) {
   slot->state = ActorState::kStopping;
   slot->mailbox.Close(slot->generation);
   ActorExtra& extra = Extra(slot);
+  timers_.Cancel(extra.linger);  // Of a restart that is not to be.
   if (extra.children.empty()) {
-    FinishStop(slot);
+    ChildrenEnded(slot);
     return;
   }
-  StopChildren(slot, extra.reason);
-}
-
-void Worker::StopChildren(Slot* slot, EndReason reason) {
   // A child may be parked on this very actor: it must hear of the end before we wait for its own.
   TellWaiters(slot, INT32_MAX);
-  for (const auto& [child, generation] : slot->extra->children) {
-    if (child->mailbox.Word().MarkStop(generation)) {
-      Post(*child->worker, child, generation, StopControl{reason});
-    }
+  extra.stop_below = UINT64_MAX;
+  Schedule(slot);
+}
+
+void Worker::ChildrenEnded(Slot* slot) {
+  if (slot->extra->reason == EndReason::kFailed) {
+    BeginLinger(slot);
+  } else {
+    FinishStop(slot);
   }
+}
+
+// The youngest of its children that has not been told stops; the next is told when no handler of
+// this one will run any more.
+void Worker::StopNextChild(Slot* slot) {
+  ActorExtra& extra = *slot->extra;
+  const auto told = extra.children.find(extra.stop_below);
+  if (told != extra.children.end() && !told->second.stopped) return;  // Its turn still.
+  const EndReason reason = extra.reason == EndReason::kFailed ? EndReason::kStopped : extra.reason;
+  const Slot* restarting = slot->state == ActorState::kRestarting ? slot : extra.restarting;
+  for (int budget = kEndStepMax; budget > 0; --budget) {
+    auto next = extra.children.lower_bound(extra.stop_below);
+    if (next == extra.children.begin()) return;  // All were told.
+    --next;
+    extra.stop_below = next->first;
+    const Child& child = next->second;
+    if (child.stopped) continue;
+    if (child.slot->mailbox.Word().MarkStop(child.generation) || restarting != nullptr) {
+      Post(*child.slot->worker, child.slot, child.generation, StopControl{reason, restarting});
+    }
+    return;  // ChildEnded comes back to the caller.
+  }
+  Schedule(slot);
+}
+
+void Worker::NoteRestarting(Slot* slot, uint32_t generation, const Slot* ancestor) {
+  if (slot->generation != generation || slot->state == ActorState::kFree) return;
+  Extra(slot).restarting = ancestor;
+  if (slot->state == ActorState::kLingering) Schedule(slot);
 }
 
 // Those who wait for credits of a mailbox that has closed; at most so many. Answers how many.
@@ -143,30 +187,36 @@ void Worker::FinishStop(Slot* slot) {
     slot->extra->reason = EndReason::kFailed;
     slot->extra->reason_text = TextOf(std::current_exception());
     ++ledger_.failed;
+    LogError(absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text));
   }
   current_ = before;
   if (flush_first_ != nullptr) RunFlushList();
+  BeginLinger(slot);
+}
+
+// No handler of it will run any more.
+void Worker::BeginLinger(Slot* slot) {
   slot->state = ActorState::kLingering;
   if (slot->extra->outbox.count > 0 && !slot->parked) FlushOutbox(slot);
   Schedule(slot);
 }
 
-void Worker::Fail(Slot* slot, std::exception_ptr error) {
+void Worker::Fail(Slot* slot, std::exception_ptr error) { FailWith(slot, TextOf(error)); }
+
+void Worker::FailWith(Slot* slot, std::string text) {
   ActorExtra& extra = Extra(slot);
   extra.reason = EndReason::kFailed;
-  extra.reason_text = TextOf(error);
+  extra.reason_text = std::move(text);
   ++ledger_.failed;
-  LogError(absl::StrCat(NameOf(slot), " failed: ", extra.reason_text));
-  if (slot->state == ActorState::kStopping || slot->state == ActorState::kLingering) return;
-  slot->mailbox.Close(slot->generation);
-  if (!extra.children.empty()) {
-    slot->state = ActorState::kStopping;
-    StopChildren(slot, EndReason::kStopped);
-    return;
+  const bool ends = slot->state == ActorState::kStopping || slot->state == ActorState::kLingering;
+  const bool again = !ends && MayRestart(slot);
+  LogError(absl::StrCat(NameOf(slot),
+                        again ? " failed, and is restarted: " : " failed: ", extra.reason_text));
+  if (again) {
+    BeginRestart(slot);
+  } else if (!ends) {
+    BeginEnd(slot);
   }
-  slot->state = ActorState::kLingering;
-  if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
-  Schedule(slot);
 }
 
 // --- The end, step by step.
@@ -197,15 +247,7 @@ void Worker::EndStep(Slot* slot) {
                  shutdown_ ? DropReason::kShutdown : DropReason::kTargetEnded);
   }
   if (budget > 0) budget -= TellWaiters(slot, budget);
-  while (budget-- > 0 && !extra.watching.empty()) {
-    const auto watched = extra.watching.begin();
-    const auto [target, generation, taken_back] = watched->second;
-    if (!taken_back) {
-      Post(*target->worker, target, generation,
-           UnwatchControl{Watcher{slot, slot->generation, watched->first}, /*answered=*/false});
-    }
-    extra.watching.erase(watched);
-  }
+  while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   while (budget-- > 0 && !extra.timers.empty()) {
     const auto timer = extra.timers.begin();
     timers_.Cancel(*timer->second);
@@ -216,10 +258,15 @@ void Worker::EndStep(Slot* slot) {
     Schedule(slot);
     return;
   }
+  if (extra.restarting != nullptr) ForgetMessagesFor(slot, extra.restarting);
   if (extra.outbox.count > 0) {
     if (!extra.linger_over) {
       if (!extra.linger.Armed()) {
         timers_.Arm(extra.linger, DeadlineMs(options_.linger_timeout));
+        if (extra.parent != nullptr) {
+          Post(*extra.parent->worker, extra.parent, extra.parent_generation,
+               ChildEndedControl{extra.child_order, /*lingers=*/true});
+        }
       }
       return;  // LingerOver or Unpark comes back here.
     }
@@ -239,11 +286,23 @@ void Worker::EndStep(Slot* slot) {
   }
   if (extra.parent != nullptr) {
     Post(*extra.parent->worker, extra.parent, extra.parent_generation,
-         ChildEndedControl{slot, slot->generation});
+         ChildEndedControl{extra.child_order});
     extra.parent = nullptr;
   }
   if (slot->io != nullptr) return;  // DetachIo comes back here.
   Free(slot);
+}
+
+// Takes back one of its monitors.
+void Worker::Unwatch(Slot* slot) {
+  ActorExtra& extra = *slot->extra;
+  const auto watched = extra.watching.begin();
+  const auto [target, generation, taken_back] = watched->second;
+  if (!taken_back) {
+    Post(*target->worker, target, generation,
+         UnwatchControl{Watcher{slot, slot->generation, watched->first}, /*answered=*/false});
+  }
+  extra.watching.erase(watched);
 }
 
 void LingerTimer::OnTimer(Worker& worker) { worker.LingerOver(slot_); }
@@ -273,8 +332,11 @@ void Worker::Free(Slot* slot) {
 
 // --- Children and monitors.
 
-void Worker::AddChild(Slot* parent, Slot* child, uint32_t child_generation) {
-  Extra(parent).children.emplace(child, child_generation);
+uint64_t Worker::AddChild(Slot* parent, Slot* child, uint32_t child_generation) {
+  ActorExtra& extra = Extra(parent);
+  extra.children.emplace_hint(extra.children.end(), ++extra.last_child,
+                              Child{child, child_generation});
+  return extra.last_child;
 }
 
 bool Worker::MayHaveChild(const Slot* parent) {
@@ -283,16 +345,20 @@ bool Worker::MayHaveChild(const Slot* parent) {
   return false;
 }
 
-void Worker::ChildEnded(Slot* parent, uint32_t generation, Slot* child, uint32_t child_generation) {
+void Worker::ChildEnded(Slot* parent, uint32_t generation, uint64_t order, bool lingers) {
   if (parent->generation != generation || parent->extra == nullptr) return;
-  parent->extra->children.erase({child, child_generation});
-  if (parent->state != ActorState::kStopping || !parent->extra->children.empty()) return;
-  if (parent->extra->reason == EndReason::kFailed) {
-    parent->state = ActorState::kLingering;
-    if (parent->extra->outbox.count > 0 && !parent->parked) FlushOutbox(parent);
-    Schedule(parent);
+  ActorExtra& extra = *parent->extra;
+  if (lingers) {
+    extra.children.find(order)->second.stopped = true;
   } else {
-    FinishStop(parent);
+    extra.children.erase(order);
+  }
+  const bool ends = parent->state == ActorState::kStopping;
+  if (ends && extra.children.empty()) {
+    ChildrenEnded(parent);
+  } else if ((ends || parent->state == ActorState::kRestarting) &&
+             (order == extra.stop_below || extra.children.empty())) {
+    Schedule(parent);
   }
 }
 
@@ -328,6 +394,7 @@ void Worker::BeginDrain() {
   std::vector<Slot*> slots;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
     if (slot->io != nullptr) slots.push_back(slot);
+    if (slot->state == ActorState::kRestarting) Schedule(slot);  // It waits no longer.
   });
   for (Slot* slot : slots) {
     if (slot->io != nullptr) slot->io->OnDrain();
@@ -348,7 +415,10 @@ void Worker::DrainClose() {
 void Worker::StopRoots() {
   roots_stopped_ = true;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
-    if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting) return;
+    if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting &&
+        slot->state != ActorState::kRestarting) {
+      return;
+    }
     if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
     if (slot->mailbox.Word().MarkStop(slot->generation)) Stop(slot, EndReason::kShutdown, "");
   });
@@ -367,7 +437,8 @@ void Worker::ShutdownAll() {
   for (Slot* slot : slots) {
     if (slot->state == ActorState::kFree) continue;
     Extra(slot).linger_over = true;
-    if (slot->state == ActorState::kLive || slot->state == ActorState::kStarting) {
+    if (slot->state == ActorState::kLive || slot->state == ActorState::kStarting ||
+        slot->state == ActorState::kRestarting) {
       Stop(slot, EndReason::kShutdown, "");
     } else if (slot->state == ActorState::kLingering) {
       Schedule(slot);

@@ -156,7 +156,7 @@ void Worker::Unpark(Slot* slot) {
   slot->parked = false;
   extra.outbox.last_round.clear();
   timers_.Cancel(extra.outbox.probe);
-  if (slot->state == ActorState::kLingering) {
+  if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) {
     Schedule(slot);
     return;
   }

@@ -169,8 +169,8 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot*
   // for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);
   const uint32_t parent_generation = parent == nullptr ? 0 : parent->generation;
-  if (parent != nullptr) parent->worker->AddChild(parent, slot, generation);
-  auto make = [capacity, name = options.name, parent, parent_generation,
+  const uint64_t order = parent == nullptr ? 0 : parent->worker->AddChild(parent, slot, generation);
+  auto make = [capacity, name = options.name, parent, parent_generation, order,
                construct = std::move(construct)](Worker& worker, Slot* made) mutable {
     made->mailbox.Adopt(capacity);
     if (!name.empty() || parent != nullptr) {
@@ -178,6 +178,7 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot*
       extra.name = std::move(name);
       extra.parent = parent;
       extra.parent_generation = parent_generation;
+      extra.child_order = order;
     }
     construct(worker, made);
   };

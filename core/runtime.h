@@ -33,6 +33,7 @@
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/restart.h"
 #include "sluice/core/slot.h"
 
 namespace sluice {
@@ -81,6 +82,9 @@ class Runtime {
   Ref<A> Spawn(Args&&... args);
   template <class A, class... Args>
   Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
+  // As Actor::SpawnRestarting. A root that fails too often ends; the others go on.
+  template <class A, class... Args>
+  Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
   // Names: one actor each, freed by the name's owner or overwritten once that actor has ended.
   template <class A>

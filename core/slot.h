@@ -24,8 +24,9 @@ enum class ActorState : uint8_t {
   kFree,
   kStarting,  // Messages may arrive; the actor is not constructed yet, or OnStart has not run.
   kLive,
-  kStopping,   // Takes no message; waits for its children to end.
-  kLingering,  // Ended. Its outbox and its descriptor may still have something to finish.
+  kRestarting,  // It failed: takes messages, handles none until it is made anew.
+  kStopping,    // Takes no message; waits for its children to end.
+  kLingering,   // Ended. Its outbox and its descriptor may still have something to finish.
 };
 
 struct alignas(64) Slot {

@@ -333,6 +333,14 @@ void Worker::RunSlice(Slot* slot) {
       EndStep(slot);
       return;
     }
+    if (slot->state == ActorState::kStopping) {
+      StopNextChild(slot);
+      return;
+    }
+    if (slot->state == ActorState::kRestarting) {
+      RestartStep(slot);
+      return;
+    }
     if (slot->state != ActorState::kStarting || !slot->Runnable() || slot->actor == nullptr) return;
     current_ = slot;
     RunStart(slot);
@@ -372,7 +380,9 @@ void Worker::EndOfHandlers(Slot* slot) {
   if (slot->state == ActorState::kFree) return;
   if (slot->mailbox.HasWaiters()) IssueGrants(slot);
   if (!slot->mailbox.Closed()) slot->mailbox.Publish(slot->generation);
-  if (slot->state == ActorState::kLingering) return;  // It failed.
+  if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) {
+    return;  // It failed.
+  }
   if (slot->has_outbox && !slot->parked) {
     FlushOutbox(slot);
     // Parked, it frees no more: what is free now must go round now, however little.
@@ -481,7 +491,12 @@ void Worker::ReportSlow(int64_t ns) {
 std::string Worker::NameOf(const Slot* slot) const {
   if (slot == nullptr) return "nobody";
   if (slot->extra != nullptr && !slot->extra->name.empty()) return slot->extra->name;
-  if (slot->actor == nullptr) return absl::StrCat("actor#", slot->id);
+  if (slot->actor == nullptr) {
+    const char* type = slot->extra != nullptr && slot->extra->restart != nullptr
+                           ? slot->extra->restart->type
+                           : nullptr;
+    return absl::StrCat(type != nullptr ? Demangle(type) : "actor", "#", slot->id);
+  }
   return absl::StrCat(Demangle(typeid(*slot->actor).name()), "#", slot->id);
 }
 

@@ -155,10 +155,16 @@ class Worker {
   bool Live(const Slot* slot, uint32_t generation) const {
     return slot->mailbox.Admits(generation);
   }
-  void AddChild(Slot* parent, Slot* child, uint32_t child_generation);
+  void FailWith(Slot* slot, std::string text);
+  // Answers its place in the order of the parent's children.
+  uint64_t AddChild(Slot* parent, Slot* child, uint32_t child_generation);
   void AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
   void RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
-  void ChildEnded(Slot* parent, uint32_t generation, Slot* child, uint32_t child_generation);
+  void ChildEnded(Slot* parent, uint32_t generation, uint64_t order, bool lingers);
+  void NoteRestarting(Slot* slot, uint32_t generation, const Slot* ancestor);
+  void Escalate(Slot* parent, uint32_t generation, std::string text);
+  // Makes the actor for the first time, and keeps what makes it anew when it fails.
+  void MakeRestarting(Slot* slot, std::unique_ptr<Restart> restart);
   // False, and counted: an actor that ends has no more children, as nobody would end them.
   bool MayHaveChild(const Slot* parent);
   void AdoptPlaced(Slot* slot, uint32_t generation);
@@ -327,8 +333,16 @@ class Worker {
 
   // Life.
   void BeginStop(Slot* slot);
+  void BeginEnd(Slot* slot);
+  void ChildrenEnded(Slot* slot);
   void FinishStop(Slot* slot);
-  void StopChildren(Slot* slot, EndReason reason);
+  void BeginLinger(Slot* slot);
+  void StopNextChild(Slot* slot);
+  void Unwatch(Slot* slot);
+  bool MayRestart(Slot* slot);
+  void BeginRestart(Slot* slot);
+  void RestartStep(Slot* slot);
+  void ForgetMessagesFor(Slot* slot, const Slot* target);
   int TellWaiters(Slot* slot, int most);
   void RunStart(Slot* slot);
   void EndStep(Slot* slot);

@@ -1,0 +1,175 @@
+// What becomes of an actor that fails: it is made anew in its place, or gives up and fails its
+// parent.
+//
+// A restart keeps slot, generation, name, mailbox, those who monitor the actor and those who wait
+// for its credits. What the failed incarnation had begun ends with it: children (first), timers,
+// monitors, questions; its outbox has linger_timeout to leave, so that the order of its messages is
+// the order in which they were sent. All of it in steps, through the run queue.
+#include "sluice/core/restart.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/control.h"
+#include "sluice/core/log.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int kRestartStepMax = 256;  // What one step takes away.
+constexpr size_t kBackoffDoublingsMax = 32;
+
+}  // namespace
+
+bool Restart::Allow(int64_t now_ms) {
+  const int64_t within_ms = absl::ToInt64Milliseconds(policy.within);
+  while (!restarted_ms.empty() && now_ms - restarted_ms.front() >= within_ms) {
+    restarted_ms.pop_front();
+  }
+  if (restarted_ms.size() >= policy.restarts_max) return false;
+  not_before_ms = now_ms;
+  if (!restarted_ms.empty()) {
+    const size_t doublings = std::min(restarted_ms.size() - 1, kBackoffDoublingsMax);
+    const absl::Duration backoff =
+        std::min(policy.backoff_max, policy.backoff_min * (int64_t{1} << doublings));
+    not_before_ms = Worker::DeadlineMs(now_ms, backoff);
+  }
+  restarted_ms.push_back(now_ms);
+  return true;
+}
+
+std::string Restart::LimitText() const {
+  return absl::StrCat(policy.restarts_max, policy.restarts_max == 1 ? " restart" : " restarts",
+                      " within ", absl::FormatDuration(policy.within));
+}
+
+void Worker::MakeRestarting(Slot* slot, std::unique_ptr<Restart> restart) {
+  ActorExtra& extra = Extra(slot);
+  extra.restart = std::move(restart);
+  extra.restart->make(*this, slot);
+}
+
+bool Worker::MayRestart(Slot* slot) {
+  ActorExtra& extra = *slot->extra;
+  // A constructor that throws in the first spawn fails the spawn. One that was told to stop ends.
+  // What stands on a descriptor ends with it: a new incarnation could not know what was said there.
+  if (extra.restart == nullptr || !extra.restart->constructed || slot->stop_asked || shutdown_ ||
+      slot->io != nullptr) {
+    return false;
+  }
+  if (extra.restart->Allow(NowMs())) return true;
+  const std::string limit = extra.restart->LimitText();
+  const std::string error = std::move(extra.reason_text);
+  extra.reason_text = absl::StrCat("it failed again after ", limit, ": ", error);
+  if (extra.parent != nullptr) {
+    ++ledger_.escalated;
+    Post(*extra.parent->worker, extra.parent, extra.parent_generation,
+         EscalateControl{std::make_unique<std::string>(absl::StrCat(
+             "its child ", NameOf(slot), " failed again after ", limit, ": ", error))});
+  }
+  return false;
+}
+
+// The parent of a child that gave up. While it ends or restarts, its children end anyway.
+void Worker::Escalate(Slot* parent, uint32_t generation, std::string text) {
+  if (parent->generation != generation || parent->mailbox.Closed()) return;
+  if (parent->state != ActorState::kLive && parent->state != ActorState::kStarting) return;
+  FailWith(parent, std::move(text));
+}
+
+void Worker::BeginRestart(Slot* slot) {
+  slot->state = ActorState::kRestarting;
+  slot->started = false;  // OnStop is not for an actor that failed.
+  ActorExtra& extra = *slot->extra;
+  extra.linger_over = false;
+  if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
+  // It frees no more until it is made anew: whoever waits gets what is free now.
+  if (slot->mailbox.HasWaiters()) IssueGrants(slot);
+  extra.stop_below = UINT64_MAX;
+  Schedule(slot);
+}
+
+void Worker::RestartStep(Slot* slot) {
+  ActorExtra& extra = *slot->extra;
+  if (!extra.children.empty()) {
+    StopNextChild(slot);
+    return;  // ChildEnded comes back here.
+  }
+  int budget = kRestartStepMax;
+  delete std::exchange(slot->actor, nullptr);
+  if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);  // Its destructor's last words.
+  while (budget-- > 0 && !extra.timers.empty()) {
+    const auto timer = extra.timers.begin();
+    timers_.Cancel(*timer->second);
+    extra.timers.erase(timer);
+  }
+  while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
+  if (budget <= 0) {
+    Schedule(slot);
+    return;
+  }
+  extra.due_timers.clear();
+  // Questions keep their place until the reply, or the word that none can come, arrives; but no one
+  // is called back.
+  for (auto& [id, ask] : extra.asks) {
+    ask.callback = nullptr;
+    ask.timer = 0;
+  }
+  if (extra.outbox.count > 0) {
+    if (!extra.linger_over) {
+      if (!extra.linger.Armed()) timers_.Arm(extra.linger, DeadlineMs(options_.linger_timeout));
+      return;  // LingerOver or Unpark comes back here.
+    }
+    DropOutbox(slot, DropReason::kSenderEnded);
+  }
+  timers_.Cancel(extra.linger);
+  // While the runtime drains nobody waits for better times: what its mailbox holds is due.
+  if (NowMs() < extra.restart->not_before_ms && !draining_) {
+    timers_.Arm(extra.linger, extra.restart->not_before_ms);
+    return;
+  }
+  extra.linger_over = false;
+  slot->suspended = false;
+  slot->state = ActorState::kStarting;
+  ++ledger_.restarted;
+  extra.restart->make(*this, slot);
+}
+
+// Its outbox holds messages for an ancestor that waits for this actor's end before it handles any:
+// they could only be waited for until linger_timeout.
+void Worker::ForgetMessagesFor(Slot* slot, const Slot* target) {
+  Outbox& outbox = slot->extra->outbox;
+  if (outbox.count == 0) return;
+  const bool head = outbox.list.Front()->target == target;
+  if (head) {
+    WithdrawWait(slot);
+    outbox.waits_for_lane = outbox.waits_for_memory = false;
+    while (outbox.count > 0 && outbox.list.Front()->target == target) {
+      DropOutboxHead(slot, DropReason::kSenderEnded);
+    }
+  }
+  // Behind the head no message has a credit yet, and only the last may be uncharged.
+  for (uint32_t left = outbox.count; left > 0; --left) {
+    Envelope* envelope = outbox.list.Pop();
+    if (envelope->target != target) {
+      outbox.list.Push(envelope);
+      continue;
+    }
+    if (left == 1 && outbox.uncharged == 1) {
+      outbox.uncharged = 0;
+    } else {
+      lease_.Refund(envelope->charge);
+    }
+    slot->has_outbox = --outbox.count > 0;
+    ++ledger_.parked_dropped[static_cast<int>(DropReason::kSenderEnded)];
+    --ledger_.parked_held;
+    pool_.Put(envelope);
+  }
+  if (head) FlushOutbox(slot);
+}
+
+}  // namespace sluice
