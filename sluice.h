@@ -7,6 +7,7 @@
 #include "sluice/actors/connection.h"
 #include "sluice/actors/connector.h"
 #include "sluice/actors/hub.h"
+#include "sluice/actors/pipe.h"
 #include "sluice/actors/session.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/options.h"

@@ -107,6 +107,7 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
 void Connection::Finish(CloseReason reason, bool reset) {
   if (Ended()) return;
   Worker& owner_worker = worker();
+  Unpair();
   owner_worker.DetachIo(slot_);  // Deletes this at the end of the turn.
   write_state_ = WriteState::kShut;
   const int64_t lost = static_cast<int64_t>(OutputBytes());
@@ -137,6 +138,7 @@ void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/tru
 void Connection::OnActorEnded(bool failed) {
   session_->connection_ = nullptr;
   session_ = nullptr;
+  Unpair();
   if (failed) close_reason_ = CloseReason::kFailed;
   if (connecting_) {
     Finish(failed ? CloseReason::kFailed : CloseReason::kAborted);
@@ -159,12 +161,38 @@ void Connection::OnEvents(uint32_t events) {
 }
 
 bool Connection::MayGoOn() const {
-  return session_ != nullptr && open_told_ && !paused_ && !closing_ && !output_high_ &&
-         OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && slot_->Runnable() &&
-         !slot_->stop_asked && !slot_->has_outbox;
+  return session_ != nullptr && open_told_ && !paused_ && !closing_ && partner_->OutputHasRoom() &&
+         slot_->Runnable() && !slot_->stop_asked && !slot_->has_outbox;
 }
 
-bool Connection::MayRead() const { return MayGoOn() && !read_ended_ && !input_drained_; }
+bool Connection::MayRead() const {
+  // What one of a pair still sends in a drain belongs to what flows: its session says when that is
+  // over.
+  return MayGoOn() && !read_ended_ && (!input_drained_ || Paired());
+}
+
+void Connection::PairWith(Connection& other) {
+  SLUICE_CHECK(&other != this && &other.worker() == &worker());
+  SLUICE_CHECK(!Paired() && !other.Paired());
+  partner_ = &other;
+  other.partner_ = this;
+  for (Connection* side : {this, &other}) {
+    side->offer_again_ = !side->input_.Empty();
+    worker().MarkReady(side);
+  }
+}
+
+void Connection::Unpair() {
+  if (!Paired()) return;
+  Connection* const other = std::exchange(partner_, this);
+  other->partner_ = other;
+  worker().MarkReady(other);  // It may have waited for room here.
+}
+
+bool Connection::QuietSince(int64_t ms) const {
+  return !connecting_ && !read_ended_ && write_state_ == WriteState::kOpen && OutputBytes() == 0 &&
+         input_.Empty() && active_ms_ <= ms;
+}
 
 void Connection::OnUnparked() { worker().MarkReady(this); }
 
@@ -215,6 +243,7 @@ void Connection::ConnectDone() {
   readable_ = true;
   active_ms_ = worker().NowMs();
   ArmTimer();
+  if (Paired()) worker().MarkReady(partner_);
 }
 
 // A reset is noticed though nothing reads: the session may be parked, its output high, memory
@@ -384,7 +413,7 @@ void Connection::OnDrainClose() {
   worker().MarkReady(this);
 }
 
-void Connection::OnShutdown() { Finish(CloseReason::kShutdown); }
+void Connection::OnShutdown() { Finish(CloseReason::kShutdown, CutShort()); }
 
 // --- The rest.
 
@@ -407,6 +436,7 @@ void Connection::CheckInvariants() const {
   SLUICE_CHECK(write_state_ != WriteState::kLingering || (closing_ && output_.Empty()));
   SLUICE_CHECK(session_ != nullptr || closing_ || !slot_->Runnable());
   SLUICE_CHECK(!eof_told_ || read_ended_);
+  SLUICE_CHECK(partner_->partner_ == this);
   SLUICE_CHECK(!offer_again_ || !input_.Empty());
 }
 

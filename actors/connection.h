@@ -68,7 +68,16 @@ class Connection final : public IoHandler, private Timer {
   std::string_view Unconsumed() const { return input_.view(); }
   bool MayGoOn() const;
   size_t OutputBytes() const;
+  // What a Write would take now, were the write side open.
+  size_t OutputRoom() const {
+    return static_cast<size_t>(options().output_bytes_max) - OutputBytes();
+  }
   bool WriteOpen() const { return write_state_ == WriteState::kOpen; }
+  // From now on each of the two reads while the other's output has room, not its own: what one
+  // reads is written to the other (actors/pipe.h). Both live on one worker; the end of one unpairs.
+  void PairWith(Connection& other);
+  // Open both ways, nothing held, and no byte received or sent after that time.
+  bool QuietSince(int64_t ms) const;
   void SetInputMax(size_t bytes) { input_bytes_max_ = static_cast<uint32_t>(bytes); }
   Address PeerAddress() const;
   Worker& worker() const { return *slot_->worker; }
@@ -113,6 +122,15 @@ class Connection final : public IoHandler, private Timer {
   // end of the turn.
   bool Ended() const { return slot_->io != this; }
   bool MayRead() const;
+  bool Paired() const { return partner_ != this; }
+  // Whether an end from here is a reset: to one of a pair it must not look as if the other had come
+  // to its end.
+  bool CutShort() const { return Paired(); }
+  void Unpair();
+  bool OutputHasRoom() const {
+    return !connecting_ && !output_high_ &&
+           OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && OutputRoom() > 0;
+  }
   void ReadOnce();
   void Discard();
   void OfferInput(std::string_view fresh);
@@ -148,6 +166,8 @@ class Connection final : public IoHandler, private Timer {
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
   OutputListener* listeners_ = nullptr;
+  Connection* partner_ =
+      this;  // Whose output has the room that reading needs: its own, or the pair's.
   OutputQueue output_;
   InputBuffer input_;
   const int64_t opened_ms_;

@@ -146,11 +146,11 @@ void Connection::OutputMoved() {
     stalled_ms_ = worker().NowMs();
     ArmTimer();
   }
-  if (!output_high_ && size > options().output_bytes_high) {
+  if (!output_high_ && (size > options().output_bytes_high || size >= options().output_bytes_max)) {
     output_high_ = true;
   } else if (output_high_ && size <= options().output_bytes_low) {
     output_high_ = false;
-    worker().MarkReady(this);
+    worker().MarkReady(partner_);  // Who reads again: the other of a pair, or this one.
   }
   if (size <= options().output_bytes_low) {
     if (wants_writable_) worker().MarkReady(this);

@@ -42,7 +42,10 @@ int64_t Connection::NextDeadlineMs() const {
     return next;
   }
   add(active_ms_, Ms(o.idle_timeout));
-  if (read_ended_ != (write_state_ == WriteState::kShut)) add(phase_ms_, Ms(o.half_closed_timeout));
+  // Of silence: the half that stays may have much to say.
+  if (read_ended_ != (write_state_ == WriteState::kShut)) {
+    add(std::max(phase_ms_, active_ms_), Ms(o.half_closed_timeout));
+  }
   if (stalled_ms_ >= 0) add(stalled_ms_, Ms(o.write_stalled_timeout));
   return next;
 }
@@ -67,7 +70,7 @@ void Connection::OnTimer(Worker& w) {
   if (connecting_) {
     Finish(CloseReason::kConnectFailed);
   } else if (due(opened_ms_, o.lifetime_timeout)) {
-    Finish(CloseReason::kLifetime);
+    Finish(CloseReason::kLifetime, CutShort());
   } else if (write_state_ == WriteState::kLingering) {
     LingerTimedOut();
   } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
@@ -75,7 +78,7 @@ void Connection::OnTimer(Worker& w) {
   } else if (due(active_ms_, o.idle_timeout)) {
     Finish(CloseReason::kIdle);
   } else {
-    Finish(CloseReason::kHalfClosed);
+    Finish(CloseReason::kHalfClosed, CutShort());
   }
 }
 

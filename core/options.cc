@@ -33,10 +33,14 @@ absl::Status CheckPositive(absl::string_view name, absl::Duration value) {
 absl::Status Options::Complete(Os& os) {
   if (workers == 0) workers = std::min(os.ProcessorCount(), kWorkersMax);
   if (workers < 1 || workers > kWorkersMax) return OutOfRange("workers", workers, 1, kWorkersMax);
+  if (sockets_per_connection < 1 || sockets_per_connection > 16) {
+    return OutOfRange("sockets_per_connection", sockets_per_connection, 1, 16);
+  }
   const int64_t descriptors = os.DescriptorsMax();
   // Few descriptors are no reason not to start: below twice what is kept, half of them are for
   // connections.
-  const int64_t connections_max = std::max(descriptors - kDescriptorsKept, descriptors / 2);
+  const int64_t connections_max =
+      std::max(descriptors - kDescriptorsKept, descriptors / 2) / sockets_per_connection;
   if (max_connections == 0) max_connections = std::min(kConnectionsDefaultMax, connections_max);
   if (max_connections < 1) return OutOfRange("max_connections", max_connections, 1, INT32_MAX);
   if (max_connections > INT32_MAX)

@@ -67,10 +67,14 @@ struct Options {
   // more.
   int64_t max_connections = 0;
   AtLimit at_limit = AtLimit::kRefuse;
+  // Descriptors that a connection takes: 2 where each opens another one (a relay). Counts for the
+  // default of max_connections and for the memory ceiling.
+  int sockets_per_connection = 1;
   int backlog = 4'096;
   absl::Duration idle_timeout = absl::InfiniteDuration();  // Nothing received or sent for so long.
   absl::Duration lifetime_timeout = absl::InfiniteDuration();  // Since accept.
-  absl::Duration half_closed_timeout = absl::Minutes(5);  // One side has ended, the other does not.
+  absl::Duration half_closed_timeout =
+      absl::Minutes(5);  // One side has ended, and nothing was received or sent for so long.
   absl::Duration write_stalled_timeout =
       absl::Seconds(60);  // The peer took no byte of what waits for it.
   // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them; and at most 25 s without an
@@ -94,9 +98,9 @@ struct Options {
   std::string log_level = "info";
 
   // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --idle_timeout,
-  // --lifetime_timeout, --drain_timeout, --memory, --log_level) and the program's own Abseil flags.
-  // A bad flag or an argument that is no flag prints one line on stderr and ends the process with
-  // code 1.
+  // --lifetime_timeout, --half_closed_timeout, --drain_timeout, --memory, --log_level) and the
+  // program's own Abseil flags. A bad flag or an argument that is no flag prints one line on stderr
+  // and ends the process with code 1.
   static Options FromFlags(int argc, char** argv);
 
   // Fills in what is 0 from the machine, and says what is out of range.

@@ -89,6 +89,9 @@ ABSL_FLAG(absl::Duration, idle_timeout, absl::InfiniteDuration(),
           "Ends a connection that was silent for so long; inf: never.");
 ABSL_FLAG(absl::Duration, lifetime_timeout, absl::InfiniteDuration(),
           "Ends a connection so long after it began; inf: never.");
+ABSL_FLAG(
+    absl::Duration, half_closed_timeout, absl::Minutes(5),
+    "Ends a connection of which one side has ended and that was silent for so long; inf: never.");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(5),
           "How long a drain may take, after SIGTERM.");
 ABSL_FLAG(sluice::ByteCount, memory, {},
@@ -126,6 +129,7 @@ Options Options::FromFlags(int argc, char** argv) {
   options.at_limit = absl::GetFlag(FLAGS_at_limit);
   options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);
   options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout);
+  options.half_closed_timeout = absl::GetFlag(FLAGS_half_closed_timeout);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   options.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
   options.log_level = absl::GetFlag(FLAGS_log_level);

@@ -94,12 +94,13 @@ sluice::Ceiling Runtime::Ceiling() const {
       workers * static_cast<int64_t>(sizeof(Envelope)) * (Worker::kStageMax + 1) +
       EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
       static_cast<int64_t>(Worker::kReadBytes) + 128 * 1024;
+  const int64_t sockets = options_.max_connections * options_.sockets_per_connection;
   sluice::Ceiling ceiling;
   ceiling.fixed_bytes = kProgramBytes + kLogBytesMax + workers * worker_bytes +
                         int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
-                        options_.max_connections * connection_user_bytes_;
+                        sockets * connection_user_bytes_;
   ceiling.budget_bytes = options_.memory_bytes_max;
-  ceiling.kernel_bytes = os_.SocketMemoryBytes(options_.max_connections);
+  ceiling.kernel_bytes = os_.SocketMemoryBytes(sockets);
   ceiling.allocator_bytes = (ceiling.fixed_bytes + ceiling.budget_bytes) / 8;
   return ceiling;
 }

@@ -148,6 +148,12 @@ Client::Client(const std::string& address, const ClientOptions& options) {
   if (connect_errno_ != 0) Close();
 }
 
+Client Client::OfDescriptor(int fd) {
+  Client client;
+  client.fd_ = fd;
+  return client;
+}
+
 Client::~Client() { Close(); }
 
 Client::Client(Client&& other) noexcept { *this = std::move(other); }

@@ -33,6 +33,7 @@ struct ClientOptions {
 class Client {
  public:
   explicit Client(const std::string& address, const ClientOptions& options = {});
+  static Client OfDescriptor(int fd);  // A connected socket, non-blocking; -1: not connected().
   ~Client();
   Client(Client&& other) noexcept;
   Client& operator=(Client&& other) noexcept;
@@ -75,6 +76,7 @@ class Client {
   bool WaitUntilArrived();
 
  private:
+  Client() = default;
   // One read into the buffer; false at the end of stream and when the time is over.
   bool Fill(const Deadline& deadline);
   std::string Take(size_t length);

@@ -14,12 +14,18 @@ namespace {
 
 class Flags : public testing::TestWithParam<std::string> {};
 
-INSTANTIATE_TEST_SUITE_P(Servers, Flags, testing::Values("echo", "discard", "chat"),
+INSTANTIATE_TEST_SUITE_P(Servers, Flags, testing::Values("echo", "discard", "chat", "relay"),
                          [](const auto& info) { return info.param; });
+
+// Behind what it needs to start at all.
+std::vector<std::string> WithNeeded(const std::string& program, std::vector<std::string> flags) {
+  if (program == "relay") flags.insert(flags.begin(), "--upstream=127.0.0.1:1");
+  return flags;
+}
 
 void ExpectOneClearLine(const std::string& program, const std::vector<std::string>& flags,
                         const std::string& word) {
-  Process process(ExamplePath(program), flags);
+  Process process(ExamplePath(program), WithNeeded(program, flags));
   const std::string what = program + " " + flags.back();
   const int code = process.Wait(absl::Seconds(10)).value_or(0);
   EXPECT_TRUE(code > 0 && code < 126) << what << " ends with " << code << " (0: not at all)";
@@ -31,8 +37,10 @@ void ExpectOneClearLine(const std::string& program, const std::vector<std::strin
 
 TEST_P(Flags, AllAreAccepted) {
   Server server(GetParam(),
-                {"--workers=3", "--max_connections=100", "--at_limit=wait", "--idle_timeout=1m",
-                 "--lifetime_timeout=1h", "--drain_timeout=2s", "--log_level=debug"});
+                WithNeeded(GetParam(), {"--workers=3", "--max_connections=100", "--at_limit=wait",
+                                        "--idle_timeout=1m", "--lifetime_timeout=1h",
+                                        "--half_closed_timeout=1m", "--drain_timeout=2s",
+                                        "--log_level=debug"}));
   Client client(server.address());
   EXPECT_TRUE(client.connected());
   client.Close();
@@ -51,8 +59,8 @@ TEST_P(Flags, ABadValueIsNamed) {
   for (const char* flag :
        {"--workers=0", "--workers=-1", "--workers=many", "--workers=1000000000",
         "--max_connections=0", "--max_connections=-5", "--max_connections=x", "--at_limit=maybe",
-        "--idle_timeout=soon", "--idle_timeout=-1s", "--lifetime_timeout=5", "--drain_timeout=-1s",
-        "--drain_timeout=", "--log_level=loud"}) {
+        "--half_closed_timeout=0", "--idle_timeout=soon", "--idle_timeout=-1s",
+        "--lifetime_timeout=5", "--drain_timeout=-1s", "--drain_timeout=", "--log_level=loud"}) {
     const std::string text = flag;
     ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", text},
                        text.substr(2, text.find('=') - 2));

@@ -63,6 +63,7 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
       {"workers = -1", [](Options& o) { o.workers = -1; }},
       {"workers = 1000", [](Options& o) { o.workers = 1'000; }},
       {"max_connections = -5", [](Options& o) { o.max_connections = -5; }},
+      {"sockets_per_connection = 0", [](Options& o) { o.sockets_per_connection = 0; }},
       {"actors_max = 0", [](Options& o) { o.actors_max = 0; }},
       {"mailbox_messages_max = 0", [](Options& o) { o.mailbox_messages_max = 0; }},
       {"lane_messages_max = 0", [](Options& o) { o.lane_messages_max = 0; }},
@@ -86,6 +87,21 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
   EXPECT_GE(options.workers, 1);
   EXPECT_GE(options.max_connections, 1);
   EXPECT_GT(options.memory_bytes_max, 0);
+}
+
+TEST(Options, ConnectionsOfTwoSocketsAreHalfAsManyByDefault) {
+  Options one, two;
+  two.sockets_per_connection = 2;
+  ASSERT_TRUE(one.Complete(LinuxOs()).ok() && two.Complete(LinuxOs()).ok());
+  EXPECT_LE(two.max_connections * 2, LinuxOs().DescriptorsMax());
+  EXPECT_LT(two.max_connections, one.max_connections + 1);
+  // And of as many connections they are twice the memory.
+  one.max_connections = two.max_connections = 1'000;
+  Runtime small(one), large(two);
+  small.SetConnectionBytes(1'000);
+  large.SetConnectionBytes(1'000);
+  EXPECT_EQ(large.Ceiling().fixed_bytes - small.Ceiling().fixed_bytes, 1'000'000);
+  EXPECT_EQ(large.Ceiling().kernel_bytes, LinuxOs().SocketMemoryBytes(2'000));
 }
 
 TEST(Runtime, KeepsItsFirstErrorForStart) {

@@ -1,0 +1,61 @@
+// Pipe is a session that copies: what it reads is written to its partner's connection, in the same
+// turn, and what the partner reads to its own. A relay is two of them.
+//
+//   class Relay : public sluice::Pipe {
+//     void OnOpen() override { ConnectPartner(upstream, absl::Seconds(3)); }
+//   };
+//
+// Each direction has its own back-pressure: a side is read only while the *other* side's output is
+// below its watermark, so a slow reader closes the TCP window of the writer opposite, and of nobody
+// else. No message passes between the two and neither ever parks on the other, so the pair cannot
+// lock itself. What the kernel takes at once is never queued.
+//
+// Owner:  its slot; the partner is an actor of its own. The end of one is the end of both.
+// Thread: its worker's; the partner lives on the same one.
+// Bound:  each direction holds output_bytes_high and one read; nothing while it is at rest. Before
+//         the partner's connection stands nothing is read: what the peer sends waits in the kernel.
+// Errors: the end of one side is passed on as what it is. A FIN: behind the last byte, and the
+// other
+//         direction goes on. A reset, a connect that fails, a time-out, no memory: a reset.
+//
+// In a drain a pair goes on until it ends by itself. One that is open both ways, holds nothing and
+// was silent for kDrainQuiet is closed; at the deadline the rest is reset.
+#ifndef SLUICE_ACTORS_PIPE_H_
+#define SLUICE_ACTORS_PIPE_H_
+
+#include "absl/time/time.h"
+#include "sluice/actors/session.h"
+#include "sluice/core/address.h"
+
+namespace sluice {
+
+class Pipe : public Session {
+ public:
+  // Long enough for most questions under way to be answered. At most a quarter of drain_timeout.
+  static constexpr absl::Duration kDrainQuiet = absl::Milliseconds(500);
+
+  ~Pipe() override;
+
+  void OnData(Input& in) final;
+  void OnEof() final;
+  void OnDrain() final;
+  void OnClose(CloseReason reason) final;
+
+ protected:
+  // Begins an outgoing connection to a numeric address, on this worker, whose session is this one's
+  // partner. Once, in OnOpen (or later, if OnOpen has paused the reading). What comes of it is not
+  // answered: where it fails, at once or after `timeout`, this side is reset.
+  void ConnectPartner(const Address& address, absl::Duration timeout);
+  // Or with one that is there already, on the same worker. Both connections stand or are begun.
+  void PairWith(Pipe& partner);
+
+ private:
+  void LookWhetherQuiet();
+  void PartnerEnded(CloseReason reason);
+
+  Pipe* partner_ = nullptr;  // Null before it is there, and once either has ended.
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_PIPE_H_
