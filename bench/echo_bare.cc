@@ -4,19 +4,18 @@
 // connection is not read meanwhile.
 //
 //   echo_bare            listens on 127.0.0.1, port picked, printed as the examples do
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <unordered_map>
 
+#include "sluice/bench/listen.h"
+
+namespace sluice::bench {
 namespace {
 
 constexpr int kEventsMax = 256;
@@ -25,7 +24,7 @@ constexpr size_t kBufferBytes = 32 * 1024;
 class BareEcho {
  public:
   explicit BareEcho(int listener) : epoll_(epoll_create1(EPOLL_CLOEXEC)), listener_(listener) {
-    Register(EPOLL_CTL_ADD, listener, EPOLLIN);
+    Watch(epoll_, EPOLL_CTL_ADD, listener, EPOLLIN);
   }
 
   [[noreturn]] void Run() {
@@ -46,19 +45,8 @@ class BareEcho {
   }
 
  private:
-  void Register(int operation, int fd, uint32_t events) {
-    epoll_event event = {};
-    event.events = events;
-    event.data.fd = fd;
-    epoll_ctl(epoll_, operation, fd, &event);
-  }
-
   void Accept() {
-    for (int fd; (fd = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
-      const int on = 1;
-      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      Register(EPOLL_CTL_ADD, fd, EPOLLIN);
-    }
+    for (int fd; (fd = AcceptNext(listener_)) >= 0;) Watch(epoll_, EPOLL_CTL_ADD, fd, EPOLLIN);
   }
 
   void Echo(int fd) {
@@ -75,7 +63,7 @@ class BareEcho {
     }
     const ssize_t kept = sent < 0 ? 0 : sent;
     rest_[fd].assign(buffer_ + kept, static_cast<size_t>(received - kept));
-    Register(EPOLL_CTL_MOD, fd, EPOLLOUT);
+    Watch(epoll_, EPOLL_CTL_MOD, fd, EPOLLOUT);
   }
 
   void WriteRest(int fd) {
@@ -88,7 +76,7 @@ class BareEcho {
     if (sent < 0) {
       close(fd);
     } else {
-      Register(EPOLL_CTL_MOD, fd, EPOLLIN);
+      Watch(epoll_, EPOLL_CTL_MOD, fd, EPOLLIN);
     }
   }
 
@@ -99,21 +87,9 @@ class BareEcho {
 };
 
 }  // namespace
+}  // namespace sluice::bench
 
 int main() {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      listen(listener, 4096) != 0 ||
-      getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    std::perror("echo_bare: listen");
-    return 1;
-  }
-  std::printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
-  std::fflush(stdout);
-  static BareEcho echo(listener);
+  static sluice::bench::BareEcho echo(sluice::bench::ListenAndAnnounce());
   echo.Run();
 }

@@ -6,7 +6,6 @@
 // The two servers run in turn, round by round, so that what else the machine does hits both.
 #include <poll.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -34,12 +33,6 @@ std::vector<std::string> Flags(const std::string& program) {
   return program == kBare ? std::vector<std::string>() : kOneWorker;
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
 Cost Round(const std::string& program, int64_t messages) {
   const ServerProcess server(program, Flags(program));
   Load load(server.address(), kConnections, kMessageBytes);
@@ -51,29 +44,7 @@ void PrintProcessorTime(int rounds, int64_t messages) {
   std::printf(
       "echo, %d B, %d connections, 1 worker, %lld messages a round: processor time of the server\n",
       kMessageBytes, kConnections, static_cast<long long>(messages));
-  std::printf(
-      "  round   bare ns   sluice ns   ratio   bare msg/s   sluice msg/s   sleeps/1000: bare  "
-      "sluice\n");
-  std::vector<double> bare_ns;
-  std::vector<double> sluice_ns;
-  std::vector<double> ratios;
-  for (int round = 1; round <= rounds; ++round) {
-    // Who goes first changes: a machine that grows warm or busy favours the first.
-    Cost bare;
-    if (round % 2 == 1) bare = Round(kBare, messages);
-    const Cost sluice = Round(kSluice, messages);
-    if (round % 2 == 0) bare = Round(kBare, messages);
-    bare_ns.push_back(bare.processor_ns);
-    sluice_ns.push_back(sluice.processor_ns);
-    ratios.push_back(sluice.processor_ns / bare.processor_ns);
-    std::printf("  %5d  %8.0f  %10.0f  %6.3f  %11.0f  %13.0f  %17.1f  %6.1f\n", round,
-                bare.processor_ns, sluice.processor_ns, ratios.back(), bare.messages_per_second,
-                sluice.messages_per_second, 1000 * bare.voluntary_switches,
-                1000 * sluice.voluntary_switches);
-    std::fflush(stdout);
-  }
-  std::printf("  median %8.0f  %10.0f  %6.3f   (wanted: at most 1.10)\n\n", Median(bare_ns),
-              Median(sluice_ns), Median(ratios));
+  PrintRounds(rounds, 1.10, [&](bool bare) { return Round(bare ? kBare : kSluice, messages); });
 }
 
 void PrintCounts(int64_t messages) {

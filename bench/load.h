@@ -2,6 +2,7 @@
 #define SLUICE_BENCH_LOAD_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,12 @@ struct Cost {
   double messages_per_second = 0;
 };
 
+// The yardstick and Sluice in turn, round by round, so that what else the machine does hits both.
+// Prints each round, and the medians beside the ratio that is wanted.
+void PrintRounds(int rounds, double ratio_wanted, const std::function<Cost(bool bare)>& round);
+
+// While `work` exchanges `messages` with the server.
+Cost Measure(const ServerProcess& server, int64_t messages, const std::function<void()>& work);
 Cost Measure(const ServerProcess& server, Load& load, int64_t messages);
 
 }  // namespace sluice::bench

@@ -92,7 +92,7 @@ int LoadProcessor() {
 }
 
 ServerProcess::ServerProcess(const std::string& program, std::vector<std::string> flags,
-                             Count count)
+                             Count count, int processor)
     : ours_(true) {
   if (access(program.c_str(), X_OK) != 0) {
     Die("no " + program + " here: start the bench with ./sluice bench or bazel run");
@@ -119,7 +119,7 @@ ServerProcess::ServerProcess(const std::string& program, std::vector<std::string
   pid_ = fork();
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (LoadProcessor() > 0) PinTo(0);
+    if (LoadProcessor() > 0) PinTo(processor);
     dup2(output[1], STDOUT_FILENO);
     dup2(error_fd_, STDERR_FILENO);
     execve(program.c_str(), argv.data(), environment.data());

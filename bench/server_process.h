@@ -16,8 +16,9 @@ class ServerProcess {
   enum class Count { kNothing, kAllocations };
 
   // `program` is a path below the runfiles: "examples/echo". It must print "listening on ADDRESS".
+  // Pinned to `processor`, where there are several.
   ServerProcess(const std::string& program, std::vector<std::string> flags,
-                Count count = Count::kNothing);
+                Count count = Count::kNothing, int processor = 0);
   // One that runs already; it is not ended.
   explicit ServerProcess(pid_t pid);
   ~ServerProcess();

@@ -14,16 +14,15 @@
 #include <cstring>
 #include <utility>
 
+#include "sluice/bench/listen.h"
 #include "sluice/bench/server_process.h"
 
 namespace sluice::bench {
 
 Socket::Socket(const std::string& address, int receive_buffer_bytes)
-    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    : Socket(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const linger reset = {1, 0};
-  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   if (receive_buffer_bytes > 0) {
     setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof receive_buffer_bytes);
   }
@@ -36,6 +35,11 @@ Socket::Socket(const std::string& address, int receive_buffer_bytes)
     Die("connect " + address + ": " + std::strerror(errno));
   }
   fcntl(fd_, F_SETFL, O_NONBLOCK);
+}
+
+Socket::Socket(int fd) : fd_(fd) {
+  const linger reset = {1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 }
 
 Socket::~Socket() {
@@ -80,14 +84,36 @@ void Socket::ReceiveAll(char* bytes, size_t length) {
   }
 }
 
-void NeedDescriptors(int count) {
+Listener::Listener() : fd_(ListenOnLoopback(&address_)) {
+  if (fd_ < 0) Die("the bench's own server cannot listen");
+}
+
+Listener::~Listener() { close(fd_); }
+
+Socket Listener::Accept() {
+  constexpr int kPatienceMilliseconds = 10'000;
+  pollfd entry = {fd_, POLLIN, 0};
+  poll(&entry, 1, kPatienceMilliseconds);
+  const int fd = AcceptNext(fd_);
+  if (fd < 0) Die("nobody has connected to the bench's own server");
+  return Socket(fd);
+}
+
+int DescriptorsUpTo(int wanted) {
   rlimit limit;
   getrlimit(RLIMIT_NOFILE, &limit);
-  const auto wanted = static_cast<rlim_t>(count);
-  if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = wanted;
-  if (limit.rlim_max < wanted) limit.rlim_max = wanted;  // Root may.
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+  const rlimit before = limit;
+  const auto count = static_cast<rlim_t>(wanted);
+  if (limit.rlim_cur >= count) return wanted;
+  limit.rlim_cur = count;
+  if (limit.rlim_max < count) limit.rlim_max = count;  // Root may.
+  if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return wanted;
+  limit = {before.rlim_max, before.rlim_max};
+  return static_cast<int>(setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before.rlim_cur);
+}
+
+void NeedDescriptors(int count) {
+  if (DescriptorsUpTo(count) < count) {
     Die("this needs " + std::to_string(count) + " descriptors: raise ulimit -n");
   }
 }

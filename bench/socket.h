@@ -12,7 +12,8 @@ class Socket {
  public:
   // "127.0.0.1:PORT". `receive_buffer_bytes` 0: the kernel's own size.
   explicit Socket(const std::string& address, int receive_buffer_bytes = 0);
-  ~Socket();  // Resets: ten thousand connections in TIME_WAIT would use up the ports.
+  explicit Socket(int fd);  // Of a listener; non-blocking already.
+  ~Socket();                // Resets: ten thousand connections in TIME_WAIT would use up the ports.
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&&) = delete;
 
@@ -31,6 +32,24 @@ class Socket {
   int fd_;
 };
 
+// A server that the bench plays itself.
+class Listener {
+ public:
+  Listener();
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+  const std::string& address() const { return address_; }
+  Socket Accept();  // Waits for the next one; one that does not come ends the bench.
+
+ private:
+  std::string address_;
+  const int fd_;
+};
+
+// As many descriptors as the system lets this process have, and what it starts after this, at most
+// `wanted`.
+int DescriptorsUpTo(int wanted);
 // This process may have that many descriptors, and what it starts after this too; or the bench
 // ends.
 void NeedDescriptors(int count);
