@@ -10,7 +10,9 @@
 #include "sluice/actors/pipe.h"
 #include "sluice/actors/session.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/log.h"
 #include "sluice/core/options.h"
 #include "sluice/core/runtime.h"
+#include "sluice/core/strings.h"
 
 #endif  // SLUICE_SLUICE_H_

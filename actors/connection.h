@@ -65,6 +65,7 @@ class Connection final : public IoHandler, private Timer {
   void Abort(CloseReason reason);
   void PauseReading();
   void ResumeReading();
+  bool ReadingPaused() const { return paused_; }
   std::string_view Unconsumed() const { return input_.view(); }
   bool MayGoOn() const;
   size_t OutputBytes() const;

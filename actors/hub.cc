@@ -1,6 +1,7 @@
 #include "sluice/actors/hub.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_format.h"
 #include "sluice/core/control.h"
@@ -48,6 +49,22 @@ HubTotals HubLedger::Sum() const {
   return totals;
 }
 
+HubTotals HubLedger::Of(Runtime& runtime) {
+  return runtime.Attachment<HubLedger>(runtime.WorkerCount()).Sum();
+}
+
+constexpr std::string_view kPolicyNames[] = {"park", "drop_oldest", "drop_newest", "disconnect"};
+
+std::string_view SlowPolicyName(SlowPolicy policy) {
+  return kPolicyNames[static_cast<int>(policy)];
+}
+
+std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name) {
+  const auto found = std::find(std::begin(kPolicyNames), std::end(kPolicyNames), name);
+  if (found == std::end(kPolicyNames)) return std::nullopt;
+  return static_cast<SlowPolicy>(found - std::begin(kPolicyNames));
+}
+
 // --- Hub.
 
 void Hub::OnStart() {
@@ -81,10 +98,12 @@ void Hub::On(Publish message) {
 
 void Hub::On(internal::SubscribeMessage message) {
   const int where = message.slot->worker->Index();
+  internal::AddSubscriber add{std::move(message), sequence_};
   ++subscribers_[where];
-  if (Send(spokes_[where], internal::AddSubscriber{std::move(message), sequence_}) !=
-      Answer::kAccepted) {
+  if (Send(spokes_[where], std::move(add)) != Answer::kAccepted) {
     --subscribers_[where];
+    Worker::SendReserved(add.subscriber.slot, add.subscriber.generation,
+                         add.subscriber.subscribed_ops, Subscribed{.hub = RefOf(this)});
   }
 }
 
@@ -126,13 +145,15 @@ void Spoke::On(AddSubscriber add) {
   Connection* connection = session == nullptr ? nullptr : session->connection();
   if (connection == nullptr || subscribers_.contains(slot)) {
     TellGone();  // It ended on the way, or is here already.
+    Worker::SendReserved(slot, add.subscriber.generation, add.subscriber.subscribed_ops,
+                         Subscribed{.hub = hub()});
     return;
   }
   auto subscriber = std::make_unique<Subscriber>(*this, *connection, add.subscriber, add.sequence);
   order_.push_back(subscriber.get());
   subscribers_.emplace(slot, std::move(subscriber));
   Worker::SendReserved(slot, add.subscriber.generation, add.subscriber.subscribed_ops,
-                       Subscribed{add.sequence, this->slot(), generation()});
+                       Subscribed{hub(), add.sequence, this->slot(), generation()});
   if (!add.subscriber.greeting.empty() &&
       connection->Write(add.subscriber.greeting) != Answer::kAccepted) {
     LogDebug("hub: a subscriber's connection did not take its greeting");
@@ -281,7 +302,7 @@ void Subscriber::Offer(const Bytes& payload, const Except& except) {
 }
 
 bool Subscriber::TellMissed(int64_t missed) {
-  if (missed == 0 || spoke_.options_.missed_notice == nullptr) return true;
+  if (missed == 0 || !spoke_.options_.missed_notice) return true;
   return connection_->Write(spoke_.options_.missed_notice(missed)) == Answer::kAccepted;
 }
 

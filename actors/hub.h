@@ -19,7 +19,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,8 @@
 
 namespace sluice {
 
+class Hub;
+
 // What becomes of a message for a subscriber whose queue is full.
 enum class SlowPolicy : uint8_t {
   kPark,        // The publisher waits; past park_timeout the subscriber's connection is ended.
@@ -40,6 +44,9 @@ enum class SlowPolicy : uint8_t {
   kDropNewest,  // This one is dropped, and counted.
   kDisconnect,  // Its connection is ended.
 };
+
+std::string_view SlowPolicyName(SlowPolicy policy);
+std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name);
 
 struct SubscribeOptions {
   SlowPolicy slow = SlowPolicy::kDropOldest;
@@ -49,8 +56,8 @@ struct SubscribeOptions {
 
 struct HubOptions {
   // The bytes that tell a subscriber how many messages it missed, in their place before the next
-  // one. Null: not told.
-  std::string (*missed_notice)(int64_t missed) = nullptr;
+  // one. Empty: not told. Copied to each worker, and called there.
+  std::function<std::string(int64_t missed)> missed_notice;
 };
 
 // Who is not to get a message.
@@ -66,9 +73,13 @@ struct Publish {
   int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
 
-// What a session hears when it is subscribed: every message after number `sequence` is for it.
+// What a session hears once for each Subscribe that a hub took.
 struct Subscribed {
+  Ref<Hub> hub;
+  // Every message after this number is for it.
   uint64_t sequence = 0;
+  // False: it was not subscribed (no memory, or it is already), and gets nothing.
+  bool Joined() const { return spoke != nullptr; }
   // For Unsubscribe: the spoke that serves it.
   Slot* spoke = nullptr;
   uint32_t spoke_generation = 0;
@@ -89,6 +100,7 @@ class HubLedger {  // An attachment of the runtime; a cell is written by its wor
   struct alignas(64) Cell {
     ConnectionLedger::Counter published, due, received, missed, skipped, queued;
   };
+  static HubTotals Of(Runtime& runtime);  // A moment old; exact when all is at rest.
   explicit HubLedger(int workers) : cells_(workers) {}
   Cell& At(int worker) { return cells_[worker]; }
   HubTotals Sum() const;
@@ -184,6 +196,7 @@ class Spoke : public Actor {
 
  private:
   friend class Subscriber;
+  Ref<Hub> hub() const { return Ref<Hub>(hub_, hub_generation_); }
   void Remove(Subscriber* subscriber);
   void CatchUp(uint64_t sequence);
   void Reconsider();

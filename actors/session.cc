@@ -30,6 +30,9 @@ void Session::PauseReading() {
 void Session::ResumeReading() {
   if (connection_ != nullptr) connection_->ResumeReading();
 }
+bool Session::ReadingPaused() const {
+  return connection_ != nullptr && connection_->ReadingPaused();
+}
 std::string_view Session::Unconsumed() const {
   return connection_ == nullptr ? std::string_view() : connection_->Unconsumed();
 }

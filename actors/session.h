@@ -13,9 +13,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "sluice/actors/connection_ledger.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/address.h"
@@ -88,9 +92,31 @@ class Session : public Actor {
   // Queues what hubs hold back for a slow socket, before a last word of its own.
   void FlushSubscriptions();
 
-  // Stops OnData until resumed; the peer is slowed by its TCP window.
+  // Stops OnData and OnEof until resumed; the peer is slowed by its TCP window.
   void PauseReading();
-  void ResumeReading();
+  virtual void ResumeReading();
+  bool ReadingPaused() const;
+  // As Ask, but nothing more is read until the answer is here, so that what the peer sends takes
+  // effect in its order. The callback runs exactly once, also where the question cannot be sent
+  // (Unavailable). It may ask on, or pause reading; else reading goes on after it.
+  template <class A, class M, class F>
+  void AskInOrder(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
+    ++asks_in_order_;
+    PauseReading();
+    auto answered = [this, callback = std::move(callback)](auto reply) mutable {
+      if (--asks_in_order_ == 0) Session::ResumeReading();
+      callback(std::move(reply));
+      if (!ReadingPaused()) ResumeReading();
+    };
+    // Shared, as the question may be refused after the callback was given away.
+    auto shared = std::make_shared<decltype(answered)>(std::move(answered));
+    const Answer answer =
+        Ask(target, std::move(question), timeout,
+            [shared](absl::StatusOr<typename M::Reply> reply) { (*shared)(std::move(reply)); });
+    if (answer == Answer::kAccepted) return;
+    (*shared)(absl::StatusOr<typename M::Reply>(absl::UnavailableError(
+        answer == Answer::kClosed ? "whom it was for has ended" : "too busy, try again")));
+  }
   // What was offered and not consumed; for OnEof.
   std::string_view Unconsumed() const;
   // May this session take another frame of the input it has? Not when it has parked or its output
@@ -107,6 +133,7 @@ class Session : public Actor {
 
   Connection* connection_ = nullptr;
   CloseReason close_reason_ = CloseReason::kClosed;
+  int asks_in_order_ = 0;  // Open ones.
 };
 
 }  // namespace sluice

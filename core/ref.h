@@ -13,6 +13,7 @@
 #include <typeinfo>
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "sluice/core/promise.h"
 #include "sluice/core/worker.h"
 
@@ -37,10 +38,13 @@ concept TakesMessage = requires(A& a, M m) {
 };
 template <class A, class M>
 concept Takes = TakesMessage<A, M> || TakesPromise<A, M>;
+// What On(M) may return: the reply, or an absl::StatusOr of it, so that it can refuse.
+template <class T, class R>
+concept ReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
 // A answers M: its On(M) returns the reply, or takes a promise to give it later.
 template <class A, class M>
 concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
-  { a.On(std::move(m)) } -> std::convertible_to<typename M::Reply>;
+  { a.On(std::move(m)) } -> ReplyOf<typename M::Reply>;
 });
 
 namespace internal {
@@ -70,7 +74,15 @@ void HandleAsked(void* actor, Envelope& e) {
   if constexpr (TakesPromise<A, M>) {
     a.On(std::move(asked.question), std::move(asked.promise));
   } else {
-    asked.promise.Resolve(a.On(std::move(asked.question)));
+    using R = typename M::Reply;
+    auto returned = a.On(std::move(asked.question));
+    if constexpr (std::convertible_to<decltype(returned), R>) {
+      asked.promise.Resolve(std::move(returned));
+    } else if (returned.ok()) {
+      asked.promise.Resolve(*std::move(returned));
+    } else {
+      asked.promise.Fail(returned.status());
+    }
   }
 }
 

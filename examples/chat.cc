@@ -16,21 +16,13 @@
 namespace sluice {
 
 bool AbslParseFlag(absl::string_view text, SlowPolicy* policy, std::string* error) {
-  static constexpr std::pair<absl::string_view, SlowPolicy> kPolicies[] = {
-      {"park", SlowPolicy::kPark},
-      {"drop_oldest", SlowPolicy::kDropOldest},
-      {"drop_newest", SlowPolicy::kDropNewest},
-      {"disconnect", SlowPolicy::kDisconnect}};
-  for (const auto& [name, value] : kPolicies) {
-    if (text == name) return *policy = value, true;
+  if (const std::optional<SlowPolicy> parsed = ParseSlowPolicy(ToStd(text))) {
+    return *policy = *parsed, true;
   }
   *error = "it must be park, drop_oldest, drop_newest or disconnect";
   return false;
 }
-std::string AbslUnparseFlag(SlowPolicy policy) {
-  static constexpr const char* kNames[] = {"park", "drop_oldest", "drop_newest", "disconnect"};
-  return kNames[static_cast<int>(policy)];
-}
+std::string AbslUnparseFlag(SlowPolicy policy) { return std::string(SlowPolicyName(policy)); }
 
 }  // namespace sluice
 
@@ -78,10 +70,15 @@ class Member : public sluice::LineSession {
   }
 
   void On(sluice::Subscribed subscription) {
+    if (!subscription.Joined()) {
+      Tell("error: the server is busy, try again");
+      Close();
+      return;
+    }
     subscription_ = subscription;
     greeted_ = true;
     Say(absl::StrCat("* ", place_.name, " joined"));
-    Answered();
+    ResumeReading();
   }
 
   void On(Private message) {
@@ -107,9 +104,9 @@ class Member : public sluice::LineSession {
     } else if (command == "join") {
       AskRooms(Join{RefOf(this), argument}, [this](Place place) { EnterRoom(std::move(place)); });
     } else if (command == "rooms") {
-      AskRooms(ListRooms{}, [this](const std::string& list) { TellAnswer(list); });
+      AskRooms(ListRooms{}, [this](const std::string& list) { Tell(list); });
     } else if (command == "who") {
-      AskRooms(ListMembers{RefOf(this)}, [this](const std::string& list) { TellAnswer(list); });
+      AskRooms(ListMembers{RefOf(this)}, [this](const std::string& list) { Tell(list); });
     } else if (command == "help") {
       Tell(
           "/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; all else is said to "
@@ -122,13 +119,7 @@ class Member : public sluice::LineSession {
     }
   }
   void OnLongLine() override { Tell("error: line too long"); }
-  void OnLastLine() override {
-    if (asking_) {
-      leaving_ = true;  // The answer first.
-    } else {
-      LeaveChat();
-    }
-  }
+  void OnLastLine() override { LeaveChat(); }
 
   void OnDrain() override {
     FlushSubscriptions();
@@ -138,48 +129,20 @@ class Member : public sluice::LineSession {
   void OnClose(sluice::CloseReason) override { SayGoodbye(); }
 
  private:
-  // Asks the rooms, and reads no further until the answer is here, so that lines take effect in
-  // their order.
   template <class Q, class F>
   void AskRooms(Q question, F on_answer) {
-    asking_ = true;
-    PauseReading();
-    const Answer answer = Ask(rooms_, std::move(question), absl::InfiniteDuration(),
-                              [this, on_answer](absl::StatusOr<typename Q::Reply> reply) {
-                                if (!reply.ok()) {
-                                  Refused(reply.status());
-                                } else {
-                                  Take(*std::move(reply), on_answer);
-                                }
-                              });
-    if (answer != Answer::kAccepted)
-      Refused(absl::ResourceExhaustedError("the server is busy, try again"));
-  }
-  template <class R, class F>
-  void Take(absl::StatusOr<R> reply, F& on_answer) {
-    if (reply.ok()) {
-      on_answer(*std::move(reply));
-    } else {
-      Refused(reply.status());
-    }
-  }
-  template <class R, class F>
-  void Take(R reply, F& on_answer) {
-    on_answer(std::move(reply));
+    AskInOrder(rooms_, std::move(question), absl::InfiniteDuration(),
+               [this, on_answer](absl::StatusOr<typename Q::Reply> reply) {
+                 if (reply.ok()) {
+                   on_answer(*std::move(reply));
+                 } else {
+                   Refused(reply.status());
+                 }
+               });
   }
   void Refused(const absl::Status& status) {
     Tell(absl::StrCat("error: ", sluice::PrintableUtf8(sluice::ToStd(status.message()))));
     if (!greeted_) Close();  // Not even the lobby had a place.
-    Answered();
-  }
-  void TellAnswer(const std::string& text) {
-    Tell(text);
-    Answered();
-  }
-  void Answered() {
-    asking_ = false;
-    if (leaving_) LeaveChat();
-    ResumeReading();
   }
 
   // The greeting is the first that a member hears in a room; what was said before it is not for it.
@@ -196,11 +159,11 @@ class Member : public sluice::LineSession {
                               ". /help tells what there is.\n");
     }
     place_ = std::move(place);
-    // On(Subscribed) follows; a member that cannot be subscribed hears nothing, so it goes.
+    // Nothing is read until On(Subscribed).
+    PauseReading();
     if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) !=
         Answer::kAccepted) {
-      Tell("error: the server is busy, try again");
-      Close();
+      On(sluice::Subscribed{});
     }
   }
 
@@ -209,7 +172,6 @@ class Member : public sluice::LineSession {
       place_.name = name;
       Tell(absl::StrCat("* you are now ", name));
       Say(absl::StrCat("* ", old, " is now ", name));
-      Answered();
     });
   }
 
@@ -225,7 +187,6 @@ class Member : public sluice::LineSession {
       // Not Send: two members who write to each other must never wait for each other.
       if (to.TrySend(Private{text}) != Answer::kAccepted)
         Tell("error: not delivered, the member is busy or gone");
-      Answered();
     });
   }
 
@@ -262,8 +223,6 @@ class Member : public sluice::LineSession {
   sluice::Subscribed subscription_;
   int64_t missed_ = 0;  // Of what was for this member alone.
   bool greeted_ = false;
-  bool asking_ = false;
-  bool leaving_ = false;
   bool gone_ = false;
 };
 

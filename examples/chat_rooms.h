@@ -31,23 +31,23 @@ struct Place {
 
 // Questions of members. A status with words for the user is the answer to what cannot be.
 struct Enter {
-  using Reply = absl::StatusOr<Place>;
+  using Reply = Place;
   sluice::Ref<Member> member;
 };
 struct Rename {
-  using Reply = absl::StatusOr<std::string>;
+  using Reply = std::string;
   sluice::Ref<Member> member;
   std::string name;
   int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };
 struct Join {
-  using Reply = absl::StatusOr<Place>;
+  using Reply = Place;
   sluice::Ref<Member> member;
   std::string room;
   int64_t HeldBytes() const { return sluice::HeldBytes(room); }
 };
 struct Find {
-  using Reply = absl::StatusOr<sluice::Ref<Member>>;
+  using Reply = sluice::Ref<Member>;
   std::string name;
   int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };

@@ -1,5 +1,7 @@
 #include "sluice/protocols/line_session.h"
 
+#include <utility>
+
 #include "sluice/actors/connection.h"
 
 namespace sluice {
@@ -35,7 +37,14 @@ void LineSession::OnEof() {
       OnLongLine();
     }
   }
-  OnLastLine();
+  // A last line without its end may have asked somebody: its answer comes before the good-bye.
+  last_line_due_ = ReadingPaused();
+  if (!last_line_due_) OnLastLine();
+}
+
+void LineSession::ResumeReading() {
+  Session::ResumeReading();
+  if (std::exchange(last_line_due_, false)) OnLastLine();
 }
 
 }  // namespace sluice

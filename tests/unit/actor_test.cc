@@ -43,6 +43,10 @@ struct Query {
 struct Later {
   using Reply = std::string;
 };
+struct Root {  // Answered with the reply, or with a status that refuses.
+  using Reply = int;
+  int value;
+};
 struct Boom {
   int kind;
 };
@@ -80,6 +84,10 @@ class Subject : public Actor {
   int On(Query ask) {
     if (ask.value < 0) throw std::invalid_argument("no negative questions");
     return ask.value + 1;
+  }
+  absl::StatusOr<int> On(Root ask) {
+    if (ask.value < 0) return absl::OutOfRangeError("no root");
+    return ask.value / 2;
   }
   void On(Later, Promise<std::string> promise) { promise_ = std::move(promise); }
   void On(Boom boom) {
@@ -238,6 +246,24 @@ TEST_F(ActorTest, AnswersComeByReturnByPromiseAndFromOtherThreads) {
     EXPECT_TRUE(step_.Until([&] { return later.size() == 1; }));
     EXPECT_EQ(later, std::vector<std::string>{"from a thread"});
   }
+}
+
+TEST_F(ActorTest, AHandlerMayRefuseAQuestionWithAStatus) {
+  const Ref<Subject> asker = Make(&other_log_, 0);
+  const Ref<Subject> asked = Make(&log_, 1);
+  std::vector<std::string> heard;
+  Do(asker, [&](Subject& self) {
+    for (int value : {8, -1}) {
+      EXPECT_EQ(self.Ask(asked, Root{value}, absl::Seconds(50),
+                         [&](absl::StatusOr<int> reply) {
+                           heard.push_back(reply.ok() ? std::to_string(*reply)
+                                                      : reply.status().ToString());
+                         }),
+                Answer::kAccepted);
+    }
+  });
+  EXPECT_TRUE(step_.Until([&] { return heard.size() == 2; }));
+  EXPECT_EQ(heard, (std::vector<std::string>{"4", "OUT_OF_RANGE: no root"}));
 }
 
 TEST_F(ActorTest, AQuestionThatCannotBeAnsweredIsAnsweredSo) {

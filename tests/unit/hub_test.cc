@@ -44,14 +44,24 @@ struct Shared {
   std::atomic<int> subscribed{0};
   std::atomic<int> closed{0};
   std::atomic<int> slow{0};
+  bool twice = false;  // Each one subscribes twice.
+  std::atomic<int> not_joined{0};
 };
 
 // Subscribes when it opens; a byte from its peer makes it leave the hub, and say so.
 class Listener : public Session {
  public:
   explicit Listener(Shared* shared) : shared_(shared) {}
-  void OnOpen() override { Send(shared_->hub, Subscribe(this, shared_->options, "hello\n")); }
+  void OnOpen() override {
+    Send(shared_->hub, Subscribe(this, shared_->options, "hello\n"));
+    if (shared_->twice) Send(shared_->hub, Subscribe(this, shared_->options, "hello\n"));
+  }
   void On(Subscribed subscription) {
+    EXPECT_EQ(subscription.hub, shared_->hub);
+    if (!subscription.Joined()) {
+      ++shared_->not_joined;
+      return;
+    }
     subscription_ = subscription;
     ++shared_->subscribed;
   }
@@ -196,7 +206,7 @@ class HubTest : public testing::Test {
   void WaitUntilPublished(int count) {
     ASSERT_TRUE(WaitFor([&] { return Publisher::published == count; }));
   }
-  HubTotals Totals() { return runtime_->Attachment<HubLedger>(2).Sum(); }
+  HubTotals Totals() { return HubLedger::Of(*runtime_); }
   // Waits until every published message has met every subscriber, then checks the ledger.
   void ExpectExact() {
     runtime_->Drain(absl::Seconds(20));
@@ -337,6 +347,28 @@ TEST_F(HubTest, APayloadThatNoConnectionCanTakeIsMissedAndHoldsUpNothing) {
   ASSERT_TRUE(peer.ReadLine());
   EXPECT_EQ(peer.received, 1);
   ExpectExact();
+}
+
+TEST_F(HubTest, ASecondSubscriptionOfASessionIsToldThatItIsNone) {
+  shared_.twice = true;
+  Begin({});
+  Peer peer(port_, 0);
+  WaitForSubscribers(1);
+  ASSERT_TRUE(WaitFor([&] { return shared_.not_joined == 1; }));
+  PublishAll(10, 10);
+  peer.ReadUntil(10);
+  EXPECT_EQ(peer.received, 10);
+  ExpectExact();
+  EXPECT_EQ(Totals().due, 10);
+}
+
+TEST(SlowPolicies, HaveNamesThatAreParsed) {
+  for (const auto policy : {SlowPolicy::kPark, SlowPolicy::kDropOldest, SlowPolicy::kDropNewest,
+                            SlowPolicy::kDisconnect}) {
+    EXPECT_EQ(ParseSlowPolicy(SlowPolicyName(policy)), policy);
+  }
+  EXPECT_EQ(SlowPolicyName(SlowPolicy::kDropNewest), "drop_newest");
+  EXPECT_EQ(ParseSlowPolicy("parking"), std::nullopt);
 }
 
 TEST_F(HubTest, SubscribersThatComeAndGoUnderLoadLeaveAnExactLedger) {
