@@ -66,6 +66,10 @@ class Connection final : public IoHandler, private Timer {
   void PauseReading();
   void ResumeReading();
   bool ReadingPaused() const { return paused_; }
+  void WantWritable() {
+    wants_writable_ = true;
+    worker().MarkReady(this);
+  }
   std::string_view Unconsumed() const { return input_.view(); }
   bool MayGoOn() const;
   size_t OutputBytes() const;

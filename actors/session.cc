@@ -37,6 +37,9 @@ std::string_view Session::Unconsumed() const {
   return connection_ == nullptr ? std::string_view() : connection_->Unconsumed();
 }
 bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayGoOn(); }
+void Session::WantWritable() {
+  if (connection_ != nullptr) connection_->WantWritable();
+}
 size_t Session::OutputBytes() const {
   return connection_ == nullptr ? 0 : connection_->OutputBytes();
 }

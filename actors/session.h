@@ -61,7 +61,7 @@ class Session : public Actor {
   // The peer has ended its side (half-close): nothing more will come; Unconsumed() is what was
   // left. This side may go on writing; unless overridden it closes.
   virtual void OnEof() { Close(); }
-  // After a Write that answered kFull: output is down to output_bytes_low.
+  // After a Write that answered kFull, or WantWritable(): output is down to output_bytes_low.
   virtual void OnWritable() {}
   // The runtime drains, and all that had arrived was handled. Unless overridden the session closes;
   // one that still waits for something closes when it has it, or is ended at the deadline.
@@ -123,6 +123,9 @@ class Session : public Actor {
   // is high.
   bool MayGoOn() const;
   size_t OutputBytes() const;
+  // OnWritable follows, once, as soon as output is down to output_bytes_low: for a session that
+  // has more to write than it is asked for, and writes it piece by piece.
+  void WantWritable();
   // Frames longer than input_bytes_max less one read need more.
   void SetInputMax(size_t bytes);
   Address PeerAddress() const;

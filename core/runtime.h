@@ -97,6 +97,8 @@ class Runtime {
     return Ref<A>(slot, generation);
   }
   void Unregister(std::string_view name);
+  // What a program finds wrong itself (a flag of its own): Start and RunUntilSignal say the first.
+  void KeepError(absl::Status status);
 
   // --- Running it.
 
@@ -128,7 +130,6 @@ class Runtime {
   // --- For the layers above: not for programs.
 
   absl::Status status() const { return status_; }
-  void KeepError(absl::Status status);
   void Announce(std::string line) { announcements_.push_back(std::move(line)); }  // Before the run.
   // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
   // Report() is a line of the dump, and of what is told after a drain.

@@ -234,6 +234,7 @@ class ScriptSession : public Session {
   using Session::ResumeReading;
   using Session::SetInputMax;
   using Session::Unconsumed;
+  using Session::WantWritable;
   using Session::Write;
 
  private:

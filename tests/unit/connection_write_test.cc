@@ -156,6 +156,29 @@ TEST(ConnectionWrite, PastItsMaximumWriteTakesNothingAndOnWritableFollows) {
   EXPECT_EQ(notes.heard, "OW");
 }
 
+TEST(ConnectionWrite, WhoWantsToWriteHearsOnceWhenOutputIsLow) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->WantWritable();  // It is low already.
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OW");
+  wire.room = 0;
+  notes.session->Write(std::string(100'000, 'x'));
+  notes.session->WantWritable();
+  rig.Settle();
+  rig.Room(wire, 100'000 - rig.runtime.options().output_bytes_low - 1);
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OW");
+  rig.Room(wire, 1);
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OWW");
+  rig.Room(wire, INT64_MAX / 2);
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "OWW");
+}
+
 // The usual way to relay: stop reading until there is room.
 TEST(ConnectionWrite, OnWritableComesToASessionThatHasPausedItsReading) {
   Rig rig;
