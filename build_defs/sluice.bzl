@@ -15,6 +15,7 @@ _LAYERS = {
     "sim": 5,
     "tests": 6,
     "bench": 6,
+    "docs": 6,
 }
 
 def _check_layers(name, deps):

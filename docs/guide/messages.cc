@@ -1,0 +1,43 @@
+#include <cstdio>
+#include <string>
+
+#include "sluice/sluice.h"
+
+struct Tick {};  // A message is any movable struct.
+
+struct Line {  // One that owns memory says how much: a mailbox is bounded in bytes, too.
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+
+class Journal : public sluice::Actor {
+ public:
+  void On(Tick) { std::printf("tick\n"); }
+  void On(const Line& line) { std::printf("%d: %s\n", ++lines_, line.text.c_str()); }
+
+ private:
+  int lines_ = 0;
+};
+
+// Needs somebody who takes a Line, and does not care who that is.
+class Writer : public sluice::Actor {
+ public:
+  explicit Writer(sluice::Recipient<Line> to) : to_(to) {}
+  void OnStart() override {
+    for (const char* text : {"the messages", "of one sender", "come in order"}) {
+      Send(to_, Line{text});
+    }
+  }
+
+ private:
+  const sluice::Recipient<Line> to_;
+};
+
+int main() {
+  sluice::Runtime runtime{sluice::Options()};
+  const sluice::Ref<Journal> journal = runtime.Spawn<Journal>();
+  if (journal.TrySend(Tick{}) != sluice::Answer::kAccepted) return 1;  // From outside of any actor.
+  if (!runtime.Start().ok()) return 1;
+  runtime.Spawn<Writer>(journal);
+  runtime.Drain(absl::Seconds(5));
+}

@@ -1,0 +1,55 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <latch>
+#include <string>
+#include <string_view>
+
+#include "sluice/protocols/line_session.h"
+#include "sluice/sluice.h"
+
+// Serves: says each line backwards.
+class Mirror : public sluice::LineSession {
+ public:
+  Mirror() : LineSession(/*line_bytes_max=*/1024) {}
+  void OnLine(std::string_view line) override {
+    Write(std::string(line.rbegin(), line.rend()) + "\n");
+  }
+  void OnLongLine() override { Write("that was too long\n"); }
+  // The peer has sent its last byte and still reads. Close() sends what was written, first.
+  void OnLastLine() override {
+    Write("bye\n");
+    Close();
+  }
+};
+
+// Asks: a session as well, of a connection that this program begins.
+class Visitor : public sluice::LineSession {
+ public:
+  explicit Visitor(std::latch* done) : LineSession(1024), done_(*done) {}
+  void OnOpen() override {
+    Write("hello\r\nwo");
+    Write("rld\n");
+    Write(std::string(2000, 'x') + "\n");
+    CloseWrite();
+  }
+  void OnLine(std::string_view line) override { std::printf("%s\n", std::string(line).c_str()); }
+  void OnClose(sluice::CloseReason reason) override {
+    std::printf("%s\n", std::string(sluice::CloseReasonName(reason)).c_str());
+    done_.count_down();
+  }
+
+ private:
+  std::latch& done_;
+};
+
+int main() {
+  const std::string address = "unix:@guide-session-" + std::to_string(getpid());
+  std::latch done(1);
+  sluice::Runtime runtime{sluice::Options()};
+  runtime.Listen<Mirror>(address);
+  if (!runtime.Start().ok()) return 1;
+  if (!sluice::Connect<Visitor>(runtime, address, absl::Seconds(5), &done).ok()) return 1;
+  done.wait();
+  runtime.Drain(absl::Seconds(5));
+}

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Keeps docs/*.md and README.md true to the code they show.
+
+usage: tools/docs.py           writes what is wrong anew
+       tools/docs.py --check   says what is wrong; exit code 1 if anything is
+
+1. A code block behind the line `<!-- FILE -->` is that file, complete.
+2. docs/limits.md has a row for each field of an `...Options` struct in core/ and actors/, and for
+   each constant there and in protocols/ whose name says that it is a bound or a time; its default
+   is that of the code. Units and reasons are written by hand; a new row gets the code's comment.
+"""
+import glob
+import os
+import re
+import sys
+
+LIMITS = "docs/limits.md"
+DOCS = ["README.md", "docs/guide.md", "CONTRIBUTING.md"]
+FENCES = {".cc": "cpp", ".h": "cpp", ".bazel": "python", "WORKSPACE": "python"}
+# A constant whose name has one of these words is a bound or a time.
+BOUND = re.compile(r"^k\w*(Max|Min|Ms|Ns|Bytes|Kept|PerTurn)(?![a-z])\w*$")
+# Parts of a format or of an algorithm, and fields that bound nothing.
+NO_BOUNDS = {"kMallocHeaderBytes", "kOverheadBytes", "kExactNs", "kConnectionBytes", "name", "missed_notice"}
+
+
+# --- Code blocks.
+
+def with_blocks(text, path, wrong):
+    """The text, with each marked block as its file is now."""
+    def block(match):
+        name = match.group(1)
+        if not os.path.exists(name):
+            wrong.append("%s: %s is not there" % (path, name))
+            return match.group(0)
+        code = open(name, encoding="utf-8").read().rstrip("\n")
+        base = os.path.basename(name)
+        fence = FENCES.get(os.path.splitext(base)[1] or base, "")
+        made = "<!-- %s -->\n\n```%s\n%s\n```\n" % (name, fence, code)
+        if made != match.group(0):
+            wrong.append("%s: the block of %s is not that file" % (path, name))
+        return made
+    return re.sub(r"<!-- (\S+) -->\n+```\w*\n(?:.*?\n)??```\n", block, text, flags=re.S)
+
+
+# --- Limits.
+
+def number(expression, known):
+    """The value of a constant expression of the code, or None."""
+    text = re.sub(r"(?<=\d)'(?=\d)", "", expression)
+    text = re.sub(r"int64_t\{(\d+)\}|size_t\{(\d+)\}", lambda m: m.group(1) or m.group(2), text)
+    text = re.sub(r"\b\w+::(k\w+)", r"\1", text)
+    text = re.sub(r"\bint64_t\{(\w[\w +*]*)\}", r"(\1)", text)
+    text = re.sub(r"\bsizeof\(sockaddr_un::sun_path\)", "108", text)
+    text = text.replace("INT32_MAX", str(2**31 - 1)).replace("INT64_MAX", str(2**63 - 1))
+    text = re.sub(r"\bk[A-Z]\w*", lambda m: str(known.get(m.group(0), m.group(0))), text)
+    if not re.fullmatch(r"[\d\s+*()<>/-]+", text):
+        return None
+    return int(eval(text.replace("/", "//")))  # Digits and operators only.
+
+
+def in_bytes(value):
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= size and value % size == 0:
+            return "%s %s" % (format(value // size, ","), unit)
+    return "%s" % format(value, ",")
+
+
+def default_of(name, expression, known):
+    """The default as the table says it."""
+    if expression in ("", "{}"):
+        return "none" if expression == "" else "empty"
+    duration = re.fullmatch(r"absl::(\w+)\(([\d.']*)\)", expression)
+    if duration:
+        if duration.group(1).startswith("Infinite"):
+            return "inf"
+        if duration.group(1).startswith("Zero"):
+            return "0"
+        units = {"Minutes": "min", "Seconds": "s", "Milliseconds": "ms", "Microseconds": "us"}
+        return "%s %s" % (duration.group(2).replace("'", ","), units[duration.group(1)])
+    enum = re.fullmatch(r"\w+::k(\w+)", expression)
+    if enum and not BOUND.match("k" + enum.group(1)):
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", enum.group(1)).lower()
+    if re.fullmatch(r'"[^"]*"', expression):
+        return expression[1:-1] or "empty"
+    value = number(expression, known)
+    if value is None:
+        return expression
+    if re.search(r"bytes|Bytes|kDiscardMax|kGatherMax|kReadHeadroom|kMemory", name) and value > 0:
+        return in_bytes(value)
+    return format(value, ",")
+
+
+def comments_of(lines, index, trailing):
+    """What the code says of a field: behind it, or in the lines above it."""
+    if trailing:
+        return trailing.strip()
+    above = []
+    while index > 0 and lines[index - 1].strip().startswith("//"):
+        index -= 1
+        above.insert(0, lines[index].strip()[2:].strip())
+    return " ".join(above)
+
+
+def statements(lines):
+    """(index of the first line, text without comments, comment behind it) of each statement."""
+    index = 0
+    while index < len(lines):
+        start, text, trailing = index, "", []
+        while index < len(lines):
+            code, _, comment = lines[index].partition("//")
+            text += " " + code.strip()
+            if code.strip() and comment:
+                trailing.append(comment.strip())
+            index += 1
+            if not code.strip() or code.rstrip().endswith((";", "{", "}", ":")):
+                break
+        yield start, text.strip(), " ".join(trailing)
+
+
+def bounds(known):
+    """{(file, name): (default, comment)} of all that is to be in the table."""
+    found = {}
+    paths = sorted(p for d in ("core", "actors", "protocols") for e in ("h", "cc")
+                   for p in glob.glob("%s/*.%s" % (d, e)))
+    for path in paths:
+        lines = open(path, encoding="utf-8").read().split("\n")
+        struct = None
+        for start, text, trailing in statements(lines):
+            comment = comments_of(lines, start, trailing)
+            opening = re.match(r"struct (\w*Options) \{$", text)
+            if opening:
+                struct = opening.group(1)
+            elif text.startswith("};") or text == "}":
+                struct = None
+            constant = re.match(r"(?:inline |static )*constexpr [\w:]+ (k\w+)\s*=\s*(.*);", text)
+            if constant and BOUND.match(constant.group(1)) and constant.group(1) not in NO_BOUNDS:
+                name, expression = constant.groups()
+                known.setdefault(name, number(expression, known))
+                found[(path, name)] = (default_of(name, expression, known), comment)
+            field = re.match(r"([\w:]+(?:<.*>)?) (\w+)(?: = (.*?)|(\{\}))?;$", text)
+            if struct and field and not text.startswith(("return ", "static ", "using ")):
+                name = field.group(2)
+                if name in NO_BOUNDS:
+                    continue
+                default = default_of(name, field.group(3) or field.group(4) or "", known)
+                if field.group(3) is None and field.group(1) == "std::string":
+                    default = "empty"
+                found[(path, name)] = (default, comment)
+    return found
+
+
+def limits_text(text, wrong):
+    found = bounds({})
+    out, seen = [], set()
+    for line in text.split("\n"):
+        row = re.match(r"\| `(\w+)` \| (\S+) \| ([^|]*) \| ", line)
+        if row:
+            key = (row.group(2), row.group(1))
+            if key not in found:
+                wrong.append("%s: %s is not in %s" % (LIMITS, key[1], key[0]))
+                continue
+            seen.add(key)
+            if row.group(3).strip() != found[key][0]:
+                wrong.append("%s: %s is %s in %s" % (LIMITS, key[1], found[key][0], key[0]))
+                line = "| `%s` | %s | %s | " % (key[1], key[0], found[key][0]) + line[row.end():]
+        out.append(line)
+    missing = [key for key in found if key not in seen]
+    for path, name in missing:
+        wrong.append("%s: %s of %s is missing" % (LIMITS, name, path))
+        default, comment = found[(path, name)]
+        marker = "<!-- new constants -->" if name[0] == "k" else "<!-- new options -->"
+        unit = "bytes" if "bytes" in name.lower() else ("ms" if name.endswith("Ms") else "")
+        row = "| `%s` | %s | %s | %s | %s |" % (name, path, default, unit, comment.replace("|", "/"))
+        out.insert(out.index(marker), row)
+    return "\n".join(out)
+
+
+def main():
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit(__doc__)
+    wrong = []
+    for path in DOCS + [LIMITS]:
+        before = open(path, encoding="utf-8").read()
+        after = with_blocks(before, path, wrong) if path != LIMITS else limits_text(before, wrong)
+        if after != before and not check:
+            open(path, "w", encoding="utf-8").write(after)
+    for line in wrong:
+        print(line)
+    if check and wrong:
+        print("tools/docs.py writes it anew")
+        sys.exit(1)
+
+
+main()
