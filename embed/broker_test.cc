@@ -11,7 +11,10 @@
 
 #include <cstdlib>
 #include <memory>
+#include <random>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -119,7 +122,9 @@ class BrokerTest : public testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
   void TearDown() override {
-    if (pid_ > 0) EXPECT_EQ(Stop(), 0);
+    if (pid_ > 0) {
+      EXPECT_EQ(Stop(), 0);
+    }
     if (out_ >= 0) close(out_);
   }
 
@@ -351,6 +356,59 @@ TEST_F(BrokerTest, PublishersDoNotWaitLongerThanTheParkTimeout) {
   holder->ExpectEnd();
   EXPECT_EQ(Stat("t", "names"), 0);
   EXPECT_EQ(Stat("t", "lost"), 3);
+}
+
+// Four publish; three hold, acknowledge, and go away now and then without a word.
+TEST_F(BrokerTest, PublishersAndHoldersThatComeAndGoLoseNothing) {
+  constexpr int kPublishers = 4;
+  constexpr int kEach = 300;
+  constexpr int kHolders = 3;
+  Start({"--window=8", "--queue=16", "--workers=2", "--park_timeout=60s"});
+  const auto hold = [&](int holder) {
+    auto peer = Connect();
+    const std::string name = "name" + std::to_string(holder);
+    EXPECT_EQ(peer->Ask("HOLD t " + name + " park"), "OK HOLD t " + name);
+    return peer;
+  };
+  for (int i = 0; i < kHolders; ++i) hold(i);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kPublishers; ++i) {
+    threads.emplace_back([&] {
+      auto peer = Connect();
+      for (int n = 0; n < kEach; ++n) EXPECT_EQ(peer->Ask("PUB t x").substr(0, 9), "OK PUB t ");
+    });
+  }
+  for (int i = 0; i < kHolders; ++i) {
+    threads.emplace_back([&, i] {
+      std::mt19937_64 random(i + 1);
+      auto peer = hold(i);
+      std::set<int> numbers;
+      int last = 0;
+      for (bool done = false; !done;) {
+        peer->Send("STATS t\n");
+        for (std::string line = peer->Next(); line[0] != 'S'; line = peer->Next()) {
+          ASSERT_TRUE(line[0] == 'M' || line[0] == 'A') << line;
+          const int number = std::atoi(line.c_str() + line.find(" t ") + 3);
+          if (line[0] == 'M') {
+            EXPECT_GT(number, last);  // In order, but for what comes again.
+            last = number;
+          }
+          numbers.insert(number);
+          if (random() % 40 == 0) {
+            peer = hold(i);  // The window before it was not acknowledged, or is on its way.
+            peer->Send("STATS t\n");
+            continue;
+          }
+          peer->Send("ACK t " + std::to_string(number) + "\n");
+        }
+        done = Stat("t", "acknowledged") == kHolders * kPublishers * kEach;
+      }
+      EXPECT_EQ(numbers.size(), size_t{kPublishers * kEach});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(Stat("t", "due"), kHolders * kPublishers * kEach);
+  EXPECT_EQ(Stat("t", "published"), kPublishers * kEach);
 }
 
 TEST_F(BrokerTest, ManyMessagesForAReaderWhoseSocketIsSlowAllCome) {
