@@ -6,9 +6,10 @@
 // Owner:  an actor like any other; Listen places it.
 // Thread: its worker's. Its Ref takes the messages below from anywhere.
 // Bound:  max_connections at once. At the limit: refuse (accept and close), or wait (leave them in
-// the backlog). Errors: Listen's are kept by the Runtime. EMFILE, ENFILE, ENOBUFS, ENOMEM on accept
-// pause it with back-off; a spare
-//         descriptor lets it refuse politely where the policy is refuse. All are counted.
+//         the backlog).
+// Errors: Listen's are kept by the Runtime. EMFILE, ENFILE, ENOBUFS, ENOMEM on accept pause it with
+//         back-off; a spare descriptor lets it refuse politely where the policy is refuse. All are
+//         counted.
 #ifndef SLUICE_ACTORS_ACCEPTOR_H_
 #define SLUICE_ACTORS_ACCEPTOR_H_
 
@@ -119,8 +120,8 @@ class Acceptor : public Actor {
   int64_t backoff_ms_ = 0;
   TimerId pause_timer_ = 0;
   bool suspended_ = false;
-  bool paused_ =
-      false;  // Out of descriptors or memory; a timer wakes it, or a connection that ends.
+  // Out of descriptors or memory; a timer wakes it, or a connection that ends.
+  bool paused_ = false;
   bool draining_ = false;
   size_t next_socket_ = 0;
   int next_worker_ = 0;

@@ -5,8 +5,9 @@
 // Owner:  the slot of its session, as IoHandler; it outlives the session until the socket is done.
 // Thread: the worker's.
 // Bound:  output_bytes_max of output; kept input: input_bytes_max; both charged to the budget.
-// Nothing while idle. Errors: each ends the connection, once, with one reason; bytes accepted and
-// not sent are counted as lost.
+//         Nothing while idle.
+// Errors: each ends the connection, once, with one reason; bytes accepted and not sent are counted
+//         as lost.
 #ifndef SLUICE_ACTORS_CONNECTION_H_
 #define SLUICE_ACTORS_CONNECTION_H_
 

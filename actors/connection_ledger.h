@@ -3,6 +3,8 @@
 //
 // Owner:  the Runtime (an attachment); a cell for each worker.
 // Thread: a cell is written by its worker alone; any thread reads, a moment old.
+// Bound:  a cell of four cache lines for each worker.
+// Errors: none; a sum that does not add up is a broken invariant of Connection.
 #ifndef SLUICE_ACTORS_CONNECTION_LEDGER_H_
 #define SLUICE_ACTORS_CONNECTION_LEDGER_H_
 

@@ -2,13 +2,14 @@
 // subscribers; the spoke there hands the one shared payload to their connections.
 //
 //   Ref<Hub> room = Spawn<Hub>(HubOptions{...});
-//   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // In a Session;
-//   On(Subscribed) follows. Send(room, Publish{payload, ExceptOf(*this)});
+//   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // On(Subscribed) follows.
+//   Send(room, Publish{payload, ExceptOf(*this)});
 //
 // Owner:  an actor like any other; its spokes are its children, one on each worker.
 // Thread: its worker's. Spokes write to connections of their own worker only.
 // Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their
-// mailboxes. Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
+//         mailboxes.
+// Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
 //         received + missed + skipped (its own messages) + queued = published since it joined.
 //
 // Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on

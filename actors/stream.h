@@ -3,6 +3,7 @@
 //
 // Owner:  the Connection.
 // Thread: the worker's.
+// Bound:  none of its own: it keeps no bytes.
 // Errors: a negative result is -errno; -EAGAIN means not now, and readiness tells when.
 #ifndef SLUICE_ACTORS_STREAM_H_
 #define SLUICE_ACTORS_STREAM_H_

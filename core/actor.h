@@ -7,18 +7,18 @@
 //   class Account : public sluice::Actor {
 //    public:
 //     void On(Deposit d) { cents_ += d.cents; }
-//     int64_t On(Balance) { return cents_; }  // Or On(Balance, Promise<int64_t>), and answer
-//     later.
+//     int64_t On(Balance) { return cents_; }  // Or take a Promise<int64_t>, and answer later.
 //    private:
 //     int64_t cents_ = 0;
 //   };
 //
 // Owner:  its slot; made by Spawn, deleted by its end.
 // Thread: its worker's, for every handler, callback, constructor and destructor; they never
-// overlap. Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max) and timers
-// (timers_max). Errors: an exception that leaves a handler ends the actor with its text as the
-// reason; one that leaves the
-//         constructor fails the spawn.
+//         overlap.
+// Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
+//         and monitors (monitors_max).
+// Errors: an exception that leaves a handler ends the actor with its text as the reason; one that
+//         leaves the constructor fails the spawn.
 #ifndef SLUICE_CORE_ACTOR_H_
 #define SLUICE_CORE_ACTOR_H_
 

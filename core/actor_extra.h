@@ -3,7 +3,8 @@
 //
 // Owner:  the slot; made when first needed, freed with the actor's end.
 // Thread: the worker's.
-// Bound:  outbox_messages_max, asks_max, timers_max; monitors and children by what was spawned.
+// Bound:  outbox_messages_max, asks_max, timers_max, monitors_max; children by what was spawned.
+// Errors: none: what is past a bound is refused by Actor before it comes here.
 #ifndef SLUICE_CORE_ACTOR_EXTRA_H_
 #define SLUICE_CORE_ACTOR_EXTRA_H_
 
@@ -97,8 +98,8 @@ struct Outbox {
   uint32_t probe_number = 0;  // Of the last probe sent.
   uint32_t confirming = 0;    // Of the one that was sent when `last_round` had come back.
   ProbeTimer probe;
-  std::vector<ProbeHop>
-      last_round;  // The cycle that a probe returned, until a later one confirms it.
+  // The cycle that a probe returned, until a later one confirms it.
+  std::vector<ProbeHop> last_round;
 };
 
 struct Watcher {

@@ -1,9 +1,10 @@
 // Address is where a socket listens or connects: IPv4, IPv6, or UNIX (a path or an abstract name).
 // One syntax in flags, code and logs:
 //
-//   HOST:PORT     127.0.0.1:7001, localhost:7001 (is 127.0.0.1), 0.0.0.0:0 (every interface, any
-//   port) [V6]:PORT     [::1]:7001, [fe80::1%eth0]:7001, [fe80::1%2]:7001 unix:PATH
-//   unix:/run/chat.sock unix:@NAME    unix:@chat, an abstract name: no file, gone with its socket
+//   HOST:PORT   127.0.0.1:7001, localhost:7001 (is 127.0.0.1), 0.0.0.0:0 (all interfaces, any port)
+//   [V6]:PORT   [::1]:7001, [fe80::1%eth0]:7001, [fe80::1%2]:7001
+//   unix:PATH   unix:/run/chat.sock
+//   unix:@NAME  unix:@chat, an abstract name: no file, gone with its socket
 //
 // Owner:  whoever holds it; a value of 116 bytes without memory of its own.
 // Thread: any, as for an int.

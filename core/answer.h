@@ -1,4 +1,9 @@
-// What a send says, and why an actor ended.
+// Answer is what a send says; EndReason is why an actor ended, and Down who is told of it.
+//
+// Owner:  whoever holds it; plain values.
+// Thread: any.
+// Bound:  the text of a Down is the reason's; its place is reserved by Monitor.
+// Errors: these are the errors.
 #ifndef SLUICE_CORE_ANSWER_H_
 #define SLUICE_CORE_ANSWER_H_
 

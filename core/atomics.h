@@ -2,6 +2,11 @@
 // std::atomic; the explorer in tests/model passes its own, which tries every interleaving and
 // delays stores as a processor's store buffer does, so that the model checks the very class that
 // runs.
+//
+// Owner:  none; types only.
+// Thread: as each word says.
+// Bound:  none of its own.
+// Errors: none.
 #ifndef SLUICE_CORE_ATOMICS_H_
 #define SLUICE_CORE_ATOMICS_H_
 

@@ -4,9 +4,8 @@
 //
 // Owner:  Budget the Runtime; Lease its worker.
 // Thread: Budget any; Lease its owner's only.
-// Bound:  sum of all that leases hold and all that was charged <= bytes_max + workers *
-// kOverdraftBytesMax. Errors: Take/Charge answer false when the budget is spent, and then take
-// nothing.
+// Bound:  what leases hold and what was charged: at most bytes_max + workers * kOverdraftBytesMax.
+// Errors: Take and Charge answer false when the budget is spent, and then take nothing.
 #ifndef SLUICE_CORE_BUDGET_H_
 #define SLUICE_CORE_BUDGET_H_
 

@@ -4,8 +4,8 @@
 // Owner:  Bytes whoever holds a reference; the two buffers their connection.
 // Thread: Bytes any, its bytes never change; the two buffers their worker's only.
 // Bound:  the buffers' owner bounds their size; all they allocate is charged to a Lease first, in
-// what
-//         the allocator takes, and refunded as soon as it is freed. Empty, they allocate nothing.
+//         what the allocator takes, and refunded as soon as it is freed. Empty, they allocate
+//         nothing.
 // Errors: an append whose charge is refused answers false and appends nothing at all.
 #ifndef SLUICE_CORE_BUFFER_H_
 #define SLUICE_CORE_BUFFER_H_

@@ -1,3 +1,9 @@
+// SLUICE_CHECK ends the process where an invariant of our own is broken.
+//
+// Owner:  none.
+// Thread: any.
+// Bound:  one line on stderr, then abort().
+// Errors: it is one: never for what a peer, a flag or the kernel can cause.
 #ifndef SLUICE_CORE_CHECK_H_
 #define SLUICE_CORE_CHECK_H_
 

@@ -1,6 +1,12 @@
 // Runtime control: what workers say to each other. No handler sees it, nothing refuses it, and each
 // belongs to a reservation or is an idempotent bit, so their number is bounded
 // (docs/architecture.md, "Control").
+//
+// Owner:  the envelope it travels in.
+// Thread: made on the sender's, run on the receiving worker's.
+// Bound:  as said of each: what reserved it.
+// Errors: none: one for an actor that has ended is known by its generation, and ignored or sent
+// back.
 #ifndef SLUICE_CORE_CONTROL_H_
 #define SLUICE_CORE_CONTROL_H_
 

@@ -6,7 +6,10 @@
 //     int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 //   };
 //
-// A message that is not trivially destructible and does not say does not compile.
+// Owner:  none; functions only.
+// Thread: that of whoever holds the message.
+// Bound:  what they answer is what the allocator takes, and is charged while the message waits.
+// Errors: a message that is not trivially destructible and does not say does not compile.
 #ifndef SLUICE_CORE_HELD_BYTES_H_
 #define SLUICE_CORE_HELD_BYTES_H_
 

@@ -2,7 +2,10 @@
 // readiness, and takes its turn on the ready list. Acceptors and connections are its kinds.
 //
 // Owner:  the slot of the actor it belongs to; it outlives the actor until it is done, and keeps
-// the slot. Thread: the worker's. Bound:  at most one for each slot.
+//         the slot.
+// Thread: the worker's.
+// Bound:  at most one for each slot.
+// Errors: each kind's own: none may leave these calls.
 #ifndef SLUICE_CORE_IO_HANDLER_H_
 #define SLUICE_CORE_IO_HANDLER_H_
 

@@ -12,8 +12,7 @@
 // Thread: any. Logging holds a lock only to append to the queue, never while stderr is written.
 // Bound:  kLogLinesMax lines of kLogLineBytesMax wait (longer ones are cut): kLogBytesMax in all.
 // Errors: none leaves here: a line that cannot be kept or written is counted, and the next that
-// gets
-//         through says how many are missing before it.
+//         gets through says how many are missing before it.
 #ifndef SLUICE_CORE_LOG_H_
 #define SLUICE_CORE_LOG_H_
 

@@ -1,8 +1,11 @@
 // Options are every bound and every timeout of a runtime: unit in the name, default here, reason
 // beside it.
 //
-// Thread: a plain value; the Runtime copies it once.
-// Errors: Validate() names the field, its value and what would be accepted.
+// Owner:  whoever holds it; a plain value. The Runtime copies it once.
+// Thread: any, as for an int.
+// Bound:  its fields are the bounds. docs/limits.md has each with its reason; tools/docs.py keeps
+//         that page true.
+// Errors: Complete() names the field, its value and what would be accepted.
 #ifndef SLUICE_CORE_OPTIONS_H_
 #define SLUICE_CORE_OPTIONS_H_
 
@@ -73,10 +76,10 @@ struct Options {
   int backlog = 4'096;
   absl::Duration idle_timeout = absl::InfiniteDuration();  // Nothing received or sent for so long.
   absl::Duration lifetime_timeout = absl::InfiniteDuration();  // Since accept.
-  absl::Duration half_closed_timeout =
-      absl::Minutes(5);  // One side has ended, and nothing was received or sent for so long.
-  absl::Duration write_stalled_timeout =
-      absl::Seconds(60);  // The peer took no byte of what waits for it.
+  // One side has ended, and nothing was received or sent for so long.
+  absl::Duration half_closed_timeout = absl::Minutes(5);
+  // The peer took no byte of what waits for it.
+  absl::Duration write_stalled_timeout = absl::Seconds(60);
   // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them; and at most 25 s without an
   // acknowledgement of what was sent (TCP_USER_TIMEOUT, which overrides the number of probes).
   absl::Duration keepalive_idle = absl::Seconds(10);

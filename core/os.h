@@ -5,8 +5,7 @@
 // Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
 // Bound:  none of its own; no call blocks but PollerWait.
 // Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
-// caller.
-//         EINTR is retried inside wherever a retry means the same.
+//         caller. EINTR is retried inside wherever a retry means the same.
 #ifndef SLUICE_CORE_OS_H_
 #define SLUICE_CORE_OS_H_
 

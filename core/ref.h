@@ -1,9 +1,11 @@
 // Ref<A> is a handle of an actor: two words, copyable, never dangling. Recipient<M> is anyone who
 // takes M.
 //
+// Owner:  whoever holds it; it keeps nothing alive.
 // Thread: any. TrySend is the way in from outside threads; handlers use Actor::Send.
+// Bound:  two words (a Recipient: three).
 // Errors: a send to an actor that has ended answers kClosed; it never reaches the next one in its
-// slot.
+//         slot.
 #ifndef SLUICE_CORE_REF_H_
 #define SLUICE_CORE_REF_H_
 

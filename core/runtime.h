@@ -9,7 +9,7 @@
 // Thread: any, but Start, Drain and RunUntilSignal belong to the thread that made it.
 // Bound:  the three numbers of Ceiling(): fixed part, budget, the kernel's worst case.
 // Errors: what goes wrong before the run (an option, an address) is kept; Start and RunUntilSignal
-// say the first.
+//         say the first.
 #ifndef SLUICE_CORE_RUNTIME_H_
 #define SLUICE_CORE_RUNTIME_H_
 
@@ -122,8 +122,8 @@ class Runtime {
   // Sums of all workers' ledgers. Exact once Drain has returned; before, each worker's is asked by
   // a message.
   Ledger TotalLedger();
-  std::string Dump();  // Workers, parked actors, who waits for whom, the ledger. Waits for the
-                       // workers, at most 1 s.
+  // Workers, parked actors, who waits for whom, the ledger. Waits for the workers, at most 1 s.
+  std::string Dump();
   int64_t WaitCyclesFound() const { return wait_cycles_.load(std::memory_order_relaxed); }
   std::string LastWaitCycle() const;
 
@@ -218,9 +218,9 @@ class Runtime {
   // counted.
   std::unique_ptr<std::atomic<Slot*>[]> chunks_;
   uint32_t chunks_max_ = 0;
-  std::atomic<uint32_t> chunk_count_{
-      0};                  // Partner: readers in ForEachSlot and NewSlots. Acquire/release.
-  std::mutex chunk_lock_;  // Making a chunk, once for 64 actors.
+  // Partner: readers in ForEachSlot and NewSlots. Acquire/release.
+  std::atomic<uint32_t> chunk_count_{0};
+  std::mutex chunk_lock_;           // Making a chunk, once for 64 actors.
   std::atomic<int64_t> actors_{0};  // Alive in all. Relaxed: only its own value counts.
   std::vector<std::unique_ptr<std::mutex>> placed_locks_;
   std::vector<std::vector<Slot*>> placed_slots_;  // By worker; under its lock.
@@ -229,11 +229,11 @@ class Runtime {
   // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
   // runs handlers.
   std::vector<std::unique_ptr<std::mutex>> outside_locks_;
-  std::atomic<bool> outside_closed_{
-      false};  // Set by the drain; a send that comes later answers closed.
-  std::atomic<int64_t> outside_cross_{
-      0};  // Relaxed sums, read by the drain's coordinator between its
-  std::atomic<int64_t> outside_sent_{0};  // two looks: see Quiescent().
+  // Set by the drain; a send that comes later answers closed.
+  std::atomic<bool> outside_closed_{false};
+  // Relaxed sums, read by the drain's coordinator between its two looks: see Quiescent().
+  std::atomic<int64_t> outside_cross_{0};
+  std::atomic<int64_t> outside_sent_{0};
   std::atomic<int64_t> outside_reserved_{0};
 
   mutable std::mutex names_lock_;  // Names and wait cycles: rare, and held for a map's look-up.

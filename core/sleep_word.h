@@ -4,6 +4,7 @@
 // Owner:  the worker that sleeps.
 // Thread: FallAsleep and WakeUp the worker's; Rouse and LooksAsleep any sender's.
 // Bound:  one signal for each FallAsleep.
+// Errors: none.
 //
 // The protocol, with no lost wake-up:
 //   worker: FallAsleep(), then one real dequeue attempt on every lane; nothing there: epoll_wait.

@@ -3,7 +3,8 @@
 //
 // Owner:  its worker, for ever; the generation in the mailbox word says which actor lives there.
 // Thread: `mailbox.Word()` and `worker` any; all else the worker's.
-// Bound:  actors_max slots in all.
+// Bound:  actors_max slots in all; 128 bytes each.
+// Errors: none: who finds another generation than his meets an actor that has ended.
 #ifndef SLUICE_CORE_SLOT_H_
 #define SLUICE_CORE_SLOT_H_
 

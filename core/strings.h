@@ -1,7 +1,11 @@
 // ToAbsl and ToStd are the border between Sluice's API, which speaks std::string_view, and
 // Abseil's. In a modern Abseil absl::string_view is std::string_view; in Debian's it is a class of
-// its own that converts neither way. Nothing is copied: the bytes outlive the view, as with any
-// view.
+// its own that converts neither way.
+//
+// Owner:  nothing is copied: the bytes outlive the view, as with any view.
+// Thread: any.
+// Bound:  none.
+// Errors: none.
 #ifndef SLUICE_CORE_STRINGS_H_
 #define SLUICE_CORE_STRINGS_H_
 

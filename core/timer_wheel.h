@@ -7,8 +7,7 @@
 //         moved once a level on its way down, so PopDue's work is bounded by the nodes, not by the
 //         time that has passed; one call may move all nodes of a slot.
 // Errors: none. A deadline that has passed counts as the tick that the wheel has reached: it fires
-// at
-//         the next PopDue, behind what was armed for that tick before.
+//         at the next PopDue, behind what was armed for that tick before.
 #ifndef SLUICE_CORE_TIMER_WHEEL_H_
 #define SLUICE_CORE_TIMER_WHEEL_H_
 

@@ -1,3 +1,9 @@
+// TsanRelease and TsanAcquire tell ThreadSanitizer of a hand-over that it cannot see.
+//
+// Owner:  none.
+// Thread: the one that hands over, and the one that takes.
+// Bound:  nothing at all in builds without ThreadSanitizer.
+// Errors: none.
 #ifndef SLUICE_CORE_TSAN_H_
 #define SLUICE_CORE_TSAN_H_
 

@@ -24,8 +24,8 @@ struct LineResult {
   enum Kind {
     kNeedMore,  // No line ends in what is left.
     kLine,
-    kTooLong,  // More than line_bytes_max; told as soon as that is sure, before the end may have
-               // come.
+    // More than line_bytes_max; told as soon as that is sure, before the end may have come.
+    kTooLong,
   };
   Kind kind = kNeedMore;
   std::string_view line;  // With kLine: without its end, a part of the input.

@@ -1,5 +1,6 @@
 // PrintableUtf8 makes a peer's text fit for other people's terminals and logs.
 //
+// Owner:  none; a function.
 // Thread: any; no state.
 // Bound:  the result is never longer than the text.
 // Errors: none: what is not printable becomes '?'.
