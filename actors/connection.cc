@@ -213,6 +213,9 @@ void Connection::OnTurn() {
     return;
   }
   if (!open_told_) TellOpen();
+  if (!Ended() && std::exchange(listeners_wait_for_memory_, false) && !OutputAboveLow()) {
+    TellListeners(&OutputListener::OnOutputLow);
+  }
   if (!Ended() && wants_writable_) TellWritable();
   if (!Ended() && offer_again_ && MayGoOn()) OfferInput({});
   if (Ended()) return;

@@ -93,6 +93,8 @@ class Connection final : public IoHandler, private Timer {
   // told of the end.
   void AddListener(OutputListener* listener);
   void RemoveListener(OutputListener* listener);
+  // For a listener whose Write answered kOverloaded: OnOutputLow follows when there is memory.
+  void TellListenersWhenMemoryReturns();
   // Before a good-bye: what listeners hold back for a slow socket is queued here, as far as
   // output_bytes_max goes.
   void FlushListeners();
@@ -179,6 +181,7 @@ class Connection final : public IoHandler, private Timer {
   const int64_t opened_ms_;
   int64_t active_ms_;        // The last byte received or sent.
   int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
+  int64_t closing_ms_ = 0;   // When this side closed.
   int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
   uint32_t discarded_bytes_ = 0;
@@ -201,7 +204,8 @@ class Connection final : public IoHandler, private Timer {
   bool output_high_ = false;
   bool wants_writable_ = false;
   bool offer_again_ = false;  // The session had to stop; the kept input is due when it may go on.
-  bool gathering_ = false;    // The worker's gather buffer holds output of ours.
+  bool listeners_wait_for_memory_ = false;
+  bool gathering_ = false;  // The worker's gather buffer holds output of ours.
   bool draining_ = false;
   bool input_drained_ = false;
   bool drain_close_ = false;  // OnDrain is due.

@@ -172,6 +172,12 @@ void Connection::RemoveListener(OutputListener* listener) {
   if (*link != nullptr) *link = listener->next_listener_;
 }
 
+void Connection::TellListenersWhenMemoryReturns() {
+  listeners_wait_for_memory_ = true;
+  worker().PauseReading();
+  worker().WaitForMemory(this);
+}
+
 void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
   for (OutputListener* listener = listeners_; listener != nullptr;) {
     OutputListener* next = listener->next_listener_;  // It may remove itself.
@@ -195,7 +201,11 @@ void Connection::Close() {
 }
 
 void Connection::BeginClose() {
-  closing_ = true;
+  if (!closing_) {
+    closing_ = true;
+    closing_ms_ = worker().NowMs();
+    if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
+  }
   if (write_state_ == WriteState::kOpen) write_state_ = WriteState::kFlushing;
   worker().FlushAfterSlice(this);  // What this callback wrote goes first.
 }

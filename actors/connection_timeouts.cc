@@ -37,6 +37,7 @@ int64_t Connection::NextDeadlineMs() const {
     return next;
   }
   add(opened_ms_, Ms(o.lifetime_timeout));
+  if (closing_) add(closing_ms_, Ms(o.close_timeout));
   if (write_state_ == WriteState::kLingering) {
     add(phase_ms_, draining_ ? kDrainLingerMs : Ms(o.linger_timeout));
     return next;
@@ -71,6 +72,8 @@ void Connection::OnTimer(Worker& w) {
     Finish(CloseReason::kConnectFailed);
   } else if (due(opened_ms_, o.lifetime_timeout)) {
     Finish(CloseReason::kLifetime, CutShort());
+  } else if (closing_ && due(closing_ms_, o.close_timeout)) {
+    Finish(CloseReason::kLingered, /*reset=*/stream_->UnacknowledgedBytes() > 0);
   } else if (write_state_ == WriteState::kLingering) {
     LingerTimedOut();
   } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
@@ -83,7 +86,7 @@ void Connection::OnTimer(Worker& w) {
 }
 
 // The peer has not ended its side in time. If it has all that we wrote, that is its own affair; a
-// late reader is waited for as long as it takes some of it.
+// late reader is waited for as long as it takes some of it, at most until close_timeout.
 void Connection::LingerTimedOut() {
   Worker& w = worker();
   const int64_t waiting = stream_->UnacknowledgedBytes();

@@ -292,6 +292,7 @@ void Subscriber::Offer(const Bytes& payload, const Except& except) {
     if (!spoke_.worker().lease().ChargeOverdraft(bytes)) {
       ++missed_tail_;
       ledger.missed.Add(1);
+      connection_->TellListenersWhenMemoryReturns();  // Then it is told.
       return;
     }
     charged_bytes_ = bytes;
@@ -303,11 +304,17 @@ void Subscriber::Offer(const Bytes& payload, const Except& except) {
 
 bool Subscriber::TellMissed(int64_t missed) {
   if (missed == 0 || !spoke_.options_.missed_notice) return true;
-  return connection_->Write(spoke_.options_.missed_notice(missed)) == Answer::kAccepted;
+  return Taken(connection_->Write(spoke_.options_.missed_notice(missed)));
 }
 
 bool Subscriber::WriteOne(const Bytes& payload, int64_t missed_before) {
-  return TellMissed(missed_before) && connection_->Write(payload) == Answer::kAccepted;
+  return TellMissed(missed_before) && Taken(connection_->Write(payload));
+}
+
+// Room in the output brings us back by itself; memory has no event, so it is asked for.
+bool Subscriber::Taken(Answer answer) {
+  if (answer == Answer::kOverloaded) connection_->TellListenersWhenMemoryReturns();
+  return answer == Answer::kAccepted;
 }
 
 // Moves messages from the queue to the connection while its output is low; with `all`, as long as
@@ -321,7 +328,7 @@ void Subscriber::Pump(bool all) {
     Entry& entry = queue_.front();
     if (!TellMissed(entry.missed_before)) break;
     entry.missed_before = 0;  // Told; not again if the message itself has to wait.
-    if (connection_ == nullptr || connection_->Write(entry.payload) != Answer::kAccepted) break;
+    if (connection_ == nullptr || !Taken(connection_->Write(entry.payload))) break;
     ledger.received.Add(1);
     ledger.queued.Add(-1);
     queue_.pop_front();

@@ -171,6 +171,7 @@ class Subscriber final : public OutputListener, private Timer {
   void Pump(bool all);
   bool WriteOne(const Bytes& payload, int64_t missed_before);
   bool TellMissed(int64_t missed);
+  bool Taken(Answer answer);
   void DropAll();
 
   Spoke& spoke_;

@@ -71,6 +71,7 @@ absl::Status Options::Complete(Os& os) {
            {"half_closed_timeout", half_closed_timeout},
            {"write_stalled_timeout", write_stalled_timeout},
            {"linger_timeout", linger_timeout},
+           {"close_timeout", close_timeout},
            {"slow_handler", slow_handler},
            {"probe_after", probe_after},
        }) {

@@ -80,6 +80,9 @@ struct Options {
   absl::Duration half_closed_timeout = absl::Minutes(5);
   // The peer took no byte of what waits for it.
   absl::Duration write_stalled_timeout = absl::Seconds(60);
+  // Since this side closed, whatever progress the peer makes: a byte now and then would hold the
+  // connection for ever, and there is no session any more that could end it.
+  absl::Duration close_timeout = absl::Minutes(5);
   // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them; and at most 25 s without an
   // acknowledgement of what was sent (TCP_USER_TIMEOUT, which overrides the number of probes).
   absl::Duration keepalive_idle = absl::Seconds(10);

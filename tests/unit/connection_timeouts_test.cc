@@ -157,7 +157,7 @@ TEST(ConnectionTimeouts, ALateReaderIsWaitedForAsLongAsItTakesSome) {
   notes.session->Write(std::string(1'000, 'x'));
   notes.session->Close();
   rig.Settle();
-  for (wire.unacknowledged = 1'000; wire.unacknowledged > 0; wire.unacknowledged -= 100) {
+  for (wire.unacknowledged = 1'000; wire.unacknowledged > 0; wire.unacknowledged -= 200) {
     rig.Advance(absl::Seconds(40));
     EXPECT_FALSE(wire.closed);
   }
@@ -176,6 +176,69 @@ TEST(ConnectionTimeouts, AReaderThatTakesNothingIsNotWaitedForForEver) {
   wire.unacknowledged = 1'000;
   for (int i = 0; i < 14; ++i) rig.Advance(absl::Seconds(5));
   EXPECT_EQ(notes.reason, CloseReason::kWriteStalled);
+}
+
+// A byte now and then is progress, and would hold the connection for as long as the peer likes.
+TEST(ConnectionTimeouts, ALateReaderIsWaitedForNoLongerThanCloseTimeout) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  rig.Advance(absl::Minutes(10));  // What was before the close does not count.
+  notes.session->Write(std::string(1'000, 'x'));
+  notes.session->Close();
+  rig.Settle();
+  wire.unacknowledged = 1'000;
+  for (int s = 10; s < 300; s += 10) {
+    --wire.unacknowledged;
+    rig.Advance(absl::Seconds(10));
+    ASSERT_FALSE(wire.closed) << s;
+  }
+  rig.Advance(absl::Seconds(10));
+  EXPECT_EQ(notes.reason, CloseReason::kLingered);
+  EXPECT_TRUE(wire.reset) << "what is cut short must not look like an end";
+}
+
+TEST(ConnectionTimeouts, AClosingSideThatFlushesAByteNowAndThenIsBoundedByCloseTimeoutToo) {
+  for (const bool ends : {false, true}) {
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    wire.room = 0;
+    rig.Open(wire, notes);
+    rig.Settle();
+    notes.session->Write(std::string(10'000, 'x'));
+    rig.Settle();
+    rig.Advance(absl::Seconds(5));
+    ends ? notes.session->Stop() : notes.session->Close();
+    rig.Settle();
+    for (int s = 10; s < 300; s += 10) {
+      rig.Room(wire, 1);
+      rig.Advance(absl::Seconds(10));
+      ASSERT_FALSE(wire.closed) << s;
+    }
+    rig.Advance(absl::Seconds(10));
+    EXPECT_TRUE(wire.closed);
+    EXPECT_TRUE(wire.reset);
+    EXPECT_EQ(rig.Closed(CloseReason::kLingered), 1);
+    EXPECT_EQ(rig.Ledger().bytes_lost, 10'000 - 29);
+  }
+}
+
+TEST(ConnectionTimeouts, InfiniteCloseAndLingerTimeoutsWaitForThePeerForAsLongAsItTakes) {
+  Options options = WireOptions();
+  options.close_timeout = absl::InfiniteDuration();
+  options.linger_timeout = absl::InfiniteDuration();
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("x");
+  notes.session->Close();
+  for (int year = 0; year < 3; ++year) rig.Advance(absl::Hours(24 * 365));
+  EXPECT_FALSE(wire.closed);
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
 }
 
 TEST(ConnectionTimeouts, ADeadPeerHasItsOwnReason) {
