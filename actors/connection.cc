@@ -17,9 +17,7 @@ constexpr uint32_t kReadEvents = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EP
 constexpr uint32_t kExceptional = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 // What a closing side reads and forgets before it gives up on a peer that goes on sending.
 constexpr uint32_t kDiscardMax = 1024 * 1024;
-// Before a read: what the session may write of it must find memory (chunks take a little more than
-// their bytes).
-constexpr int64_t kReadHeadroom = Worker::kReadBytes * 2;
+static_assert(kReadHeadroomBytes == Worker::kReadBytes * 2);
 
 CloseReason ReasonOf(int error) {
   switch (error) {
@@ -56,6 +54,7 @@ Connection::Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> strea
       owner_(owner),
       opened_ms_(worker.NowMs()),
       active_ms_(opened_ms_),
+      received_ms_(opened_ms_),
       input_bytes_max_(static_cast<uint32_t>(worker.options().input_bytes_max)) {}
 
 Connection::~Connection() {
@@ -302,15 +301,15 @@ void Connection::TellDrain() {
 
 void Connection::ReadOnce() {
   Worker& w = worker();
-  if (w.ReadingPaused() || !w.lease().Charge(kReadHeadroom)) {
+  if (w.ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
     w.PauseReading();
     w.WaitForMemory(this);
     return;
   }
-  w.lease().Refund(kReadHeadroom);
+  w.lease().Refund(kReadHeadroomBytes);
   const int64_t count = stream_->Read(w.ReadBuffer(), Worker::kReadBytes);
   if (count > 0) {
-    active_ms_ = w.NowMs();
+    active_ms_ = received_ms_ = w.NowMs();
     counters_->bytes_read.Add(count);
     const bool empty_now = static_cast<size_t>(count) < Worker::kReadBytes && !exceptional_ &&
                            stream_->ShortReadMeansEmpty();

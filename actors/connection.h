@@ -31,6 +31,8 @@ class OutputListener {
   virtual void OnOutputLow(Connection& connection) = 0;
   virtual void OnClosing(Connection& connection) = 0;  // Last chance to write.
   virtual void OnConnectionEnded(Connection& connection) = 0;
+  // What it holds back for the connection, in bytes of the budget that their end would free.
+  virtual int64_t HeldBytes() const { return 0; }
 
  protected:
   ~OutputListener() = default;
@@ -111,6 +113,8 @@ class Connection final : public IoHandler, private Timer {
   void OnActorEnded(bool failed) override;
   void OnDrain() override;
   void OnDrainClose() override;
+  int64_t StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) override;
+  void Shed(int64_t bytes) override;
   void OnShutdown() override;
 
   void CheckInvariants() const;
@@ -180,12 +184,14 @@ class Connection final : public IoHandler, private Timer {
   InputBuffer input_;
   const int64_t opened_ms_;
   int64_t active_ms_;        // The last byte received or sent.
+  int64_t received_ms_;      // The last byte received.
   int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
   int64_t closing_ms_ = 0;   // When this side closed.
   int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
   uint32_t discarded_bytes_ = 0;
-  int64_t unacknowledged_bytes_ = 0;  // While lingering, at the last look.
+  int64_t unacknowledged_bytes_ = 0;  // While lingering, or memory is spent: as it was...
+  int64_t unacknowledged_ms_ = -1;    // ...when it was last seen to change.
   uint32_t connect_timeout_ms_ = 0;
   int write_error_ = 0;  // The errno of a failed write, told at the end of the slice.
 

@@ -36,8 +36,9 @@ enum class CloseReason : uint8_t {
   kConnectFailed,  // An outgoing connection was refused or timed out.
   kShutdown,       // The drain's deadline.
   kError,          // Any other error of the socket.
+  kShed,           // Memory stayed spent, and of all whose peers stood still it held most.
 };
-inline constexpr int kCloseReasonCount = 17;
+inline constexpr int kCloseReasonCount = 18;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {

@@ -32,8 +32,9 @@ struct UnsubscribeControl {
 
 std::string HubTotals::ToString() const {
   return absl::StrFormat(
-      "hubs: published %d; due %d = received %d + missed %d + skipped %d + queued %d", published,
-      due, received, missed, skipped, queued);
+      "hubs: published %d; due %d = received %d + missed %d + conflated %d + skipped %d + queued "
+      "%d",
+      published, due, received, missed, conflated, skipped, queued);
 }
 
 HubTotals HubLedger::Sum() const {
@@ -43,6 +44,7 @@ HubTotals HubLedger::Sum() const {
     totals.due += cell.due.Get();
     totals.received += cell.received.Get();
     totals.missed += cell.missed.Get();
+    totals.conflated += cell.conflated.Get();
     totals.skipped += cell.skipped.Get();
     totals.queued += cell.queued.Get();
   }
@@ -53,7 +55,8 @@ HubTotals HubLedger::Of(Runtime& runtime) {
   return runtime.Attachment<HubLedger>(runtime.WorkerCount()).Sum();
 }
 
-constexpr std::string_view kPolicyNames[] = {"park", "drop_oldest", "drop_newest", "disconnect"};
+constexpr std::string_view kPolicyNames[] = {"park", "drop_oldest", "drop_newest", "disconnect",
+                                           "conflate"};
 
 std::string_view SlowPolicyName(SlowPolicy policy) {
   return kPolicyNames[static_cast<int>(policy)];
@@ -83,8 +86,11 @@ void Hub::On(Publish message) {
   ledger_->published.Add(1);
   for (size_t i = 0; i < spokes_.size(); ++i) {
     if (subscribers_[i] == 0) continue;
+    internal::Deliver deliver{message.payload, sequence_, message.except};
     const Answer answer =
-        Send(spokes_[i], internal::Deliver{message.payload, sequence_, message.except});
+        message.key == 0
+            ? Send(spokes_[i], std::move(deliver))
+            : Send(spokes_[i], internal::DeliverKeyed{std::move(deliver), message.key});
     // The outbox holds a handler's messages to all spokes, so only an ended spoke refuses: it has
     // no subscribers left.
     SLUICE_CHECK(answer == Answer::kAccepted || answer == Answer::kClosed ||
@@ -167,14 +173,14 @@ void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
   Remove(found->second.get());
 }
 
-void Spoke::On(Deliver message) {
+void Spoke::Hand(const Deliver& message, uint64_t key) {
   CatchUp(message.sequence - 1);
   sequence_ = message.sequence;
   // A subscriber may end while it is served (its policy, its socket): by index, over those that
   // were there.
   for (size_t i = 0; i < order_.size();) {
     Subscriber* subscriber = order_[i];
-    subscriber->Offer(message.payload, message.except);
+    subscriber->Offer(message.payload, message.except, key);
     if (i < order_.size() && order_[i] == subscriber) ++i;
   }
   Reconsider();
@@ -211,178 +217,6 @@ void Spoke::Reconsider() {
   } else {
     worker().Resume(slot());
   }
-}
-
-// --- Subscriber.
-
-Subscriber::Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message,
-                       uint64_t sequence)
-    : spoke_(spoke),
-      connection_(&connection),
-      slot_(message.slot),
-      generation_(message.generation),
-      options_(message.options),
-      joined_(sequence) {
-  connection.AddListener(this);
-}
-
-Subscriber::~Subscriber() {
-  spoke_.worker().timers().Cancel(*this);
-  SLUICE_CHECK(queue_.empty());
-}
-
-// Messages that were due and will not come: told before the next one that does.
-void Subscriber::Missed(int64_t count) {
-  HubLedger::Cell& ledger = *spoke_.ledger_;
-  ledger.due.Add(count);
-  ledger.missed.Add(count);
-  missed_tail_ += count;
-  Pump(/*all=*/false);
-}
-
-void Subscriber::Offer(const Bytes& payload, const Except& except) {
-  HubLedger::Cell& ledger = *spoke_.ledger_;
-  ledger.due.Add(1);
-  if (except.slot == slot_ && except.generation == generation_) {
-    ledger.skipped.Add(1);
-    return;
-  }
-  if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
-    ++missed_tail_;  // No connection takes it, ever.
-    ledger.missed.Add(1);
-    Pump(/*all=*/false);
-    return;
-  }
-  if (queue_.empty() && missed_tail_ == 0 && !connection_->OutputAboveLow()) {
-    if (WriteOne(payload, 0)) {
-      ledger.received.Add(1);
-      return;
-    }
-    if (connection_ == nullptr || !connection_->WriteOpen()) {
-      ledger.missed.Add(1);  // It is closing: nothing more reaches it.
-      return;
-    }
-  }
-  if (Full()) {
-    switch (options_.slow) {
-      case SlowPolicy::kDropNewest:
-        ++missed_tail_;
-        ledger.missed.Add(1);
-        return;
-      case SlowPolicy::kDisconnect:
-        ledger.missed.Add(1);
-        connection_->Abort(CloseReason::kSlow);  // OnConnectionEnded removes this.
-        return;
-      case SlowPolicy::kDropOldest: {
-        const int64_t missed = 1 + queue_.front().missed_before;
-        queue_.pop_front();
-        ledger.missed.Add(1);
-        ledger.queued.Add(-1);
-        (queue_.empty() ? missed_tail_ : queue_.front().missed_before) += missed;
-        break;
-      }
-      case SlowPolicy::kPark:
-        break;  // The spoke takes no message while it is full, so this is the one that came with
-                // others.
-    }
-  }
-  if (charged_bytes_ == 0) {
-    const int64_t bytes =
-        AllocatedBytes(options_.queue_messages_max * sizeof(Entry)) + AllocatedBytes(512);
-    if (!spoke_.worker().lease().ChargeOverdraft(bytes)) {
-      ++missed_tail_;
-      ledger.missed.Add(1);
-      connection_->TellListenersWhenMemoryReturns();  // Then it is told.
-      return;
-    }
-    charged_bytes_ = bytes;
-  }
-  queue_.push_back(Entry{payload, std::exchange(missed_tail_, 0)});
-  ledger.queued.Add(1);
-  Pump(/*all=*/false);  // Where the output is low no event will come for it.
-}
-
-bool Subscriber::TellMissed(int64_t missed) {
-  if (missed == 0 || !spoke_.options_.missed_notice) return true;
-  return Taken(connection_->Write(spoke_.options_.missed_notice(missed)));
-}
-
-bool Subscriber::WriteOne(const Bytes& payload, int64_t missed_before) {
-  return TellMissed(missed_before) && Taken(connection_->Write(payload));
-}
-
-// Room in the output brings us back by itself; memory has no event, so it is asked for.
-bool Subscriber::Taken(Answer answer) {
-  if (answer == Answer::kOverloaded) connection_->TellListenersWhenMemoryReturns();
-  return answer == Answer::kAccepted;
-}
-
-// Moves messages from the queue to the connection while its output is low; with `all`, as long as
-// it takes them.
-void Subscriber::Pump(bool all) {
-  if (pumping_) return;
-  pumping_ = true;
-  HubLedger::Cell& ledger = *spoke_.ledger_;
-  const bool was_full = Full();
-  while (connection_ != nullptr && !queue_.empty() && (all || !connection_->OutputAboveLow())) {
-    Entry& entry = queue_.front();
-    if (!TellMissed(entry.missed_before)) break;
-    entry.missed_before = 0;  // Told; not again if the message itself has to wait.
-    if (connection_ == nullptr || !Taken(connection_->Write(entry.payload))) break;
-    ledger.received.Add(1);
-    ledger.queued.Add(-1);
-    queue_.pop_front();
-  }
-  if (connection_ != nullptr && queue_.empty()) {
-    if (missed_tail_ > 0 && (all || !connection_->OutputAboveLow()) && TellMissed(missed_tail_))
-      missed_tail_ = 0;
-    spoke_.worker().lease().Refund(std::exchange(charged_bytes_, 0));
-    queue_.shrink_to_fit();
-  }
-  pumping_ = false;
-  if (Parks() && was_full && !Full()) spoke_.Reconsider();
-}
-
-void Subscriber::DropAll() {
-  HubLedger::Cell& ledger = *spoke_.ledger_;
-  ledger.missed.Add(static_cast<int64_t>(queue_.size()));
-  ledger.queued.Add(-static_cast<int64_t>(queue_.size()));
-  queue_.clear();
-  spoke_.worker().lease().Refund(std::exchange(charged_bytes_, 0));
-}
-
-void Subscriber::Leave() {
-  Pump(/*all=*/true);
-  if (connection_ == nullptr) return;
-  int64_t missed = missed_tail_;
-  for (const Entry& entry : queue_) missed += 1 + entry.missed_before;
-  if (!TellMissed(missed))
-    LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
-  missed_tail_ = 0;
-}
-
-void Subscriber::OnOutputLow(Connection&) { Pump(/*all=*/false); }
-
-void Subscriber::OnClosing(Connection&) { Pump(/*all=*/true); }
-
-void Subscriber::OnConnectionEnded(Connection&) {
-  connection_ = nullptr;
-  spoke_.Remove(this);  // Deletes this.
-}
-
-void Subscriber::ParkBegins() {
-  if (Armed()) return;
-  Worker& worker = spoke_.worker();
-  worker.timers().Arm(*this, worker.NowMs() + absl::ToInt64Milliseconds(options_.park_timeout));
-}
-
-void Subscriber::ParkEnds() { spoke_.worker().timers().Cancel(*this); }
-
-void Subscriber::OnTimer(Worker&) {
-  if (connection_ == nullptr) return;
-  LogInfo("hub: a subscriber took nothing for %s while publishers waited; its connection is ended",
-          absl::FormatDuration(options_.park_timeout));
-  connection_->Abort(CloseReason::kSlow);
 }
 
 }  // namespace internal

@@ -10,7 +10,8 @@
 // Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their
 //         mailboxes.
 // Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
-//         received + missed + skipped (its own messages) + queued = published since it joined.
+//         received + missed + conflated + skipped (its own, and its filter's) + queued = published
+//         since it joined. What it is told as missed is missed + conflated.
 //
 // Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on
 // while its session is parked. (Else a member parked on publishing and full as a subscriber would
@@ -44,6 +45,10 @@ enum class SlowPolicy : uint8_t {
   kDropOldest,  // The oldest in its queue is dropped, and counted.
   kDropNewest,  // This one is dropped, and counted.
   kDisconnect,  // Its connection is ended.
+  // It replaces an older one with the same key, in that one's place, so that a key that changes
+  // often does not wait for ever: newest for each key, in order within a key. Counted as conflated.
+  // Past keys_max the one that waits longest is dropped, and counted as missed.
+  kConflate,
 };
 
 std::string_view SlowPolicyName(SlowPolicy policy);
@@ -53,6 +58,11 @@ struct SubscribeOptions {
   SlowPolicy slow = SlowPolicy::kDropOldest;
   uint32_t queue_messages_max = 256;  // At least 1.
   absl::Duration park_timeout = absl::Seconds(10);
+  uint32_t keys_max = 256;  // kConflate: instead of queue_messages_max. At least 1.
+  // False: this message is not for it; counted as skipped. Called for each message, on the
+  // session's worker, so it must be quick; one that throws ends its connection. What it captures is
+  // the user's memory.
+  std::function<bool(std::string_view payload, uint64_t key)> filter = nullptr;
 };
 
 struct HubOptions {
@@ -71,6 +81,7 @@ struct Except {
 struct Publish {
   Bytes payload;
   Except except;
+  uint64_t key = 0;  // For kConflate and filters: a number, or a hash of what names it.
   int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
 
@@ -86,12 +97,13 @@ struct Subscribed {
   uint32_t spoke_generation = 0;
 };
 
-// Sums over all hubs of a runtime: due = received + missed + skipped + queued.
+// Sums over all hubs of a runtime: due = received + missed + conflated + skipped + queued.
 struct HubTotals {
   int64_t published = 0;
   int64_t due = 0;
   int64_t received = 0;
   int64_t missed = 0;
+  int64_t conflated = 0;
   int64_t skipped = 0;
   int64_t queued = 0;
   std::string ToString() const;
@@ -99,7 +111,7 @@ struct HubTotals {
 class HubLedger {  // An attachment of the runtime; a cell is written by its worker alone.
  public:
   struct alignas(64) Cell {
-    ConnectionLedger::Counter published, due, received, missed, skipped, queued;
+    ConnectionLedger::Counter published, due, received, missed, conflated, skipped, queued;
   };
   static HubTotals Of(Runtime& runtime);  // A moment old; exact when all is at rest.
   explicit HubLedger(int workers) : cells_(workers) {}
@@ -132,6 +144,12 @@ struct Deliver {
   Except except;
   int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
+static_assert(Envelope::kInline<Deliver>);  // One that has no key needs no box.
+struct DeliverKeyed {
+  Deliver message;
+  uint64_t key;
+  int64_t HeldBytes() const { return message.HeldBytes(); }
+};
 
 // One reserved message of a known type for an actor of a known type.
 template <class A, class M>
@@ -149,9 +167,10 @@ class Subscriber final : public OutputListener, private Timer {
   Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message,
              uint64_t sequence);
   ~Subscriber();
-  void Offer(const Bytes& payload, const Except& except);
+  // May end the connection, and with it this.
+  void Offer(const Bytes& payload, const Except& except, uint64_t key);
   void Missed(int64_t count);
-  bool Full() const { return queue_.size() >= options_.queue_messages_max; }
+  bool Full() const { return queue_.size() >= queue_max_; }
   bool Parks() const { return options_.slow == SlowPolicy::kPark; }
   void ParkBegins();
   void ParkEnds();
@@ -160,14 +179,23 @@ class Subscriber final : public OutputListener, private Timer {
   void OnOutputLow(Connection& connection) override;
   void OnConnectionEnded(Connection& connection) override;
   void OnClosing(Connection& connection) override;
+  int64_t HeldBytes() const override;
 
  private:
   friend class Spoke;
   struct Entry {
     Bytes payload;
-    int64_t missed_before;  // Dropped between the one before and this one.
+    uint64_t key;
+    int64_t missed_before;  // Dropped between the one before and this one, or replaced by it.
   };
+  enum class Wanted : uint8_t { kYes, kNo, kEnded };
   void OnTimer(Worker& worker) override;
+  Wanted Filter(const Bytes& payload, uint64_t key);
+  bool Replace(const Bytes& payload, uint64_t key);
+  bool ChargeQueue();
+  void Push(const Bytes& payload, uint64_t key);
+  Entry Pop();
+  Lease& lease() const;
   void Pump(bool all);
   bool WriteOne(const Bytes& payload, int64_t missed_before);
   bool TellMissed(int64_t missed);
@@ -179,10 +207,14 @@ class Subscriber final : public OutputListener, private Timer {
   Slot* const slot_;
   const uint32_t generation_;
   const SubscribeOptions options_;
+  const size_t queue_max_;
   const uint64_t joined_;
   std::deque<Entry> queue_;
-  int64_t missed_tail_ = 0;  // Dropped behind the last one in the queue.
-  int64_t charged_bytes_ = 0;
+  uint64_t popped_ = 0;  // So many have left the queue: place - popped_ is where one stands now.
+  absl::flat_hash_map<uint64_t, uint64_t> places_;  // kConflate: by key.
+  int64_t missed_tail_ = 0;                         // Dropped behind the last one in the queue.
+  int64_t charged_bytes_ = 0;  // For the queue itself; for a payload only if it does not itself.
+  int64_t payload_bytes_ = 0;  // Of all in the queue.
   bool pumping_ = false;
 };
 
@@ -194,11 +226,13 @@ class Spoke : public Actor {
   void OnStart() override;
   void On(AddSubscriber add);
   void Unsubscribe(Slot* slot, uint32_t generation);  // By a control message: it never waits.
-  void On(Deliver message);
+  void On(Deliver message) { Hand(message, 0); }
+  void On(DeliverKeyed keyed) { Hand(keyed.message, keyed.key); }
 
  private:
   friend class Subscriber;
   Ref<Hub> hub() const { return Ref<Hub>(hub_, hub_generation_); }
+  void Hand(const Deliver& message, uint64_t key);
   void Remove(Subscriber* subscriber);
   void CatchUp(uint64_t sequence);
   void Reconsider();

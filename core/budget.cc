@@ -34,6 +34,7 @@ void Budget::Give(int64_t bytes) {
     next = word - bytes * 2;
     if (bytes_max_ - (next >> 1) >= bytes_max_ / 16) next &= ~int64_t{1};
   } while (!word_.compare_exchange_weak(word, next, std::memory_order_relaxed));
+  if ((word & 1) != 0 && (next & 1) == 0) recoveries_.fetch_add(1, std::memory_order_relaxed);
 }
 
 Lease::Lease(Budget& budget, int workers)

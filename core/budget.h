@@ -49,6 +49,9 @@ class Budget {
   // over that gap, so that they do not stop and start for each message. A Take refused while that
   // much is free asked for more than the rest, and does not count: no Give need ever follow it.
   bool Spent() const { return (word_.load(std::memory_order_relaxed) & 1) != 0; }
+  // How often it was spent and is not any more: who finds it spent twice knows whether it was so
+  // all the time.
+  uint32_t Recoveries() const { return recoveries_.load(std::memory_order_relaxed); }
 
  private:
   // Used bytes * 2, plus 1 when spent. One word, so that a refused Take cannot set "spent" after
@@ -56,6 +59,9 @@ class Budget {
   // threads. Relaxed: no other data hangs on it; what the bytes stand for is handed over by other
   // means, and compare-exchange on one word keeps the bound whatever the order.
   std::atomic<int64_t> word_{0};
+  // Raised after the Give that cleared "spent". Relaxed: a count; one that is read a moment late
+  // makes a short recovery look like none.
+  std::atomic<uint32_t> recoveries_{0};
   const int64_t bytes_max_;
 };
 

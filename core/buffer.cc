@@ -186,6 +186,23 @@ int64_t OutputQueue::ChargedBytes() const {
   return charged;
 }
 
+int64_t OutputQueue::HeldBytes() const {
+  if (last_ == nullptr) return 0;
+  int64_t held = 0;
+  size_t seen = 0;
+  const Chunk* chunk = last_;
+  for (int walked = 0; walked < kChunksWalkedMax; ++walked) {
+    chunk = chunk->next;
+    held += Charge(*chunk);
+    if (!chunk->Owned() && chunk->shared.SelfCharged()) {
+      held += chunk->shared.AllocatedBytes() / std::max<int64_t>(1, chunk->shared.Holders());
+    }
+    seen += chunk->end - chunk->begin;
+    if (chunk == last_) return held;
+  }
+  return held + static_cast<int64_t>(static_cast<double>(held) * (size_ - seen) / seen);
+}
+
 void OutputQueue::CheckInvariants() const {
   SLUICE_CHECK((last_ == nullptr) == (size_ == 0));
   if (last_ == nullptr) return;

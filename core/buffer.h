@@ -53,6 +53,10 @@ class Bytes {
   bool empty() const { return size() == 0; }
   // What the allocator takes for the block, its header included; 0 when there is none.
   int64_t AllocatedBytes() const;
+  // How many handles hold the block. A moment old.
+  int64_t Holders() const {
+    return block_ == nullptr ? 0 : block_->references.load(std::memory_order_relaxed);
+  }
   // True when the block pays for itself: who holds a reference must not charge it again.
   bool SelfCharged() const { return block_ == nullptr || block_->budget != nullptr; }
 
@@ -98,9 +102,13 @@ class OutputQueue {
   size_t size() const { return size_; }
   bool Empty() const { return size_ == 0; }
   int64_t ChargedBytes() const;  // Walks the chunks: for figures and tests.
+  // What its end would free: as ChargedBytes, and its share of the blocks that pay for themselves.
+  // An estimate past the first kChunksWalkedMax chunks.
+  int64_t HeldBytes() const;
   void CheckInvariants() const;
 
  private:
+  static constexpr int kChunksWalkedMax = 256;
   struct Chunk;
 
   static int64_t Charge(const Chunk& chunk);

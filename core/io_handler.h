@@ -36,6 +36,15 @@ class IoHandler {
   virtual void OnDrain() = 0;
   // Drain: all that had arrived is answered; say good-bye and close.
   virtual void OnDrainClose() = 0;
+  // While memory is spent: the bytes that are held for it on a side on which its peer has made no
+  // progress for `stalled_ms`, from look to look; 0: the peer makes progress, or it is less than
+  // `bytes_min`.
+  virtual int64_t StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) {
+    (void)now_ms, (void)stalled_ms, (void)bytes_min;
+    return 0;
+  }
+  // It is the one that is ended for that; it held so many.
+  virtual void Shed(int64_t bytes) { (void)bytes; }
   // The drain's deadline: end now, and count what is lost.
   virtual void OnShutdown() = 0;
 

@@ -14,7 +14,8 @@ constexpr int kWorkersMax = 256;
 constexpr int64_t kDescriptorsKept = 64;  // For everything but connections.
 constexpr int64_t kConnectionsDefaultMax = 65'536;
 constexpr int64_t kMemoryDefaultMax = int64_t{1} << 30;
-constexpr int64_t kMemoryMin = 1024 * 1024;
+constexpr int64_t kMemoryMax = int64_t{1} << 60;       // What the budget's word can count.
+constexpr int64_t kBufferBytesMax = int64_t{1} << 31;  // One connection's.
 
 absl::Status OutOfRange(absl::string_view name, int64_t value, int64_t low, int64_t high) {
   return absl::InvalidArgumentError(
@@ -29,6 +30,10 @@ absl::Status CheckPositive(absl::string_view name, absl::Duration value) {
 }
 
 }  // namespace
+
+int64_t Options::MemoryBytesMin() const {
+  return int64_t{16} * workers * kReadHeadroomBytes + output_bytes_max + input_bytes_max;
+}
 
 absl::Status Options::Complete(Os& os) {
   if (workers == 0) workers = std::min(os.ProcessorCount(), kWorkersMax);
@@ -54,10 +59,6 @@ absl::Status Options::Complete(Os& os) {
   }
   if (outbox_messages_max < 1)
     return OutOfRange("outbox_messages_max", outbox_messages_max, 1, UINT32_MAX);
-  if (memory_bytes_max == 0) memory_bytes_max = std::min(kMemoryDefaultMax, os.MemoryBytes() / 4);
-  if (memory_bytes_max < kMemoryMin) {
-    return OutOfRange("memory_bytes_max", memory_bytes_max, kMemoryMin, INT64_MAX);
-  }
   if (backlog < 1) return OutOfRange("backlog", backlog, 1, INT32_MAX);
   if (output_bytes_low < 0 || output_bytes_low > output_bytes_high ||
       output_bytes_high > output_bytes_max) {
@@ -65,6 +66,22 @@ absl::Status Options::Complete(Os& os) {
         absl::StrFormat("output watermarks must rise: 0 <= low %d <= high %d <= max %d",
                         output_bytes_low, output_bytes_high, output_bytes_max));
   }
+  if (output_bytes_max > kBufferBytesMax)
+    return OutOfRange("output_bytes_max", output_bytes_max, 0, kBufferBytesMax);
+  if (input_bytes_max < 1 || input_bytes_max > kBufferBytesMax)
+    return OutOfRange("input_bytes_max", input_bytes_max, 1, kBufferBytesMax);
+  if (memory_bytes_max == 0) {
+    memory_bytes_max =
+        std::max(MemoryBytesMin(), std::min(kMemoryDefaultMax, os.MemoryBytes() / 4));
+  }
+  if (memory_bytes_max < MemoryBytesMin()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "memory_bytes_max = %d (--memory) is too small: %d workers need at least %d bytes, besides "
+        "the fixed part",
+        memory_bytes_max, workers, MemoryBytesMin()));
+  }
+  if (memory_bytes_max > kMemoryMax)
+    return OutOfRange("memory_bytes_max", memory_bytes_max, MemoryBytesMin(), kMemoryMax);
   for (const auto& [name, value] : {
            std::pair<absl::string_view, absl::Duration>{"idle_timeout", idle_timeout},
            {"lifetime_timeout", lifetime_timeout},
@@ -74,6 +91,7 @@ absl::Status Options::Complete(Os& os) {
            {"close_timeout", close_timeout},
            {"slow_handler", slow_handler},
            {"probe_after", probe_after},
+           {"shed_after", shed_after},
        }) {
     if (absl::Status status = CheckPositive(name, value); !status.ok()) return status;
   }

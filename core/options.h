@@ -19,6 +19,10 @@ namespace sluice {
 
 class Os;
 
+// What must be chargeable before a connection reads: what its session may write of it must find
+// memory (a read is 32 KiB, and buffers take a little more than their bytes).
+inline constexpr int64_t kReadHeadroomBytes = 64 * 1024;
+
 // What an acceptor does with a peer that comes when max_connections are open.
 enum class AtLimit : uint8_t {
   kRefuse,  // Accept and close at once: the peer learns it now.
@@ -51,8 +55,12 @@ struct Options {
   uint32_t names_max = 65'536;
 
   // Bytes for envelopes, messages and connection buffers. 0: a quarter of the machine's memory, at
-  // most 1 GiB.
+  // most 1 GiB. At least MemoryBytesMin().
   int64_t memory_bytes_max = 0;
+
+  // When it stays spent for so long, the connection that holds most among those whose peers took
+  // and sent nothing in that time is ended; one in 100 ms. inf: none is.
+  absl::Duration shed_after = absl::Seconds(1);
 
   // How long an ended actor's waiting messages may take to leave, and a closing socket to be read
   // to its end.
@@ -108,6 +116,11 @@ struct Options {
   // program's own Abseil flags. A bad flag or an argument that is no flag prints one line on stderr
   // and ends the process with code 1.
   static Options FromFlags(int argc, char** argv);
+
+  // The least memory_bytes_max with which a server works: a sixteenth of it, which is free whenever
+  // reading goes on, must let every worker read; and one connection must be able to hold all that
+  // it may. Requires: workers is not 0.
+  int64_t MemoryBytesMin() const;
 
   // Fills in what is 0 from the machine, and says what is out of range.
   absl::Status Complete(Os& os);

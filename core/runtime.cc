@@ -57,6 +57,7 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
     options_.Complete(os_).IgnoreError();
   }
   budget_ = std::make_unique<Budget>(options_.memory_bytes_max);
+  shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
   chunks_max_ = (options_.actors_max + kSlotsPerChunk - 1) / kSlotsPerChunk + 2 * options_.workers;
   chunks_ = std::make_unique<std::atomic<Slot*>[]>(chunks_max_);
   placed_slots_.resize(options_.workers);

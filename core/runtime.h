@@ -34,6 +34,7 @@
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
 #include "sluice/core/restart.h"
+#include "sluice/core/shedder.h"
 #include "sluice/core/slot.h"
 
 namespace sluice {
@@ -117,6 +118,7 @@ class Runtime {
   const Options& options() const { return options_; }
   Os& os() { return os_; }
   Budget& budget() { return *budget_; }
+  Shedder& shedder() { return *shedder_; }
   int WorkerCount() const { return options_.workers; }
   sluice::Ceiling Ceiling() const;
   // Sums of all workers' ledgers. Exact once Drain has returned; before, each worker's is asked by
@@ -204,6 +206,7 @@ class Runtime {
   Os& os_;
   absl::Status status_;
   std::unique_ptr<Budget> budget_;
+  std::unique_ptr<Shedder> shedder_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::vector<std::string> announcements_;

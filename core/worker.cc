@@ -169,7 +169,11 @@ Answer Worker::BeginOutside(Slot* target, uint32_t generation, int64_t charge) {
   Worker& to = *target->worker;
   Runtime& runtime = to.runtime_;
   if (runtime.OutsideClosed()) return Answer::kClosed;
-  if (!runtime.budget().Take(charge)) return Answer::kOverloaded;
+  if (!runtime.budget().Take(charge)) {
+    // All workers may be asleep; one must see to it that this does not last.
+    if (runtime.budget().Spent() && !runtime.shedder().Watched() && to.sleep_.Rouse()) to.Signal();
+    return Answer::kOverloaded;
+  }
   runtime.OutsideLock(to.index_).lock();
   Inbox::Lane& lane = to.inbox_.LaneFrom(runtime.options().workers);
   Answer answer = Answer::kFull;
@@ -518,12 +522,13 @@ bool Worker::Turn(int64_t wait_until_ms) {
   RunTimers();
   RunActors();
   RunReady();
+  // Before the stages are flushed: who is given memory here may send to other workers.
+  if (runtime_.budget().Spent()) reading_paused_ = true;
+  if (reading_paused_ || !memory_waiters_.empty()) CheckMemory();
   RunLocalControl();
   if (flush_first_ != nullptr) RunFlushList();
   FlushStages();
   ReadClock();
-  if (runtime_.budget().Spent()) reading_paused_ = true;
-  if (reading_paused_ || !memory_waiters_.empty()) CheckMemory();
   if (HasWork()) {
     Poll(0);
   } else if (stop_turning_) {
@@ -656,6 +661,7 @@ void Worker::CheckMemory() {
       FlushOutbox(slot);
     }
   }
+  LookForShedding();
   if (reading_paused_ && !runtime_.budget().Spent()) {
     reading_paused_ = false;
     for (IoHandler* io : std::exchange(memory_waiters_io_, {})) {

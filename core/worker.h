@@ -317,6 +317,10 @@ class Worker {
   void ReportSlow(int64_t ns);
   void Bury();
   void CheckMemory();
+  // shedding.cc
+  void LookForShedding();
+  std::pair<IoHandler*, int64_t> HeaviestStalled();
+  void LogHolders(int64_t spent_ms);
   void CountDropped(Slot* slot, Envelope* envelope, DropReason reason);
   void IssueGrants(Slot* slot);
 
@@ -382,6 +386,8 @@ class Worker {
   std::vector<IoHandler*> memory_waiters_io_;
   std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
   int64_t memory_check_ms_ = 0;
+  int64_t next_proposal_ms_ = 0;
+  int64_t next_holders_log_ms_ = 0;
   bool reading_paused_ = false;
   std::vector<Slot*> free_slots_;
   int64_t actor_count_ = 0;

@@ -60,7 +60,8 @@ TEST_P(Flags, ABadValueIsNamed) {
        {"--workers=0", "--workers=-1", "--workers=many", "--workers=1000000000",
         "--max_connections=0", "--max_connections=-5", "--max_connections=x", "--at_limit=maybe",
         "--half_closed_timeout=0", "--idle_timeout=soon", "--idle_timeout=-1s",
-        "--lifetime_timeout=5", "--drain_timeout=-1s", "--drain_timeout=", "--log_level=loud"}) {
+        "--lifetime_timeout=5", "--drain_timeout=-1s", "--drain_timeout=", "--log_level=loud",
+        "--memory=1MB", "--memory=-1", "--memory=lots"}) {
     const std::string text = flag;
     ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", text},
                        text.substr(2, text.find('=') - 2));

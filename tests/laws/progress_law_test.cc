@@ -106,6 +106,55 @@ TEST(L5Progress, AnActorThatFeedsItselfStarvesNobody) {
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
 }
 
+// Spends the whole budget and more, until it is parked for memory; then it has nothing else to do.
+struct Block {
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+class Taker : public Actor {
+ public:
+  explicit Taker(std::atomic<int>* taken) : taken_(taken) {}
+  void On(Block) { ++*taken_; }
+
+ private:
+  std::atomic<int>* taken_;
+};
+class Spender : public Actor {
+ public:
+  Spender(Ref<Taker> taker, std::atomic<int64_t>* spent) : taker_(taker), spent_(spent) {}
+  void On(Go) {
+    worker().lease().ReturnIdle();
+    Budget& budget = runtime().budget();
+    const int64_t rest = budget.BytesMax() - budget.UsedBytes();
+    ASSERT_TRUE(budget.Take(rest));
+    // Two fit into the overdraft; the third waits for memory.
+    for (int i = 0; i < 3; ++i)
+      EXPECT_EQ(Send(taker_, Block{std::string(100'000, 'x')}), Answer::kAccepted);
+    *spent_ = rest;
+  }
+
+ private:
+  Ref<Taker> taker_;
+  std::atomic<int64_t>* spent_;
+};
+
+TEST(L5Progress, AMessageThatWaitedForMemoryLeavesAWorkerThatHasNothingElseToDo) {
+  std::atomic<int> taken{0};
+  std::atomic<int64_t> spent{0};
+  Runtime runtime(SmallOptions(2));
+  const Ref<Taker> taker =
+      runtime.SpawnWith<Taker>({.name = "", .mailbox_messages_max = 8, .worker = 1}, &taken);
+  const Ref<Spender> spender = runtime.SpawnWith<Spender>(
+      {.name = "", .mailbox_messages_max = 8, .worker = 0}, taker, &spent);
+  ASSERT_EQ(spender.TrySend(Go{}), Answer::kAccepted);
+  ASSERT_TRUE(runtime.Start().ok());
+  ASSERT_TRUE(Eventually([&] { return spent != 0 && taken == 2; }));
+  runtime.budget().Give(spent);
+  EXPECT_TRUE(Eventually([&] { return taken == 3; }, 10)) << taken;
+  runtime.Drain(absl::Seconds(5));
+  EXPECT_TRUE(runtime.TotalLedger().Balanced());
+}
+
 // An Os that knows how many workers wait for somebody else, and not to look again by themselves.
 class WatchfulOs : public ForwardingOs {
  public:

@@ -248,7 +248,7 @@ TEST(ConnectionWrite, AFailedWriteEndsTheConnectionAfterItsHandler) {
 
 TEST(ConnectionWrite, OutputThatFindsNoMemoryEndsItsConnectionAndIsCounted) {
   Options options = WireOptions();
-  options.memory_bytes_max = 1024 * 1024;
+  options.memory_bytes_max = 4 * 1024 * 1024;
   Rig rig(options);
   auto [wire, notes] = rig.New();
   rig.Open(wire, notes);

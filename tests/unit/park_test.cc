@@ -337,7 +337,7 @@ class ParkMemory : public Park {
  protected:
   static Options MemoryOptions() {
     Options options = ParkOptions();
-    options.memory_bytes_max = 1024 * 1024;
+    options.memory_bytes_max = 4 * 1024 * 1024;
     options.outbox_messages_max = 64;
     return options;
   }
@@ -347,7 +347,7 @@ class ParkMemory : public Park {
 TEST_F(ParkMemory, SpentMemoryRefusesTrySendAndParksSendUntilThereIsSome) {
   const Ref<Node> a = Make(0, 2, &seen_a_);
   const Ref<Node> b = Make(1, 64, &seen_b_);
-  const std::string text(100'000, 'x');
+  const std::string text(400'000, 'x');
   Do(a, [&](Node& self) {
     int accepted = 0;
     while (b.TrySend(Big{text}) == Answer::kAccepted) ++accepted;
@@ -355,7 +355,7 @@ TEST_F(ParkMemory, SpentMemoryRefusesTrySendAndParksSendUntilThereIsSome) {
     EXPECT_EQ(b.TrySend(Big{text}), Answer::kOverloaded);
     // Into the overdraft, and then one more that waits for memory.
     int more = 0;
-    while (self.Send(b, Big{text}) == Answer::kAccepted) ++more;
+    while (self.Send(b, Big{std::string(100'000, 'x')}) == Answer::kAccepted) ++more;
     EXPECT_GT(more, 0);
     EXPECT_LT(more, 10);
   });
@@ -369,9 +369,9 @@ TEST_F(ParkMemory, AMessageThatCanNeverBeHeldIsRefusedAtOnce) {
   const Ref<Node> a = Make(0, 2, &seen_a_);
   const Ref<Node> b = Make(1, 4, &seen_b_);
   Do(a, [&](Node& self) {
-    Big big{std::string(2'000'000, 'x')};
+    Big big{std::string(5'000'000, 'x')};
     EXPECT_EQ(self.Send(b, std::move(big)), Answer::kOverloaded);
-    EXPECT_EQ(big.text.size(), 2'000'000u);
+    EXPECT_EQ(big.text.size(), 5'000'000u);
   });
   EXPECT_FALSE(a.slot()->parked);
 }

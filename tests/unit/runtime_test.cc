@@ -68,7 +68,11 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
       {"mailbox_messages_max = 0", [](Options& o) { o.mailbox_messages_max = 0; }},
       {"lane_messages_max = 0", [](Options& o) { o.lane_messages_max = 0; }},
       {"outbox_messages_max = 0", [](Options& o) { o.outbox_messages_max = 0; }},
-      {"memory_bytes_max = 1", [](Options& o) { o.memory_bytes_max = 1; }},
+      {"memory_bytes_max = 1 (--memory) is too small: 1 workers need at least 2162688 bytes",
+       [](Options& o) { o.memory_bytes_max = 1; }},
+      {"memory_bytes_max", [](Options& o) { o.memory_bytes_max = INT64_MAX; }},
+      {"input_bytes_max = 0", [](Options& o) { o.input_bytes_max = 0; }},
+      {"shed_after = 0", [](Options& o) { o.shed_after = absl::ZeroDuration(); }},
       {"backlog = 0", [](Options& o) { o.backlog = 0; }},
       {"watermarks", [](Options& o) { o.output_bytes_low = o.output_bytes_high + 1; }},
       {"idle_timeout = 0", [](Options& o) { o.idle_timeout = absl::ZeroDuration(); }},
@@ -86,7 +90,13 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
   EXPECT_TRUE(options.Complete(LinuxOs()).ok());
   EXPECT_GE(options.workers, 1);
   EXPECT_GE(options.max_connections, 1);
-  EXPECT_GT(options.memory_bytes_max, 0);
+  EXPECT_GE(options.memory_bytes_max, options.MemoryBytesMin());
+  // What it says is enough is accepted, and a byte less is not.
+  Options least = SmallOptions(8);
+  least.memory_bytes_max = least.MemoryBytesMin();
+  EXPECT_TRUE(least.Complete(LinuxOs()).ok());
+  --least.memory_bytes_max;
+  EXPECT_FALSE(least.Complete(LinuxOs()).ok());
 }
 
 TEST(Options, ConnectionsOfTwoSocketsAreHalfAsManyByDefault) {

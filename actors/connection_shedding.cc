@@ -1,0 +1,45 @@
+// What a connection holds while memory is spent, and whether its peer is to blame.
+#include "sluice/actors/connection.h"
+#include "sluice/core/log.h"
+
+namespace sluice {
+
+int64_t Connection::StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) {
+  int64_t stalled = 0;
+  // Output, and what subscriptions hold back for it. What the kernel would take is no fault of the
+  // peer's.
+  if (!output_.Empty() && !writable_) {
+    int64_t held = output_.HeldBytes();
+    for (OutputListener* listener = listeners_; listener != nullptr;
+         listener = listener->next_listener_) {
+      held += listener->HeldBytes();
+    }
+    // The kernel says that it has room only after a good deal of it was taken; a slow reader is
+    // seen in what it acknowledges. (While we write nothing that number only falls.)
+    if (held >= bytes_min) {
+      const int64_t unacknowledged = stream_->UnacknowledgedBytes();
+      if (unacknowledged_ms_ < stalled_ms_ || unacknowledged != unacknowledged_bytes_) {
+        unacknowledged_bytes_ = unacknowledged;
+        unacknowledged_ms_ = now_ms;
+      }
+      if (now_ms - unacknowledged_ms_ >= stalled_ms) stalled += held;
+    }
+  }
+  // Input: the rest of a frame does not come. Where bytes have come that are not read, or the
+  // session must wait, it is not the peer that stands still.
+  if (!input_.Empty() && !readable_ && !read_ended_ && !offer_again_ && MayGoOn() &&
+      now_ms - received_ms_ >= stalled_ms && input_.ChargedBytes() >= bytes_min) {
+    stalled += input_.ChargedBytes();
+  }
+  return stalled;
+}
+
+void Connection::Shed(int64_t bytes) {
+  LogWarn(
+      "memory: the budget stays spent; the connection with %s is ended: %d bytes are held for it "
+      "and its peer stands still",
+      PeerAddress().ToString(), bytes);
+  Finish(CloseReason::kShed, /*reset=*/true);
+}
+
+}  // namespace sluice

@@ -1,0 +1,130 @@
+// Memory that stays spent: what a worker does for the Shedder's decision. Called every few
+// milliseconds while the budget is spent, never else.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/log.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int64_t kHoldersLogMs = 10'000;
+constexpr size_t kHoldersNamed = 3;
+// What one look at who holds most may walk: it must not become a slow handler itself.
+constexpr int kEnvelopesWalkedMax = 200'000;
+
+struct Held {
+  int messages = 0;
+  int64_t bytes = 0;
+};
+
+void Walk(const EnvelopeList& list, int* left, Held* held) {
+  const Envelope* const first = list.Front();
+  const Envelope* envelope = first;
+  while (envelope != nullptr && (*left)-- > 0) {
+    ++held->messages;
+    held->bytes += envelope->charge;
+    envelope = envelope->next == first ? nullptr : envelope->next;
+  }
+}
+
+}  // namespace
+
+void Worker::LookForShedding() {
+  Shedder& shedder = runtime_.shedder();
+  const int64_t since_ms = shedder.SpentSinceMs(NowMs());
+  if (since_ms < 0) return;
+  const int64_t may_end_ms = DeadlineMs(since_ms, options_.shed_after);
+  if (NowMs() >= next_proposal_ms_) {
+    next_proposal_ms_ = NowMs() + Shedder::kEveryMs;
+    shedder.Propose(index_, HeaviestStalled().second, NowMs());
+    // Whoever sleeps does not know that memory is spent; its connections may be what holds it.
+    for (int i = 0; i < options_.workers; ++i) {
+      Worker& other = runtime_.worker(i);
+      if (i != index_ && !shedder.Fresh(i, NowMs()) && other.sleep_.LooksAsleep() &&
+          other.sleep_.Rouse()) {
+        other.Signal();
+      }
+    }
+  }
+  switch (shedder.Decide(index_, may_end_ms, NowMs())) {
+    case Shedder::Verdict::kMine: {
+      // Once more: the peer may have moved since this worker proposed it.
+      const auto [io, bytes] = HeaviestStalled();
+      if (bytes >= shedder.BytesMin()) io->Shed(bytes);
+      next_proposal_ms_ = NowMs();
+      break;
+    }
+    case Shedder::Verdict::kNobody:
+      if (NowMs() >= next_holders_log_ms_) {
+        next_holders_log_ms_ = NowMs() + kHoldersLogMs;
+        LogHolders(NowMs() - since_ms);
+      }
+      break;
+    case Shedder::Verdict::kWait:
+      break;
+  }
+}
+
+// Looks at all of them, so that each one's progress is known from look to look.
+std::pair<IoHandler*, int64_t> Worker::HeaviestStalled() {
+  const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
+  const int64_t bytes_min = runtime_.shedder().BytesMin();
+  IoHandler* heaviest = nullptr;
+  int64_t most = 0;
+  for (IoHandler* io = io_all_; io != nullptr; io = io->next_) {
+    const int64_t bytes = io->StalledBytes(NowMs(), stalled_ms, bytes_min);
+    if (bytes > most) {
+      most = bytes;
+      heaviest = io;
+    }
+  }
+  return {heaviest, most};
+}
+
+// No peer is to blame: actors hold it.
+void Worker::LogHolders(int64_t spent_ms) {
+  struct Holder {
+    Slot* slot;
+    Held queue;
+    Held outbox;
+    int64_t Bytes() const { return queue.bytes + outbox.bytes; }
+  };
+  std::vector<Holder> holders;
+  int left = kEnvelopesWalkedMax;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->state == ActorState::kFree) return;
+    Holder holder{slot, {}, {}};
+    Walk(slot->queue, &left, &holder.queue);
+    if (slot->extra != nullptr) Walk(slot->extra->outbox.list, &left, &holder.outbox);
+    if (holder.Bytes() == 0) return;
+    holders.push_back(holder);
+    std::push_heap(holders.begin(), holders.end(),
+                   [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); });
+    if (holders.size() <= kHoldersNamed) return;
+    std::pop_heap(holders.begin(), holders.end(),
+                  [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); });
+    holders.pop_back();
+  });
+  if (holders.empty()) return;
+  std::sort(holders.begin(), holders.end(),
+            [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); });
+  std::string text;
+  for (const Holder& holder : holders) {
+    absl::StrAppendFormat(&text, "%s%s (%d bytes: %d messages in its mailbox, %d in its outbox)",
+                          text.empty() ? "" : ", ", NameOf(holder.slot), holder.Bytes(),
+                          holder.queue.messages, holder.outbox.messages);
+  }
+  LogWarn(absl::StrFormat(
+      "memory: the budget of %d bytes has been spent for %d ms, and no connection's peer stands "
+      "still; on worker %d most is held by %s",
+      runtime_.budget().BytesMax(), spent_ms, index_, text));
+}
+
+}  // namespace sluice

@@ -1,0 +1,101 @@
+// One decision for all workers: who is ended, when, and never two at a time.
+#include "sluice/core/shedder.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace sluice {
+namespace {
+
+using Verdict = Shedder::Verdict;
+constexpr int64_t kBudget = 100'000'000;
+
+TEST(Shedder, KnowsSinceWhenTheBudgetIsSpentWithoutABreak) {
+  Budget budget(1600);
+  Shedder shedder(budget, 2, 10);
+  EXPECT_EQ(shedder.SpentSinceMs(5'000), -1);
+  EXPECT_FALSE(shedder.Watched());
+  ASSERT_TRUE(budget.Take(1600));
+  EXPECT_FALSE(budget.Take(1));
+  EXPECT_EQ(shedder.SpentSinceMs(6'000), 6'000);
+  EXPECT_TRUE(shedder.Watched());
+  EXPECT_EQ(shedder.SpentSinceMs(6'500), 6'000);
+  // Free and spent again between two looks: it begins anew.
+  budget.Give(200);
+  ASSERT_TRUE(budget.Take(200));
+  EXPECT_FALSE(budget.Take(1));
+  EXPECT_EQ(shedder.SpentSinceMs(7'000), 7'000);
+  budget.Give(1600);
+  EXPECT_EQ(shedder.SpentSinceMs(7'001), -1);
+  EXPECT_FALSE(shedder.Watched());
+}
+
+TEST(Shedder, OnlyTheGreatestProposalIsClaimedAndOnlyOnceIn100Ms) {
+  Budget budget(kBudget);
+  Shedder shedder(budget, 3, 1);
+  shedder.Propose(0, 5'000, 1'000);
+  shedder.Propose(1, 9'000, 1'000);
+  shedder.Propose(2, 7'000, 1'000);
+  EXPECT_EQ(shedder.Decide(1, 1'001, 1'000), Verdict::kWait);  // Too early.
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'000), Verdict::kWait);
+  EXPECT_EQ(shedder.Decide(2, 1'000, 1'000), Verdict::kWait);
+  EXPECT_EQ(shedder.Decide(1, 1'000, 1'000), Verdict::kMine);
+  shedder.Propose(1, 0, 1'001);
+  EXPECT_EQ(shedder.Decide(2, 1'000, 1'099), Verdict::kWait);
+  EXPECT_EQ(shedder.Decide(2, 1'000, 1'100), Verdict::kMine);
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'150), Verdict::kWait);
+}
+
+TEST(Shedder, AWorkerThatIsHeldIsPassedOver) {
+  Budget budget(kBudget);
+  Shedder shedder(budget, 2, 1);
+  shedder.Propose(0, 5'000, 1'000);
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'000), Verdict::kWait);  // The other one may come.
+  shedder.Propose(0, 5'000, 1'200);
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'200), Verdict::kMine);
+  // It was here, with more, and does not come back.
+  shedder.Propose(1, 9'000, 1'210);
+  shedder.Propose(0, 5'000, 1'400);
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'400), Verdict::kWait);
+  shedder.Propose(0, 5'000, 1'500);
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'500), Verdict::kMine);
+}
+
+TEST(Shedder, WhoHoldsNextToNothingIsNotWhatSpentIt) {
+  Budget budget(kBudget);
+  Shedder shedder(budget, 1, 10);
+  EXPECT_EQ(shedder.BytesMin(), 1'024);
+  shedder.Propose(0, 1'023, 1'000);
+  EXPECT_EQ(shedder.Decide(0, 1'000, 1'000), Verdict::kNobody);
+  // Where so many may come that less than that each spends it all, less counts.
+  EXPECT_EQ(Shedder(budget, 1, 100'000).BytesMin(), 250);
+  EXPECT_EQ(Shedder(budget, 1, INT32_MAX).BytesMin(), 1);
+}
+
+// Four threads that look as fast as they can, all of them with the same to offer.
+TEST(Shedder, NoTwoWorkersClaimTheSameTurn) {
+  constexpr int kWorkers = 4;
+  Budget budget(kBudget);
+  Shedder shedder(budget, kWorkers, 1);
+  std::atomic<int64_t> now_ms{1'000};
+  std::atomic<int> claims{0};
+  std::vector<std::thread> threads;
+  for (int w = 0; w < kWorkers; ++w) {
+    threads.emplace_back([&, w] {
+      for (int64_t now = 0; now < 21'000;) {
+        now = now_ms.fetch_add(1);
+        shedder.Propose(w, 5'000 + (now / 64) % 7 * w, now);
+        claims += shedder.Decide(w, 1'000, now) == Verdict::kMine;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(claims, 0);
+  EXPECT_LE(claims, 201);  // 20 s, one in 100 ms.
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,261 @@
+// Connections while memory stays spent: who holds most and stands still is ended, nobody else, and
+// then all goes on.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing {
+namespace {
+
+using Notes = ScriptSession::Notes;
+
+// All that is free of a budget, and refused more.
+class Spent {
+ public:
+  explicit Spent(Rig& rig) : rig_(rig), budget_(rig.runtime.budget()) {
+    rig.worker.lease().ReturnIdle();
+    bytes_ = budget_.BytesMax() - budget_.UsedBytes();
+    EXPECT_TRUE(budget_.Take(bytes_));
+    EXPECT_FALSE(budget_.Take(1));
+    rig.Settle();
+  }
+  ~Spent() { Free(); }
+  void Free() { budget_.Give(std::exchange(bytes_, 0)); }
+  // What ended connections gave back is spent by others at once.
+  void Again() {
+    rig_.worker.lease().ReturnIdle();
+    const int64_t more = budget_.BytesMax() - budget_.UsedBytes();
+    if (more <= 0) return;
+    EXPECT_TRUE(budget_.Take(more));
+    bytes_ += more;
+    EXPECT_FALSE(budget_.Take(1));
+  }
+
+ private:
+  Rig& rig_;
+  Budget& budget_;
+  int64_t bytes_ = 0;
+};
+
+struct Client {
+  Wire& wire;
+  Notes& notes;
+  bool Open() const { return !wire.closed; }
+};
+
+// One whose peer takes nothing of `bytes` of output.
+Client Stalled(Rig& rig, size_t bytes) {
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.room = 0;
+  EXPECT_EQ(notes.session->Write(std::string(bytes, 'x')), Answer::kAccepted);
+  rig.Settle();
+  return {wire, notes};
+}
+Client Quiet(Rig& rig) {
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  return {wire, notes};
+}
+
+// In steps, as a worker that waits for memory wakes.
+void Pass(Rig& rig, absl::Duration time) {
+  for (absl::Duration step = absl::ZeroDuration(); step < time; step += absl::Milliseconds(5)) {
+    rig.Advance(absl::Milliseconds(5));
+  }
+}
+
+TEST(Shedding, TheOneThatHoldsMostIsEndedAfterASecondThenOneIn100Ms) {
+  Rig rig;
+  const Client small = Stalled(rig, 100'000);
+  const Client large = Stalled(rig, 300'000);
+  const Client middle = Stalled(rig, 200'000);
+  const Client reader = Quiet(rig);
+  Spent spent(rig);
+  rig.Arrive(reader.wire, "patience");
+  Pass(rig, absl::Milliseconds(995));
+  EXPECT_TRUE(large.Open());
+  Pass(rig, absl::Milliseconds(50));
+  EXPECT_EQ(large.notes.reason, CloseReason::kShed);
+  EXPECT_TRUE(large.wire.reset);
+  EXPECT_EQ(rig.Ledger().bytes_lost, 300'000);
+  EXPECT_TRUE(middle.Open());
+  Pass(rig, absl::Milliseconds(100));
+  EXPECT_EQ(middle.notes.reason, CloseReason::kShed);
+  EXPECT_TRUE(small.Open());
+  Pass(rig, absl::Milliseconds(100));
+  EXPECT_FALSE(small.Open());
+  EXPECT_EQ(rig.Closed(CloseReason::kShed), 3);
+  // The reader was never to blame. Memory is back, and it goes on.
+  EXPECT_TRUE(reader.Open());
+  EXPECT_EQ(reader.notes.data, "");
+  spent.Free();
+  Pass(rig, absl::Milliseconds(10));
+  EXPECT_EQ(reader.notes.data, "patience");
+}
+
+TEST(Shedding, NeverMoreThanOneIn100Ms) {
+  Rig rig;
+  for (int i = 0; i < 8; ++i) Stalled(rig, 50'000);
+  Spent spent(rig);
+  Pass(rig, absl::Milliseconds(995));
+  int64_t before = 0;
+  std::vector<int64_t> ended_ms;
+  for (int i = 0; i < 250 && rig.Closed(CloseReason::kShed) < 8; ++i) {
+    Pass(rig, absl::Milliseconds(5));
+    const int64_t now = rig.Closed(CloseReason::kShed);
+    ASSERT_LE(now - before, 1);
+    if (now > before) ended_ms.push_back(rig.worker.NowMs());
+    before = now;
+  }
+  ASSERT_EQ(ended_ms.size(), 8u);
+  for (size_t i = 1; i < ended_ms.size(); ++i) {
+    EXPECT_GE(ended_ms[i] - ended_ms[i - 1], 100);
+    EXPECT_LE(ended_ms[i] - ended_ms[i - 1], 110);
+  }
+}
+
+TEST(Shedding, ABreakInBetweenBeginsTheSecondAnew) {
+  Rig rig;
+  const Client stalled = Stalled(rig, 300'000);
+  Spent spent(rig);
+  Pass(rig, absl::Milliseconds(900));
+  spent.Free();
+  spent.Again();
+  Pass(rig, absl::Milliseconds(900));
+  EXPECT_TRUE(stalled.Open());
+  Pass(rig, absl::Milliseconds(210));
+  EXPECT_EQ(stalled.notes.reason, CloseReason::kShed);
+}
+
+TEST(Shedding, WhoseKernelBufferShrinksMakesProgressThoughNoRoomIsToldOfYet) {
+  Rig rig;
+  const Client slow = Stalled(rig, 900'000);
+  const Client stalled = Stalled(rig, 50'000);
+  slow.wire.unacknowledged = 1'000'000;
+  stalled.wire.unacknowledged = 1'000'000;
+  Spent spent(rig);
+  for (int i = 0; i < 40; ++i) {
+    slow.wire.unacknowledged -= 1;
+    Pass(rig, absl::Milliseconds(500));
+  }
+  EXPECT_TRUE(slow.Open());
+  EXPECT_EQ(stalled.notes.reason, CloseReason::kShed);
+  // When it stops, too, it is its turn.
+  Pass(rig, absl::Milliseconds(1'300));
+  EXPECT_EQ(slow.notes.reason, CloseReason::kShed);
+}
+
+TEST(Shedding, WhoTakesOutputIsSpared) {
+  Rig rig;
+  const Client slow = Stalled(rig, 900'000);
+  Spent spent(rig);
+  for (int i = 0; i < 10; ++i) {
+    Pass(rig, absl::Milliseconds(500));
+    rig.Room(slow.wire, 10);
+    rig.Settle();
+    spent.Again();
+  }
+  EXPECT_TRUE(slow.Open());
+}
+
+// A session that keeps what it is offered until a frame is whole.
+Client WithFrame(Rig& rig, size_t bytes) {
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession&, Input&) {};
+  rig.Open(wire, notes);
+  rig.Settle();
+  rig.Arrive(wire, std::string(bytes, 'f'));
+  rig.Settle();
+  return {wire, notes};
+}
+
+TEST(Shedding, AFrameWhoseRestDoesNotComeIsWhatItsPeerHolds) {
+  Rig rig;
+  const Client half = WithFrame(rig, 20'000);
+  const Client typing = WithFrame(rig, 10);
+  Spent spent(rig);
+  Pass(rig, absl::Milliseconds(2'500));
+  EXPECT_EQ(half.notes.reason, CloseReason::kShed);
+  EXPECT_TRUE(typing.Open());  // Next to nothing.
+}
+
+TEST(Shedding, AFrameWhoseRestIsHereAndIsNotReadIsNotItsPeersFault) {
+  Rig rig;
+  const Client half = WithFrame(rig, 20'000);
+  Spent spent(rig);
+  rig.Arrive(half.wire, "the rest");
+  Pass(rig, absl::Milliseconds(2'500));
+  EXPECT_TRUE(half.Open());
+}
+
+TEST(Shedding, InputThatItsOwnSessionLeavesIsNotItsPeersFault) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [](ScriptSession& session, Input&) { session.PauseReading(); };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, std::string(20'000, 'f'));
+  rig.Settle();
+  Spent spent(rig);
+  Pass(rig, absl::Milliseconds(2'500));
+  EXPECT_FALSE(wire.closed);
+}
+
+TEST(Shedding, ForEverMeansNever) {
+  Options options = WireOptions();
+  options.shed_after = absl::InfiniteDuration();
+  Rig rig(options);
+  const Client stalled = Stalled(rig, 900'000);
+  Spent spent(rig);
+  for (int i = 0; i < 50; ++i) rig.Advance(absl::Seconds(1));
+  EXPECT_TRUE(stalled.Open());
+}
+
+// Nobody's peer stands still: the log names the actors that hold most, once in a while.
+TEST(Shedding, WithoutAnyoneToBlameTheLogNamesTheActorsThatHoldMost) {
+  Rig rig;
+  struct Big {
+    std::string text;
+    int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+  };
+  class Hoarder : public Actor {
+   public:
+    void On(Big) {}
+  };
+  std::vector<Ref<Hoarder>> hoarders;
+  for (int i = 0; i < 5; ++i) {
+    hoarders.push_back(rig.runtime.SpawnWith<Hoarder>(SpawnOptions{
+        .name = "hoarder" + std::to_string(i), .mailbox_messages_max = 16, .worker = 0}));
+  }
+  rig.Settle();
+  for (int i = 0; i < 5; ++i) {
+    rig.worker.Suspend(hoarders[i].slot());
+    for (int n = 0; n <= i; ++n)
+      EXPECT_EQ(hoarders[i].TrySend(Big{std::string(100'000, 'x')}), Answer::kAccepted);
+  }
+  Spent spent(rig);
+  SetLogLevel(LogLevel::kWarning);
+  ::testing::internal::CaptureStderr();
+  Pass(rig, absl::Milliseconds(4'000));
+  LogFlush();
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  SetLogLevel(LogLevel::kOff);
+  const size_t first = log.find("hoarder4 (");
+  const size_t second = log.find("hoarder3 (");
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_LT(first, second) << log;
+  EXPECT_NE(log.find("5 messages in its mailbox"), std::string::npos) << log;
+  EXPECT_EQ(log.find("hoarder0"), std::string::npos) << log;
+  EXPECT_EQ(log.find("memory: ", log.find("memory: ") + 1), std::string::npos) << "once: " << log;
+  spent.Free();
+  for (const Ref<Hoarder>& hoarder : hoarders) rig.worker.Resume(hoarder.slot());
+  rig.Settle();
+}
+
+}  // namespace
+}  // namespace sluice::testing
