@@ -137,12 +137,12 @@ void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/tru
 void Connection::OnActorEnded(bool failed) {
   session_->connection_ = nullptr;
   session_ = nullptr;
-  Unpair();
   if (failed) close_reason_ = CloseReason::kFailed;
-  if (connecting_) {
-    Finish(failed ? CloseReason::kFailed : CloseReason::kAborted);
+  if (connecting_ || (failed && CutShort())) {
+    Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, CutShort());
     return;
   }
+  Unpair();
   input_.Clear(worker().lease());
   offer_again_ = false;
   BeginClose();  // What it wrote is still sent.
@@ -189,8 +189,7 @@ void Connection::Unpair() {
 }
 
 bool Connection::QuietSince(int64_t ms) const {
-  return !connecting_ && !read_ended_ && write_state_ == WriteState::kOpen && OutputBytes() == 0 &&
-         input_.Empty() && active_ms_ <= ms;
+  return !connecting_ && !HalfClosed() && OutputBytes() == 0 && input_.Empty() && active_ms_ <= ms;
 }
 
 void Connection::OnUnparked() { worker().MarkReady(this); }

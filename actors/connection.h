@@ -138,6 +138,7 @@ class Connection final : public IoHandler, private Timer {
   // Whether an end from here is a reset: to one of a pair it must not look as if the other had come
   // to its end.
   bool CutShort() const { return Paired(); }
+  bool HalfClosed() const { return read_ended_ || write_state_ != WriteState::kOpen; }
   void Unpair();
   bool OutputHasRoom() const {
     return !connecting_ && !output_high_ &&

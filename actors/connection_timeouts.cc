@@ -79,7 +79,8 @@ void Connection::OnTimer(Worker& w) {
   } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
     Finish(CloseReason::kWriteStalled, /*reset=*/true);
   } else if (due(active_ms_, o.idle_timeout)) {
-    Finish(CloseReason::kIdle);
+    // Of a pair, one that waits for an answer must not take the end for it.
+    Finish(CloseReason::kIdle, CutShort() && HalfClosed());
   } else {
     Finish(CloseReason::kHalfClosed, CutShort());
   }

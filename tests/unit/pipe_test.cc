@@ -313,8 +313,8 @@ TEST(Pipe, AnActorThatFailsResetsItsPartner) {
   Pair pair;
   ASSERT_EQ(pair.a->RefOf(pair.a).TrySend(TestPipe::Throw{}), Answer::kAccepted);
   pair.rig.Settle();
-  EXPECT_TRUE(pair.far.closed && pair.far.reset);
-  EXPECT_EQ(pair.rig.Closed(CloseReason::kFailed) + pair.rig.Ledger().Open(), 1);
+  EXPECT_TRUE(pair.BothReset());
+  EXPECT_EQ(pair.rig.Closed(CloseReason::kFailed), 1);
 }
 
 TEST(Pipe, AnActorThatStopsClosesBothAndWhatWasWrittenLeaves) {
@@ -390,6 +390,28 @@ TEST(Pipe, AnIdlePairIsClosedNotReset) {
   pair.rig.Fin(pair.far);
   pair.rig.Settle();
   EXPECT_TRUE(pair.BothEndedWell());
+}
+
+TEST(Pipe, AnIdlePairThatWaitsForAnAnswerIsReset) {
+  Options options = WireOptions();
+  options.idle_timeout = absl::Seconds(10);
+  Pair pair(options);
+  pair.rig.Arrive(pair.near, "question");
+  pair.rig.Fin(pair.near);
+  pair.rig.Settle();
+  pair.rig.Advance(absl::Seconds(10));
+  EXPECT_TRUE(pair.near.closed && pair.near.reset);
+}
+
+TEST(Pipe, ALifetimeThatIsOverResetsBoth) {
+  Options options = WireOptions();
+  options.lifetime_timeout = absl::Seconds(10);
+  Pair pair(options);
+  for (int i = 0; i < 10; ++i) {
+    pair.rig.Arrive(pair.near, "x");
+    pair.rig.Advance(absl::Seconds(1));
+  }
+  EXPECT_TRUE(pair.BothReset());
 }
 
 TEST(Pipe, AReaderThatTakesNothingForTooLongResetsBoth) {
