@@ -113,7 +113,7 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
       runtime.KeepError(socket.status());
       return {};
     }
-    runtime.Announce(absl::StrCat("listening on ", socket->address.ToString()));
+    runtime.AddListening(socket->address.ToString());
     sockets.push_back(*std::move(socket));
   }
   runtime.SetConnectionBytes(kConnectionBytes + static_cast<int64_t>(session_bytes));

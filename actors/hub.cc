@@ -1,7 +1,6 @@
 #include "sluice/actors/hub.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "absl/strings/str_format.h"
 #include "sluice/core/control.h"
@@ -55,17 +54,28 @@ HubTotals HubLedger::Of(Runtime& runtime) {
   return runtime.Attachment<HubLedger>(runtime.WorkerCount()).Sum();
 }
 
-constexpr std::string_view kPolicyNames[] = {"park", "drop_oldest", "drop_newest", "disconnect",
-                                           "conflate"};
-
 std::string_view SlowPolicyName(SlowPolicy policy) {
-  return kPolicyNames[static_cast<int>(policy)];
+  switch (policy) {
+    case SlowPolicy::kPark:
+      return "park";
+    case SlowPolicy::kDropOldest:
+      return "drop_oldest";
+    case SlowPolicy::kDropNewest:
+      return "drop_newest";
+    case SlowPolicy::kDisconnect:
+      return "disconnect";
+    case SlowPolicy::kConflate:
+      return "conflate";
+  }
+  return "unknown";
 }
 
 std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name) {
-  const auto found = std::find(std::begin(kPolicyNames), std::end(kPolicyNames), name);
-  if (found == std::end(kPolicyNames)) return std::nullopt;
-  return static_cast<SlowPolicy>(found - std::begin(kPolicyNames));
+  for (const SlowPolicy policy : {SlowPolicy::kPark, SlowPolicy::kDropOldest,
+                                  SlowPolicy::kDropNewest, SlowPolicy::kDisconnect}) {
+    if (SlowPolicyName(policy) == name) return policy;
+  }
+  return std::nullopt;
 }
 
 // --- Hub.

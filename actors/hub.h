@@ -51,6 +51,7 @@ enum class SlowPolicy : uint8_t {
   kConflate,
 };
 
+// "park", "drop_oldest", "drop_newest", "disconnect".
 std::string_view SlowPolicyName(SlowPolicy policy);
 std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name);
 
@@ -85,7 +86,8 @@ struct Publish {
   int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
 
-// What a session hears once for each Subscribe that a hub took.
+// What a session hears once for each Subscribe that a hub took. (A hub that ends says nothing more:
+// monitor it.)
 struct Subscribed {
   Ref<Hub> hub;
   // Every message after this number is for it.

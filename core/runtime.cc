@@ -412,7 +412,9 @@ int Runtime::RunUntilSignal() {
     PrintError(started);
     return 1;
   }
-  for (const std::string& line : announcements_) std::printf("%s\n", line.c_str());
+  for (const std::string& address : listening_) {
+    std::printf("listening on %s\n", address.c_str());
+  }
   std::fflush(stdout);
   int64_t deadline_ms = -1;
   for (bool done = false; !done;) {

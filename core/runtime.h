@@ -120,6 +120,8 @@ class Runtime {
   Budget& budget() { return *budget_; }
   Shedder& shedder() { return *shedder_; }
   int WorkerCount() const { return options_.workers; }
+  // Where Listen listens, in the order of its calls; a port that was 0 is the one it got.
+  const std::vector<std::string>& Listening() const { return listening_; }
   sluice::Ceiling Ceiling() const;
   // Sums of all workers' ledgers. Exact once Drain has returned; before, each worker's is asked by
   // a message.
@@ -132,7 +134,7 @@ class Runtime {
   // --- For the layers above: not for programs.
 
   absl::Status status() const { return status_; }
-  void Announce(std::string line) { announcements_.push_back(std::move(line)); }  // Before the run.
+  void AddListening(std::string address) { listening_.push_back(std::move(address)); }
   // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
   // Report() is a line of the dump, and of what is told after a drain.
   template <class T, class... Args>
@@ -209,7 +211,7 @@ class Runtime {
   std::unique_ptr<Shedder> shedder_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
-  std::vector<std::string> announcements_;
+  std::vector<std::string> listening_;  // Written before the run only.
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::mutex attachments_lock_;
   absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;

@@ -157,7 +157,8 @@ class Client : public sluice::LineSession {
   }
   template <class... Parts>
   void Say(const Parts&... parts) {
-    if (Write(absl::StrCat(parts..., "\n")) == Answer::kFull) Abort();  // An answer may not miss.
+    const Answer answer = Write(absl::StrCat(parts..., "\n"));
+    if (answer == Answer::kFull || answer == Answer::kOverloaded) Abort();  // None may be missing.
   }
   void Refuse(const std::string& why) { Say("ERR ", why); }
   void RefuseName(const std::string& what) {

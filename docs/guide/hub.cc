@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <latch>
 #include <string>
@@ -61,7 +59,6 @@ class Reader : public sluice::LineSession {
 
 int main() {
   constexpr int kReaders = 3;
-  const std::string address = "unix:@guide-hub-" + std::to_string(getpid());
   std::latch joined(kReaders);
   std::latch done(kReaders);
   sluice::Runtime runtime{sluice::Options()};
@@ -69,8 +66,9 @@ int main() {
   options.missed_notice = [](int64_t missed) { return std::to_string(missed) + " missed\n"; };
   const auto news = runtime.Spawn<sluice::Hub>(options);
   const auto editor = runtime.Spawn<Editor>(news);
-  runtime.Listen<Listener>(address, news, &joined);
+  runtime.Listen<Listener>("127.0.0.1:0", news, &joined);
   if (!runtime.Start().ok()) return 1;
+  const std::string address = runtime.Listening().front();
   for (int i = 0; i < kReaders; ++i) {
     if (!sluice::Connect<Reader>(runtime, address, absl::Seconds(5), &done).ok()) return 1;
   }

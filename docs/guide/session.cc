@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <latch>
 #include <string>
@@ -44,11 +42,11 @@ class Visitor : public sluice::LineSession {
 };
 
 int main() {
-  const std::string address = "unix:@guide-session-" + std::to_string(getpid());
   std::latch done(1);
   sluice::Runtime runtime{sluice::Options()};
-  runtime.Listen<Mirror>(address);
+  runtime.Listen<Mirror>("127.0.0.1:0");  // Any port: runtime.Listening() says which.
   if (!runtime.Start().ok()) return 1;
+  const std::string address = runtime.Listening().front();
   if (!sluice::Connect<Visitor>(runtime, address, absl::Seconds(5), &done).ok()) return 1;
   done.wait();
   runtime.Drain(absl::Seconds(5));

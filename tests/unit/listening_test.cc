@@ -28,6 +28,24 @@ TEST(Listening, ServesSeveralSocketsOfOneLimit) {
   EXPECT_EQ(rig.Heard(refused), "EOF");
 }
 
+class Deaf : public Session {
+  void OnData(Input& in) override { in.TakeAll(); }
+};
+
+TEST(Listening, IsSaidBeforeTheRunWithThePortThatItGot) {
+  Options options;
+  options.workers = 1;
+  options.max_connections = 3;
+  Runtime runtime(options);
+  const std::string name = "unix:@sluice-listening-test-" + std::to_string(getpid());
+  runtime.Listen<Deaf>("127.0.0.1:0,[::1]:0");
+  runtime.Listen<Deaf>(name);
+  ASSERT_TRUE(runtime.status().ok()) << runtime.status();
+  ASSERT_EQ(runtime.Listening().size(), 3u);
+  for (int i : {0, 1}) EXPECT_NE(Address::Parse(runtime.Listening()[i])->port(), 0);
+  EXPECT_EQ(runtime.Listening()[2], name);
+}
+
 class UnixFile : public ::testing::Test {
  protected:
   void SetUp() override {
