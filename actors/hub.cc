@@ -71,8 +71,9 @@ std::string_view SlowPolicyName(SlowPolicy policy) {
 }
 
 std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name) {
-  for (const SlowPolicy policy : {SlowPolicy::kPark, SlowPolicy::kDropOldest,
-                                  SlowPolicy::kDropNewest, SlowPolicy::kDisconnect}) {
+  for (const SlowPolicy policy :
+       {SlowPolicy::kPark, SlowPolicy::kDropOldest, SlowPolicy::kDropNewest,
+        SlowPolicy::kDisconnect, SlowPolicy::kConflate}) {
     if (SlowPolicyName(policy) == name) return policy;
   }
   return std::nullopt;

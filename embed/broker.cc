@@ -195,8 +195,10 @@ class Client : public sluice::LineSession {
   std::optional<sluice::SlowPolicy> Policy(std::string_view name) {
     if (name.empty()) return sluice::SlowPolicy::kDropOldest;
     const std::optional<sluice::SlowPolicy> policy = sluice::ParseSlowPolicy(name);
-    if (!policy) Refuse("a policy is park, drop_oldest, drop_newest or disconnect");
-    return policy;
+    // A message of this protocol has no key that a newer one could replace it by.
+    if (policy && *policy != sluice::SlowPolicy::kConflate) return policy;
+    Refuse("a policy is park, drop_oldest, drop_newest or disconnect");
+    return std::nullopt;
   }
 
   void Publish(const std::string& topic, std::string_view text) {

@@ -16,7 +16,8 @@
 namespace sluice {
 
 bool AbslParseFlag(absl::string_view text, SlowPolicy* policy, std::string* error) {
-  if (const std::optional<SlowPolicy> parsed = ParseSlowPolicy(ToStd(text))) {
+  const std::optional<SlowPolicy> parsed = ParseSlowPolicy(ToStd(text));
+  if (parsed && *parsed != SlowPolicy::kConflate) {  // What is said in a room has no key.
     return *policy = *parsed, true;
   }
   *error = "it must be park, drop_oldest, drop_newest or disconnect";

@@ -20,7 +20,8 @@ FENCES = {".cc": "cpp", ".h": "cpp", ".bazel": "python", "WORKSPACE": "python"}
 # A constant whose name has one of these words is a bound or a time.
 BOUND = re.compile(r"^k\w*(Max|Min|Ms|Ns|Bytes|Kept|PerTurn)(?![a-z])\w*$")
 # Parts of a format or of an algorithm, and fields that bound nothing.
-NO_BOUNDS = {"kMallocHeaderBytes", "kOverheadBytes", "kExactNs", "kConnectionBytes", "name", "missed_notice"}
+NO_BOUNDS = {"kMallocHeaderBytes", "kOverheadBytes", "kExactNs", "kConnectionBytes", "name", "missed_notice",
+             "filter"}
 
 
 # --- Code blocks.

@@ -364,7 +364,7 @@ TEST_F(HubTest, ASecondSubscriptionOfASessionIsToldThatItIsNone) {
 
 TEST(SlowPolicies, HaveNamesThatAreParsed) {
   for (const auto policy : {SlowPolicy::kPark, SlowPolicy::kDropOldest, SlowPolicy::kDropNewest,
-                            SlowPolicy::kDisconnect}) {
+                            SlowPolicy::kDisconnect, SlowPolicy::kConflate}) {
     EXPECT_EQ(ParseSlowPolicy(SlowPolicyName(policy)), policy);
   }
   EXPECT_EQ(SlowPolicyName(SlowPolicy::kDropNewest), "drop_newest");
