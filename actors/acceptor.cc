@@ -181,7 +181,9 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   const bool tcp = IsTcp(address);
   if (tcp) SetTcpOptions(os, fd, worker.options());
   const int connected = os.Connect(fd, address.sockaddr(), address.size());
-  if (connected < 0 && connected != -EINPROGRESS) {
+  // A UNIX socket whose backlog is full says so, and no event follows.
+  const bool full = connected == -EAGAIN && !tcp;
+  if (connected < 0 && connected != -EINPROGRESS && !full) {
     // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
     LogDebug("connect to %s: %s", address.ToString(),
              absl::ErrnoToStatus(-connected, "connect").ToString());
@@ -193,6 +195,7 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
                    connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
                    timeout);
+  if (full && slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectAgain(address);
 }
 
 // --- The acceptor.

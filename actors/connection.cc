@@ -196,7 +196,7 @@ void Connection::OnUnparked() { worker().MarkReady(this); }
 
 void Connection::OnTurn() {
   if (connecting_) {
-    if (writable_) ConnectDone();
+    if (writable_ && connect_again_ == nullptr) ConnectDone();
     if (!Ended() && connecting_ && drain_close_) TellDrain();
     if (Ended() || connecting_) return;
   }

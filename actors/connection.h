@@ -56,6 +56,8 @@ class Connection final : public IoHandler, private Timer {
   static void Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                    ConnectionOwner owner, Start start = Start::kConnected,
                    absl::Duration connect_timeout = absl::InfiniteDuration());
+  // One that is connecting, and the kernel has no room for it yet: tried again until it has.
+  void ConnectAgain(const Address& address);
   // One that never stood: its session hears OnClose(reason), and it is counted.
   static void Refuse(Worker& worker, Slot* slot, CloseReason reason);
   ~Connection() override;
@@ -169,8 +171,8 @@ class Connection final : public IoHandler, private Timer {
   int64_t NextDeadlineMs() const;
   void ArmTimer();
   void SetConnectTimeout(absl::Duration timeout);
+  void ConnectTimerDue();
   void LingerTimedOut();
-  ConnectionLedger::Cell& Counters() { return *counters_; }
   const Options& options() const { return slot_->worker->options(); }
 
   Slot* const slot_;
@@ -181,6 +183,7 @@ class Connection final : public IoHandler, private Timer {
   OutputListener* listeners_ = nullptr;
   Connection* partner_ =
       this;  // Whose output has the room that reading needs: its own, or the pair's.
+  std::unique_ptr<const Address> connect_again_;  // Null, but while the kernel has no room.
   OutputQueue output_;
   InputBuffer input_;
   const int64_t opened_ms_;

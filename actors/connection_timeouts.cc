@@ -1,6 +1,7 @@
 // Deadlines of a connection: one timer for all of them. It is armed for the earliest and looks
 // again when it fires, so that a read or a write costs no re-arming.
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 
 #include "sluice/actors/connection.h"
@@ -13,6 +14,8 @@ constexpr uint32_t kNoConnectTimeout = std::numeric_limits<uint32_t>::max();
 // While the runtime drains, a peer that has acknowledged everything and is silent for so long is
 // not waited for: it may never end its side (an idle client does not).
 constexpr int64_t kDrainLingerMs = 100;
+// How often a connect that found a UNIX socket's backlog full is tried again.
+constexpr int64_t kConnectAgainMs = 10;
 
 // Never further than half of the range, so that a point in time may be added.
 int64_t Ms(absl::Duration timeout) {
@@ -34,6 +37,7 @@ int64_t Connection::NextDeadlineMs() const {
   };
   if (connecting_) {
     if (connect_timeout_ms_ != kNoConnectTimeout) add(phase_ms_, connect_timeout_ms_);
+    if (connect_again_ != nullptr) add(active_ms_, kConnectAgainMs);
     return next;
   }
   add(opened_ms_, Ms(o.lifetime_timeout));
@@ -69,7 +73,7 @@ void Connection::OnTimer(Worker& w) {
     return ms != TimerWheel::kNever && since_ms + ms <= now;
   };
   if (connecting_) {
-    Finish(CloseReason::kConnectFailed);
+    ConnectTimerDue();
   } else if (due(opened_ms_, o.lifetime_timeout)) {
     Finish(CloseReason::kLifetime, CutShort());
   } else if (closing_ && due(closing_ms_, o.close_timeout)) {
@@ -83,6 +87,32 @@ void Connection::OnTimer(Worker& w) {
     Finish(CloseReason::kIdle, CutShort() && HalfClosed());
   } else {
     Finish(CloseReason::kHalfClosed, CutShort());
+  }
+}
+
+void Connection::ConnectAgain(const Address& address) {
+  connect_again_ = std::make_unique<const Address>(address);
+  ArmTimer();
+}
+
+void Connection::ConnectTimerDue() {
+  Worker& w = worker();
+  if (connect_again_ == nullptr ||
+      (connect_timeout_ms_ != kNoConnectTimeout && phase_ms_ + connect_timeout_ms_ <= w.NowMs())) {
+    Finish(CloseReason::kConnectFailed);
+    return;
+  }
+  const int connected =
+      w.os().Connect(stream_->Descriptor(), connect_again_->sockaddr(), connect_again_->size());
+  active_ms_ = w.NowMs();
+  if (connected == -EAGAIN) {
+    ArmTimer();
+  } else if (connected < 0) {
+    Finish(CloseReason::kConnectFailed);
+  } else {
+    connect_again_ = nullptr;
+    writable_ = true;
+    w.MarkReady(this);
   }
 }
 

@@ -211,7 +211,8 @@ TEST(Relay, AnEndOfOnePairTouchesNoOther) {
 
 class FullBacklog {
  public:
-  FullBacklog() : listener({0, 0, ""}), filler(listener.address()) {}
+  explicit FullBacklog(const std::string& unix_path = "")
+      : listener({0, 0, unix_path}), filler(listener.address()) {}
   void MakeRoom() { held = listener.Accept(); }
   Listener listener;
   Client filler;
@@ -234,16 +235,39 @@ TEST(Relay, WhatTheClientSaysBeforeTheUpstreamStandsIsNotLost) {
   EXPECT_EQ(upstream.end(), End::kEof);
 }
 
-TEST(Relay, AnUpstreamThatDoesNotAnswerEndsTheClientAfterConnectTimeout) {
-  FullBacklog full;
+// There the kernel says at once that it has no room, and never that it has.
+TEST(Relay, AUnixUpstreamWithoutRoomIsTriedUntilItHasSome) {
+  TempDir folder;
+  FullBacklog full(folder.Path("upstream"));
   ASSERT_TRUE(full.filler.connected());
-  Server relay("relay", To(full.listener.address(), {"--connect_timeout=400ms"}));
-  const absl::Time before = absl::Now();
-  Client client(relay.address());
-  ASSERT_TRUE(client.Send("anybody?"));
-  EXPECT_TRUE(EndsWithoutAByte(client));
-  EXPECT_GE(absl::Now() - before, absl::Milliseconds(300));
-  EXPECT_LT(absl::Now() - before, absl::Seconds(10));
+  Server relay("relay", To(full.listener.address(), {"--connect_timeout=20s"}));
+  std::vector<Client> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.emplace_back(relay.address());
+    ASSERT_TRUE(clients.back().Send("early"));
+    ASSERT_TRUE(clients.back().WaitUntilArrived());
+  }
+  full.MakeRoom();
+  for (int i = 0; i < 20; ++i) {
+    Client upstream = full.listener.Accept();
+    ASSERT_TRUE(upstream.connected()) << i;
+    EXPECT_EQ(upstream.ReadExactly(5), "early") << i;
+  }
+}
+
+TEST(Relay, AnUpstreamThatDoesNotAnswerEndsTheClientAfterConnectTimeout) {
+  TempDir folder;
+  for (const std::string& unix_path : {std::string(), folder.Path("upstream")}) {
+    FullBacklog full(unix_path);
+    ASSERT_TRUE(full.filler.connected());
+    Server relay("relay", To(full.listener.address(), {"--connect_timeout=400ms"}));
+    const absl::Time before = absl::Now();
+    Client client(relay.address());
+    ASSERT_TRUE(client.Send("anybody?"));
+    EXPECT_TRUE(EndsWithoutAByte(client));
+    EXPECT_GE(absl::Now() - before, absl::Milliseconds(300));
+    EXPECT_LT(absl::Now() - before, absl::Seconds(10));
+  }
 }
 
 TEST(Relay, AClientThatGivesUpWhileTheUpstreamIsSlowLeavesNothingBehind) {
