@@ -155,12 +155,27 @@ struct AcceptedControl {
             .At(worker.Index());
     counters.opened.Add(1);
     counters.closed[static_cast<int>(CloseReason::kRefused)].Add(1);
-    Worker::Post(*acceptor.slot->worker, acceptor.slot, acceptor.generation,
+    Worker::Post(*acceptor->slot->worker, acceptor->slot, acceptor->generation,
                  ConnectionEndedControl{worker.Index()});
   }
 };
 
+// To a worker: end the longest silent connection of this acceptor. Comes after the connections that
+// were handed to it, and its answer after the word of those that have ended.
+struct EvictControl {
+  ConnectionOwner owned;
+  void Run(Worker& worker, Slot*, uint32_t) {
+    if (Connection* oldest = owned->Oldest(worker.Index()); oldest != nullptr) oldest->Evict();
+    Worker::Post(*owned->slot->worker, owned->slot, owned->generation, EvictionDoneControl{});
+  }
+};
+
 }  // namespace
+
+void EvictionDoneControl::Run(Worker&, Slot* slot, uint32_t generation) const {
+  if (slot->generation != generation || slot->actor == nullptr) return;
+  static_cast<Acceptor*>(slot->actor)->EvictionDone();
+}
 
 void ConnectionEndedControl::Run(Worker&, Slot* slot, uint32_t generation) const {
   if (slot->generation != generation || slot->actor == nullptr) return;
@@ -210,7 +225,9 @@ void Acceptor::OnStart() {
   const Options& options = runtime().options();
   max_connections_ = options.max_connections;
   at_limit_ = options.at_limit;
+  On(SetAcceptRate{options.accepts_per_second_max, options.accepts_burst_max});
   open_by_worker_.resize(options.workers);
+  owned_ = std::make_shared<OwnedConnections>(slot(), generation(), options.workers);
   counters_ = &runtime().Attachment<ConnectionLedger>(options.workers).At(worker().Index());
   TakeSpare();
   io_ = new Io(*this);
@@ -239,6 +256,16 @@ void Acceptor::On(ResumeAccept) {
 void Acceptor::On(SetConnectionLimit limit) {
   max_connections_ = limit.max_connections;
   at_limit_ = limit.at_limit;
+  TendHeld();
+  Wake();
+}
+void Acceptor::On(SetAcceptRate rate) {
+  constexpr int64_t kSecondNs = 1'000'000'000;
+  const int64_t per_second = std::clamp<int64_t>(rate.per_second_max, 0, kSecondNs);
+  const int64_t burst = rate.burst_max > 0 ? rate.burst_max : std::max<int64_t>(1, per_second / 10);
+  accept_interval_ns_ = per_second == 0 ? 0 : kSecondNs / per_second;
+  accept_burst_ns_ = (std::min(burst, kSecondNs) - 1) * accept_interval_ns_;
+  for (ListeningSocket& socket : sockets_) socket.next_accept_ns = 0;
   Wake();
 }
 
@@ -248,7 +275,91 @@ void Acceptor::ConnectionEnded(int worker) {
   // A place, a descriptor and memory are free: whoever waits may come.
   paused_ = false;
   backoff_ms_ = 0;
+  TendHeld();
   Wake();
+}
+
+// --- Those who were accepted and have no place yet.
+
+void Acceptor::Take(int fd, bool tcp) {
+  if (!AtTheLimit() && held_.empty()) {
+    HandOff(fd, tcp);
+    return;
+  }
+  held_.push_back({OwnedFd(worker().os(), fd), tcp});
+  TendHeld();
+}
+
+void Acceptor::TurnAway(OwnedFd fd, CloseReason reason) {
+  fd.Reset();
+  counters_->opened.Add(1);
+  counters_->closed[static_cast<int>(reason)].Add(1);
+}
+
+void Acceptor::TendHeld() {
+  while (!held_.empty() && !AtTheLimit()) {
+    Held held = std::move(held_.front());
+    held_.pop_front();
+    HandOff(held.fd.Release(), held.tcp);
+  }
+  if (!held_.empty()) {
+    const bool hopeless = open_ == 0 && (draining_ || at_limit_ == AtLimit::kEvictIdle);
+    if (at_limit_ == AtLimit::kRefuse || hopeless) {
+      TurnAwayHeld(CloseReason::kRefused);
+    } else if (at_limit_ == AtLimit::kEvictIdle && !draining_) {
+      Evict();
+    }
+  }
+  if (draining_ && held_.empty() && sockets_.empty()) EndIo();
+}
+
+void Acceptor::TurnAwayHeld(CloseReason reason) {
+  for (Held& held : std::exchange(held_, {})) TurnAway(std::move(held.fd), reason);
+}
+
+// Asks the worker that has the longest silent one to end it. One at a time: then each is the oldest
+// of all, and a storm of newcomers is slowed to what the workers can do.
+void Acceptor::Evict() {
+  if (evicting_) return;
+  int best = -1;
+  for (int i = 0; i < static_cast<int>(open_by_worker_.size()); ++i) {
+    // One that is on its way to its worker is not listed there yet: it counts as nobody, not as
+    // none.
+    if (open_by_worker_[i] == 0) continue;
+    if (best < 0 || owned_->OldestMs(i) < owned_->OldestMs(best)) best = i;
+  }
+  if (best < 0) return;
+  evicting_ = true;
+  Worker::Post(runtime().worker(best), nullptr, 0, EvictControl{owned_});
+}
+
+void Acceptor::EvictionDone() {
+  evicting_ = false;
+  TendHeld();
+}
+
+// --- The rate (GCRA): each accept moves the time at which the next one is due; a burst may come so
+// much earlier.
+
+bool Acceptor::RateAllows(const ListeningSocket& socket, int64_t* wait_ns) const {
+  if (accept_interval_ns_ == 0 || draining_) return true;
+  const int64_t early_ns = socket.next_accept_ns - accept_burst_ns_ - worker().NowNs();
+  if (early_ns <= 0) return true;
+  *wait_ns = std::min(*wait_ns, early_ns);
+  return false;
+}
+
+void Acceptor::CountAccept(ListeningSocket& socket) {
+  if (accept_interval_ns_ == 0) return;
+  socket.next_accept_ns = std::max(socket.next_accept_ns, worker().NowNs()) + accept_interval_ns_;
+}
+
+void Acceptor::WaitForRate(int64_t wait_ns) {
+  CancelTimer(rate_timer_);
+  rate_timer_ = wait_ns == INT64_MAX ? 0 : After(absl::Nanoseconds(wait_ns), [this] {
+    rate_timer_ = 0;
+    Wake();
+  });
 }
 
 void Acceptor::AcceptSome() {
@@ -260,21 +371,28 @@ void Acceptor::AcceptSome() {
                 : kAcceptsPerTurn;
   int64_t accepts = 0;
   int64_t errors = 0;
+  int64_t wait_ns = INT64_MAX;
   // Round robin over the sockets, so that a flood on one does not starve the others; those that
   // have nothing answer EAGAIN, and their next event brings us back.
   for (size_t empty = 0; empty < sockets_.size();) {
-    if (AtTheLimit() && at_limit_ == AtLimit::kWait) return;  // ConnectionEnded comes back.
+    // ConnectionEnded comes back. (What waits when a drain begins is taken, and held.)
+    if (!draining_ && (!held_.empty() || (AtTheLimit() && at_limit_ == AtLimit::kWait))) return;
     if (accepts == accepts_max) {
       // Nothing but errors: whatever they are, they must not become a busy loop.
       errors == accepts ? Pause() : Wake();
       return;
     }
     ListeningSocket& socket = sockets_[next_socket_++ % sockets_.size()];
+    if (!RateAllows(socket, &wait_ns)) {
+      ++empty;
+      continue;
+    }
     switch (AcceptOne(socket)) {
       case Accepted::kError:
         ++errors;
         [[fallthrough]];
       case Accepted::kOne:
+        CountAccept(socket);
         ++accepts;
         empty = 0;
         break;
@@ -285,6 +403,7 @@ void Acceptor::AcceptSome() {
         return;
     }
   }
+  if (accept_interval_ns_ != 0) WaitForRate(wait_ns);
 }
 
 Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
@@ -294,12 +413,10 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
   const int fd = os.Accept(socket.fd.Get(), &peer, &size);
   if (fd >= 0) {
     backoff_ms_ = 0;
-    if (AtTheLimit()) {
-      os.Close(fd);
-      counters_->opened.Add(1);
-      counters_->closed[static_cast<int>(CloseReason::kRefused)].Add(1);
+    if (AtTheLimit() && at_limit_ == AtLimit::kRefuse) {
+      TurnAway(OwnedFd(os, fd), CloseReason::kRefused);
     } else {
-      HandOff(fd, IsTcp(socket.address));
+      Take(fd, IsTcp(socket.address));
     }
     return Accepted::kOne;
   }
@@ -321,8 +438,8 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
       counters_->accept_errors.Add(1);
       return Accepted::kError;
     default:
-      if (at_limit_ == AtLimit::kRefuse && (-fd == EMFILE || -fd == ENFILE) && spare_.Valid()) {
-        return RefuseBySpare(socket);
+      if (at_limit_ != AtLimit::kWait && (-fd == EMFILE || -fd == ENFILE) && spare_.Valid()) {
+        return AcceptBySpare(socket);
       }
       counters_->accept_errors.Add(1);
       OutOfResources(-fd);
@@ -331,28 +448,32 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
 }
 
 // The spare descriptor gives its place to one peer, who is told at once, instead of waiting for
-// nothing.
-Acceptor::Accepted Acceptor::RefuseBySpare(ListeningSocket& socket) {
+// nothing; or who is served, and another connection's descriptor is the next spare.
+Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket) {
   Os& os = worker().os();
   spare_.Reset();
   sockaddr_storage peer;
   socklen_t size = sizeof(peer);
   const int fd = os.Accept(socket.fd.Get(), &peer, &size);
-  if (fd >= 0) {
-    os.Close(fd);
-    counters_->opened.Add(1);
-    counters_->closed[static_cast<int>(CloseReason::kRefused)].Add(1);
-  }
-  if (!TakeSpare()) {
-    counters_->accept_errors.Add(1);
-    OutOfResources(EMFILE);  // Somebody else in the process has taken the place.
-    return Accepted::kPaused;
-  }
   // Linux looks for a descriptor first, and so says EMFILE even where nobody waits: only this
   // second answer tells.
-  if (fd == -EAGAIN) return Accepted::kNone;
-  counters_->accept_errors.Add(1);
-  return fd >= 0 ? Accepted::kOne : Accepted::kError;
+  const bool nobody = fd == -EAGAIN;
+  if (!nobody) counters_->accept_errors.Add(1);
+  const bool evict = at_limit_ == AtLimit::kEvictIdle && open_ > 0;
+  if (fd >= 0 && evict) {
+    Take(fd, IsTcp(socket.address));
+  } else if (fd >= 0) {
+    TurnAway(OwnedFd(os, fd), CloseReason::kRefused);
+  }
+  if (TakeSpare()) return nobody ? Accepted::kNone : fd >= 0 ? Accepted::kOne : Accepted::kError;
+  if (fd >= 0 && evict) Evict();
+  if (evicting_) {
+    Pause();  // The one that ends wakes us.
+  } else {
+    counters_->accept_errors.Add(nobody);
+    OutOfResources(EMFILE);  // Somebody else in the process has taken the place.
+  }
+  return Accepted::kPaused;
 }
 
 bool Acceptor::TakeSpare() {
@@ -392,8 +513,7 @@ void Acceptor::HandOff(int fd, bool tcp) {
   ++open_by_worker_[best];
   ++open_;
   Worker::Post(runtime().worker(best), nullptr, 0,
-               AcceptedControl{OwnedFd(worker().os(), fd), factory_,
-                               ConnectionOwner{slot(), generation()}, tcp});
+               AcceptedControl{OwnedFd(worker().os(), fd), factory_, owned_, tcp});
 }
 
 std::vector<Address> Acceptor::Addresses() const {
@@ -416,29 +536,32 @@ void Acceptor::Io::OnEvents(uint32_t) { acceptor_->Wake(); }
 
 void Acceptor::Io::OnTurn() { acceptor_->AcceptSome(); }
 
+void Acceptor::EndIo() {
+  if (io_ == nullptr) return;
+  io_ = nullptr;
+  slot()->worker->DetachIo(slot());
+}
+
 void Acceptor::Io::OnActorEnded(bool) {
-  Slot* slot = acceptor_->slot();
+  acceptor_->TurnAwayHeld(CloseReason::kRefused);
   acceptor_->CloseSockets();
-  acceptor_->io_ = nullptr;
-  slot->worker->DetachIo(slot);
+  acceptor_->EndIo();
 }
 
 // Those who wait in the backlog were promised nothing, but have sent already, perhaps: they are
-// taken, then the door is closed.
+// taken, then the door is closed. Who has no place yet is held until another one ends; the worker's
+// drain waits for this handler as for any.
 void Acceptor::Io::OnDrain() {
-  Acceptor& acceptor = *acceptor_;
-  acceptor.draining_ = true;
-  acceptor.AcceptSome();
-  acceptor.CloseSockets();
-  acceptor.io_ = nullptr;
-  acceptor.worker().DetachIo(acceptor.slot());
+  acceptor_->draining_ = true;
+  acceptor_->AcceptSome();
+  acceptor_->CloseSockets();
+  acceptor_->TendHeld();
 }
 
 void Acceptor::Io::OnShutdown() {
   acceptor_->CloseSockets();
-  Slot* slot = acceptor_->slot();
-  acceptor_->io_ = nullptr;
-  slot->worker->DetachIo(slot);
+  acceptor_->TurnAwayHeld(CloseReason::kShutdown);
+  acceptor_->EndIo();
 }
 
 }  // namespace sluice

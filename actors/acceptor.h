@@ -5,15 +5,16 @@
 //
 // Owner:  an actor like any other; Listen places it.
 // Thread: its worker's. Its Ref takes the messages below from anywhere.
-// Bound:  max_connections at once. At the limit: refuse (accept and close), or wait (leave them in
-//         the backlog).
+// Bound:  max_connections at once. At the limit: refuse (accept and close), wait (leave them in the
+//         backlog), or evict_idle (end the longest silent). accepts_per_second_max on each address.
 // Errors: Listen's are kept by the Runtime. EMFILE, ENFILE, ENOBUFS, ENOMEM on accept pause it with
-//         back-off; a spare descriptor lets it refuse politely where the policy is refuse. All are
-//         counted.
+//         back-off; a spare descriptor lets it refuse politely, or take a newcomer for whom another
+//         one is ended, where that is the policy. All are counted.
 #ifndef SLUICE_ACTORS_ACCEPTOR_H_
 #define SLUICE_ACTORS_ACCEPTOR_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +37,11 @@ namespace sluice {
 // Messages to an acceptor.
 struct SuspendAccept {};  // Newcomers wait in the backlog.
 struct ResumeAccept {};
+// accepts_per_second_max and accepts_burst_max, of each address.
+struct SetAcceptRate {
+  int64_t per_second_max = 0;
+  int64_t burst_max = 0;
+};
 struct SetConnectionLimit {
   int64_t max_connections = 0;
   AtLimit at_limit = AtLimit::kRefuse;
@@ -46,6 +52,7 @@ struct ListeningSocket {
   OwnedFd fd;
   Address address;
   bool unlink_at_end = false;  // A UNIX socket's file that is ours.
+  int64_t next_accept_ns = 0;  // When the next one is due, at the rate that is allowed.
 };
 
 // Makes a session in a slot: what Listen<S> captured.
@@ -61,6 +68,12 @@ struct ConnectionEndedControl {
   void Run(Worker& at, Slot* slot, uint32_t generation) const;
 };
 
+// To an acceptor: that worker has done what it could to end one. Reserved by the question: one at a
+// time.
+struct EvictionDoneControl {
+  void Run(Worker& at, Slot* slot, uint32_t generation) const;
+};
+
 class Acceptor : public Actor {
  public:
   static constexpr bool kRestartable = false;  // Its sockets end with it.
@@ -72,8 +85,10 @@ class Acceptor : public Actor {
   void On(SuspendAccept);
   void On(ResumeAccept);
   void On(SetConnectionLimit limit);
+  void On(SetAcceptRate rate);
 
   void ConnectionEnded(int worker);
+  void EvictionDone();
   int64_t OpenConnections() const { return open_; }
   std::vector<Address> Addresses() const;  // Where it listens; a port that was 0 is the one it got.
 
@@ -100,7 +115,16 @@ class Acceptor : public Actor {
   void AcceptSome();
   Accepted AcceptOne(ListeningSocket& socket);
   void OutOfResources(int error);
-  Accepted RefuseBySpare(ListeningSocket& socket);
+  Accepted AcceptBySpare(ListeningSocket& socket);
+  void Take(int fd, bool tcp);
+  void TurnAway(OwnedFd fd, CloseReason reason);
+  void TendHeld();
+  void TurnAwayHeld(CloseReason reason);
+  void Evict();
+  bool RateAllows(const ListeningSocket& socket, int64_t* wait_ns) const;
+  void CountAccept(ListeningSocket& socket);
+  void WaitForRate(int64_t wait_ns);
+  void EndIo();
   bool TakeSpare();
   void HandOff(int fd, bool tcp);
   void Pause();
@@ -110,12 +134,24 @@ class Acceptor : public Actor {
 
   std::vector<ListeningSocket> sockets_;
   std::shared_ptr<const SessionFactory> factory_;
+  ConnectionOwner owned_;
   Io* io_ = nullptr;
   ConnectionLedger::Cell* counters_ = nullptr;
   std::vector<int64_t> open_by_worker_;
   int64_t open_ = 0;
   int64_t max_connections_ = 0;
   AtLimit at_limit_ = AtLimit::kRefuse;
+  // Accepted, and waiting for a place: with kEvictIdle one, while another is ended for it; in a
+  // drain what the backlog held, as its door is closed.
+  struct Held {
+    OwnedFd fd;
+    bool tcp;
+  };
+  std::deque<Held> held_;
+  bool evicting_ = false;           // A worker was asked, and has not answered yet.
+  int64_t accept_interval_ns_ = 0;  // 0: no limit.
+  int64_t accept_burst_ns_ = 0;
+  TimerId rate_timer_ = 0;
   OwnedFd spare_;
   int64_t backoff_ms_ = 0;
   TimerId pause_timer_ = 0;

@@ -51,7 +51,7 @@ Connection::Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> strea
       session_(static_cast<Session*>(slot->actor)),
       stream_(std::move(stream)),
       counters_(&CountersOf(worker)),
-      owner_(owner),
+      owner_(std::move(owner)),
       opened_ms_(worker.NowMs()),
       active_ms_(opened_ms_),
       received_ms_(opened_ms_),
@@ -65,7 +65,8 @@ Connection::~Connection() {
 
 void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                       ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
-  auto* connection = new Connection(worker, slot, std::move(stream), owner);
+  auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
+  if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
   connection->session_->connection_ = connection;
   connection->counters_->opened.Add(1);
   worker.AttachIo(slot, connection);
@@ -121,8 +122,9 @@ void Connection::Finish(CloseReason reason, bool reset) {
     OutputListener* listener = std::exchange(listeners_, listeners_->next_listener_);
     listener->OnConnectionEnded(*this);
   }
-  if (owner_.slot != nullptr) {
-    Worker::Post(*owner_.slot->worker, owner_.slot, owner_.generation,
+  if (owner_ != nullptr) {
+    owner_->Ended(*this);
+    Worker::Post(*owner_->slot->worker, owner_->slot, owner_->generation,
                  ConnectionEndedControl{owner_worker.Index()});
   }
   Session* session = std::exchange(session_, nullptr);
@@ -308,7 +310,8 @@ void Connection::ReadOnce() {
   w.lease().Refund(kReadHeadroomBytes);
   const int64_t count = stream_->Read(w.ReadBuffer(), Worker::kReadBytes);
   if (count > 0) {
-    active_ms_ = received_ms_ = w.NowMs();
+    Active();
+    received_ms_ = active_ms_;
     counters_->bytes_read.Add(count);
     const bool empty_now = static_cast<size_t>(count) < Worker::kReadBytes && !exceptional_ &&
                            stream_->ShortReadMeansEmpty();

@@ -14,8 +14,10 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "sluice/actors/connection_ledger.h"
+#include "sluice/actors/owned_connections.h"
 #include "sluice/actors/session.h"
 #include "sluice/actors/stream.h"
 #include "sluice/core/buffer.h"
@@ -40,12 +42,6 @@ class OutputListener {
  private:
   friend class Connection;
   OutputListener* next_listener_ = nullptr;
-};
-
-// Who counts a connection: the acceptor that took it. Told once, by a control message.
-struct ConnectionOwner {
-  Slot* slot = nullptr;
-  uint32_t generation = 0;
 };
 
 class Connection final : public IoHandler, private Timer {
@@ -106,6 +102,9 @@ class Connection final : public IoHandler, private Timer {
     return OutputBytes() > static_cast<size_t>(options().output_bytes_low);
   }
 
+  // Ends it, so that another one may come.
+  void Evict() { Finish(CloseReason::kEvicted); }
+
   // IoHandler.
   void OnEvents(uint32_t events) override;
   void OnTurn() override;
@@ -122,6 +121,7 @@ class Connection final : public IoHandler, private Timer {
   void CheckInvariants() const;
 
  private:
+  friend class OwnedConnections;
   enum class WriteState : uint8_t {
     kOpen,
     kFlushing,   // Nothing more is taken; what is queued still goes.
@@ -145,6 +145,11 @@ class Connection final : public IoHandler, private Timer {
   bool OutputHasRoom() const {
     return !connecting_ && !output_high_ &&
            OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && OutputRoom() > 0;
+  }
+  // Bytes were received or sent. The acceptor's order is exact to about a second.
+  void Active() {
+    const int64_t before_ms = std::exchange(active_ms_, worker().NowMs());
+    if (before_ms >> 10 != active_ms_ >> 10 && owner_ != nullptr) owner_->WasActive(*this);
   }
   void ReadOnce();
   void Discard();
@@ -180,6 +185,8 @@ class Connection final : public IoHandler, private Timer {
   std::unique_ptr<Stream> stream_;
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
+  Connection* newer_ = nullptr;  // Of owner_, on this worker.
+  Connection* older_ = nullptr;
   OutputListener* listeners_ = nullptr;
   Connection* partner_ =
       this;  // Whose output has the room that reading needs: its own, or the pair's.

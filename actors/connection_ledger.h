@@ -37,8 +37,9 @@ enum class CloseReason : uint8_t {
   kShutdown,       // The drain's deadline.
   kError,          // Any other error of the socket.
   kShed,           // Memory stayed spent, and of all whose peers stood still it held most.
+  kEvicted,        // The longest idle at the limit: it made room for another one.
 };
-inline constexpr int kCloseReasonCount = 18;
+inline constexpr int kCloseReasonCount = 19;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {

@@ -98,7 +98,7 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
   const int64_t sent = stream_->Write(parts, count);
   if (sent > 0) {
     counters_->bytes_sent.Add(sent);
-    active_ms_ = worker().NowMs();
+    Active();
     // A short write is no proof that the buffer is full (a signal may cut it); the next one tells.
     return sent;
   }
@@ -203,6 +203,7 @@ void Connection::Close() {
 void Connection::BeginClose() {
   if (!closing_) {
     closing_ = true;
+    if (owner_ != nullptr) owner_->IsClosing(*this);
     closing_ms_ = worker().NowMs();
     if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
   }

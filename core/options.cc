@@ -59,6 +59,12 @@ absl::Status Options::Complete(Os& os) {
   }
   if (outbox_messages_max < 1)
     return OutOfRange("outbox_messages_max", outbox_messages_max, 1, UINT32_MAX);
+  if (accepts_per_second_max < 0 || accepts_per_second_max > kAcceptRateMax) {
+    return OutOfRange("accepts_per_second_max", accepts_per_second_max, 0, kAcceptRateMax);
+  }
+  if (accepts_burst_max < 0 || accepts_burst_max > kAcceptRateMax) {
+    return OutOfRange("accepts_burst_max", accepts_burst_max, 0, kAcceptRateMax);
+  }
   if (backlog < 1) return OutOfRange("backlog", backlog, 1, INT32_MAX);
   if (output_bytes_low < 0 || output_bytes_low > output_bytes_high ||
       output_bytes_high > output_bytes_max) {

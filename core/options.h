@@ -25,8 +25,9 @@ inline constexpr int64_t kReadHeadroomBytes = 64 * 1024;
 
 // What an acceptor does with a peer that comes when max_connections are open.
 enum class AtLimit : uint8_t {
-  kRefuse,  // Accept and close at once: the peer learns it now.
-  kWait,    // Leave it in the kernel's backlog until another one ends.
+  kRefuse,     // Accept and close at once: the peer learns it now.
+  kWait,       // Leave it in the kernel's backlog until another one ends.
+  kEvictIdle,  // End the connection that has been silent longest (to within a second).
 };
 
 // What becomes of a cycle of actors that are parked on each other's full mailboxes.
@@ -82,6 +83,12 @@ struct Options {
   // default of max_connections and for the memory ceiling.
   int sockets_per_connection = 1;
   int backlog = 4'096;
+  // Accepts in a second on each address, so that a storm of newcomers leaves time for those who are
+  // there; more wait in the backlog. 0: no limit. And how many may come at once after a quiet time;
+  // 0: a tenth of a second's, at least 1.
+  static constexpr int64_t kAcceptRateMax = 1'000'000;
+  int64_t accepts_per_second_max = 0;
+  int64_t accepts_burst_max = 0;
   absl::Duration idle_timeout = absl::InfiniteDuration();  // Nothing received or sent for so long.
   absl::Duration lifetime_timeout = absl::InfiniteDuration();  // Since accept.
   // One side has ended, and nothing was received or sent for so long.
@@ -111,10 +118,10 @@ struct Options {
   std::string listen;
   std::string log_level = "info";
 
-  // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --idle_timeout,
-  // --lifetime_timeout, --half_closed_timeout, --drain_timeout, --memory, --log_level) and the
-  // program's own Abseil flags. A bad flag or an argument that is no flag prints one line on stderr
-  // and ends the process with code 1.
+  // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --accept_rate,
+  // --idle_timeout, --lifetime_timeout, --half_closed_timeout, --drain_timeout, --memory,
+  // --log_level) and the program's own Abseil flags. A bad flag or an argument that is no flag
+  // prints one line on stderr and ends the process with code 1.
   static Options FromFlags(int argc, char** argv);
 
   // The least memory_bytes_max with which a server works: a sixteenth of it, which is free whenever

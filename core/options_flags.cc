@@ -21,19 +21,19 @@
 
 namespace sluice {
 
-// "refuse" or "wait".
+constexpr struct {
+  AtLimit value;
+  const char* name;
+} kAtLimits[] = {
+    {AtLimit::kRefuse, "refuse"}, {AtLimit::kWait, "wait"}, {AtLimit::kEvictIdle, "evict_idle"}};
 bool AbslParseFlag(absl::string_view text, AtLimit* value, std::string* error) {
-  if (text == "refuse") {
-    *value = AtLimit::kRefuse;
-  } else if (text == "wait") {
-    *value = AtLimit::kWait;
-  } else {
-    *error = "it must be refuse or wait";
-    return false;
+  for (const auto& at_limit : kAtLimits) {
+    if (text == at_limit.name) return *value = at_limit.value, true;
   }
-  return true;
+  *error = "it must be refuse, wait or evict_idle";
+  return false;
 }
-std::string AbslUnparseFlag(AtLimit value) { return value == AtLimit::kRefuse ? "refuse" : "wait"; }
+std::string AbslUnparseFlag(AtLimit value) { return kAtLimits[static_cast<int>(value)].name; }
 
 // A number from 1 on; unless given, the machine says.
 struct Count {
@@ -49,6 +49,19 @@ bool AbslParseFlag(absl::string_view text, Count* count, std::string* error) {
 std::string AbslUnparseFlag(Count count) {
   return count.value == 0 ? "auto" : absl::StrCat(count.value);
 }
+
+// A number from 0 on; 0: no limit.
+struct Rate {
+  int64_t value = 0;
+};
+bool AbslParseFlag(absl::string_view text, Rate* rate, std::string* error) {
+  if (absl::SimpleAtoi(text, &rate->value) && rate->value >= 0 &&
+      rate->value <= Options::kAcceptRateMax)
+    return true;
+  *error = absl::StrCat("it must be a number from 0 to ", Options::kAcceptRateMax);
+  return false;
+}
+std::string AbslUnparseFlag(Rate rate) { return absl::StrCat(rate.value); }
 
 // A number of bytes: 67108864, 65536KB, 64MB, 1GB.
 struct ByteCount {
@@ -84,7 +97,11 @@ ABSL_FLAG(sluice::Count, workers, {}, "Worker threads; auto: as many as processo
 ABSL_FLAG(sluice::Count, max_connections, {},
           "Connections at once; auto: what the descriptors allow, at most 65,536.");
 ABSL_FLAG(sluice::AtLimit, at_limit, sluice::AtLimit::kRefuse,
-          "What a peer past max_connections meets: refuse, or wait in the backlog.");
+          "What a peer past max_connections meets: refuse; wait, in the backlog; or evict_idle, "
+          "which ends the connection that has been silent longest.");
+ABSL_FLAG(sluice::Rate, accept_rate, {},
+          "Connections accepted in a second on each address; more wait in the backlog. 0: no "
+          "limit.");
 ABSL_FLAG(absl::Duration, idle_timeout, absl::InfiniteDuration(),
           "Ends a connection that was silent for so long; inf: never.");
 ABSL_FLAG(absl::Duration, lifetime_timeout, absl::InfiniteDuration(),
@@ -127,6 +144,7 @@ Options Options::FromFlags(int argc, char** argv) {
   options.workers = static_cast<int>(absl::GetFlag(FLAGS_workers).value);
   options.max_connections = absl::GetFlag(FLAGS_max_connections).value;
   options.at_limit = absl::GetFlag(FLAGS_at_limit);
+  options.accepts_per_second_max = absl::GetFlag(FLAGS_accept_rate).value;
   options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);
   options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout);
   options.half_closed_timeout = absl::GetFlag(FLAGS_half_closed_timeout);

@@ -24,6 +24,32 @@ TEST(Chat, GreetsWithALineThatStartsWithWelcome) {
   EXPECT_EQ(client.ReadLine().substr(0, 7), "Welcome");
 }
 
+// ulimit -n 64.
+TEST(Chat, WithFewDescriptorsItServesWhomItCanTellsTheOthersAndRecovers) {
+  Server server("chat", {}, {.descriptors_max = 64});
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Client> clients;
+    int welcome = 0;
+    for (int i = 0; i < 100; ++i) clients.emplace_back(server.address());
+    for (Client& client : clients) {
+      welcome += client.ReadLine().substr(0, 7) == "Welcome";
+      ASSERT_NE(client.end(), End::kTimeout) << "it was neither served nor told";
+    }
+    EXPECT_GE(welcome, 8) << round;
+    EXPECT_LT(welcome, 64) << round;
+    clients.clear();
+    EXPECT_TRUE(WaitFor([&] {
+      Client client(server.address());
+      return client.ReadLine().substr(0, 7) == "Welcome";
+    })) << round;
+  }
+  Member alice(server, "alice");
+  Member bob(server, "bob");
+  alice.Say("still here");
+  EXPECT_TRUE(bob.Hears("alice: still here"));
+  EXPECT_EQ(server.Stop(), 0);
+}
+
 TEST(Chat, ANewMemberIsAGuestWithANumber) {
   Server server("chat");
   std::vector<Member> members;

@@ -66,6 +66,24 @@ TEST(EchoDrain, WhoHadConnectedIsAnsweredEvenIfNotAccepted) {
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
+TEST(EchoDrain, WhoWaitedAtTheLimitIsAnsweredWhenOthersHaveEnded) {
+  Server server("echo", {"--drain_timeout=20s", "--max_connections=2", "--at_limit=wait"});
+  std::vector<Client> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.emplace_back(server.address());
+    ASSERT_TRUE(clients.back().Send("in its turn"));
+    ASSERT_TRUE(clients.back().WaitUntilArrived());
+  }
+  EXPECT_EQ(clients[1].ReadExactly(11), "in its turn");
+  server.Signal(SIGTERM);
+  for (size_t i = 0; i < clients.size(); ++i) {
+    EXPECT_EQ(clients[i].ReadUntilEof(), i == 1 ? "" : "in its turn") << i;
+    EXPECT_EQ(clients[i].end(), End::kEof) << i;
+    clients[i].Close();
+  }
+  EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
+}
+
 TEST(EchoDrain, AStoppedReaderThatReadsAgainGetsAllThatHadArrived) {
   Server server("echo", {"--drain_timeout=25s"});
   Client client(server.address(), {.receive_buffer_bytes = 4096});

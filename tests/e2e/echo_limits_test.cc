@@ -182,6 +182,52 @@ TEST(EchoLimits, OutOfDescriptorsWithWaitEachIsServedInItsTurn) {
   EXPECT_TRUE(ServesANewOne(server));
 }
 
+TEST(EchoLimits, PastTheLimitTheLongestIdleOneMakesRoom) {
+  Server server("echo", {"--max_connections=3", "--at_limit=evict_idle"});
+  std::vector<Client> clients = Connect(server, 3);
+  for (Client& client : clients) ASSERT_TRUE(Echoes(client));
+  // Their order is exact to a second: the first and the last speak until two have passed.
+  const absl::Time before = absl::Now();
+  while (absl::Now() - before < absl::Seconds(2.1)) {
+    ASSERT_TRUE(Echoes(clients[0]));
+    ASSERT_TRUE(Echoes(clients[2]));
+  }
+  Client newcomer(server.address());
+  EXPECT_TRUE(Echoes(newcomer));
+  EXPECT_EQ(clients[1].ReadUntilEof(), "");
+  EXPECT_NE(clients[1].end(), End::kTimeout);
+  EXPECT_TRUE(Echoes(clients[0]));
+  EXPECT_TRUE(Echoes(clients[2]));
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(ServesANewOne(server));
+  EXPECT_EQ(server.Stop(), 0);
+  EXPECT_NE(server.StandardError().find("evicted "), std::string::npos) << server.StandardError();
+}
+
+TEST(EchoLimits, OutOfDescriptorsWithEvictIdleEveryNewcomerIsServedAndItRecovers) {
+  Server server("echo", {"--at_limit=evict_idle"});
+  Client first(server.address());
+  ASSERT_TRUE(Echoes(first));
+  server.LimitDescriptorsToOpenAnd(8);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Client> clients;
+    for (int i = 0; i < 30; ++i) {
+      clients.emplace_back(server.address());
+      ASSERT_TRUE(Echoes(clients.back())) << round << " " << i;
+    }
+    clients.clear();
+    EXPECT_TRUE(ServesANewOne(server)) << round;
+  }
+  EXPECT_EQ(server.Stop(), 0);
+}
+
+TEST(EchoLimits, AboveTheAcceptRateAPeerWaits) {
+  Server server("echo", {"--accept_rate=2"});
+  const absl::Time before = absl::Now();
+  std::vector<Client> clients = Connect(server, 4);
+  for (Client& client : clients) EXPECT_TRUE(Echoes(client));
+  EXPECT_GE(absl::Now() - before, absl::Milliseconds(1400));  // The first at once, then 3 x 500 ms.
+}
+
 TEST(EchoTimeouts, AnIdleConnectionEnds) {
   Server server("echo", {"--idle_timeout=300ms"});
   Client client(server.address());

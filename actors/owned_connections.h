@@ -1,0 +1,75 @@
+// OwnedConnections are the open connections of one acceptor, on each worker in the order in which
+// they were last active: so the one that has been silent longest is found without a search.
+//
+// Owner:  shared by the acceptor and its connections.
+// Thread: a worker's part is that worker's; OldestMs() may be asked by any, and is a moment old.
+// Bound:  no memory of its own beyond 64 bytes a worker; the links are the connections'. An order
+// is
+//         exact to a second: a connection moves at most once in each, so that a read costs nothing.
+#ifndef SLUICE_ACTORS_OWNED_CONNECTIONS_H_
+#define SLUICE_ACTORS_OWNED_CONNECTIONS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "sluice/core/slot.h"
+
+namespace sluice {
+
+class Connection;
+
+class OwnedConnections {
+ public:
+  static constexpr int64_t kNobodyMs = std::numeric_limits<int64_t>::max();
+
+  OwnedConnections(Slot* acceptor, uint32_t generation, int workers)
+      : slot(acceptor), generation(generation), parts_(workers) {}
+
+  // On the connection's worker.
+  void Opened(Connection& connection);
+  void WasActive(Connection& connection);  // For the first time in this second.
+  void IsClosing(Connection& connection);
+  void Ended(Connection& connection);
+  // The longest silent one there; one that sends its last bytes only if there is no other. nullptr:
+  // none.
+  Connection* Oldest(int worker) const;
+
+  // When the oldest there was last active; later than any time where all are closing, or none is
+  // there.
+  int64_t OldestMs(int worker) const {
+    return parts_[worker].oldest_ms.load(std::memory_order_relaxed);
+  }
+
+  // The acceptor, which is told of each end.
+  Slot* const slot;
+  const uint32_t generation;
+
+ private:
+  struct List {
+    Connection* newest = nullptr;
+    Connection* oldest = nullptr;
+  };
+  struct alignas(64) Part {
+    List open;
+    List closing;
+    // The worker writes, the acceptor reads. Relaxed: a hint; the worker looks again.
+    std::atomic<int64_t> oldest_ms{kNobodyMs};
+  };
+  Part& PartOf(const Connection& connection);
+  static List& ListOf(Part& part, const Connection& connection);
+  static void Link(List& list, Connection& connection);
+  static void Unlink(List& list, Connection& connection);
+  static void Publish(Part& part);
+
+  std::vector<Part> parts_;  // By worker.
+};
+
+// Empty: a connection that no acceptor took.
+using ConnectionOwner = std::shared_ptr<OwnedConnections>;
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_OWNED_CONNECTIONS_H_
