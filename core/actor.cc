@@ -171,6 +171,24 @@ void Actor::CloseAsk(uint32_t ask) {
   extra.asks.erase(found);
 }
 
+Answer Actor::SubmitBlocking(uint32_t ask, size_t bytes,
+                             std::unique_ptr<internal::BlockingTask> task) {
+  BlockingPool& pool = runtime().blocking();
+  const auto [gate, generation] = pool.GateOf(worker());
+  internal::BlockingTask* const sent = task.get();
+  internal::BlockingCall call{std::move(task), static_cast<int64_t>(bytes)};
+  const Answer answer =
+      gate == nullptr ? Answer::kOverloaded
+                      : worker().Send(slot_, gate, generation, &internal::kBlockingCallOps, call);
+  if (answer == Answer::kAccepted) {
+    sent->Accepted(pool.state());  // It is still on this worker: the gate runs after this handler.
+  } else {
+    call.task->Forget();
+    CloseAsk(ask);
+  }
+  return answer;
+}
+
 void Actor::AskTimedOut(uint32_t ask) {
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;

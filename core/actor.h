@@ -35,6 +35,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/ref.h"
 #include "sluice/core/runtime.h"
@@ -122,6 +123,35 @@ class Actor {
     return answer;
   }
 
+  // Runs `function` on a thread of the blocking pool and calls back here, exactly once if the
+  // answer is kAccepted, with what it returned: an absl::StatusOr of it, or an absl::Status where
+  // it returns nothing or a Status. An exception becomes an error. Where the pool is full this
+  // actor is parked, as with Send. What the function uses must be its own (captures by value) or
+  // safe from any thread: the actor goes on meanwhile, and may end. kOverloaded: asks_max, the
+  // outbox or the memory is spent. kClosed: the runtime ends.
+  template <class F, class C>
+  Answer RunBlocking(F&& function, C&& callback) {
+    using Function = std::decay_t<F>;
+    static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
+    using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
+    using Task = internal::BlockingTaskOf<Function, Result>;
+    using Value = typename Result::Value;
+    static_assert(std::move_constructible<Value>,
+                  "what a blocking function returns must be movable");
+    static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
+                  "the callback takes an absl::StatusOr of what the function returns, or an "
+                  "absl::Status where it returns void or a Status");
+    const uint32_t ask =
+        OpenAsk(absl::InfiniteDuration(),
+                [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
+                  f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+                });
+    if (ask == 0) return Answer::kOverloaded;
+    return SubmitBlocking(ask, sizeof(Task),
+                          std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
+                                                 Promise<Value>(slot_, generation(), ask)));
+  }
+
   // A child on this worker (or where `place` says): it ends before this actor does. A dead Ref:
   // actors_max, or its constructor threw.
   template <class A, class... Args>
@@ -196,6 +226,7 @@ class Actor {
   uint32_t OpenAsk(absl::Duration timeout,
                    absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
   void CloseAsk(uint32_t ask);
+  Answer SubmitBlocking(uint32_t ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
   void AskTimedOut(uint32_t ask);
   void Replied(uint32_t ask, void* reply);
 
@@ -217,7 +248,8 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
   static_assert(std::derived_from<A, Actor>, "only an Actor can be spawned");
   Actor* actor = nullptr;
   try {
-    ConstructionScope scope(slot);
+    const ConstructionScope scope(slot);
+    const Running::Scope running(worker.Running(), slot, "the constructor", typeid(A).name());
     actor = new A(std::forward<Args>(args)...);
   } catch (...) {
     worker.SpawnFailed(slot, std::current_exception());

@@ -10,6 +10,7 @@
 #ifndef SLUICE_CORE_CONTROL_H_
 #define SLUICE_CORE_CONTROL_H_
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -167,6 +168,7 @@ struct CallControl {
 };
 
 std::string Demangle(const char* name);
+std::string ExceptionText(std::exception_ptr error);  // what(), or its type.
 extern const MessageOps kDownOps;
 
 }  // namespace sluice

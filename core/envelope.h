@@ -40,6 +40,7 @@ struct MessageOps {
   void (*destroy)(Envelope& envelope);             // nullptr: nothing to destroy.
   void (*relocate)(Envelope& from, Envelope& to);  // nullptr: its bytes may be copied.
   const char* (*name)();                           // The message's type, mangled.
+  const char* (*actor)() = nullptr;                // Its target's, where that is known.
 };
 
 class Envelope {

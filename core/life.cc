@@ -21,7 +21,9 @@ namespace {
 
 constexpr int kEndStepMax = 256;  // What one step of an end may drop, tell or cancel.
 
-std::string TextOf(std::exception_ptr error) {
+}  // namespace
+
+std::string ExceptionText(std::exception_ptr error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
@@ -32,8 +34,6 @@ std::string TextOf(std::exception_ptr error) {
                         type != nullptr ? Demangle(type->name()) : "unknown");
   }
 }
-
-}  // namespace
 
 ActorExtra& Worker::Extra(Slot* slot) {
   if (slot->extra == nullptr) slot->extra = new ActorExtra(slot);
@@ -181,11 +181,13 @@ int Worker::TellWaiters(Slot* slot, int most) {
 
 void Worker::FinishStop(Slot* slot) {
   Slot* const before = std::exchange(current_, slot);
+  const sluice::Running::Scope running(running_, slot, "OnStop",
+                                       slot->started ? typeid(*slot->actor).name() : nullptr);
   try {
     if (slot->started) slot->actor->OnStop();
   } catch (...) {
     slot->extra->reason = EndReason::kFailed;
-    slot->extra->reason_text = TextOf(std::current_exception());
+    slot->extra->reason_text = ExceptionText(std::current_exception());
     ++ledger_.failed;
     LogError(absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text));
   }
@@ -201,7 +203,7 @@ void Worker::BeginLinger(Slot* slot) {
   Schedule(slot);
 }
 
-void Worker::Fail(Slot* slot, std::exception_ptr error) { FailWith(slot, TextOf(error)); }
+void Worker::Fail(Slot* slot, std::exception_ptr error) { FailWith(slot, ExceptionText(error)); }
 
 void Worker::FailWith(Slot* slot, std::string text) {
   ActorExtra& extra = Extra(slot);

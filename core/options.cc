@@ -11,6 +11,7 @@ namespace sluice {
 namespace {
 
 constexpr int kWorkersMax = 256;
+constexpr int kBlockingThreadsMax = 1'024;
 constexpr int64_t kDescriptorsKept = 64;  // For everything but connections.
 constexpr int64_t kConnectionsDefaultMax = 65'536;
 constexpr int64_t kMemoryDefaultMax = int64_t{1} << 30;
@@ -59,6 +60,12 @@ absl::Status Options::Complete(Os& os) {
   }
   if (outbox_messages_max < 1)
     return OutOfRange("outbox_messages_max", outbox_messages_max, 1, UINT32_MAX);
+  if (blocking_threads_max < 1 || blocking_threads_max > kBlockingThreadsMax) {
+    return OutOfRange("blocking_threads_max", blocking_threads_max, 1, kBlockingThreadsMax);
+  }
+  if (blocking_calls_max < 1 || blocking_calls_max > INT32_MAX) {
+    return OutOfRange("blocking_calls_max", blocking_calls_max, 1, INT32_MAX);
+  }
   if (accepts_per_second_max < 0 || accepts_per_second_max > kAcceptRateMax) {
     return OutOfRange("accepts_per_second_max", accepts_per_second_max, 0, kAcceptRateMax);
   }

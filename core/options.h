@@ -54,6 +54,12 @@ struct Options {
   uint32_t monitors_max = 262'144;  // That one actor has on others: as many as there are.
   uint32_t timers_max = 1'024;      // Of one actor.
   uint32_t names_max = 65'536;
+  // Threads for RunBlocking, started when first needed. What blocks mostly waits, for a disk or a
+  // server; four of them keep a disk busy, and a program that waits for more says so.
+  int blocking_threads_max = 4;
+  // Calls of one worker's actors that may wait for such a thread; then their callers park. As much
+  // as a mailbox holds.
+  uint32_t blocking_calls_max = 256;
 
   // Bytes for envelopes, messages and connection buffers. 0: a quarter of the machine's memory, at
   // most 1 GiB. At least MemoryBytesMin().

@@ -15,7 +15,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace sluice {
@@ -71,6 +73,9 @@ class Os {
   virtual int SpareOpen() = 0;
   // Removes the file of a UNIX socket; -ENOTSOCK, and it stays, when it is anything else.
   virtual int Unlink(const std::string& path) = 0;
+
+  // Starts a thread that runs `main`. -EAGAIN and the like: the system has none to give.
+  virtual int ThreadStart(std::thread* thread, std::function<void()> main) = 0;
 
   // Signals as values: blocks `signals` in the calling thread (and in those it starts later) and
   // answers a descriptor; SignalRead answers the next pending signal's number, or -EAGAIN.

@@ -18,6 +18,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <new>
+#include <system_error>
+#include <utility>
 
 #include "sluice/core/os.h"
 
@@ -255,6 +258,17 @@ class LinuxOsImpl final : public Os {
     signalfd_siginfo info{};
     const ssize_t result = RetryOnSignal([&] { return read(fd, &info, sizeof info); });
     return result < 0 ? static_cast<int>(result) : static_cast<int>(info.ssi_signo);
+  }
+
+  int ThreadStart(std::thread* thread, std::function<void()> main) override {
+    try {
+      *thread = std::thread(std::move(main));
+      return 0;
+    } catch (const std::system_error& error) {
+      return error.code().value() > 0 ? -error.code().value() : -EAGAIN;
+    } catch (const std::bad_alloc&) {
+      return -ENOMEM;
+    }
   }
 
   [[noreturn]] void ExitNow(int code) override { _exit(code); }

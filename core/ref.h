@@ -96,6 +96,7 @@ inline const MessageOps kMessageOps = {
     Envelope::DestroyOf<M>(),
     Envelope::RelocateOf<M>(),
     [] { return typeid(M).name(); },
+    [] { return typeid(A).name(); },
 };
 template <class A, class M>
 inline const MessageOps kAskedOps = {
@@ -104,6 +105,7 @@ inline const MessageOps kAskedOps = {
     Envelope::DestroyOf<Asked<M>>(),
     Envelope::RelocateOf<Asked<M>>(),
     [] { return typeid(M).name(); },
+    [] { return typeid(A).name(); },
 };
 
 template <class M>

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/strings.h"
@@ -24,6 +25,8 @@ constexpr size_t kToldCyclesMax = 1'024;
 constexpr int64_t kCycleToldAgainMs = 1'000;  // One that is broken may close again and again.
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
 constexpr int64_t kShutdownGraceMs = 1'000;  // After the deadline: for counting, not for work.
+// A thread of the blocking pool, as long as its function is modest: stack and allocator's arena.
+constexpr int64_t kBlockingThreadBytes = 256 * 1024;
 
 void PrintError(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
@@ -58,6 +61,7 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
   }
   budget_ = std::make_unique<Budget>(options_.memory_bytes_max);
   shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
+  blocking_ = std::make_unique<BlockingPool>(*this);
   chunks_max_ = (options_.actors_max + kSlotsPerChunk - 1) / kSlotsPerChunk + 2 * options_.workers;
   chunks_ = std::make_unique<std::atomic<Slot*>[]>(chunks_max_);
   placed_slots_.resize(options_.workers);
@@ -98,6 +102,7 @@ sluice::Ceiling Runtime::Ceiling() const {
   const int64_t sockets = options_.max_connections * options_.sockets_per_connection;
   sluice::Ceiling ceiling;
   ceiling.fixed_bytes = kProgramBytes + kLogBytesMax + workers * worker_bytes +
+                        options_.blocking_threads_max * kBlockingThreadBytes +
                         int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
                         sockets * connection_user_bytes_;
   ceiling.budget_bytes = options_.memory_bytes_max;
@@ -248,11 +253,29 @@ void Runtime::Unregister(std::string_view name) {
 
 absl::Status Runtime::Start() {
   if (!status_.ok() || started_) return status_;
-  started_ = true;
   for (auto& worker : workers_) {
-    threads_.emplace_back([this, w = worker.get()] { WorkerMain(*w); });
+    std::thread thread;
+    const int started = os_.ThreadStart(&thread, [this, w = worker.get()] { WorkerMain(*w); });
+    if (started < 0) {
+      KeepError(
+          absl::ErrnoToStatus(-started, absl::StrCat("cannot start the thread of worker ",
+                                                     worker->Index(), " of ", options_.workers)));
+      for (size_t i = 0; i < threads_.size(); ++i) {
+        Call(static_cast<int>(i), [](Worker& running) { running.StopTurning(); });
+      }
+      JoinThreads();
+      for (auto& w : workers_) w->GoOnTurning();  // The drain takes their turns.
+      return status_;
+    }
+    threads_.push_back(std::move(thread));
   }
+  started_ = true;
   return absl::OkStatus();
+}
+
+void Runtime::JoinThreads() {
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void Runtime::WorkerMain(Worker& worker) {
@@ -277,6 +300,11 @@ void Runtime::CallAll(void (Worker::*order)()) {
 // between them (the four counters of Mattern, 1987). A worker publishes its counts before it says
 // that it rests.
 bool Runtime::Quiescent() {
+  // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
+  if (phase_ != DrainPhase::kShutdown && blocking_->Held() > 0) {
+    quiet_sum_ = -1;
+    return false;
+  }
   int64_t sent = outside_cross_.load(std::memory_order_relaxed);
   int64_t taken = 0;
   for (const auto& worker : workers_) {
@@ -322,10 +350,17 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
       LogWarn("drain: the deadline has come; what is left is dropped");
     }
     shutdown_at_ms_ = now_ms;
+    blocking_->DropWaiting();
     enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
   }
   if (phase_ == DrainPhase::kShutdown && now_ms > shutdown_at_ms_ + kShutdownGraceMs) {
-    LogError("drain: some actors did not end; a handler of theirs is still running");
+    LogError("drain: some actors did not end");
+    for (const auto& worker : workers_) {
+      if (worker->resting_.load(std::memory_order_acquire)) continue;
+      held_workers_.push_back(worker->Index());
+      LogError(absl::StrFormat("drain: worker %d is held by %s, which has not returned",
+                               worker->Index(), worker->Running().Text()));
+    }
     enter(DrainPhase::kDone, nullptr);
     return true;
   }
@@ -354,9 +389,12 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
 void Runtime::JoinWorkers() {
   if (ended_) return;
   ended_ = true;
+  for (const std::string& caller : blocking_->End()) {
+    LogWarn(absl::StrCat("drain: a blocking function of ", caller,
+                         " has not returned; it is left behind"));
+  }
   CallAll(&Worker::StopTurning);
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  JoinThreads();
   // A worker that a handler held past the deadline came last: what it still had to tell the others
   // is heard here.
   for (bool rest = false; !rest;) {
@@ -435,13 +473,32 @@ int Runtime::RunUntilSignal() {
     }
     done = deadline_ms >= 0 && DrainStep(deadline_ms);
   }
-  JoinWorkers();
+  const std::vector<std::string> left = blocking_->End();
+  for (const std::string& caller : left) {
+    LogWarn(absl::StrCat("drain: a blocking function of ", caller, " has not returned"));
+  }
+  if (held_workers_.empty()) JoinWorkers();
   os_.Close(poller);
   os_.Close(signals);
-  LogInfo(TotalLedger().ToString());
-  for (const std::string& report : Reports()) LogInfo(report);
+  PrintLedger();
+  if (left.empty() && held_workers_.empty()) {
+    LogShutdown();
+    return 0;
+  }
+  // Their threads would use what main() is about to destroy.
+  LogWarn("drain: the process ends without them");
   LogShutdown();
+  std::fflush(nullptr);
+  os_.ExitNow(0);
   return 0;
+}
+
+void Runtime::PrintLedger() {
+  LogInfo(TotalLedger().ToString());
+  for (const int worker : held_workers_) {
+    LogInfo(absl::StrCat("the ledger is without worker ", worker, ", which is held"));
+  }
+  for (const std::string& report : Reports()) LogInfo(report);
 }
 
 // --- Looking.
@@ -508,10 +565,11 @@ std::string Runtime::Dump() {
   {
     std::lock_guard<std::mutex> lock(answers->lock);
     for (int i = 0; i < options_.workers; ++i) {
-      absl::StrAppend(
-          &text, answers->texts[i].empty()
-                     ? absl::StrCat("worker ", i, ": no answer within 1 s; a handler holds it\n")
-                     : answers->texts[i]);
+      absl::StrAppend(&text,
+                      answers->texts[i].empty()
+                          ? absl::StrCat("worker ", i, ": no answer within 1 s; it is held by ",
+                                         workers_[i]->Running().Text(), "\n")
+                          : answers->texts[i]);
     }
   }
   absl::StrAppend(&text, TotalLedger().ToString(), "\n");
@@ -523,6 +581,7 @@ std::vector<std::string> Runtime::Reports() {
   std::lock_guard<std::mutex> lock(attachments_lock_);
   std::vector<std::string> texts;
   for (auto& report : reports_) texts.push_back(report());
+  if (blocking_->Counts().submitted > 0) texts.push_back(blocking_->Report());
   return texts;
 }
 

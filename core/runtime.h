@@ -40,6 +40,7 @@
 namespace sluice {
 
 class Acceptor;
+class BlockingPool;
 class Worker;
 class Runtime;
 template <class A>
@@ -103,14 +104,21 @@ class Runtime {
 
   // --- Running it.
 
-  absl::Status Start();  // Starts the workers' threads; OK when they run already.
-  // Everything received so far is answered, everything accepted so far is handled, then all ends;
-  // what is left at the deadline is dropped and counted. Waits. Called once; later calls do
-  // nothing.
+  // Starts the workers' threads; OK when they run already. Where the system has no thread for one,
+  // none runs, and the status says so.
+  absl::Status Start();
+  // Everything received so far is answered, everything accepted so far is handled, blocking
+  // functions that run return, then all ends; what is left at the deadline is dropped and counted.
+  // Waits. Called once; later calls do nothing. A thread cannot be ended from outside. So this
+  // waits past its deadline for a handler that has not returned, for ever if it never does, with a
+  // line in the log that names it. A blocking function is left behind instead: it runs on, and what
+  // it uses must live as long as it does.
   void Drain(absl::Duration timeout);
   // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM or SIGINT, drains.
   // The exit code: 0, or 1 with the error on stderr. A second signal ends the process at once;
-  // SIGUSR1 prints Dump() to stderr.
+  // SIGUSR1 prints Dump() to stderr. Where a handler, a second after the drain's deadline, or a
+  // blocking function has not returned, it names it in the log and ends the process itself, with
+  // code 0, after the ledger: no destructor runs then.
   int RunUntilSignal();
 
   // --- Looking at it.
@@ -119,6 +127,7 @@ class Runtime {
   Os& os() { return os_; }
   Budget& budget() { return *budget_; }
   Shedder& shedder() { return *shedder_; }
+  BlockingPool& blocking() { return *blocking_; }
   int WorkerCount() const { return options_.workers; }
   // Where Listen listens, in the order of its calls; a port that was 0 is the one it got.
   const std::vector<std::string>& Listening() const { return listening_; }
@@ -195,6 +204,8 @@ class Runtime {
   int64_t Published(bool io);
   void CallAll(void (Worker::*order)());
   void JoinWorkers();
+  void JoinThreads();
+  void PrintLedger();
   std::vector<std::string> Reports();
   void AwaitAnswers(absl::FunctionRef<bool()> all_in);
   void WorkerMain(Worker& worker);
@@ -209,6 +220,7 @@ class Runtime {
   absl::Status status_;
   std::unique_ptr<Budget> budget_;
   std::unique_ptr<Shedder> shedder_;
+  std::unique_ptr<BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::vector<std::string> listening_;  // Written before the run only.
@@ -255,7 +267,8 @@ class Runtime {
 
   DrainPhase phase_ = DrainPhase::kNone;
   int64_t shutdown_at_ms_ = 0;
-  int64_t quiet_sum_ = -1;  // What the last look of Quiescent() found.
+  std::vector<int> held_workers_;  // At the end of the drain a handler still ran there.
+  int64_t quiet_sum_ = -1;         // What the last look of Quiescent() found.
 };
 
 }  // namespace sluice

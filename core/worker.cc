@@ -311,6 +311,7 @@ void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
 // In RunSlice's loop, and nowhere else: inline, as a message costs about as much as three calls.
 [[gnu::always_inline]] inline void Worker::Deliver(Slot* slot, Envelope* envelope) {
   const MessageOps* ops = envelope->Ops();
+  running_.Message(ops);
   lease_.Refund(envelope->charge);  // What the handler sends may use it.
   if (ops->kind == MessageKind::kUser) [[likely]] {
     slot->mailbox.Left();
@@ -347,9 +348,11 @@ void Worker::RunSlice(Slot* slot) {
     }
     if (slot->state != ActorState::kStarting || !slot->Runnable() || slot->actor == nullptr) return;
     current_ = slot;
+    running_.Slice(slot);
     RunStart(slot);
   }
   current_ = slot;
+  running_.Slice(slot);
   const int64_t slice_end_ns = now_ns_ + kSliceNs;
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
     if (slot->queue.Empty() || !slot->TakesMail()) break;
@@ -357,6 +360,7 @@ void Worker::RunSlice(Slot* slot) {
     if (now_ns_ >= slice_end_ns) break;
   }
   current_ = nullptr;
+  running_.Slice(nullptr);
   EndOfHandlers(slot);
 }
 
@@ -364,6 +368,7 @@ void Worker::RunStart(Slot* slot) {
   slot->state = ActorState::kLive;
   slot->started = true;
   Slot* const before = std::exchange(current_, slot);
+  const sluice::Running::Scope running(running_, slot, "OnStart", typeid(*slot->actor).name());
   try {
     slot->actor->OnStart();
   } catch (...) {

@@ -30,6 +30,7 @@
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/running.h"
 #include "sluice/core/sleep_word.h"
 #include "sluice/core/slot.h"
 #include "sluice/core/timer_wheel.h"
@@ -64,6 +65,8 @@ class Worker {
   void Enter() { current_worker_ = this; }  // This thread takes its turns from now on.
   void Leave() { current_worker_ = nullptr; }
   void StopTurning() { stop_turning_ = true; }
+  void GoOnTurning() { stop_turning_ = false; }
+  sluice::Running& Running() { return running_; }
   Inbox& inbox() { return inbox_; }
   SleepWord<>& sleep_word() { return sleep_; }  // Any thread: Rouse().
   void Signal() { os_.WakeSignal(wake_fd_); }   // Any thread.
@@ -376,6 +379,7 @@ class Worker {
   Slot* run_first_ = nullptr;
   Slot* run_last_ = nullptr;
   Slot* current_ = nullptr;  // Whose handler runs.
+  sluice::Running running_;
   IoHandler* ready_first_ = nullptr;
   IoHandler* ready_last_ = nullptr;
   int ready_count_ = 0;
@@ -552,6 +556,7 @@ bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
     if (!slot->Runnable()) return false;
   }
   Slot* const before = std::exchange(current_, slot);
+  const sluice::Running::Scope running(running_, slot, what, typeid(*slot->actor).name());
   try {
     f();
   } catch (...) {

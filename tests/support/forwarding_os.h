@@ -3,7 +3,10 @@
 #define SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "sluice/core/os.h"
@@ -61,6 +64,9 @@ class ForwardingOs : public Os {
   int64_t UnacknowledgedBytes(int fd) override { return to_.UnacknowledgedBytes(fd); }
   int SpareOpen() override { return to_.SpareOpen(); }
   int Unlink(const std::string& path) override { return to_.Unlink(path); }
+  int ThreadStart(std::thread* thread, std::function<void()> main) override {
+    return to_.ThreadStart(thread, std::move(main));
+  }
   int SignalOpen(const std::vector<int>& signals) override { return to_.SignalOpen(signals); }
   int SignalRead(int fd) override { return to_.SignalRead(fd); }
   [[noreturn]] void ExitNow(int code) override {

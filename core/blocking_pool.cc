@@ -1,0 +1,300 @@
+#include "sluice/core/blocking_pool.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/control.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/strings.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace internal {
+
+// What the threads share with the pool. It outlives both: a thread whose function never returns
+// keeps it.
+struct BlockingState {
+  explicit BlockingState(size_t max) : threads_max(max), threads(max) {}
+
+  const size_t threads_max;
+  mutable std::mutex lock;
+  std::condition_variable more;  // A call waits, or the end has come.
+  std::deque<std::unique_ptr<BlockingTask>> waiting;
+  std::vector<std::pair<Slot*, uint32_t>> gates;  // Suspended: at most one of each worker.
+  struct Thread {
+    const char* caller = nullptr;  // Whose function runs there; nullptr: none.
+    bool told = false;             // It has returned, and what it held is being destroyed.
+  };
+  std::vector<Thread> threads;
+  size_t idle = 0;
+  bool closed = false;  // Nothing is taken any more.
+  bool ended = false;   // The runtime is not to be touched.
+
+  // Workers add to submitted and held, threads move from held to finished. Relaxed, but for held's
+  // way down: whoever finds it 0 finds the replies sent too (Runtime::Quiescent).
+  std::atomic<int64_t> submitted{0};
+  std::atomic<int64_t> finished{0};
+  std::atomic<int64_t> held{0};
+  std::array<std::atomic<int64_t>, kDropReasonCount> dropped{};
+
+  void Drop(DropReason reason) {
+    dropped[static_cast<size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
+    held.fetch_sub(1, std::memory_order_release);
+  }
+};
+
+namespace {
+
+// To a suspended gate: the threads have room for another call. Once for each time that it was told
+// to stop.
+struct BlockingRoomControl {
+  void Run(Worker& worker, Slot* gate, uint32_t generation) const {
+    if (worker.Live(gate, generation)) worker.Resume(gate);
+  }
+};
+
+class BlockingGate : public Actor {
+ public:
+  static constexpr bool kRestartable = false;
+
+  void Take(BlockingCall& call) {
+    if (!runtime().blocking().HandOver(std::move(call.task), slot(), generation())) {
+      worker().Suspend(slot());
+    }
+  }
+};
+
+void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
+  BlockingState& state = *shared;
+  std::unique_lock<std::mutex> lock(state.lock);
+  for (;;) {
+    while (state.waiting.empty() && !state.ended) {
+      ++state.idle;
+      state.more.wait(lock);
+      --state.idle;
+    }
+    if (state.ended) return;
+    std::unique_ptr<BlockingTask> task = std::move(state.waiting.front());
+    state.waiting.pop_front();
+    state.threads[index].caller = task->Caller();
+    if (state.waiting.size() < state.threads_max) {
+      // All of them: one that has nothing to give would else keep the room from the others. Each
+      // gives one call before it looks again, hence the bound.
+      for (const auto& [gate, generation] : state.gates) {
+        Worker::Post(*gate->worker, gate, generation, BlockingRoomControl{});
+      }
+      state.gates.clear();
+    }
+    lock.unlock();
+    task->Run();
+    lock.lock();
+    if (state.ended) {
+      task->Forget();  // End() has counted it.
+    } else {
+      // Under the lock: after End() nobody sends.
+      task->Tell();
+      state.threads[index].told = true;
+      state.finished.fetch_add(1, std::memory_order_relaxed);
+      state.held.fetch_sub(1, std::memory_order_release);
+    }
+    task->Settled();
+    lock.unlock();
+    task.reset();  // With what the function holds: a user's destructor, which may block too.
+    lock.lock();
+    state.threads[index] = {};
+  }
+}
+
+}  // namespace
+
+const MessageOps kBlockingCallOps = {
+    MessageKind::kUser,
+    [](void* actor, Envelope& e) {
+      static_cast<BlockingGate*>(static_cast<Actor*>(actor))->Take(e.Get<BlockingCall>());
+    },
+    Envelope::DestroyOf<BlockingCall>(),
+    Envelope::RelocateOf<BlockingCall>(),
+    [] { return typeid(BlockingCall).name(); },
+};
+
+BlockingTask::~BlockingTask() {
+  if (counted_ != nullptr) {
+    const bool over = reason_ == DropReason::kSenderEnded && [this] {
+      std::lock_guard<std::mutex> lock(counted_->lock);
+      return counted_->closed;
+    }();
+    counted_->Drop(over ? DropReason::kShutdown : reason_);
+  }
+}
+
+void BlockingTask::Accepted(std::shared_ptr<BlockingState> state) {
+  state->submitted.fetch_add(1, std::memory_order_relaxed);
+  state->held.fetch_add(1, std::memory_order_relaxed);
+  counted_ = std::move(state);
+}
+
+void BlockingTask::Run() {
+  try {
+    Call();
+  } catch (...) {
+    Threw(absl::InternalError(
+        absl::StrCat("the blocking function threw: ", ExceptionText(std::current_exception()))));
+  }
+}
+
+void BlockingTask::Tell() {
+  try {
+    Answer();
+  } catch (...) {  // The result's own move.
+    Fail(absl::InternalError("the result of the blocking function could not be moved"));
+  }
+}
+
+}  // namespace internal
+
+using internal::BlockingGate;
+using internal::BlockingState;
+using internal::BlockingTask;
+
+int64_t BlockingLedger::DroppedTotal() const {
+  int64_t total = 0;
+  for (const int64_t count : dropped) total += count;
+  return total;
+}
+
+std::string BlockingLedger::ToString() const {
+  std::string reasons;
+  for (int i = 0; i < kDropReasonCount; ++i) {
+    if (dropped[static_cast<size_t>(i)] == 0) continue;
+    absl::StrAppend(&reasons, reasons.empty() ? " (" : ", ",
+                    ToAbsl(DropReasonName(static_cast<DropReason>(i))), " ",
+                    dropped[static_cast<size_t>(i)]);
+  }
+  if (!reasons.empty()) reasons += ")";
+  return absl::StrFormat("blocking calls: submitted %d = finished %d + dropped %d%s + held %d%s",
+                         submitted, finished, DroppedTotal(), reasons, held,
+                         Balanced() ? "" : " (not balanced: calls are on their way)");
+}
+
+BlockingPool::BlockingPool(Runtime& runtime)
+    : runtime_(runtime),
+      state_(std::make_shared<BlockingState>(
+          static_cast<size_t>(runtime.options().blocking_threads_max))),
+      gates_(static_cast<size_t>(runtime.options().workers)) {}
+
+BlockingPool::~BlockingPool() { End(); }
+
+std::pair<Slot*, uint32_t> BlockingPool::GateOf(Worker& worker) {
+  auto& gate = gates_[static_cast<size_t>(worker.Index())];
+  if (gate.first == nullptr) {
+    const SpawnOptions options{.name = absl::StrCat("blocking gate ", worker.Index()),
+                               .mailbox_messages_max = runtime_.options().blocking_calls_max,
+                               .worker = worker.Index()};
+    gate = runtime_.PlaceSlot(options, nullptr, [](Worker& here, Slot* slot) {
+      internal::Construct<BlockingGate>(here, slot);
+    });
+  }
+  return gate;
+}
+
+bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint32_t generation) {
+  {
+    std::lock_guard<std::mutex> lock(state_->lock);
+    if (!state_->closed &&
+        (state_->waiting.size() < state_->idle || StartThread() || !threads_.empty())) {
+      state_->waiting.push_back(std::move(task));
+      state_->more.notify_one();
+      if (state_->waiting.size() < state_->threads_max) return true;
+      state_->gates.emplace_back(gate, generation);
+      return false;
+    }
+    if (!state_->closed) {
+      task->SetDropReason(DropReason::kFailed);
+      task->Fail(absl::ResourceExhaustedError(
+          "no thread could be started for the blocking call, and none runs"));
+    }
+  }
+  return true;  // And the task is dropped.
+}
+
+// One more, unless there are enough. Under the lock.
+bool BlockingPool::StartThread() {
+  if (threads_.size() == state_->threads_max) return false;
+  const size_t index = threads_.size();
+  std::thread thread;
+  const int started = runtime_.os().ThreadStart(
+      &thread, [state = state_, index] { internal::ThreadMain(state, index); });
+  if (started < 0) return false;
+  threads_.push_back(std::move(thread));
+  return true;
+}
+
+BlockingLedger BlockingPool::Counts() const {
+  BlockingLedger counts;
+  counts.submitted = state_->submitted.load(std::memory_order_relaxed);
+  counts.finished = state_->finished.load(std::memory_order_relaxed);
+  counts.held = state_->held.load(std::memory_order_relaxed);
+  for (size_t i = 0; i < counts.dropped.size(); ++i) {
+    counts.dropped[i] = state_->dropped[i].load(std::memory_order_relaxed);
+  }
+  return counts;
+}
+
+std::string BlockingPool::Report() const {
+  std::string text = Counts().ToString();
+  std::lock_guard<std::mutex> lock(state_->lock);
+  std::vector<std::string> callers;
+  for (const BlockingState::Thread& thread : state_->threads) {
+    if (thread.caller != nullptr) callers.push_back(Demangle(thread.caller));
+  }
+  absl::StrAppend(&text, "; ", callers.size(), " of ", threads_.size(), " threads run functions");
+  if (!callers.empty()) absl::StrAppend(&text, " of ", absl::StrJoin(callers, ", "));
+  return text;
+}
+
+int64_t BlockingPool::Held() const { return state_->held.load(std::memory_order_acquire); }
+
+void BlockingPool::DropWaiting() {
+  std::deque<std::unique_ptr<BlockingTask>> waiting;
+  {
+    std::lock_guard<std::mutex> lock(state_->lock);
+    state_->closed = true;
+    waiting.swap(state_->waiting);
+    state_->gates.clear();
+  }
+  for (auto& task : waiting) {
+    task->SetDropReason(DropReason::kShutdown);
+    task->Fail(absl::UnavailableError("the runtime ended before the blocking call ran"));
+  }
+}
+
+std::vector<std::string> BlockingPool::End() {
+  DropWaiting();
+  std::vector<std::string> left;
+  std::vector<std::thread> ending;
+  {
+    std::lock_guard<std::mutex> lock(state_->lock);
+    state_->ended = true;
+    state_->more.notify_all();
+    for (size_t i = 0; i < threads_.size(); ++i) {
+      const BlockingState::Thread& thread = state_->threads[i];
+      if (thread.caller == nullptr) {
+        ending.push_back(std::move(threads_[i]));
+        continue;
+      }
+      left.push_back(Demangle(thread.caller));
+      if (!thread.told) state_->Drop(DropReason::kShutdown);
+      threads_[i].detach();
+    }
+    threads_.clear();
+  }
+  // Between two calls they hold nothing that waits for us: each sees the end at its next step.
+  for (std::thread& thread : ending) thread.join();
+  return left;
+}
+
+}  // namespace sluice

@@ -1,0 +1,533 @@
+// The blocking pool: results, errors, back-pressure, ends of actors and of the runtime.
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/blocking_pool.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/forwarding_os.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+struct Note {
+  int value;
+};
+struct Do {
+  std::function<void(class Caller&)>* act;
+};
+struct Fail {};
+
+class Caller : public Actor {
+ public:
+  explicit Caller(std::atomic<int>* notes) : notes_(*notes) {}
+  void On(Note) { ++notes_; }
+  void On(sluice::testing::Do order) { (*order.act)(*this); }
+  void On(Fail) { throw std::runtime_error("boom"); }
+  using Actor::RefOf;
+  using Actor::RunBlocking;
+  using Actor::Stop;
+  using Actor::worker;
+
+ private:
+  std::atomic<int>& notes_;
+};
+
+class Opening {
+ public:
+  void Open() {
+    const std::lock_guard<std::mutex> lock(lock_);
+    open_ = true;
+    opened_.notify_all();
+  }
+  void Wait() {
+    std::unique_lock<std::mutex> lock(lock_);
+    while (!open_) opened_.wait(lock);
+  }
+
+ private:
+  std::mutex lock_;
+  std::condition_variable opened_;
+  bool open_ = false;
+};
+
+// A function that holds its thread until it is let go. The test lets all go before it ends.
+class Gatekeeper {
+ public:
+  std::function<int()> Held(int value) {
+    return [state = state_, value] {
+      ++state->entered;
+      state->open.Wait();
+      return value;
+    };
+  }
+  int Entered() const { return state_->entered; }
+  void LetGo() { state_->open.Open(); }
+  ~Gatekeeper() { LetGo(); }
+
+ private:
+  struct State {
+    std::atomic<int> entered{0};
+    Opening open;
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+class Blocking : public ::testing::Test {
+ protected:
+  static Options BlockingOptions() {
+    Options options = SmallOptions(2);
+    options.blocking_threads_max = 1;
+    options.blocking_calls_max = 2;
+    options.asks_max = 16;
+    options.linger_timeout = absl::Milliseconds(20);
+    return options;
+  }
+  Blocking() : runtime_(BlockingOptions()) { EXPECT_TRUE(runtime_.Start().ok()); }
+  ~Blocking() override {
+    keeper_.LetGo();
+    runtime_.Drain(absl::Seconds(30));
+    EXPECT_EQ(runtime_.ActorCount(), 0);
+    EXPECT_TRUE(runtime_.TotalLedger().Balanced()) << runtime_.TotalLedger().ToString();
+    EXPECT_TRUE(Counts().Balanced()) << Counts().ToString();
+    EXPECT_EQ(Counts().held, 0) << Counts().ToString();
+  }
+  Ref<Caller> Make(int worker = 0) {
+    return runtime_.SpawnWith<Caller>({.name = "", .mailbox_messages_max = 0, .worker = worker},
+                                      &notes_);
+  }
+  // As a handler of the actor, and waits for its end.
+  void Do(const Ref<Caller>& ref, std::function<void(Caller&)> act) {
+    std::atomic<bool> done{false};
+    std::function<void(Caller&)> order = [&](Caller& self) {
+      act(self);
+      done = true;
+    };
+    ASSERT_EQ(ref.TrySend(sluice::testing::Do{&order}), Answer::kAccepted);
+    ASSERT_TRUE(Eventually([&] { return done.load(); }));
+  }
+  BlockingLedger Counts() { return runtime_.blocking().Counts(); }
+  int64_t Dropped(DropReason reason) { return Counts().dropped[static_cast<size_t>(reason)]; }
+
+  std::atomic<int> notes_{0};
+  Gatekeeper keeper_;
+  Runtime runtime_;
+};
+
+TEST_F(Blocking, RunsElsewhereAndCallsBackOnTheActorsWorker) {
+  for (const int worker : {0, 1}) {
+    const Ref<Caller> caller = Make(worker);
+    std::atomic<bool> told{false};
+    Do(caller, [&](Caller& self) {
+      const std::thread::id here = std::this_thread::get_id();
+      Worker* const my_worker = &self.worker();
+      EXPECT_EQ(self.RunBlocking(
+                    [here] {
+                      EXPECT_NE(std::this_thread::get_id(), here);
+                      EXPECT_EQ(Worker::Current(), nullptr);
+                      return std::string("from a thread");
+                    },
+                    [&told, here, my_worker](absl::StatusOr<std::string> text) {
+                      EXPECT_EQ(std::this_thread::get_id(), here);
+                      EXPECT_EQ(Worker::Current(), my_worker);
+                      EXPECT_EQ(*text, "from a thread");
+                      told = true;
+                    }),
+                Answer::kAccepted);
+    });
+    EXPECT_TRUE(Eventually([&] { return told.load(); }));
+  }
+  EXPECT_EQ(Counts().submitted, 2);
+  EXPECT_EQ(Counts().finished, 2);
+}
+
+TEST_F(Blocking, EachKindOfResultAndOfErrorComesBack) {
+  const Ref<Caller> caller = Make();
+  std::vector<std::string> told;
+  std::atomic<int> count{0};
+  const auto note = [&](const absl::Status& status) {
+    told.push_back(std::string(status.message()));
+    ++count;
+  };
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking([] {}, [note](absl::Status status) { note(status); });
+    (void)self.RunBlocking([] { return absl::NotFoundError("no such row"); },
+                           [note](absl::Status status) { note(status); });
+  });
+  EXPECT_TRUE(Eventually([&] { return count == 2; }));
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking([] { return absl::StatusOr<int>(absl::AbortedError("not now")); },
+                           [note](absl::StatusOr<int> result) { note(result.status()); });
+    (void)self.RunBlocking([]() -> int { throw std::runtime_error("disk on fire"); },
+                           [note](absl::StatusOr<int> result) { note(result.status()); });
+  });
+  EXPECT_TRUE(Eventually([&] { return count == 4; }));
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking([] { throw 42; }, [note](absl::Status status) { note(status); });
+    (void)self.RunBlocking([] { return std::make_unique<int>(7); },
+                           [note](absl::StatusOr<std::unique_ptr<int>> result) {
+                             EXPECT_EQ(**result, 7);
+                             note(result.status());
+                           });
+  });
+  EXPECT_TRUE(Eventually([&] { return count == 6; }));
+  const std::vector<std::string> expected = {
+      "",
+      "no such row",
+      "not now",
+      "the blocking function threw: disk on fire",
+      "the blocking function threw: an exception of type int",
+      ""};
+  EXPECT_EQ(told, expected);
+  EXPECT_EQ(Counts().finished, 6);
+}
+
+TEST_F(Blocking, AMovableOnlyFunctionIsRunOnceAndEndsOnItsThread) {
+  const Ref<Caller> caller = Make();
+  std::atomic<int> runs{0};
+  std::atomic<bool> told{false};
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking([owned = std::make_unique<int>(3), &runs] { runs += *owned; },
+                           [&told](absl::Status) { told = true; });
+  });
+  EXPECT_TRUE(Eventually([&] { return told.load(); }));
+  EXPECT_EQ(runs, 3);
+}
+
+TEST_F(Blocking, AFullPoolParksItsCallersAndServesThemInOrder) {
+  const Ref<Caller> caller = Make();
+  std::vector<int> order;
+  std::atomic<int> told{0};
+  // One runs, one waits for the thread, two in the gate's mailbox: the others wait in the outbox.
+  constexpr int kCalls = 10;
+  Do(caller, [&](Caller& self) {
+    for (int i = 0; i < kCalls; ++i) {
+      EXPECT_EQ(self.RunBlocking(keeper_.Held(i),
+                                 [&, i](absl::StatusOr<int> value) {
+                                   EXPECT_EQ(*value, i);
+                                   order.push_back(*value);
+                                   ++told;
+                                 }),
+                Answer::kAccepted);
+    }
+  });
+  ASSERT_TRUE(Eventually([&] { return keeper_.Entered() == 1; }));
+  ASSERT_EQ(caller.TrySend(Note{1}), Answer::kAccepted);
+  // It is parked for as long as the pool is full: its message waits.
+  ASSERT_TRUE(Eventually([&] {
+    return runtime_.Dump().find("waits for credits of blocking gate 0") != std::string::npos;
+  })) << runtime_.Dump();
+  EXPECT_EQ(notes_, 0);
+  EXPECT_EQ(keeper_.Entered(), 1);
+  EXPECT_EQ(Counts().held, kCalls);
+  // Other actors, and the rest of the worker, go on.
+  std::atomic<int> others{0};
+  const Ref<Caller> other =
+      runtime_.SpawnWith<Caller>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &others);
+  ASSERT_EQ(other.TrySend(Note{1}), Answer::kAccepted);
+  EXPECT_TRUE(Eventually([&] { return others == 1; }));
+  EXPECT_NE(runtime_.Dump().find("1 of 1 threads run functions of sluice::testing"),
+            std::string::npos)
+      << runtime_.Dump();
+  keeper_.LetGo();
+  EXPECT_TRUE(Eventually([&] { return told == kCalls && notes_ == 1; }));
+  for (int i = 0; i < kCalls; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
+  EXPECT_TRUE(Eventually([&] { return CreditsMissing(runtime_).empty(); }))
+      << CreditsMissing(runtime_);
+}
+
+TEST_F(Blocking, CallersOfTwoWorkersShareTheThreads) {
+  std::atomic<int> told{0};
+  for (const int worker : {0, 1}) {
+    Do(Make(worker), [&](Caller& self) {
+      for (int i = 0; i < 12; ++i) {
+        EXPECT_EQ(self.RunBlocking(keeper_.Held(i), [&](absl::StatusOr<int>) { ++told; }),
+                  Answer::kAccepted);
+      }
+    });
+  }
+  ASSERT_TRUE(Eventually([&] { return keeper_.Entered() == 1; }));
+  keeper_.LetGo();
+  EXPECT_TRUE(Eventually([&] { return told == 24; })) << runtime_.Dump();
+}
+
+TEST_F(Blocking, AResultForAnActorThatHasEndedIsDroppedAndCounted) {
+  const Ref<Caller> caller = Make();
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking(keeper_.Held(1), [](absl::StatusOr<int>) { ADD_FAILURE(); });
+  });
+  ASSERT_TRUE(Eventually([&] { return keeper_.Entered() == 1; }));
+  caller.Stop();
+  ASSERT_TRUE(Eventually([&] { return caller.TrySend(Note{1}) == Answer::kClosed; }));
+  keeper_.LetGo();
+  EXPECT_TRUE(Eventually([&] { return Counts().finished == 1; }));
+  EXPECT_TRUE(Eventually([&] { return runtime_.TotalLedger().reserved_dropped == 1; }));
+}
+
+TEST_F(Blocking, CallsThatWaitInTheOutboxOfAnActorThatEndsAreDroppedAndCounted) {
+  const Ref<Caller> caller = Make();
+  Do(caller, [&](Caller& self) {
+    for (int i = 0; i < 10; ++i) {
+      (void)self.RunBlocking(keeper_.Held(i), [](absl::StatusOr<int>) { ADD_FAILURE(); });
+    }
+    self.Stop();
+  });
+  EXPECT_TRUE(Eventually([&] { return Dropped(DropReason::kSenderEnded) == 6; }))
+      << Counts().ToString();
+  EXPECT_EQ(Counts().held, 4);
+}
+
+TEST_F(Blocking, ARestartedActorIsNotCalledBack) {
+  const Ref<Caller> caller = runtime_.SpawnRestarting<Caller>({}, {}, &notes_);
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking(keeper_.Held(1), [](absl::StatusOr<int>) { ADD_FAILURE(); });
+  });
+  ASSERT_TRUE(Eventually([&] { return keeper_.Entered() == 1; }));
+  ASSERT_EQ(caller.TrySend(Fail{}), Answer::kAccepted);
+  ASSERT_EQ(caller.TrySend(Note{1}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return notes_ == 1; }));
+  keeper_.LetGo();
+  EXPECT_TRUE(Eventually([&] { return runtime_.TotalLedger().replies_late == 1; }));
+}
+
+TEST_F(Blocking, ACallbackThatThrowsFailsItsActor) {
+  const Ref<Caller> caller = Make();
+  Do(caller, [&](Caller& self) {
+    (void)self.RunBlocking([] { return 1; },
+                           [](absl::StatusOr<int>) { throw std::runtime_error("back home"); });
+  });
+  EXPECT_TRUE(Eventually([&] { return caller.TrySend(Note{1}) == Answer::kClosed; }));
+  EXPECT_EQ(runtime_.TotalLedger().failed, 1);
+}
+
+TEST_F(Blocking, AsksMaxBoundsTheCallsOfAnActor) {
+  const Ref<Caller> caller = Make();
+  std::atomic<int> told{0};
+  Do(caller, [&](Caller& self) {
+    for (int i = 0; i < 17; ++i) {
+      EXPECT_EQ(self.RunBlocking(keeper_.Held(i), [&](absl::StatusOr<int>) { ++told; }),
+                i < 16 ? Answer::kAccepted : Answer::kOverloaded);
+    }
+  });
+  EXPECT_EQ(Counts().submitted, 16);
+  keeper_.LetGo();
+  EXPECT_TRUE(Eventually([&] { return told == 16; }));
+}
+
+// --- No threads.
+
+class FewThreads : public ForwardingOs {
+ public:
+  explicit FewThreads(int threads) : left_(threads) {}
+  int ThreadStart(std::thread* thread, std::function<void()> main) override {
+    if (left_.fetch_sub(1) <= 0) return -EAGAIN;
+    return ForwardingOs::ThreadStart(thread, std::move(main));
+  }
+
+ private:
+  std::atomic<int> left_;
+};
+
+TEST(BlockingThreads, WhereNoneCanBeStartedTheResultSaysSo) {
+  FewThreads os(1);  // The worker's.
+  Runtime runtime(SmallOptions(1), os);
+  ASSERT_TRUE(runtime.Start().ok());
+  std::atomic<int> notes{0};
+  std::atomic<int> told{0};
+  absl::StatusCode code = absl::StatusCode::kOk;
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    EXPECT_EQ(self.RunBlocking([] { return 1; },
+                               [&](absl::StatusOr<int> result) {
+                                 code = result.status().code();
+                                 ++told;
+                               }),
+              Answer::kAccepted);
+  };
+  const Ref<Caller> caller = runtime.Spawn<Caller>(&notes);
+  ASSERT_EQ(caller.TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return told == 1; }));
+  runtime.Drain(absl::Seconds(30));
+  EXPECT_EQ(code, absl::StatusCode::kResourceExhausted);
+  const BlockingLedger counts = runtime.blocking().Counts();
+  EXPECT_EQ(counts.dropped[static_cast<size_t>(DropReason::kFailed)], 1);
+  EXPECT_TRUE(counts.Balanced()) << counts.ToString();
+}
+
+TEST(BlockingThreads, OneThatCanBeStartedServesThemAll) {
+  FewThreads os(2);
+  Options options = SmallOptions(1);
+  options.blocking_threads_max = 3;
+  Runtime runtime(options, os);
+  ASSERT_TRUE(runtime.Start().ok());
+  std::atomic<int> notes{0};
+  std::atomic<int> told{0};
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(
+          self.RunBlocking([] { return 1; }, [&](absl::StatusOr<int> result) { told += *result; }),
+          Answer::kAccepted);
+    }
+  };
+  ASSERT_EQ(runtime.Spawn<Caller>(&notes).TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  EXPECT_TRUE(Eventually([&] { return told == 20; }));
+}
+
+TEST(Start, SaysWhichWorkersThreadTheSystemRefusesAndRunsNone) {
+  FewThreads os(1);
+  Runtime runtime(SmallOptions(3), os);
+  std::atomic<int> notes{0};
+  const Ref<Caller> caller =
+      runtime.SpawnWith<Caller>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &notes);
+  const absl::Status status = runtime.Start();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_NE(std::string(status.message()).find("cannot start the thread of worker 1 of 3"),
+            std::string::npos)
+      << status;
+  EXPECT_EQ(runtime.Start(), status);
+  EXPECT_EQ(caller.TrySend(Note{1}), Answer::kAccepted);
+  runtime.Drain(absl::Seconds(30));  // This thread takes the workers' turns.
+  EXPECT_EQ(notes, 1);
+  EXPECT_EQ(runtime.ActorCount(), 0);
+}
+
+// --- The end of the runtime.
+
+TEST(BlockingDrain, WaitsForWhatRunsAndForItsCallback) {
+  Gatekeeper keeper;
+  Runtime runtime(SmallOptions(2));
+  ASSERT_TRUE(runtime.Start().ok());
+  std::atomic<int> notes{0};
+  std::atomic<int> told{0};
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    for (int i = 0; i < 40; ++i) {
+      (void)self.RunBlocking(keeper.Held(1), [&](absl::StatusOr<int> value) { told += *value; });
+    }
+  };
+  ASSERT_EQ(runtime.Spawn<Caller>(&notes).TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return keeper.Entered() == 4; }));
+  std::thread letter([&] {
+    // The drain has begun when sends from outside are refused.
+    EXPECT_TRUE(Eventually([&] { return runtime.OutsideClosed(); }));
+    keeper.LetGo();
+  });
+  runtime.Drain(absl::Seconds(60));
+  letter.join();
+  EXPECT_EQ(told, 40);
+  EXPECT_EQ(runtime.blocking().Counts().finished, 40);
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+}
+
+TEST(BlockingDrain, AtTheDeadlineWhatWaitsIsDroppedAndWhatRunsIsLeftBehind) {
+  Gatekeeper keeper;
+  Options options = SmallOptions(2);
+  options.blocking_threads_max = 2;
+  options.blocking_calls_max = 4;
+  auto runtime = std::make_unique<Runtime>(options);
+  ASSERT_TRUE(runtime->Start().ok());
+  std::atomic<int> notes{0};
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(self.RunBlocking(keeper.Held(1), [](absl::StatusOr<int>) { ADD_FAILURE(); }),
+                Answer::kAccepted);
+    }
+  };
+  ASSERT_EQ(runtime->Spawn<Caller>(&notes).TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return keeper.Entered() == 2; }));
+  runtime->Drain(absl::Milliseconds(20));
+  EXPECT_EQ(runtime->ActorCount(), 0);
+  EXPECT_TRUE(runtime->TotalLedger().Balanced()) << runtime->TotalLedger().ToString();
+  const BlockingLedger counts = runtime->blocking().Counts();
+  EXPECT_TRUE(counts.Balanced()) << counts.ToString();
+  EXPECT_EQ(counts.held, 0);
+  EXPECT_EQ(counts.dropped[static_cast<size_t>(DropReason::kShutdown)], 20) << counts.ToString();
+  // What runs on finds nobody, and touches nothing: the runtime is gone.
+  const std::shared_ptr<internal::BlockingState> state = runtime->blocking().state();
+  runtime.reset();
+  keeper.LetGo();
+  EXPECT_TRUE(Eventually([&] { return state.use_count() == 1; }));  // Both threads have ended.
+  EXPECT_EQ(keeper.Entered(), 2);
+}
+
+// What RunUntilSignal does, in a process of its own.
+class EndOfProcess : public ::testing::Test {
+ protected:
+  EndOfProcess() { ::testing::GTEST_FLAG(death_test_style) = "threadsafe"; }
+};
+
+class Stuck : public Actor {
+ public:
+  Stuck() = default;
+  void On(Note) {
+    kill(getpid(), SIGTERM);
+    Opening().Wait();
+  }
+  void On(Fail) {
+    (void)RunBlocking(
+        [] {
+          kill(getpid(), SIGTERM);
+          Opening().Wait();
+        },
+        [](absl::Status) {});
+  }
+};
+
+void RunStuck(bool handler) {
+  Options options = SmallOptions(2);
+  options.drain_timeout = absl::Milliseconds(50);
+  Runtime runtime(options);
+  const Ref<Stuck> stuck =
+      runtime.SpawnWith<Stuck>({.name = "", .mailbox_messages_max = 0, .worker = 1});
+  const Answer answer = handler ? stuck.TrySend(Note{1}) : stuck.TrySend(Fail{});
+  if (answer != Answer::kAccepted) std::_Exit(3);
+  runtime.RunUntilSignal();
+  std::_Exit(4);  // It ends the process itself.
+}
+
+TEST_F(EndOfProcess, AHandlerThatNeverReturnsIsNamedAndTheExitCodeIs0) {
+  EXPECT_EXIT(RunStuck(true), ::testing::ExitedWithCode(0),
+              "worker 1 is held by On\\(.*Note\\) of .*Stuck#[0-9]+, which has not returned(.|\n)*"
+              "ledger: messages sent(.|\n)*without worker 1");
+}
+
+TEST_F(EndOfProcess, ABlockingFunctionThatNeverReturnsIsNamedAndTheExitCodeIs0) {
+  EXPECT_EXIT(RunStuck(false), ::testing::ExitedWithCode(0),
+              "a blocking function of .*Stuck has not returned(.|\n)*ledger: messages sent(.|\n)*"
+              "blocking calls: submitted 1 = finished 0 \\+ dropped 1 \\(shutdown 1\\) \\+ held 0");
+}
+
+TEST(BlockingOptions, AreCheckedAndAreInTheCeiling) {
+  Options few = SmallOptions(1);
+  few.blocking_threads_max = 1;
+  Options many = SmallOptions(1);
+  many.blocking_threads_max = 101;
+  EXPECT_EQ(Runtime(many).Ceiling().fixed_bytes - Runtime(few).Ceiling().fixed_bytes,
+            100 * 256 * 1024);
+  for (const int wrong : {0, -1, 1'025}) {
+    Options options = SmallOptions(1);
+    options.blocking_threads_max = wrong;
+    Runtime runtime(options);
+    EXPECT_NE(std::string(runtime.Start().message()).find("blocking_threads_max"),
+              std::string::npos);
+  }
+  Options options = SmallOptions(1);
+  options.blocking_calls_max = 0;
+  Runtime runtime(options);
+  EXPECT_NE(std::string(runtime.Start().message()).find("blocking_calls_max"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sluice::testing
