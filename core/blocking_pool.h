@@ -149,7 +149,7 @@ class BlockingTaskOf final : public BlockingTask {
     if (result_.ok()) {
       promise_.Resolve(*std::move(result_));
     } else {
-      promise_.Fail(result_.status());
+      promise_.Fail(std::move(result_).status());  // Not shared: it goes to another thread.
     }
   }
   F function_;

@@ -250,6 +250,9 @@ INSTANTIATE_TEST_SUITE_P(Exceptions, EndsThoughItMayRestart,
 
 // An allocation that the machine refuses, not one that a test plays.
 TEST(Failures, ARealBadAllocEndsOneActor) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's allocator ends the process where the machine's throws";
+#endif
   class Greedy : public Actor {
    public:
     void On(Poke) {
@@ -275,7 +278,7 @@ class SessionFailure : public ::testing::TestWithParam<Kind> {};
 TEST_P(SessionFailure, InOnDataAfterWriteTheBytesStillLeaveAndTheConnectionEnds) {
   Rig rig;
   auto [wire, notes] = rig.New();
-  rig.Room(wire, 1'000'000);
+  wire.room = 4;  // The rest leaves when its session is long gone.
   const Kind kind = GetParam();
   notes.on_data = [kind](ScriptSession& session, Input& in) {
     EXPECT_EQ(session.Write(in.TakeAll()), Answer::kAccepted);
@@ -286,6 +289,10 @@ TEST_P(SessionFailure, InOnDataAfterWriteTheBytesStillLeaveAndTheConnectionEnds)
   auto [other_wire, other_notes] = rig.New();
   rig.Open(other_wire, other_notes);
   rig.Arrive(wire, "hello ");
+  rig.Settle();
+  EXPECT_EQ(wire.output, "hell");
+  EXPECT_EQ(notes.session, nullptr);
+  rig.Room(wire, 1'000);
   rig.Settle();
   EXPECT_EQ(wire.output, "hello and more");
   rig.Fin(wire);
@@ -334,7 +341,6 @@ TEST(Failures, AChildThatGivesUpEndsItsParentsConnection) {
   };
   Rig rig;
   auto [wire, notes] = rig.New();
-  rig.Room(wire, 1'000);
   rig.OpenAs<Parent>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &notes);
   rig.Settle();
   EXPECT_EQ(wire.output, "bye");

@@ -586,8 +586,8 @@ TEST_F(RestartTest, AChildThatLingersHoldsItsParentButNotItsSiblings) {
 TEST_F(RestartTest, ARestartableSpawnCountsAgainstActorsMax) {
   Options options = SmallOptions(1);
   options.actors_max = 1;
-  Runtime runtime(options);
   Log log;
+  Runtime runtime(options);
   EXPECT_TRUE(runtime.SpawnRestarting<Phoenix>({}, {}, &log, "a", std::make_shared<int>(0)));
   EXPECT_FALSE(runtime.SpawnRestarting<Phoenix>({}, {}, &log, "b", std::make_shared<int>(0)));
 }
