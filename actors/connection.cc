@@ -112,7 +112,8 @@ void Connection::Finish(CloseReason reason, bool reset) {
   write_state_ = WriteState::kShut;
   const int64_t lost = static_cast<int64_t>(OutputBytes());
   counters_->bytes_lost.Add(lost);
-  if (std::exchange(gathering_, false)) owner_worker.ReleaseGather();
+  if (gathering_) owner_worker.ReleaseGather();
+  gathering_ = false;
   counters_->closed[static_cast<int>(reason)].Add(1);
   output_.Clear(owner_worker.lease());
   owner_worker.timers().Cancel(*this);
@@ -213,8 +214,9 @@ void Connection::OnTurn() {
     return;
   }
   if (!open_told_) TellOpen();
-  if (!Ended() && std::exchange(listeners_wait_for_memory_, false) && !OutputAboveLow()) {
-    TellListeners(&OutputListener::OnOutputLow);
+  if (!Ended() && listeners_wait_for_memory_) {
+    listeners_wait_for_memory_ = false;
+    if (!OutputAboveLow()) TellListeners(&OutputListener::OnOutputLow);
   }
   if (!Ended() && wants_writable_) TellWritable();
   if (!Ended() && offer_again_ && MayGoOn()) OfferInput({});

@@ -200,33 +200,37 @@ class Connection final : public IoHandler, private Timer {
   int64_t closing_ms_ = 0;   // When this side closed.
   int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
-  uint32_t discarded_bytes_ = 0;
+  union {
+    uint32_t connect_timeout_ms_ = 0;  // While connecting...
+    uint32_t discarded_bytes_;         // ...and while lingering.
+  };
   int64_t unacknowledged_bytes_ = 0;  // While lingering, or memory is spent: as it was...
   int64_t unacknowledged_ms_ = -1;    // ...when it was last seen to change.
-  uint32_t connect_timeout_ms_ = 0;
-  int write_error_ = 0;  // The errno of a failed write, told at the end of the slice.
+  int16_t write_error_ = 0;           // The errno of a failed write, told at the end of the slice.
 
   WriteState write_state_ = WriteState::kOpen;
   CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
-  bool readable_ = false;
-  bool exceptional_ = false;     // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
-  bool error_reported_ = false;  // ERR came, and no read has told yet what it was.
-  bool writable_ = true;
-  bool connecting_ = false;
-  bool open_told_ = false;
-  bool closing_ = false;     // The session has closed or ended: it is given nothing more.
-  bool read_ended_ = false;  // The peer's FIN was read.
-  bool eof_told_ = false;
-  bool paused_ = false;  // By the session.
-  bool output_high_ = false;
-  bool wants_writable_ = false;
-  bool offer_again_ = false;  // The session had to stop; the kept input is due when it may go on.
-  bool listeners_wait_for_memory_ = false;
-  bool gathering_ = false;  // The worker's gather buffer holds output of ours.
-  bool draining_ = false;
-  bool input_drained_ = false;
-  bool drain_close_ = false;  // OnDrain is due.
-  bool drain_told_ = false;
+  // One bit each: an idle connection is to take little.
+  bool readable_ : 1 = false;
+  bool exceptional_ : 1 = false;     // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
+  bool error_reported_ : 1 = false;  // ERR came, and no read has told yet what it was.
+  bool writable_ : 1 = true;
+  bool connecting_ : 1 = false;
+  bool open_told_ : 1 = false;
+  bool closing_ : 1 = false;     // The session has closed or ended: it is given nothing more.
+  bool read_ended_ : 1 = false;  // The peer's FIN was read.
+  bool eof_told_ : 1 = false;
+  bool paused_ : 1 = false;  // By the session.
+  bool output_high_ : 1 = false;
+  bool wants_writable_ : 1 = false;
+  bool offer_again_ : 1 =
+      false;  // The session had to stop; the kept input is due when it may go on.
+  bool listeners_wait_for_memory_ : 1 = false;
+  bool gathering_ : 1 = false;  // The worker's gather buffer holds output of ours.
+  bool draining_ : 1 = false;
+  bool input_drained_ : 1 = false;
+  bool drain_close_ : 1 = false;  // OnDrain is due.
+  bool drain_told_ : 1 = false;
 };
 
 }  // namespace sluice

@@ -103,7 +103,7 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
     return sent;
   }
   writable_ = false;
-  if (sent < 0 && sent != -EAGAIN) write_error_ = static_cast<int>(-sent);
+  if (sent < 0 && sent != -EAGAIN) write_error_ = static_cast<int16_t>(-sent);
   return 0;
 }
 
@@ -240,6 +240,7 @@ void Connection::FinishWriting() {
     Finish(close_reason_);
   } else if (closing_) {
     write_state_ = WriteState::kLingering;
+    discarded_bytes_ = 0;
     offer_again_ = false;
     readable_ = true;  // What was left unread while paused gives no new event.
     phase_ms_ = worker().NowMs();

@@ -21,7 +21,7 @@ FENCES = {".cc": "cpp", ".h": "cpp", ".bazel": "python", "WORKSPACE": "python"}
 BOUND = re.compile(r"^k\w*(Max|Min|Ms|Ns|Bytes|Kept|PerTurn)(?![a-z])\w*$")
 # Parts of a format or of an algorithm, and fields that bound nothing.
 NO_BOUNDS = {"kMallocHeaderBytes", "kOverheadBytes", "kExactNs", "kConnectionBytes", "name", "missed_notice",
-             "filter"}
+             "filter", "kSecondNs", "kNobodyMs"}
 
 
 # --- Code blocks.

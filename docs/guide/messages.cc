@@ -34,7 +34,9 @@ class Writer : public sluice::Actor {
 };
 
 int main() {
-  sluice::Runtime runtime{sluice::Options()};
+  sluice::Options options;
+  options.workers = 1;  // Between senders on different workers no order is promised.
+  sluice::Runtime runtime(options);
   const sluice::Ref<Journal> journal = runtime.Spawn<Journal>();
   if (journal.TrySend(Tick{}) != sluice::Answer::kAccepted) return 1;  // From outside of any actor.
   if (!runtime.Start().ok()) return 1;

@@ -36,12 +36,11 @@ void ExpectOneClearLine(const std::string& program, const std::vector<std::strin
 }
 
 TEST_P(Flags, AllAreAccepted) {
-  Server server(GetParam(),
-                WithNeeded(GetParam(), {"--workers=3", "--max_connections=100",
-                                        "--at_limit=evict_idle", "--accept_rate=1000",
-                                        "--idle_timeout=1m", "--lifetime_timeout=1h",
-                                        "--half_closed_timeout=1m", "--drain_timeout=2s",
-                                        "--log_level=debug"}));
+  Server server(GetParam(), WithNeeded(GetParam(), {"--workers=3", "--max_connections=100",
+                                                    "--at_limit=evict_idle", "--accept_rate=1000",
+                                                    "--idle_timeout=1m", "--lifetime_timeout=1h",
+                                                    "--half_closed_timeout=1m",
+                                                    "--drain_timeout=2s", "--log_level=debug"}));
   Client client(server.address());
   EXPECT_TRUE(client.connected());
   client.Close();
@@ -57,12 +56,26 @@ TEST_P(Flags, AnArgumentThatIsNoFlagIsNamed) {
 }
 
 TEST_P(Flags, ABadValueIsNamed) {
-  for (const char* flag :
-       {"--workers=0", "--workers=-1", "--workers=many", "--workers=1000000000",
-        "--max_connections=0", "--max_connections=-5", "--max_connections=x", "--at_limit=maybe",
-        "--accept_rate=-1", "--accept_rate=x", "--half_closed_timeout=0", "--idle_timeout=soon",
-        "--idle_timeout=-1s", "--lifetime_timeout=5", "--drain_timeout=-1s", "--drain_timeout=",
-        "--log_level=loud", "--memory=1MB", "--memory=-1", "--memory=lots"}) {
+  for (const char* flag : {"--workers=0",
+                           "--workers=-1",
+                           "--workers=many",
+                           "--workers=1000000000",
+                           "--max_connections=0",
+                           "--max_connections=-5",
+                           "--max_connections=x",
+                           "--at_limit=maybe",
+                           "--accept_rate=-1",
+                           "--accept_rate=x",
+                           "--half_closed_timeout=0",
+                           "--idle_timeout=soon",
+                           "--idle_timeout=-1s",
+                           "--lifetime_timeout=5",
+                           "--drain_timeout=-1s",
+                           "--drain_timeout=",
+                           "--log_level=loud",
+                           "--memory=1MB",
+                           "--memory=-1",
+                           "--memory=lots"}) {
     const std::string text = flag;
     ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", text},
                        text.substr(2, text.find('=') - 2));
