@@ -59,8 +59,6 @@ struct BlockingRoomControl {
 
 class BlockingGate : public Actor {
  public:
-  static constexpr bool kRestartable = false;
-
   void Take(BlockingCall& call) {
     if (!runtime().blocking().HandOver(std::move(call.task), slot(), generation())) {
       worker().Suspend(slot());

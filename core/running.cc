@@ -1,9 +1,14 @@
 #include "sluice/core/running.h"
 
 #include "absl/strings/str_cat.h"
+#include "sluice/core/actor.h"
 #include "sluice/core/control.h"
 
 namespace sluice {
+
+const char* TypeNameOf(const Actor* actor) {
+  return actor == nullptr ? nullptr : typeid(*actor).name();
+}
 
 std::string Running::Text() const {
   const Slot* slot = slot_.load(std::memory_order_relaxed);

@@ -14,6 +14,8 @@
 
 namespace sluice {
 
+const char* TypeNameOf(const Actor* actor);  // Mangled; nullptr of nobody.
+
 class Running {
  public:
   // A slice of an actor's messages begins, or ends (nullptr); and each of its messages.

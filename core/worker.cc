@@ -368,7 +368,7 @@ void Worker::RunStart(Slot* slot) {
   slot->state = ActorState::kLive;
   slot->started = true;
   Slot* const before = std::exchange(current_, slot);
-  const sluice::Running::Scope running(running_, slot, "OnStart", typeid(*slot->actor).name());
+  const sluice::Running::Scope running(running_, slot, "OnStart", TypeNameOf(slot->actor));
   try {
     slot->actor->OnStart();
   } catch (...) {

@@ -556,7 +556,7 @@ bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
     if (!slot->Runnable()) return false;
   }
   Slot* const before = std::exchange(current_, slot);
-  const sluice::Running::Scope running(running_, slot, what, typeid(*slot->actor).name());
+  const sluice::Running::Scope running(running_, slot, what, TypeNameOf(slot->actor));
   try {
     f();
   } catch (...) {
