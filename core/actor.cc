@@ -44,9 +44,8 @@ Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   const uint32_t id = ++extra.last_id;
   auto timer = std::make_unique<UserTimer>(slot_, id);
   timer->callback = std::move(callback);
-  timer->interval_ms = interval > absl::ZeroDuration()
-                           ? std::max<int64_t>(1, absl::ToInt64Milliseconds(interval))
-                           : 0;
+  timer->interval_ms =
+      interval > absl::ZeroDuration() ? std::max<int64_t>(1, Worker::WholeMs(interval)) : 0;
   // Never early: the tick under way does not count.
   worker().timers().Arm(*timer, Worker::DeadlineMs(worker().NowMs() + 1, delay));
   extra.timers.emplace(id, std::move(timer));

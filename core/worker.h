@@ -82,8 +82,13 @@ class Worker {
   // When so much time has passed since this turn; kNever for what lies beyond all time.
   int64_t DeadlineMs(absl::Duration timeout) const { return DeadlineMs(NowMs(), timeout); }
   static int64_t DeadlineMs(int64_t now_ms, absl::Duration timeout) {
-    const int64_t ms = absl::ToInt64Milliseconds(timeout);
+    const int64_t ms = WholeMs(timeout);
     return ms >= TimerWheel::kNever - now_ms ? TimerWheel::kNever : now_ms + ms;
+  }
+  // Up, as no deadline comes early: a part of a millisecond takes a whole one.
+  static int64_t WholeMs(absl::Duration time) {
+    const int64_t ms = absl::ToInt64Milliseconds(time);
+    return ms < TimerWheel::kNever && absl::Milliseconds(ms) < time ? ms + 1 : ms;
   }
   Lease& lease() { return lease_; }
   Ledger& ledger() { return ledger_; }

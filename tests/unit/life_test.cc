@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/os.h"
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/clock_os.h"
 #include "sluice/tests/support/running.h"
@@ -41,6 +42,7 @@ class Being : public Actor {
   using Actor::Demonitor;
   using Actor::Every;
   using Actor::Monitor;
+  using Actor::Now;
   using Actor::RefOf;
   using Actor::Send;
   using Actor::SpawnWith;
@@ -113,6 +115,45 @@ TEST_F(Life, TimersRunOnceOrAgainAndCanBeCancelledByThemselves) {
     EXPECT_NE(self.After(absl::InfiniteDuration(), [] { ADD_FAILURE(); }), 0u);
   });
   step_.Round(10);
+}
+
+// A part of a millisecond is time, too (found by the stress test).
+TEST_F(Life, ATimerNeverFiresBeforeItsTimeAlsoBetweenTwoMilliseconds) {
+  const Ref<Being> ref = Make("a");
+  constexpr int kTimers = 40;
+  int fired = 0;
+  int64_t early_ns = 0;
+  for (int i = 0; i < kTimers; ++i) {
+    // Late in a millisecond: the tick that has begun must not count as one.
+    ASSERT_TRUE(step_.Until([] { return LinuxOs().NowNs() % 1'000'000 > 800'000; }));
+    Do(ref, [&](Being& self) {
+      const absl::Duration delay = absl::Microseconds(1'900);
+      const int64_t due_ns = absl::ToInt64Nanoseconds(self.Now() + delay);
+      const auto note = [&fired, &early_ns, due_ns] {
+        ++fired;
+        early_ns = std::max(early_ns, due_ns - LinuxOs().NowNs());
+      };
+      EXPECT_NE(self.After(delay, note), 0u);
+    });
+    ASSERT_TRUE(step_.Until([&] { return fired == i + 1; }));
+  }
+  EXPECT_LE(early_ns, 0);
+}
+
+TEST_F(Life, AnEveryOfPartsOfAMillisecondRunsNoMoreOftenThanItSays) {
+  const Ref<Being> ref = Make("a");
+  constexpr int kFirings = 20;
+  constexpr int64_t kIntervalNs = 1'900'000;
+  int fired = 0;
+  int64_t begin_ns = 0;
+  Do(ref, [&](Being& self) {
+    begin_ns = absl::ToInt64Nanoseconds(self.Now());
+    EXPECT_NE(self.Every(absl::Nanoseconds(kIntervalNs), [&fired] { ++fired; }), 0u);
+  });
+  ASSERT_TRUE(step_.Until([&] { return fired >= kFirings; }));
+  EXPECT_GE(LinuxOs().NowNs() - begin_ns, fired * kIntervalNs);
+  ref.Stop();  // Before what it counts in is gone.
+  step_.Round(3);
 }
 
 TEST_F(Life, ATimerMayEndItsOwnActor) {
