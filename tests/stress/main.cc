@@ -1,0 +1,81 @@
+// stress floods a runtime with actors, births and deaths, timers, connections and broadcasts, and
+// fails when a law broke. `./sluice stress --help` says how.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "sluice/core/log.h"
+#include "sluice/tests/stress/run.h"
+
+ABSL_FLAG(int, seconds, 10, "How long the flood lasts.");
+ABSL_FLAG(int, workers, 0, "Worker threads; 0: as many as processors.");
+ABSL_FLAG(uint32_t, seed, 0,
+          "What the program draws follows from it, though not how its threads meet; 0: at random.");
+ABSL_FLAG(std::vector<std::string>, only, {},
+          "Only some of: actors, spawns, timers, connections, hubs.");
+ABSL_FLAG(std::string, memory, "64MB", "The runtime's budget: 67108864, 64MB, 1GB.");
+ABSL_FLAG(std::string, log_level, "off",
+          "trace, debug, info, warning, error or off. (Thousands of actors fail each second.)");
+
+namespace {
+
+int Wrong(const char* what) {
+  std::fprintf(stderr, "error: %s; see --help\n", what);
+  return 1;
+}
+
+bool ParseBytes(absl::string_view text, int64_t* bytes) {
+  const int shift = absl::ConsumeSuffix(&text, "GB")   ? 30
+                    : absl::ConsumeSuffix(&text, "MB") ? 20
+                                                       : 0;
+  if (!absl::SimpleAtoi(text, bytes) || *bytes < 1 || *bytes > INT64_MAX >> (shift + 1))
+    return false;
+  *bytes <<= shift;
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) {
+    return !absl::StrContains(file, "absl/");
+  };
+  absl::SetFlagsUsageConfig(usage);
+  absl::SetProgramUsageMessage("Floods a Sluice runtime, and fails when a law broke.");
+  if (absl::ParseCommandLine(argc, argv).size() > 1) return Wrong("an argument is no flag");
+
+  sluice::stress::Plan plan;
+  if (absl::GetFlag(FLAGS_seconds) < 1) return Wrong("--seconds must be from 1 on");
+  if (absl::GetFlag(FLAGS_workers) < 0 || absl::GetFlag(FLAGS_workers) > 256) {
+    return Wrong("--workers must be from 1 to 256");
+  }
+  if (!ParseBytes(absl::GetFlag(FLAGS_memory), &plan.memory_bytes_max)) {
+    return Wrong("--memory must be a number of bytes such as 67108864, 64MB or 1GB");
+  }
+  plan.length = absl::Seconds(absl::GetFlag(FLAGS_seconds));
+  plan.workers = absl::GetFlag(FLAGS_workers);
+  plan.seed = absl::GetFlag(FLAGS_seed);
+  if (plan.seed == 0) plan.seed = std::random_device()() % 1'000'000 + 1;
+  plan.only = absl::GetFlag(FLAGS_only);
+  for (const std::string& name : plan.only) {
+    const std::vector<std::string>& names = sluice::stress::PartNames();
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      return Wrong(("--only: there is no \"" + name + "\"").c_str());
+    }
+  }
+  const auto level = sluice::ParseLogLevel(absl::GetFlag(FLAGS_log_level));
+  if (!level.ok()) return Wrong("--log_level is none of those");
+  sluice::SetLogLevel(*level);
+  return sluice::stress::Run(plan);
+}

@@ -1,0 +1,24 @@
+// What a run prints at its end, and the laws that only the whole process can break.
+#ifndef SLUICE_TESTS_STRESS_REPORT_H_
+#define SLUICE_TESTS_STRESS_REPORT_H_
+
+#include <memory>
+#include <vector>
+
+#include "sluice/core/runtime.h"
+#include "sluice/tests/stress/part.h"
+#include "sluice/tests/stress/process.h"
+
+namespace sluice::stress {
+
+using Parts = std::vector<std::unique_ptr<Part>>;
+
+void PrintRates(const Parts& parts, double seconds);
+// After the drain: prints the ledgers, and checks that they balance and that nothing is held.
+void CheckLedgers(Runtime& runtime, Laws& laws);
+// After the runtime's end.
+void CheckProcess(const ProcessFigures& before, const Ceiling& ceiling, Laws& laws);
+
+}  // namespace sluice::stress
+
+#endif  // SLUICE_TESTS_STRESS_REPORT_H_
