@@ -568,7 +568,9 @@ void Worker::Sleep(int64_t wait_until_ms) {
   spin_ns_ = spin_ns_ / 2 < kSpinMinNs ? 0 : spin_ns_ / 2;
   lease_.ReturnIdle();
   sleep_.FallAsleep();
-  if (DrainInbox() || !local_control_.Empty()) {
+  // Memory, too: who is refused it outside rouses this worker only after it has said so
+  // (BeginOutside; the exchange there and the one above order the two).
+  if (DrainInbox() || !local_control_.Empty() || (!reading_paused_ && runtime_.budget().Spent())) {
     sleep_.WakeUp();
     return;
   }
