@@ -40,7 +40,7 @@ int64_t PrintedCeiling(const Server& server) {
 // One member of the flood: talks and listens at once, as far as the server lets it.
 class Talker {
  public:
-  Talker(const Server& server, int number) : nick_("m" + std::to_string(number)) {
+  Talker(const Server& server, int number) : number_(number), nick_("m" + std::to_string(number)) {
     const std::string& address = server.address();
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -90,7 +90,7 @@ class Talker {
   bool listens = true;
   bool ended = false;
   bool named = false;  // And so everybody's count begins.
-  int joined = 0;      // Of others that were heard to take their names.
+  int joined = 0;      // Of those that come later, heard to take their names.
   int received = 0;
   int missed = 0;
   int refused = 0;  // Lines of its own: "error: not said".
@@ -108,11 +108,13 @@ class Talker {
       ++refused;
     } else if (line.starts_with("/nick")) {
       helped = true;
-    } else if (line.find(" is now m") != std::string_view::npos) {
-      ++joined;
+    } else if (const size_t at = line.find(" is now m"); at != std::string_view::npos) {
+      // The one before may still be on its way to the room when the next one enters it.
+      joined += std::atoi(std::string(line.substr(at + 9)).c_str()) > number_;
     }
   }
 
+  const int number_;
   const std::string nick_;
   int fd_ = -1;
   std::string out_;
