@@ -11,7 +11,7 @@ constexpr size_t kStepBytesMax = 256 * 1024;
 size_t BytesMax(BadClient::Kind kind, Random& random) {
   switch (kind) {
     case BadClient::Kind::kBomb:
-      return random.Between(1 << 20, 6 << 20);
+      return random.Between(1 << 20, 3 << 20);
     case BadClient::Kind::kStoppedReader:
       return 8 << 20;
     default:

@@ -124,8 +124,8 @@ std::unique_ptr<Client> ConnectionsPart::MakeEchoClient(Random& random) {
 }
 
 std::unique_ptr<Client> ConnectionsPart::MakeLineClient(Random& random) {
-  if (random.OneIn(4)) {
-    const auto kind = random.OneIn(2)
+  if (random.OneIn(6)) {
+    const auto kind = random.OneIn(3)
                           ? BadClient::Kind::kBomb
                           : static_cast<BadClient::Kind>(random.Below(BadClient::kKinds));
     return MakeBadClient(kind, lines_port_, random);

@@ -25,7 +25,12 @@ FeedClient::FeedClient(Stress& stress, SessionEnds& ends, FeedTally& tally, cons
       feed_(feed),
       plan_(plan),
       life_ms_(static_cast<int64_t>(random_.Between(20, 1'500))) {
+  if (plan_.stays) tally_.staying.Add(1);
   WakeAt(0);
+}
+
+FeedClient::~FeedClient() {
+  if (plan_.stays) tally_.staying.Add(-1);
 }
 
 void FeedClient::Broken(const std::string& law, const std::string& what) {

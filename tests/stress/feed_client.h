@@ -18,6 +18,7 @@ namespace sluice::stress {
 inline constexpr int kPublishersMax = 3;
 
 struct FeedTally {
+  Count staying;  // Now.
   Count joined, said_bye, stayed, stopped, refused, received, missed, ended_slow, ended_memory;
 };
 
@@ -34,6 +35,7 @@ class FeedClient : public Client {
 
   FeedClient(Stress& stress, SessionEnds& ends, FeedTally& tally, const Feed& feed, Plan plan,
              uint64_t seed);
+  ~FeedClient() override;
   uint16_t Port() const override { return plan_.port; }
   int ReceiveBufferBytes() const override { return plan_.manner == Manner::kReads ? 0 : 8 * 1024; }
   void Step(int64_t now_ms) override;

@@ -48,7 +48,8 @@ std::unique_ptr<Client> HubsPart::MakeClient(Random& random) {
   // Who does not read and may park would hold its hub most of the time: rare.
   plan.policy = random.OneIn(16) ? SlowPolicy::kPark
                                  : static_cast<SlowPolicy>(1 + random.Below(kPoliciesMax - 1));
-  plan.stays = plan.manner != FeedClient::Manner::kStops && random.OneIn(6);
+  plan.stays = plan.manner != FeedClient::Manner::kStops && random.OneIn(6) &&
+               tally_.staying.Get() < kStaying;
   return std::make_unique<FeedClient>(stress_, ends_, tally_, feeds_[static_cast<size_t>(plan.hub)],
                                       plan, random());
 }

@@ -20,6 +20,7 @@ class HubsPart : public Part {
  public:
   static constexpr int kSubscribersMax = 96;
   static constexpr int kClients = 128;
+  static constexpr int kStaying = 24;  // From their coming to the end of the flood.
   static constexpr int kHubs = 4;
 
   explicit HubsPart(Stress& stress);

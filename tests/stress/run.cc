@@ -137,6 +137,7 @@ const std::vector<std::string>& PartNames() {
 
 int Run(const Plan& plan) {
   Signals signals;
+  std::thread([] {}).join();  // A sanitizer starts a thread of its own with the first of ours.
   const ProcessFigures before = LookAtProcess();
   Laws laws;
   Ceiling ceiling;

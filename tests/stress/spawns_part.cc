@@ -98,13 +98,14 @@ class Nursery : public Actor {
     child.ref = SpawnWith<Mortal>(where, part_, child.serial, child.death,
                                   static_cast<int>(random_.Between(1, 5)), RefOf(this));
     // A monitor of nobody hears Down as well. (The constructor threw, or actors_max.)
+    MonitorId last = 0;
     for (uint64_t i = random_.Between(1, 2); i > 0; --i) {
-      watched_.emplace(Monitor(child.ref), child);
+      last = Monitor(child.ref);
+      watched_.emplace(last, child);
       part_->monitors.Add();
     }
-    if (random_.OneIn(8)) {
-      const auto last = watched_.begin();
-      Demonitor(last->first);
+    if (random_.OneIn(8)) {  // This one: another may be the one whose Down is missing.
+      Demonitor(last);
       watched_.erase(last);
       part_->demonitored.Add();
     }
