@@ -1,14 +1,10 @@
 #include "sluice/core/runtime.h"
 
-#include <signal.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <new>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
@@ -23,14 +19,8 @@ namespace {
 constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
 constexpr size_t kToldCyclesMax = 1'024;
 constexpr int64_t kCycleToldAgainMs = 1'000;  // One that is broken may close again and again.
-constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
-constexpr int64_t kShutdownGraceMs = 1'000;  // After the deadline: for counting, not for work.
 // A thread of the blocking pool, as long as its function is modest: stack and allocator's arena.
 constexpr int64_t kBlockingThreadBytes = 256 * 1024;
-
-void PrintError(const absl::Status& status) {
-  std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
-}
 
 }  // namespace
 
@@ -294,211 +284,6 @@ void Runtime::CallAll(void (Worker::*order)()) {
   for (int i = 0; i < options_.workers; ++i) {
     Call(i, [order](Worker& worker) { (worker.*order)(); });
   }
-}
-
-// True when two looks, one after the other, found every worker at rest and nothing on its way
-// between them (the four counters of Mattern, 1987). A worker publishes its counts before it says
-// that it rests.
-bool Runtime::Quiescent() {
-  // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
-  if (phase_ != DrainPhase::kShutdown && blocking_->Held() > 0) {
-    quiet_sum_ = -1;
-    return false;
-  }
-  int64_t sent = outside_cross_.load(std::memory_order_relaxed);
-  int64_t taken = 0;
-  for (const auto& worker : workers_) {
-    if (!worker->resting_.load(std::memory_order_acquire)) {
-      quiet_sum_ = -1;
-      return false;
-    }
-    sent += worker->published_sent_.load(std::memory_order_relaxed);
-    taken += worker->published_taken_.load(std::memory_order_relaxed);
-  }
-  if (sent != taken) {
-    quiet_sum_ = -1;
-    return false;
-  }
-  return std::exchange(quiet_sum_, sent) == sent;
-}
-
-int64_t Runtime::Published(bool io) {
-  int64_t sum = 0;
-  for (const auto& worker : workers_) {
-    sum += (io ? worker->published_io_ : worker->published_actors_).load(std::memory_order_relaxed);
-  }
-  return sum;
-}
-
-bool Runtime::DrainStep(int64_t deadline_ms) {
-  const int64_t now_ms = os_.NowNs() / 1'000'000;
-  const auto enter = [this](DrainPhase phase, void (Worker::*order)()) {
-    phase_ = phase;
-    quiet_sum_ = -1;
-    if (order != nullptr) CallAll(order);
-  };
-  const bool just_begun = phase_ == DrainPhase::kNone;
-  if (just_begun) {
-    // Release: partner is OutsideClosed().
-    outside_closed_.store(true, std::memory_order_release);
-    enter(DrainPhase::kReading, &Worker::BeginDrain);
-  }
-  if (phase_ == DrainPhase::kDone) return true;
-  if (phase_ != DrainPhase::kShutdown && now_ms >= deadline_ms) {
-    // One that was given no time is not late.
-    if (!just_begun) {
-      LogWarn("drain: the deadline has come; what is left is dropped");
-    }
-    shutdown_at_ms_ = now_ms;
-    blocking_->DropWaiting();
-    enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
-  }
-  if (phase_ == DrainPhase::kShutdown && now_ms > shutdown_at_ms_ + kShutdownGraceMs) {
-    LogError("drain: some actors did not end");
-    for (const auto& worker : workers_) {
-      if (worker->resting_.load(std::memory_order_acquire)) continue;
-      held_workers_.push_back(worker->Index());
-      LogError(absl::StrFormat("drain: worker %d is held by %s, which has not returned",
-                               worker->Index(), worker->Running().Text()));
-    }
-    enter(DrainPhase::kDone, nullptr);
-    return true;
-  }
-  if (!Quiescent()) return false;
-  const bool empty = Published(/*io=*/true) == 0;
-  const bool nobody = Published(/*io=*/false) == 0;
-  switch (phase_) {
-    case DrainPhase::kReading:
-      enter(DrainPhase::kClosing, &Worker::DrainClose);
-      return false;
-    case DrainPhase::kClosing:
-      if (empty) enter(DrainPhase::kStopping, &Worker::StopRoots);
-      return false;
-    case DrainPhase::kStopping:
-    case DrainPhase::kShutdown:
-      if (!empty || !nobody) return false;
-      enter(DrainPhase::kDone, nullptr);
-      return true;
-    case DrainPhase::kNone:
-    case DrainPhase::kDone:
-      break;
-  }
-  return phase_ == DrainPhase::kDone;
-}
-
-void Runtime::JoinWorkers() {
-  if (ended_) return;
-  ended_ = true;
-  for (const std::string& caller : blocking_->End()) {
-    LogWarn(absl::StrCat("drain: a blocking function of ", caller,
-                         " has not returned; it is left behind"));
-  }
-  CallAll(&Worker::StopTurning);
-  JoinThreads();
-  // A worker that a handler held past the deadline came last: what it still had to tell the others
-  // is heard here.
-  for (bool rest = false; !rest;) {
-    int64_t on_the_way = outside_cross_.load(std::memory_order_relaxed);
-    rest = true;
-    for (auto& worker : workers_) {
-      worker->Enter();
-      rest &= !worker->Turn(worker->NowMs());
-      worker->Leave();
-    }
-    for (auto& worker : workers_) on_the_way += worker->CrossSent() - worker->CrossTaken();
-    rest &= on_the_way == 0;
-  }
-}
-
-void Runtime::Drain(absl::Duration timeout) {
-  if (ended_) return;
-  // Without threads (never started) this thread takes the workers' turns itself.
-  const bool own_turns = !started_;
-  started_ = true;
-  const int64_t deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, timeout);
-  const int poller = os_.PollerCreate();
-  epoll_event event;
-  while (!DrainStep(deadline_ms)) {
-    if (own_turns) {
-      for (auto& worker : workers_) {
-        worker->Enter();
-        worker->Turn(worker->NowMs());
-        worker->Leave();
-      }
-    } else {
-      os_.PollerWait(poller, &event, 1, kDrainLookMs);
-    }
-  }
-  if (poller >= 0) os_.Close(poller);
-  JoinWorkers();
-}
-
-int Runtime::RunUntilSignal() {
-  if (!status_.ok()) {
-    PrintError(status_);
-    return 1;
-  }
-  // SIGPIPE is blocked with the others and means nothing: a closed stdout is no reason to end.
-  const int signals = os_.SignalOpen({SIGTERM, SIGINT, SIGUSR1, SIGPIPE});
-  const int poller = os_.PollerCreate();
-  if (signals < 0 || poller < 0 || os_.PollerAdd(poller, signals, EPOLLIN, 0) < 0) {
-    PrintError(absl::ErrnoToStatus(-std::min(signals, poller), "cannot wait for signals"));
-    return 1;
-  }
-  LogInfo(Ceiling().ToString());
-  if (const absl::Status started = Start(); !started.ok()) {
-    PrintError(started);
-    return 1;
-  }
-  for (const std::string& address : listening_) {
-    std::printf("listening on %s\n", address.c_str());
-  }
-  std::fflush(stdout);
-  int64_t deadline_ms = -1;
-  for (bool done = false; !done;) {
-    epoll_event event;
-    os_.PollerWait(poller, &event, 1, deadline_ms < 0 ? -1 : kDrainLookMs);
-    for (int signal = os_.SignalRead(signals); signal > 0; signal = os_.SignalRead(signals)) {
-      if (signal == SIGUSR1) {
-        // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe
-        // that nobody reads.
-        for (absl::string_view line : absl::StrSplit(Dump(), '\n', absl::SkipEmpty())) {
-          LogAnyway(ToStd(line));
-        }
-      } else if (signal == SIGTERM || signal == SIGINT) {
-        if (deadline_ms >= 0) os_.ExitNow(0);
-        LogInfo("draining: no new connections; a second signal ends at once");
-        deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, options_.drain_timeout);
-      }
-    }
-    done = deadline_ms >= 0 && DrainStep(deadline_ms);
-  }
-  const std::vector<std::string> left = blocking_->End();
-  for (const std::string& caller : left) {
-    LogWarn(absl::StrCat("drain: a blocking function of ", caller, " has not returned"));
-  }
-  if (held_workers_.empty()) JoinWorkers();
-  os_.Close(poller);
-  os_.Close(signals);
-  PrintLedger();
-  if (left.empty() && held_workers_.empty()) {
-    LogShutdown();
-    return 0;
-  }
-  // Their threads would use what main() is about to destroy.
-  LogWarn("drain: the process ends without them");
-  LogShutdown();
-  std::fflush(nullptr);
-  os_.ExitNow(0);
-  return 0;
-}
-
-void Runtime::PrintLedger() {
-  LogInfo(TotalLedger().ToString());
-  for (const int worker : held_workers_) {
-    LogInfo(absl::StrCat("the ledger is without worker ", worker, ", which is held"));
-  }
-  for (const std::string& report : Reports()) LogInfo(report);
 }
 
 // --- Looking.

@@ -1,0 +1,223 @@
+// What goes between actors: sent, staged for other workers, taken in. The common case of a send, to
+// an actor of the same worker, is in the header.
+#include <mutex>
+
+#include "sluice/core/actor.h"
+#include "sluice/core/control.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+// --- Sending.
+
+Answer Worker::Refuse(Answer answer) {
+  ledger_.refused_full += answer == Answer::kFull;
+  ledger_.refused_closed += answer == Answer::kClosed;
+  ledger_.refused_overloaded += answer == Answer::kOverloaded;
+  return answer;
+}
+
+// The order matters: room and charge are this worker's own and can be given up again; a credit
+// cannot, as only the owner may give credits back (a waiter would not be told of one that somebody
+// else returned).
+Answer Worker::ReserveRemote(Slot* target, uint32_t generation, int64_t charge, bool overdraft) {
+  Inbox::Lane& lane = target->worker->inbox_.LaneFrom(index_);
+  if (!lane.gate.HasRoom()) {
+    return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
+  }
+  if (!lease_.Charge(charge) && !(overdraft && lease_.ChargeOverdraft(charge))) {
+    return Answer::kOverloaded;
+  }
+  const Taken taken = target->mailbox.Word().Take(generation);
+  if (taken != Taken::kCredit) {
+    lease_.Refund(charge);
+    return taken == Taken::kFull ? Answer::kFull : Answer::kClosed;
+  }
+  lane.gate.Sent();
+  return Answer::kAccepted;
+}
+
+void Worker::StageGrew(Stage& stage, Worker& to) {
+  if (!stage.dirty) {
+    stage.dirty = true;
+    dirty_stages_.push_back(to.index_);
+  }
+  if (stage.count < kStageMax) return;
+  cross_sent_ += stage.count;
+  to.inbox_.Enqueue(to.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
+  stage.count = 0;
+  // The word itself is exchanged when the slice ends; here only if the hint says that it would
+  // help.
+  if (to.sleep_.LooksAsleep() && to.sleep_.Rouse()) to.Signal();
+}
+
+void Worker::Flush(int to) {
+  Stage& stage = *stages_[to];
+  Worker& worker = runtime_.worker(to);
+  if (stage.count > 0) {
+    cross_sent_ += stage.count;
+    worker.inbox_.Enqueue(worker.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
+    stage.count = 0;
+  }
+  stage.dirty = false;
+  if (worker.sleep_.Rouse()) worker.Signal();
+}
+
+void Worker::FlushStages() {
+  for (int to : dirty_stages_) Flush(to);
+  dirty_stages_.clear();
+}
+
+void Worker::Route(Worker& to, Envelope& envelope) {
+  const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
+  ledger_.reserved_sent += reserved;
+  if (&to == this) {
+    Envelope* kept = pool_.Get();
+    *kept = std::move(envelope);
+    if (reserved) {
+      Arrive(kept);  // At once: it keeps its order among the messages that are sent directly.
+    } else {
+      local_control_.Push(kept);
+    }
+    return;
+  }
+  Stage& stage = StageFor(to);
+  stage.Place() = std::move(envelope);
+  StageAdded(stage, to);
+}
+
+int64_t Worker::ChargeReserved(Worker& to, int64_t bytes) {
+  if (bytes > Envelope::kChargeMax) return 0;
+  Worker* here = current_worker_;
+  const bool charged = here != nullptr && &here->runtime_ == &to.runtime_
+                           ? here->lease_.ChargeOverdraft(bytes)
+                           : to.runtime_.budget().Take(bytes);
+  return charged ? bytes : 0;
+}
+
+void Worker::RouteOutside(Worker& to, Envelope& envelope) {
+  Runtime& runtime = to.runtime_;
+  {
+    std::lock_guard<std::mutex> lock(runtime.OutsideLock(to.index_));
+    if (envelope.Ops()->kind == MessageKind::kReserved) runtime.CountOutsideReserved();
+    runtime.CountOutsideCross();
+    to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
+  }
+  if (to.sleep_.Rouse()) to.Signal();
+}
+
+Answer Worker::BeginOutside(Slot* target, uint32_t generation, int64_t charge) {
+  Worker& to = *target->worker;
+  Runtime& runtime = to.runtime_;
+  if (runtime.OutsideClosed()) return Answer::kClosed;
+  if (!runtime.budget().Take(charge)) {
+    // All workers may be asleep; one must see to it that this does not last.
+    if (runtime.budget().Spent() && !runtime.shedder().Watched() && to.sleep_.Rouse()) to.Signal();
+    return Answer::kOverloaded;
+  }
+  runtime.OutsideLock(to.index_).lock();
+  Inbox::Lane& lane = to.inbox_.LaneFrom(runtime.options().workers);
+  Answer answer = Answer::kFull;
+  if (lane.gate.HasRoom()) {
+    const Taken taken = target->mailbox.Word().Take(generation);
+    if (taken == Taken::kCredit) {
+      lane.gate.Sent();
+      return Answer::kAccepted;
+    }
+    if (taken == Taken::kClosed) answer = Answer::kClosed;
+  }
+  runtime.OutsideLock(to.index_).unlock();
+  runtime.budget().Give(charge);
+  return answer;
+}
+
+void Worker::CommitOutside(Slot* target, Envelope& envelope) {
+  Worker& to = *target->worker;
+  Runtime& runtime = to.runtime_;
+  runtime.CountOutsideCross();
+  runtime.CountOutsideSent();
+  to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
+  runtime.OutsideLock(to.index_).unlock();
+  if (to.sleep_.Rouse()) to.Signal();
+}
+
+// --- Receiving.
+
+bool Worker::DrainInbox() {
+  bool any = false;
+  const int lanes = inbox_.LaneCount();
+  for (int from = 0; from < lanes; ++from) {
+    if (from == index_) continue;
+    Inbox::Lane& lane = inbox_.LaneFrom(from);
+    // A lane's share of a turn is what it can hold, so that one sender cannot keep out the others.
+    for (uint32_t taken = 0; taken < options_.lane_messages_max;) {
+      EnvelopeList drained;
+      const size_t count = inbox_.Drain(lane, pool_, drained, kDrainMax);
+      if (count == 0) break;
+      any = true;
+      cross_taken_ += static_cast<int64_t>(count);
+      uint64_t user_messages = 0;
+      while (!drained.Empty()) {
+        Envelope* envelope = drained.Pop();
+        user_messages += envelope->Ops()->kind == MessageKind::kUser;
+        Arrive(envelope);
+      }
+      if (user_messages > 0 && lane.gate.Take(user_messages) && from < options_.workers) {
+        Post(runtime_.worker(from), nullptr, 0, LaneRoomControl{index_});
+      }
+      taken += static_cast<uint32_t>(count);
+      if (count < kDrainMax) break;
+    }
+    mail_since_sleep_ |= any && from < options_.workers;
+  }
+  return any;
+}
+
+void Worker::Arrive(Envelope* envelope) {
+  Slot* slot = envelope->target;
+  if (envelope->Ops()->kind != MessageKind::kUser || !Live(slot, envelope->generation)) {
+    ArriveOtherwise(envelope);
+    return;
+  }
+  ++ledger_.held;
+  slot->mailbox.Arrived();
+  slot->queue.Push(envelope);
+  if (!slot->scheduled) ScheduleIfRunnable(slot);
+}
+
+// Control, reserved messages, and what comes for an actor that is not there: not yet, or not any
+// more.
+void Worker::ArriveOtherwise(Envelope* envelope) {
+  Slot* slot = envelope->target;
+  if (slot != nullptr && slot->generation != envelope->generation) {
+    AdoptPlaced(slot, envelope->generation);
+  }
+  const MessageKind kind = envelope->Ops()->kind;
+  if (kind == MessageKind::kControl) {
+    envelope->Ops()->handle(this, *envelope);
+    pool_.Put(envelope);
+  } else if (!Live(slot, envelope->generation)) {
+    lease_.Refund(envelope->charge);
+    if (kind == MessageKind::kReserved) {
+      ++ledger_.reserved_dropped;
+    } else {
+      ++ledger_.dropped[static_cast<int>(DropReason::kTargetEnded)];
+    }
+    pool_.Put(envelope);
+  } else if (kind == MessageKind::kReserved) {
+    ++ledger_.reserved_held;
+    slot->queue.Push(envelope);
+    ScheduleIfRunnable(slot);
+  } else {
+    Arrive(envelope);
+  }
+}
+
+void Worker::RunLocalControl() {
+  // What a control posts to this worker is served in this loop too; each consumes a reservation, so
+  // it ends.
+  while (!local_control_.Empty()) Arrive(local_control_.Pop());
+}
+
+}  // namespace sluice
