@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "sluice/core/log.h"
 #include "sluice/core/os.h"
 
 namespace sluice {
@@ -71,6 +72,10 @@ absl::Status Options::Complete(Os& os) {
   }
   if (accepts_burst_max < 0 || accepts_burst_max > kAcceptRateMax) {
     return OutOfRange("accepts_burst_max", accepts_burst_max, 0, kAcceptRateMax);
+  }
+  if (!log_level.empty() && !ParseLogLevel(log_level).ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("log_level: ", ParseLogLevel(log_level).status().message()));
   }
   if (backlog < 1) return OutOfRange("backlog", backlog, 1, INT32_MAX);
   if (output_bytes_low < 0 || output_bytes_low > output_bytes_high ||

@@ -122,7 +122,8 @@ struct Options {
 
   // Addresses from --listen=; empty: what the program says.
   std::string listen;
-  std::string log_level = "info";
+  // Of the process's log, from the Runtime's constructor on; empty: as it is (info, unless set).
+  std::string log_level;
 
   // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --accept_rate,
   // --idle_timeout, --lifetime_timeout, --half_closed_timeout, --drain_timeout, --memory,

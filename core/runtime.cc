@@ -49,6 +49,7 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
     options_.workers = 1;
     options_.Complete(os_).IgnoreError();
   }
+  if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
   budget_ = std::make_unique<Budget>(options_.memory_bytes_max);
   shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
   blocking_ = std::make_unique<BlockingPool>(*this);

@@ -12,6 +12,7 @@
 
 #include "gtest/gtest.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/log.h"
 #include "sluice/core/os_linux.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
@@ -58,6 +59,18 @@ SpawnOptions On(int worker, uint32_t capacity = 0, std::string name = "") {
 
 // --- Set-up.
 
+TEST(Options, TheLevelOfTheLogIsTheProcessesUnlessARuntimeSaysOne) {
+  SetLogLevel(LogLevel::kDebug);
+  const Runtime silent_about_it(SmallOptions(1));
+  EXPECT_TRUE(LogEnabled(LogLevel::kDebug));
+  Options options = SmallOptions(1);
+  options.log_level = "error";
+  const Runtime quiet(options);
+  EXPECT_FALSE(LogEnabled(LogLevel::kWarning));
+  EXPECT_TRUE(LogEnabled(LogLevel::kError));
+  SetLogLevel(LogLevel::kInfo);
+}
+
 TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
   const std::vector<std::pair<std::string, std::function<void(Options&)>>> wrong = {
       {"workers = -1", [](Options& o) { o.workers = -1; }},
@@ -78,6 +91,7 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
       {"idle_timeout = 0", [](Options& o) { o.idle_timeout = absl::ZeroDuration(); }},
       {"linger_timeout = -1s", [](Options& o) { o.linger_timeout = absl::Seconds(-1); }},
       {"drain_timeout = -1s", [](Options& o) { o.drain_timeout = absl::Seconds(-1); }},
+      {"log_level", [](Options& o) { o.log_level = "loud"; }},
   };
   for (const auto& [text, change] : wrong) {
     Options options = SmallOptions(1);
