@@ -25,7 +25,7 @@ uint16_t PortOf(Runtime& runtime, const Ref<Acceptor>& acceptor) {
         actor == nullptr ? std::vector<Address>() : actor->Addresses();
     port->store(addresses.empty() ? 0 : addresses.front().port(), std::memory_order_release);
   });
-  for (int look = 0; look < 5'000 && port->load(std::memory_order_acquire) < 0; ++look) {
+  for (int look = 0; look < 1'000 * kSlack && port->load(std::memory_order_acquire) < 0; ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return static_cast<uint16_t>(std::max(0, port->load(std::memory_order_acquire)));

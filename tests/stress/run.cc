@@ -27,8 +27,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int64_t kStandstillMs = 10'000 * kSlack;  // Of one part, while it should make load.
-constexpr milliseconds kStopTime(8'000 * kSlack);   // From the end of the flood to all being done.
+constexpr milliseconds kStopTime(6'000 * kSlack);   // From the end of the flood to all being done.
 constexpr absl::Duration kDrainTime = absl::Seconds(10 * kSlack);
+constexpr absl::Duration kHopelessDrainTime = absl::Seconds(1);  // Of a run that has failed.
 
 Options OptionsFor(const Plan& plan) {
   Options options;
@@ -155,7 +156,10 @@ int Run(const Plan& plan) {
     ceiling = runtime.Ceiling();
     std::printf("%s\n", ceiling.ToString().c_str());
     std::fflush(stdout);
-    Watchdog watchdog([&] { DumpTo(stderr, runtime, parts); });
+    Watchdog watchdog([&] {
+      for (const std::string& line : laws.Lines()) std::printf("%s\n", line.c_str());
+      DumpTo(stderr, runtime, parts);
+    });
     if (const absl::Status started = runtime.Start(); !started.ok()) {
       std::fprintf(stderr, "error: %s\n", started.ToString().c_str());
       return 1;
@@ -171,10 +175,11 @@ int Run(const Plan& plan) {
     stress.stopping.store(true, std::memory_order_relaxed);
     AwaitDone(stress, parts, signals);
     PrintRates(parts, seconds);
+    const absl::Duration drain_time = laws.BrokenCount() == 0 ? kDrainTime : kHopelessDrainTime;
     watchdog.Restart(
-        milliseconds(absl::ToInt64Milliseconds(kDrainTime)) + milliseconds(5'000 * kSlack),
+        milliseconds(absl::ToInt64Milliseconds(drain_time)) + milliseconds(2'000 * kSlack),
         "the drain");
-    runtime.Drain(kDrainTime);
+    runtime.Drain(drain_time);
     watchdog.Restart(milliseconds(10'000 * kSlack), "clients, after the drain");
     for (const auto& part : parts) part->Finish();
     CheckLedgers(runtime, laws);
