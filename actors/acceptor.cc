@@ -116,7 +116,7 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
     runtime.AddListening(socket->address.ToString());
     sockets.push_back(*std::move(socket));
   }
-  runtime.SetConnectionBytes(kConnectionBytes + static_cast<int64_t>(session_bytes));
+  runtime.AddConnections(kConnectionBytes + static_cast<int64_t>(session_bytes));
   return runtime.SpawnWith<Acceptor>(
       SpawnOptions{.name = "acceptor", .mailbox_messages_max = 0, .worker = 0}, std::move(sockets),
       std::move(factory));

@@ -46,8 +46,10 @@ Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   timer->callback = std::move(callback);
   timer->interval_ms =
       interval > absl::ZeroDuration() ? std::max<int64_t>(1, Worker::WholeMs(interval)) : 0;
-  // Never early: the tick under way does not count.
-  worker().timers().Arm(*timer, Worker::DeadlineMs(worker().NowMs() + 1, delay));
+  // Never early: from now on, as the handler may have run for a while, and without the tick under
+  // way.
+  const int64_t now_ms = worker().os().NowNs() / 1'000'000;
+  worker().timers().Arm(*timer, Worker::DeadlineMs(now_ms + 1, delay));
   extra.timers.emplace(id, std::move(timer));
   return id;
 }

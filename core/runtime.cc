@@ -90,12 +90,13 @@ sluice::Ceiling Runtime::Ceiling() const {
       workers * static_cast<int64_t>(sizeof(Envelope)) * (Worker::kStageMax + 1) +
       EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
       static_cast<int64_t>(Worker::kReadBytes) + 128 * 1024;
-  const int64_t sockets = options_.max_connections * options_.sockets_per_connection;
+  const int64_t sockets =
+      std::max(connections_, options_.max_connections) * options_.sockets_per_connection;
   sluice::Ceiling ceiling;
   ceiling.fixed_bytes = kProgramBytes + kLogBytesMax + workers * worker_bytes +
                         options_.blocking_threads_max * kBlockingThreadBytes +
                         int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
-                        sockets * connection_user_bytes_;
+                        connections_user_bytes_ * options_.sockets_per_connection;
   ceiling.budget_bytes = options_.memory_bytes_max;
   ceiling.kernel_bytes = os_.SocketMemoryBytes(sockets);
   ceiling.allocator_bytes = (ceiling.fixed_bytes + ceiling.budget_bytes) / 8;
@@ -162,7 +163,10 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot*
   Worker& to = PlacementOf(options);
   const uint32_t capacity = options.MailboxMax(*this);
   Slot* slot = TakePlacedSlot(to);
-  if (slot == nullptr) return {nullptr, 0};
+  if (slot == nullptr) {
+    placed_refused_.fetch_add(1, std::memory_order_relaxed);
+    return {nullptr, 0};
+  }
   // The word is open from here on: messages may overtake the order that makes the actor, and wait
   // for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);
@@ -294,6 +298,7 @@ Ledger Runtime::TotalLedger() {
   const auto add_outside = [&] {
     total.sent += outside_sent_.load(std::memory_order_relaxed);
     total.reserved_sent += outside_reserved_.load(std::memory_order_relaxed);
+    total.spawn_refused += placed_refused_.load(std::memory_order_relaxed);
   };
   if (ended_ || !started_) {
     for (const auto& worker : workers_) total += worker->ledger_;

@@ -157,8 +157,11 @@ class Runtime {
     }
     return *static_cast<T*>(place.get());
   }
-  // Adds to the numbers of Ceiling() what a layer above keeps for each connection.
-  void SetConnectionBytes(int64_t user_bytes) { connection_user_bytes_ = user_bytes; }
+  // Adds to the numbers of Ceiling() max_connections more, and what a layer above keeps for each.
+  void AddConnections(int64_t user_bytes) {
+    connections_ += options_.max_connections;
+    connections_user_bytes_ += options_.max_connections * user_bytes;
+  }
   Worker& worker(int index) { return *workers_[index]; }
   // Runs `call` on a worker's thread; in order with what this thread sent there before.
   void Call(int worker, absl::AnyInvocable<void(Worker&)> call);
@@ -227,7 +230,8 @@ class Runtime {
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::mutex attachments_lock_;
   absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;
-  int64_t connection_user_bytes_ = 0;
+  int64_t connections_ = 0;  // Of all listeners at their limits.
+  int64_t connections_user_bytes_ = 0;
   bool started_ = false;
   bool ended_ = false;
 
@@ -242,6 +246,7 @@ class Runtime {
   std::vector<std::unique_ptr<std::mutex>> placed_locks_;
   std::vector<std::vector<Slot*>> placed_slots_;  // By worker; under its lock.
   std::atomic<uint32_t> next_placement_{0};       // Relaxed: any order will do.
+  std::atomic<int64_t> placed_refused_{0};        // Relaxed: a count for the ledger.
 
   // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
   // runs handlers.

@@ -122,10 +122,27 @@ TEST(Options, ConnectionsOfTwoSocketsAreHalfAsManyByDefault) {
   // And of as many connections they are twice the memory.
   one.max_connections = two.max_connections = 1'000;
   Runtime small(one), large(two);
-  small.SetConnectionBytes(1'000);
-  large.SetConnectionBytes(1'000);
+  const int64_t without = small.Ceiling().fixed_bytes;
+  small.AddConnections(1'000);
+  large.AddConnections(1'000);
   EXPECT_EQ(large.Ceiling().fixed_bytes - small.Ceiling().fixed_bytes, 1'000'000);
   EXPECT_EQ(large.Ceiling().kernel_bytes, LinuxOs().SocketMemoryBytes(2'000));
+  // A second listener may have as many again, of another size.
+  EXPECT_EQ(small.Ceiling().kernel_bytes, LinuxOs().SocketMemoryBytes(1'000));
+  small.AddConnections(500);
+  EXPECT_EQ(small.Ceiling().fixed_bytes - without, 1'500'000);
+  EXPECT_EQ(small.Ceiling().kernel_bytes, LinuxOs().SocketMemoryBytes(2'000));
+}
+
+TEST(Runtime, CountsASpawnFromOutsideThatIsOneTooMany) {
+  class Idle : public Actor {};
+  Options options = SmallOptions(1);
+  options.actors_max = 1;
+  Runtime runtime(options);
+  EXPECT_TRUE(runtime.Spawn<Idle>());
+  EXPECT_FALSE(runtime.Spawn<Idle>());
+  runtime.Drain(absl::Seconds(5));
+  EXPECT_EQ(runtime.TotalLedger().spawn_refused, 1);
 }
 
 TEST(Runtime, KeepsItsFirstErrorForStart) {
