@@ -104,12 +104,13 @@ struct Options {
   // Since this side closed, whatever progress the peer makes: a byte now and then would hold the
   // connection for ever, and there is no session any more that could end it.
   absl::Duration close_timeout = absl::Minutes(5);
-  // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them; and at most 25 s without an
-  // acknowledgement of what was sent (TCP_USER_TIMEOUT, which overrides the number of probes).
+  // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them.
   absl::Duration keepalive_idle = absl::Seconds(10);
   absl::Duration keepalive_interval = absl::Seconds(5);
   int keepalive_probes = 3;
-  absl::Duration unacknowledged_timeout = absl::Seconds(25);
+  // TCP_USER_TIMEOUT. inf: not set, as with it the kernel also ends a peer that answers every probe
+  // and only reads late or slowly; and it overrides the number of probes above.
+  absl::Duration unacknowledged_timeout = absl::InfiniteDuration();
   // Output that waits in user memory for one connection: reading stops at high, goes on at low, and
   // Write answers full past max.
   int64_t output_bytes_high = 64 * 1024;
