@@ -1,6 +1,7 @@
 #include "sluice/core/blocking_pool.h"
 
 #include <algorithm>
+#include <condition_variable>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -18,8 +19,9 @@ namespace internal {
 // What the threads share with the pool. It outlives both: a thread whose function never returns
 // keeps it.
 struct BlockingState {
-  explicit BlockingState(size_t max) : threads_max(max), threads(max) {}
+  BlockingState(Os& os, size_t max) : os(os), threads_max(max), threads(max) {}
 
+  Os& os;  // Not used once `ended`: a thread that is left behind may outlive it.
   const size_t threads_max;
   mutable std::mutex lock;
   std::condition_variable more;  // A call waits, or the end has come.
@@ -72,7 +74,7 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
   for (;;) {
     while (state.waiting.empty() && !state.ended) {
       ++state.idle;
-      state.more.wait(lock);
+      state.os.Wait(state.more, lock);
       --state.idle;
     }
     if (state.ended) return;
@@ -181,7 +183,7 @@ std::string BlockingLedger::ToString() const {
 BlockingPool::BlockingPool(Runtime& runtime)
     : runtime_(runtime),
       state_(std::make_shared<BlockingState>(
-          static_cast<size_t>(runtime.options().blocking_threads_max))),
+          runtime.os(), static_cast<size_t>(runtime.options().blocking_threads_max))),
       gates_(static_cast<size_t>(runtime.options().workers)) {}
 
 BlockingPool::~BlockingPool() { End(); }
@@ -205,7 +207,7 @@ bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint
     if (!state_->closed &&
         (state_->waiting.size() < state_->idle || StartThread() || !threads_.empty())) {
       state_->waiting.push_back(std::move(task));
-      state_->more.notify_one();
+      runtime_.os().NotifyOne(state_->more);
       if (state_->waiting.size() < state_->threads_max) return true;
       state_->gates.emplace_back(gate, generation);
       return false;
@@ -223,11 +225,11 @@ bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint
 bool BlockingPool::StartThread() {
   if (threads_.size() == state_->threads_max) return false;
   const size_t index = threads_.size();
-  std::thread thread;
+  ThreadId thread = 0;
   const int started = runtime_.os().ThreadStart(
-      &thread, [state = state_, index] { internal::ThreadMain(state, index); });
+      [state = state_, index] { internal::ThreadMain(state, index); }, &thread);
   if (started < 0) return false;
-  threads_.push_back(std::move(thread));
+  threads_.push_back(thread);
   return true;
 }
 
@@ -273,25 +275,25 @@ void BlockingPool::DropWaiting() {
 std::vector<std::string> BlockingPool::End() {
   DropWaiting();
   std::vector<std::string> left;
-  std::vector<std::thread> ending;
+  std::vector<ThreadId> ending;
   {
     std::lock_guard<std::mutex> lock(state_->lock);
     state_->ended = true;
-    state_->more.notify_all();
+    runtime_.os().NotifyAll(state_->more);
     for (size_t i = 0; i < threads_.size(); ++i) {
       const BlockingState::Thread& thread = state_->threads[i];
       if (thread.caller == nullptr) {
-        ending.push_back(std::move(threads_[i]));
+        ending.push_back(threads_[i]);
         continue;
       }
       left.push_back(Demangle(thread.caller));
       if (!thread.told) state_->Drop(DropReason::kShutdown);
-      threads_[i].detach();
+      runtime_.os().ThreadDetach(threads_[i]);
     }
     threads_.clear();
   }
   // Between two calls they hold nothing that waits for us: each sees the end at its next step.
-  for (std::thread& thread : ending) thread.join();
+  for (const ThreadId thread : ending) runtime_.os().ThreadJoin(thread);
   return left;
 }
 

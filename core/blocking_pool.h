@@ -23,13 +23,11 @@
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -37,11 +35,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "sluice/core/ledger.h"
+#include "sluice/core/os.h"
 #include "sluice/core/promise.h"
 
 namespace sluice {
 
-class Os;
 class Runtime;
 class Worker;
 
@@ -196,7 +194,7 @@ class BlockingPool {
 
   Runtime& runtime_;
   const std::shared_ptr<internal::BlockingState> state_;
-  std::vector<std::thread> threads_;               // Under the state's lock.
+  std::vector<ThreadId> threads_;                  // Under the state's lock.
   std::vector<std::pair<Slot*, uint32_t>> gates_;  // By worker; each its worker's.
 };
 

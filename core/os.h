@@ -3,9 +3,16 @@
 //
 // Owner:  the program; outlives the Runtime that uses it.
 // Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
-// Bound:  none of its own; no call blocks but PollerWait.
+// Bound:  none of its own; no call blocks but PollerWait, Wait and ThreadJoin.
 // Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
 //         caller. EINTR is retried inside wherever a retry means the same.
+//
+// A simulation runs all threads on one, each as a fiber, and goes from one to another only inside
+// PollerWait, NowNs, Receive, Send, Accept, Connect, Wait and ThreadJoin. So the framework calls
+// none of these while it holds a mutex (Wait releases the one that it is given): another fiber that
+// asked for it would stop them all. What a thread has for itself, a fiber must be given back when
+// it goes on: Worker::Current(), internal::ConstructionScope::current, and the exceptions that the
+// C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_H_
 #define SLUICE_CORE_OS_H_
 
@@ -13,14 +20,18 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace sluice {
+
+// A thread that ThreadStart started: opaque, and its Os's own.
+using ThreadId = uint64_t;
 
 class Os {
  public:
@@ -74,8 +85,17 @@ class Os {
   // Removes the file of a UNIX socket; -ENOTSOCK, and it stays, when it is anything else.
   virtual int Unlink(const std::string& path) = 0;
 
-  // Starts a thread that runs `main`. -EAGAIN and the like: the system has none to give.
-  virtual int ThreadStart(std::thread* thread, std::function<void()> main) = 0;
+  // Starts a thread that runs `main`; 0, or -EAGAIN and the like: the system has none to give.
+  // Each is joined or detached once.
+  virtual int ThreadStart(std::function<void()> main, ThreadId* thread) = 0;
+  virtual void ThreadJoin(ThreadId thread) = 0;  // Waits until `main` has returned.
+  virtual void ThreadDetach(ThreadId thread) = 0;
+
+  // Waits until it is notified, with the lock released meanwhile. Now and then it returns though
+  // nobody did, as std::condition_variable may: the caller looks again at what it waits for.
+  virtual void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) = 0;
+  virtual void NotifyOne(std::condition_variable& condition) = 0;
+  virtual void NotifyAll(std::condition_variable& condition) = 0;
 
   // Signals as values: blocks `signals` in the calling thread (and in those it starts later) and
   // answers a descriptor; SignalRead answers the next pending signal's number, or -EAGAIN.

@@ -18,8 +18,10 @@
 
 #include <algorithm>
 #include <fstream>
+#include <memory>
 #include <new>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "sluice/core/os.h"
@@ -260,9 +262,10 @@ class LinuxOsImpl final : public Os {
     return result < 0 ? static_cast<int>(result) : static_cast<int>(info.ssi_signo);
   }
 
-  int ThreadStart(std::thread* thread, std::function<void()> main) override {
+  int ThreadStart(std::function<void()> main, ThreadId* thread) override {
     try {
-      *thread = std::thread(std::move(main));
+      auto started = std::make_unique<std::thread>(std::move(main));
+      *thread = reinterpret_cast<ThreadId>(started.release());
       return 0;
     } catch (const std::system_error& error) {
       return error.code().value() > 0 ? -error.code().value() : -EAGAIN;
@@ -271,7 +274,24 @@ class LinuxOsImpl final : public Os {
     }
   }
 
+  void ThreadJoin(ThreadId thread) override { Take(thread)->join(); }
+
+  void ThreadDetach(ThreadId thread) override { Take(thread)->detach(); }
+
+  void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override {
+    condition.wait(lock);
+  }
+
+  void NotifyOne(std::condition_variable& condition) override { condition.notify_one(); }
+
+  void NotifyAll(std::condition_variable& condition) override { condition.notify_all(); }
+
   [[noreturn]] void ExitNow(int code) override { _exit(code); }
+
+ private:
+  static std::unique_ptr<std::thread> Take(ThreadId thread) {
+    return std::unique_ptr<std::thread>(reinterpret_cast<std::thread*>(thread));
+  }
 };
 
 }  // namespace

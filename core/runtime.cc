@@ -249,8 +249,8 @@ void Runtime::Unregister(std::string_view name) {
 absl::Status Runtime::Start() {
   if (!status_.ok() || started_) return status_;
   for (auto& worker : workers_) {
-    std::thread thread;
-    const int started = os_.ThreadStart(&thread, [this, w = worker.get()] { WorkerMain(*w); });
+    ThreadId thread = 0;
+    const int started = os_.ThreadStart([this, w = worker.get()] { WorkerMain(*w); }, &thread);
     if (started < 0) {
       KeepError(
           absl::ErrnoToStatus(-started, absl::StrCat("cannot start the thread of worker ",
@@ -262,14 +262,14 @@ absl::Status Runtime::Start() {
       for (auto& w : workers_) w->GoOnTurning();  // The drain takes their turns.
       return status_;
     }
-    threads_.push_back(std::move(thread));
+    threads_.push_back(thread);
   }
   started_ = true;
   return absl::OkStatus();
 }
 
 void Runtime::JoinThreads() {
-  for (std::thread& thread : threads_) thread.join();
+  for (const ThreadId thread : threads_) os_.ThreadJoin(thread);
   threads_.clear();
 }
 

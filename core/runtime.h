@@ -20,7 +20,6 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <typeindex>
 #include <vector>
 
@@ -225,7 +224,7 @@ class Runtime {
   std::unique_ptr<Shedder> shedder_;
   std::unique_ptr<BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<std::thread> threads_;
+  std::vector<ThreadId> threads_;
   std::vector<std::string> listening_;  // Written before the run only.
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::mutex attachments_lock_;

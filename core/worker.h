@@ -63,7 +63,7 @@ class Worker {
   // nothing left to do.
   bool Turn(int64_t wait_until_ms);
   void Enter() { current_worker_ = this; }  // This thread takes its turns from now on.
-  void Leave() { current_worker_ = nullptr; }
+  static void Leave() { current_worker_ = nullptr; }
   void StopTurning() { stop_turning_ = true; }
   void GoOnTurning() { stop_turning_ = false; }
   sluice::Running& Running() { return running_; }

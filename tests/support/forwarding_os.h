@@ -2,10 +2,11 @@
 #ifndef SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
 #define SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -64,9 +65,16 @@ class ForwardingOs : public Os {
   int64_t UnacknowledgedBytes(int fd) override { return to_.UnacknowledgedBytes(fd); }
   int SpareOpen() override { return to_.SpareOpen(); }
   int Unlink(const std::string& path) override { return to_.Unlink(path); }
-  int ThreadStart(std::thread* thread, std::function<void()> main) override {
-    return to_.ThreadStart(thread, std::move(main));
+  int ThreadStart(std::function<void()> main, ThreadId* thread) override {
+    return to_.ThreadStart(std::move(main), thread);
   }
+  void ThreadJoin(ThreadId thread) override { to_.ThreadJoin(thread); }
+  void ThreadDetach(ThreadId thread) override { to_.ThreadDetach(thread); }
+  void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override {
+    to_.Wait(condition, lock);
+  }
+  void NotifyOne(std::condition_variable& condition) override { to_.NotifyOne(condition); }
+  void NotifyAll(std::condition_variable& condition) override { to_.NotifyAll(condition); }
   int SignalOpen(const std::vector<int>& signals) override { return to_.SignalOpen(signals); }
   int SignalRead(int fd) override { return to_.SignalRead(fd); }
   [[noreturn]] void ExitNow(int code) override {

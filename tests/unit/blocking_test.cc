@@ -334,9 +334,9 @@ TEST_F(Blocking, AsksMaxBoundsTheCallsOfAnActor) {
 class FewThreads : public ForwardingOs {
  public:
   explicit FewThreads(int threads) : left_(threads) {}
-  int ThreadStart(std::thread* thread, std::function<void()> main) override {
+  int ThreadStart(std::function<void()> main, ThreadId* thread) override {
     if (left_.fetch_sub(1) <= 0) return -EAGAIN;
-    return ForwardingOs::ThreadStart(thread, std::move(main));
+    return ForwardingOs::ThreadStart(std::move(main), thread);
   }
 
  private:
@@ -385,6 +385,51 @@ TEST(BlockingThreads, OneThatCanBeStartedServesThemAll) {
   };
   ASSERT_EQ(runtime.Spawn<Caller>(&notes).TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
   EXPECT_TRUE(Eventually([&] { return told == 20; }));
+}
+
+// Counts what the pool's threads do through the Os, and wakes each of them without need.
+class RestlessOs : public ForwardingOs {
+ public:
+  int ThreadStart(std::function<void()> main, ThreadId* thread) override {
+    ++started;
+    return ForwardingOs::ThreadStart(std::move(main), thread);
+  }
+  void ThreadJoin(ThreadId thread) override {
+    ++joined;
+    ForwardingOs::ThreadJoin(thread);
+  }
+  void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override {
+    if (waits.fetch_add(1) % 2 == 0) return;
+    ForwardingOs::Wait(condition, lock);
+  }
+  std::atomic<int> started{0};
+  std::atomic<int> joined{0};
+  std::atomic<int> waits{0};
+};
+
+TEST(BlockingThreads, WaitThroughTheOsAndLookAgainWhenTheyWakeForNothing) {
+  RestlessOs os;
+  Options options = SmallOptions(2);
+  options.blocking_threads_max = 2;
+  {
+    Runtime runtime(options, os);
+    ASSERT_TRUE(runtime.Start().ok());
+    std::atomic<int> notes{0};
+    std::atomic<int> told{0};
+    std::function<void(Caller&)> act = [&](Caller& self) {
+      EXPECT_EQ(
+          self.RunBlocking([] { return 1; }, [&](absl::StatusOr<int> result) { told += *result; }),
+          Answer::kAccepted);
+    };
+    const Ref<Caller> caller = runtime.Spawn<Caller>(&notes);
+    for (int i = 1; i <= 10; ++i) {
+      ASSERT_EQ(caller.TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+      ASSERT_TRUE(Eventually([&] { return told == i; }));
+    }
+    EXPECT_TRUE(Eventually([&] { return os.waits >= 2; }));
+  }
+  EXPECT_GE(os.started, 3);  // Two workers, and one or two for the calls.
+  EXPECT_EQ(os.joined, os.started);
 }
 
 TEST(Start, SaysWhichWorkersThreadTheSystemRefusesAndRunsNone) {

@@ -13,9 +13,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -485,6 +488,69 @@ TEST(LinuxOs, SignalsAreReadAsValuesInsteadOfEndingTheProcess) {
 
 TEST(LinuxOs, SignalOpenRefusesWhatIsNoSignal) {
   EXPECT_EQ(os().SignalOpen({SIGTERM, 12345}), -EINVAL);
+}
+
+TEST(LinuxOs, ThreadJoinWaitsUntilItsThreadHasReturned) {
+  std::atomic<bool> go{false};
+  bool returned = false;
+  ThreadId thread = 0;
+  ASSERT_EQ(os().ThreadStart(
+                [&] {
+                  while (!go) std::this_thread::yield();
+                  returned = true;
+                },
+                &thread),
+            0);
+  go = true;
+  os().ThreadJoin(thread);
+  EXPECT_TRUE(returned);
+}
+
+TEST(LinuxOs, WaitReleasesItsLockAndEndsWithANotice) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int turn = 0;
+  ThreadId thread = 0;
+  std::unique_lock<std::mutex> lock(mutex);
+  ASSERT_EQ(os().ThreadStart(
+                [&] {
+                  std::unique_lock<std::mutex> theirs(mutex);
+                  turn = 1;
+                  os().NotifyOne(changed);
+                  while (turn != 2) os().Wait(changed, theirs);
+                  turn = 3;
+                  os().NotifyAll(changed);
+                },
+                &thread),
+            0);
+  while (turn != 1) os().Wait(changed, lock);
+  turn = 2;
+  os().NotifyAll(changed);
+  while (turn != 3) os().Wait(changed, lock);
+  lock.unlock();
+  os().ThreadJoin(thread);
+}
+
+TEST(LinuxOs, ADetachedThreadRunsOn) {
+  // Shared: it may touch them after this test has seen it run.
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool ran = false;
+  };
+  const auto shared = std::make_shared<Shared>();
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  ThreadId thread = 0;
+  ASSERT_EQ(os().ThreadStart(
+                [shared] {
+                  const std::lock_guard<std::mutex> theirs(shared->mutex);
+                  shared->ran = true;
+                  os().NotifyOne(shared->changed);
+                },
+                &thread),
+            0);
+  os().ThreadDetach(thread);
+  while (!shared->ran) os().Wait(shared->changed, lock);
 }
 
 TEST(LinuxOsDeathTest, ExitNowEndsTheProcessWithItsCode) {
