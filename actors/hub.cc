@@ -135,9 +135,12 @@ namespace internal {
 // --- Spoke.
 
 Spoke::~Spoke() {
-  for (Subscriber* subscriber : order_) {
+  for (std::unique_ptr<Subscriber>& subscriber : order_) {
     subscriber->DropAll();
-    if (subscriber->connection_ != nullptr) subscriber->connection_->RemoveListener(subscriber);
+    if (subscriber->connection_ != nullptr) {
+      subscriber->connection_->RemoveListener(subscriber.get());
+    }
+    subscriber = nullptr;  // Here, as what its filter holds is the user's.
   }
 }
 
@@ -149,7 +152,7 @@ void Spoke::OnStart() {
 // is sent nothing.)
 void Spoke::CatchUp(uint64_t sequence) {
   if (const auto lost = static_cast<int64_t>(sequence - sequence_); lost > 0) {
-    for (Subscriber* subscriber : order_) subscriber->Missed(lost);
+    for (const auto& subscriber : order_) subscriber->Missed(lost);
   }
   sequence_ = sequence;
 }
@@ -167,8 +170,8 @@ void Spoke::On(AddSubscriber add) {
     return;
   }
   auto subscriber = std::make_unique<Subscriber>(*this, *connection, add.subscriber, add.sequence);
-  order_.push_back(subscriber.get());
-  subscribers_.emplace(slot, std::move(subscriber));
+  subscribers_.emplace(slot, subscriber.get());
+  order_.push_back(std::move(subscriber));
   Worker::SendReserved(slot, add.subscriber.generation, add.subscriber.subscribed_ops,
                        Subscribed{hub(), add.sequence, this->slot(), generation()});
   if (!add.subscriber.greeting.empty() &&
@@ -181,7 +184,7 @@ void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
   auto found = subscribers_.find(slot);
   if (found == subscribers_.end() || found->second->generation_ != generation) return;
   found->second->Leave();
-  Remove(found->second.get());
+  Remove(found->second);
 }
 
 void Spoke::Hand(const Deliver& message, uint64_t key) {
@@ -190,9 +193,9 @@ void Spoke::Hand(const Deliver& message, uint64_t key) {
   // A subscriber may end while it is served (its policy, its socket): by index, over those that
   // were there.
   for (size_t i = 0; i < order_.size();) {
-    Subscriber* subscriber = order_[i];
+    Subscriber* subscriber = order_[i].get();
     subscriber->Offer(message.payload, message.except, key);
-    if (i < order_.size() && order_[i] == subscriber) ++i;
+    if (i < order_.size() && order_[i].get() == subscriber) ++i;
   }
   Reconsider();
 }
@@ -200,8 +203,12 @@ void Spoke::Hand(const Deliver& message, uint64_t key) {
 void Spoke::Remove(Subscriber* subscriber) {
   subscriber->DropAll();
   if (subscriber->connection_ != nullptr) subscriber->connection_->RemoveListener(subscriber);
-  order_.erase(std::find(order_.begin(), order_.end(), subscriber));
   subscribers_.erase(subscriber->slot_);
+  const auto found =
+      std::find_if(order_.begin(), order_.end(),
+                   [&](const std::unique_ptr<Subscriber>& s) { return s.get() == subscriber; });
+  const std::unique_ptr<Subscriber> removed = std::move(*found);
+  order_.erase(found);
   TellGone();
   Reconsider();
 }
@@ -214,7 +221,7 @@ void Spoke::TellGone() {
 // fills, the hub parks, and so do the publishers.
 void Spoke::Reconsider() {
   bool wait = false;
-  for (Subscriber* subscriber : order_) {
+  for (const auto& subscriber : order_) {
     if (!subscriber->Parks()) continue;
     if (subscriber->Full()) {
       wait = true;

@@ -244,9 +244,9 @@ class Spoke : public Actor {
   const uint32_t hub_generation_;
   const HubOptions options_;
   HubLedger::Cell* ledger_ = nullptr;
-  absl::flat_hash_map<Slot*, std::unique_ptr<Subscriber>> subscribers_;
-  std::vector<Subscriber*> order_;  // In the order of their coming: a run repeats exactly.
-  int waiting_ = 0;                 // Subscribers whose policy is park and whose queue is full.
+  absl::flat_hash_map<Slot*, Subscriber*> subscribers_;  // To find one; never walked.
+  // In the order of their coming: a run repeats exactly.
+  std::vector<std::unique_ptr<Subscriber>> order_;
   uint64_t sequence_ = 0;
 };
 

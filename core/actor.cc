@@ -50,7 +50,7 @@ Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   // way.
   const int64_t now_ms = worker().os().NowNs() / 1'000'000;
   worker().timers().Arm(*timer, Worker::DeadlineMs(now_ms + 1, delay));
-  extra.timers.emplace(id, std::move(timer));
+  extra.timers.emplace_hint(extra.timers.end(), id, std::move(timer));
   return id;
 }
 
@@ -107,10 +107,10 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
   if (target == nullptr) {
     Worker::SendReserved(slot_, slot_->generation, &kDownOps,
                          Down{id, EndReason::kNotFound, "it was never alive"});
-    extra.watching.emplace(id, Watched{slot_, 0});
+    extra.watching.emplace_hint(extra.watching.end(), id, Watched{slot_, 0});
     return id;
   }
-  extra.watching.emplace(id, Watched{target, generation});
+  extra.watching.emplace_hint(extra.watching.end(), id, Watched{target, generation});
   Worker::Post(*target->worker, target, generation, WatchControl{watcher});
   return id;
 }
@@ -153,7 +153,7 @@ uint32_t Actor::OpenAsk(
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks.size() >= runtime().options().asks_max) return 0;
   const uint32_t ask = ++extra.last_id;
-  AskEntry& entry = extra.asks[ask];
+  AskEntry& entry = extra.asks.emplace_hint(extra.asks.end(), ask, AskEntry{})->second;
   entry.callback = std::move(callback);
   if (timeout < absl::InfiniteDuration()) {
     entry.timer = After(timeout, [this, ask] { AskTimedOut(ask); });

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "sluice/core/answer.h"
@@ -135,9 +134,10 @@ struct ActorExtra {
   std::string name;
   Outbox outbox;
   std::vector<Watcher> watchers;  // Who monitors this actor.
-  absl::flat_hash_map<MonitorId, Watched> watching;
-  absl::flat_hash_map<uint32_t, AskEntry> asks;
-  absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
+  // In order of their ids: an end goes through them, and a run repeats exactly.
+  absl::btree_map<MonitorId, Watched> watching;
+  absl::btree_map<uint32_t, AskEntry> asks;
+  absl::btree_map<uint32_t, std::unique_ptr<UserTimer>> timers;
   std::vector<uint32_t> due_timers;           // Fired while parked.
   absl::btree_map<uint64_t, Child> children;  // In order of spawn.
   uint64_t last_child = 0;

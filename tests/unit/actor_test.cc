@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -291,6 +292,29 @@ TEST_F(ActorTest, AQuestionThatCannotBeAnsweredIsAnsweredSo) {
       EXPECT_EQ(self.Ask(asked, Query{1}, absl::Seconds(50), note), Answer::kClosed);
     });
   }
+}
+
+TEST_F(ActorTest, AnEndForgetsTimersAndQuestionsInTheOrderTheyWereMade) {
+  const Ref<Subject> asker = Make(&other_log_, 0);
+  const Ref<Subject> asked = Make(&log_, 1);
+  std::vector<int> forgotten;
+  const auto held = [&](int number) {
+    return std::shared_ptr<void>(nullptr, [&, number](void*) { forgotten.push_back(number); });
+  };
+  Do(asker, [&](Subject& self) {
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_NE(self.After(absl::Hours(1), [kept = held(i)] {}), 0u);
+      EXPECT_EQ(self.Ask(asked, Later{}, absl::InfiniteDuration(),
+                         [kept = held(20 + i)](const absl::StatusOr<std::string>&) {}),
+                Answer::kAccepted);
+    }
+  });
+  asker.Stop();
+  EXPECT_TRUE(LogHas(other_log_, "gone"));
+  step_.Round(4);
+  std::vector<int> made(40);
+  std::iota(made.begin(), made.end(), 0);
+  EXPECT_EQ(forgotten, made);
 }
 
 TEST_F(ActorTest, TheDeadlineAnswersOnceAndALateReplyIsNotHeard) {

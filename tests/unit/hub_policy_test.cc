@@ -2,9 +2,11 @@
 // stepped.
 #include <map>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -95,6 +97,25 @@ TEST_F(HubPolicy, ConflateKeepsTheNewestOfEachKeyInThePlaceOfTheFirst) {
   Say("a4", 1);
   EXPECT_EQ(Lines(wire).back(), "a4");
   EXPECT_EQ(Totals().due, 9);
+}
+
+TEST_F(HubPolicy, AnEndForgetsItsSubscribersInTheOrderOfTheirComing) {
+  struct Held {
+    std::shared_ptr<std::vector<int>> forgotten;  // Members have a copy, and live longer.
+    int number;
+    ~Held() { forgotten->push_back(number); }
+  };
+  const auto forgotten = std::make_shared<std::vector<int>>();
+  for (int i = 0; i < 30; ++i) {
+    const Held held{forgotten, i};
+    Join({.filter = [held](std::string_view, uint64_t) { return held.number >= 0; }});
+  }
+  forgotten->clear();  // Of copies on their way.
+  hub_.Stop();
+  rig_.Settle();
+  std::vector<int> came(30);
+  std::iota(came.begin(), came.end(), 0);
+  EXPECT_EQ(*forgotten, came);
 }
 
 TEST_F(HubPolicy, ConflatePastItsKeysDropsTheOneThatWaitsLongestAndCountsIt) {
