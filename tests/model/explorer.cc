@@ -12,20 +12,17 @@ namespace internal {
 
 namespace {
 Run& Current() { return *Run::current_run; }
-bool IsRelease(std::memory_order order) {
-  return order == std::memory_order_release || order == std::memory_order_acq_rel ||
-         order == std::memory_order_seq_cst;
-}
 }  // namespace
 
 Cell::Cell(uint64_t value) : value_(value), id_(Current().AddCell(this)) {}
 Cell::~Cell() { Current().RemoveCell(id_); }
 
-uint64_t Cell::Load(std::memory_order /*order*/) const {
+uint64_t Cell::Load(std::memory_order order) const {
   Run& run = Current();
   run.Reach();
   uint64_t value = value_;
   if (run.InThread()) {
+    if (run.memory() == Memory::kViews) value = run.LoadView(id_, order);
     for (const Pending& store : run.Running().buffer) {
       if (store.cell == this) value = store.value;  // The newest one counts.
     }
@@ -37,8 +34,8 @@ uint64_t Cell::Load(std::memory_order /*order*/) const {
 
 void Cell::Store(uint64_t value, std::memory_order order) {
   Run& run = Current();
-  const bool at_once =
-      !run.InThread() || run.memory() == Memory::kSequential || order == std::memory_order_seq_cst;
+  const bool at_once = !run.InThread() || run.memory() == Memory::kSequential ||
+                       run.memory() == Memory::kViews || order == std::memory_order_seq_cst;
   if (!at_once) {  // No step: nobody else can see it yet.
     run.Running().buffer.push_back({this, value, IsRelease(order)});
     run.Know(3);
@@ -48,6 +45,7 @@ void Cell::Store(uint64_t value, std::memory_order order) {
   run.Reach();
   if (run.InThread()) run.Drain(nullptr);
   value_ = value;
+  run.StoreView(id_, value, order);
   run.Know(3);
   if (run.tracing()) run.Note(run.CellName(id_) + ".store(" + Run::Show(value) + ")");
 }
@@ -61,9 +59,10 @@ uint64_t Cell::BeginModify(std::memory_order order) {
   return value_;
 }
 
-void Cell::EndModify(const char* verb, uint64_t old, uint64_t now) {
+void Cell::EndModify(const char* verb, uint64_t old, uint64_t now, std::memory_order order) {
   Run& run = Current();
   value_ = now;
+  run.ModifyView(id_, now, order);
   run.Know(Mix(4, old));
   if (run.tracing()) {
     run.Note(run.CellName(id_) + "." + verb + ": " + Run::Show(old) + " becomes " + Run::Show(now));
@@ -75,7 +74,10 @@ bool Cell::CompareExchange(uint64_t& expected, uint64_t desired, std::memory_ord
   Run& run = Current();
   const uint64_t old = BeginModify(order);
   const bool done = old == expected && !(weak && run.InThread() && run.WeakFailure());
-  if (done) value_ = desired;
+  if (done) {
+    value_ = desired;
+    run.ModifyView(id_, desired, order);
+  }
   expected = old;
   run.Know(Mix(5, old));
   if (run.tracing()) {
@@ -85,6 +87,8 @@ bool Cell::CompareExchange(uint64_t& expected, uint64_t desired, std::memory_ord
   }
   return done;
 }
+
+void Cell::HandOver() { Current().ModifyView(id_, value_, std::memory_order_acq_rel); }
 
 void WaitUntil(Predicate predicate, void* argument, const char* what, Wait wait) {
   Current().WaitUntil(predicate, argument, what, wait);

@@ -16,8 +16,12 @@
 //   variable; a release
 //                store leaves after all before it; read-modify-writes without release pass the
 //                buffer too.
-// Not modelled: loads that are executed early. Nor does a load without acquire see less than one
-// with it.
+//   kViews       stores are there at once, but a load may read a value that is older than the
+//                newest, unless its thread knows better: by what it read or wrote itself, or by an
+//                acquire of a release behind it. As ARM, and C++ allow: loads that are executed
+//                early, and acquires that are missing, show here alone. At most old_loads_max times
+//                in a run, as a thread that only ever reads what is old has no end.
+// Not modelled: two stores to one variable that reach others in another order than they were made.
 //
 // States are remembered by what each thread has read so far (its code is deterministic, so that is
 // its state), by memory and by buffers; a state that was seen is not explored again. complete ==
@@ -36,12 +40,13 @@
 
 namespace sluice::model {
 
-enum class Memory { kSequential, kTso, kPso };
+enum class Memory { kSequential, kTso, kPso, kViews };
 
 struct ExploreOptions {
   Memory memory = Memory::kTso;
   int preemptions_max = -1;   // Switches away from a thread that could go on. -1: all of them.
   int weak_failures_max = 0;  // How often compare_exchange_weak may fail for no reason.
+  int old_loads_max = 2;      // kViews.
   int steps_max = 2000;       // A run that is longer fails: it seems to have no end.
   int64_t executions_max = 20'000'000;      // Beyond it, the report is not complete.
   int64_t shorten_executions_max = 50'000;  // Spent on a shorter way to a failure that was found.
@@ -123,7 +128,10 @@ class Cell {
   Cell(const Cell&) = delete;
   Cell& operator=(const Cell&) = delete;
 
-  void Set(uint64_t value) { value_ = value; }  // In a step that is under way.
+  // In a step that is under way; what was set last, for all threads.
+  void Set(uint64_t value) { value_ = value; }
+  void HandOver();  // Release and acquire, both: of a queue whose order is not in question.
+  uint64_t Value() const { return value_; }
   uint64_t Load(std::memory_order order) const;
   void Store(uint64_t value, std::memory_order order);
   bool CompareExchange(uint64_t& expected, uint64_t desired, std::memory_order order, bool weak);
@@ -131,14 +139,14 @@ class Cell {
   uint64_t Modify(const char* verb, std::memory_order order, F&& change) {
     const uint64_t old = BeginModify(order);
     const uint64_t now = change(old);
-    EndModify(verb, old, now);
+    EndModify(verb, old, now, order);
     return old;
   }
 
  private:
   friend class Run;
   uint64_t BeginModify(std::memory_order order);
-  void EndModify(const char* verb, uint64_t old, uint64_t now);
+  void EndModify(const char* verb, uint64_t old, uint64_t now, std::memory_order order);
 
   uint64_t value_;
   int id_;
@@ -234,6 +242,7 @@ class Lane {
     uint64_t hash = items_.size();
     for (const T& item : items_) hash = Mix(hash, item.Fingerprint());
     contents_.Set(hash);
+    contents_.HandOver();
   }
   const std::string name_;
   std::vector<T> items_;  // A deque takes memory in each run, empty as it may be.

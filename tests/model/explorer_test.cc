@@ -25,7 +25,9 @@ struct StoreBuffering : Model {
 
 // One thread publishes data by a flag.
 struct MessagePassing : Model {
-  explicit MessagePassing(std::memory_order order) : order(order) {}
+  explicit MessagePassing(std::memory_order order,
+                          std::memory_order load_order = std::memory_order_acquire)
+      : order(order), load_order(load_order) {}
   void Start() override {
     Name(data, "data");
     Name(flag, "flag");
@@ -34,12 +36,38 @@ struct MessagePassing : Model {
       flag.store(1, order);
     });
     StartThread("reader", [this] {
-      if (flag.load(std::memory_order_acquire) == 1 && data.load(std::memory_order_relaxed) != 42) {
+      if (flag.load(load_order) == 1 && data.load(std::memory_order_relaxed) != 42) {
         Fail("the flag came before the data");
       }
     });
   }
   const std::memory_order order;
+  const std::memory_order load_order;
+  Word data{0}, flag{0};
+};
+
+// The same, but a third thread changes the flag on its way, without any order of its own.
+struct Relay : Model {
+  explicit Relay(bool modifies) : modifies(modifies) {}
+  void Start() override {
+    StartThread("writer", [this] {
+      data.store(42, std::memory_order_relaxed);
+      flag.store(1, std::memory_order_release);
+    });
+    StartThread("relay", [this] {
+      if (modifies) {
+        flag.fetch_add(1, std::memory_order_relaxed);
+      } else if (flag.load(std::memory_order_relaxed) == 1) {
+        flag.store(2, std::memory_order_relaxed);
+      }
+    });
+    StartThread("reader", [this] {
+      if (flag.load(std::memory_order_acquire) == 2 && data.load(std::memory_order_relaxed) != 42) {
+        Fail("the flag came before the data");
+      }
+    });
+  }
+  const bool modifies;
   Word data{0}, flag{0};
 };
 
@@ -118,6 +146,27 @@ TEST(Explorer, LetsStoresLeaveInAnyOrderOnlyInTheWeakerModelAndOnlyRelaxedOnes) 
   EXPECT_FALSE(Explore<MessagePassing>(With(Memory::kTso), std::memory_order_relaxed).failed);
   EXPECT_TRUE(Explore<MessagePassing>(With(Memory::kPso), std::memory_order_relaxed).failed);
   EXPECT_FALSE(Explore<MessagePassing>(With(Memory::kPso), std::memory_order_release).failed);
+}
+
+TEST(Explorer, LetsLoadsReadWhatIsOldUnlessAnAcquireMeetsARelease) {
+  constexpr auto kRelaxed = std::memory_order_relaxed;
+  constexpr auto kAcquire = std::memory_order_acquire;
+  constexpr auto kRelease = std::memory_order_release;
+  const ExploreOptions views = With(Memory::kViews);
+  EXPECT_TRUE(Explore<MessagePassing>(views, kRelaxed, kAcquire).failed);
+  EXPECT_TRUE(Explore<MessagePassing>(views, kRelease, kRelaxed).failed);
+  EXPECT_FALSE(Explore<MessagePassing>(With(Memory::kPso), kRelease, kRelaxed).failed);
+  const Report report = Explore<MessagePassing>(views, kRelease, kAcquire);
+  EXPECT_FALSE(report.failed) << report.failure;
+  EXPECT_TRUE(report.complete);
+  EXPECT_TRUE(Explore<StoreBuffering>(views, kRelease).failed);
+  EXPECT_FALSE(Explore<StoreBuffering>(views, std::memory_order_seq_cst).failed);
+}
+
+// As the words count on: what was released travels on through any read-modify-write.
+TEST(Explorer, ReleaseIsCarriedOnByReadModifyWritesAndNotByStores) {
+  EXPECT_FALSE(Explore<Relay>(With(Memory::kViews), /*modifies=*/true).failed);
+  EXPECT_TRUE(Explore<Relay>(With(Memory::kViews), /*modifies=*/false).failed);
 }
 
 TEST(Explorer, FailureIsPrintedAsItsShortestWay) {

@@ -135,6 +135,17 @@ TEST(L3Bound, LaneGateModelIsNeverPastItsCapacityAndNoRoomIsLost) {
   }
 }
 
+TEST(L3Bound, LaneGateModelHoldsWhereLoadsMayReadWhatIsOld) {
+  for (const uint64_t capacity : {1, 2}) {
+    const Report report =
+        Explore<GateModel<LaneGate<ModelAtomics>>>(With(Memory::kViews), capacity, uint64_t{3});
+    std::printf("%s\n", report.Summary().c_str());
+    EXPECT_FALSE(report.failed) << report.failure;
+    EXPECT_TRUE(report.complete);
+    EXPECT_GT(report.executions, 5'000);
+  }
+}
+
 Report Planted(Memory memory, Fault fault) {
   const Report report =
       Explore<GateModel<FaultyGate<ModelAtomics>>>(With(memory), uint64_t{1}, uint64_t{3}, fault);

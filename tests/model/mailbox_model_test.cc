@@ -41,6 +41,14 @@ constexpr MailboxConfig kAll = {.capacity = 1,
 TEST(MailboxModel, HoldsWithCapacityOneWhenSendersAndTargetEndAnyTime) {
   ExpectHolds(kAll, 50'000);
   ExpectHolds(kAll, 50'000, Memory::kPso);
+  ExpectHolds({.capacity = 1,
+               .senders = 1,
+               .messages = 2,
+               .lane_messages_max = 1,
+               .enders = 1,
+               .closes_max = 1},
+              1'000, Memory::kViews);
+  ExpectHolds({.capacity = 1, .senders = 2, .messages = 2}, 50'000, Memory::kViews);
 }
 
 TEST(MailboxModel, HoldsWithThreeSenders) {

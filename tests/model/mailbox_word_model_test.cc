@@ -124,9 +124,9 @@ Report ExploreWord(Memory memory, int takers, int takes, uint32_t credits, bool 
 }
 
 TEST(L10Handles, WordModelStaleGenerationNeitherTakesNorGives) {
-  for (const Memory memory : {Memory::kTso, Memory::kPso}) {
+  for (const Memory memory : {Memory::kTso, Memory::kPso, Memory::kViews}) {
     for (const uint32_t credits : {1, 2}) {
-      if (memory == Memory::kPso && credits == 2) continue;  // As many again, and nothing new.
+      if (memory != Memory::kTso && credits == 2) continue;  // As many again, and nothing new.
       for (const int takers : {1, 2}) {
         const int takes = 3 - takers;
         const Report report =

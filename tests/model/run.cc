@@ -10,6 +10,7 @@ Run* Run::current_run = nullptr;
 
 int Run::AddCell(Cell* cell) {
   cells_.push_back(cell);
+  views_.AddCell(cell->value_);
   cell_names_.push_back(tracing_ ? "atomic" + std::to_string(cells_.size()) : std::string());
   return static_cast<int>(cells_.size()) - 1;
 }
@@ -39,6 +40,7 @@ void Run::StartThread(std::string name, std::function<void()> body) {
   thread.body = std::move(body);
   thread.state = ThreadState::kReady;
   thread.knowledge = static_cast<uint64_t>(thread_count_);
+  thread.view.clear();
 }
 
 Choice& Run::Pick(size_t count) {
@@ -165,6 +167,33 @@ void Run::Drain(const Cell* only) {
   }
 }
 
+uint64_t Run::LoadView(int cell, std::memory_order order) {
+  View& view = running_->view;
+  const int count = old_loads_ < options_.old_loads_max ? views_.Choices(view, cell) : 1;
+  const int back = Choose(count);
+  old_loads_ += back > 0;
+  if (tracing_ && back > 0) Note("  reads an old value of " + CellName(cell));
+  return views_.Load(view, cell, back, order);
+}
+
+void Run::StoreView(int cell, uint64_t value, std::memory_order order) {
+  if (options_.memory != Memory::kViews) return;
+  if (running_ == nullptr) {
+    views_.Set(cell, value);
+  } else {
+    views_.Store(running_->view, cell, value, order);
+  }
+}
+
+void Run::ModifyView(int cell, uint64_t value, std::memory_order order) {
+  if (options_.memory != Memory::kViews) return;
+  if (running_ == nullptr) {
+    views_.Set(cell, value);
+  } else {
+    views_.Modify(running_->view, cell, value, order);
+  }
+}
+
 void Run::FindMoves() {
   moves_.clear();
   const auto add = [&](int i) {
@@ -202,6 +231,13 @@ uint64_t Run::Fingerprint() const {
     }
     hash = Mix(hash, static_cast<uint64_t>(threads_[i]->state));
   }
+  if (options_.memory == Memory::kViews) {
+    std::vector<const View*> readers;
+    for (int i = 0; i < thread_count_; ++i) {
+      if (threads_[i]->state != ThreadState::kDone) readers.push_back(&threads_[i]->view);
+    }
+    hash = Mix(Mix(hash, views_.Fingerprint(readers)), old_loads_);
+  }
   return Mix(hash, weak_failures_);
 }
 
@@ -218,11 +254,12 @@ Run::Outcome Run::Go(const std::function<std::unique_ptr<Model>()>& make, std::v
   current_run = this;
   path_ = path;
   depth_ = 0;
-  last_ = preemptions_ = weak_failures_ = steps_ = 0;
+  last_ = preemptions_ = weak_failures_ = old_loads_ = steps_ = 0;
   failed_ = chose_ = false;
   tracing_ = trace;
   trace_.clear();
   cells_.clear();
+  views_.Clear();
   cell_names_.clear();
   thread_count_ = 0;
   given_ = path->size();

@@ -17,6 +17,7 @@
 
 #include "sluice/tests/model/explorer.h"
 #include "sluice/tests/model/fiber.h"
+#include "sluice/tests/model/views.h"
 
 namespace sluice::model::internal {
 
@@ -56,6 +57,7 @@ struct Thread {
   Wait wait = Wait::kMustEnd;
   uint64_t knowledge = 0;
   std::deque<Pending> buffer;
+  View view;  // Memory::kViews.
 };
 
 // One run of the model, from its start; the search gives it the choices to begin with.
@@ -100,6 +102,10 @@ class Run {
     ++weak_failures_;
     return true;
   }
+  // Memory::kViews; nothing else does anything here.
+  uint64_t LoadView(int cell, std::memory_order order);
+  void StoreView(int cell, uint64_t value, std::memory_order order);
+  void ModifyView(int cell, uint64_t value, std::memory_order order);
   static std::string Show(uint64_t value) {
     if (value <= UINT32_MAX) return std::to_string(value);
     return std::to_string(value >> 32) + ":" + std::to_string(value & UINT32_MAX);
@@ -123,6 +129,7 @@ class Run {
   int thread_count_ = 0;
   std::vector<Cell*> cells_;
   std::vector<std::string> cell_names_;
+  Views views_;
   std::vector<Move> moves_;
   std::vector<Choice>* path_ = nullptr;
   size_t depth_ = 0;
@@ -131,6 +138,7 @@ class Run {
   int last_ = 0;
   int preemptions_ = 0;
   int weak_failures_ = 0;
+  int old_loads_ = 0;
   int steps_ = 0;
   bool chose_ = false;  // A choice of the model's since the last state that was remembered.
   bool failed_ = false;
