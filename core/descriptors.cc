@@ -116,7 +116,7 @@ void Worker::Poll(int timeout_ms) {
   const int count = os_.PollerWait(poller_, events.data(), kEventsMax, timeout_ms);
   SLUICE_CHECK(count >= 0, "epoll_wait failed");
   if (timeout_ms != 0) ReadClock();
-  if (rests_ && count > 0) PublishRest(false);
+  if (rest_.Rests() && count > 0) PublishRest(false);
   for (int i = 0; i < count; ++i) {
     const uint64_t data = events[i].data.u64;
     if (data == kWakeData) {

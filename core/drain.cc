@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -29,37 +28,20 @@ void PrintError(const absl::Status& status) {
 
 }  // namespace
 
-// True when two looks, one after the other, found every worker at rest and nothing on its way
-// between them (the four counters of Mattern, 1987). A worker publishes its counts before it says
-// that it rests.
 bool Runtime::Quiescent() {
   // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
   if (phase_ != DrainPhase::kShutdown && blocking_->Held() > 0) {
-    quiet_sum_ = -1;
+    rest_watch_.Forget();
     return false;
   }
-  int64_t sent = outside_cross_.load(std::memory_order_relaxed);
-  int64_t taken = 0;
-  for (const auto& worker : workers_) {
-    if (!worker->resting_.load(std::memory_order_acquire)) {
-      quiet_sum_ = -1;
-      return false;
-    }
-    sent += worker->published_sent_.load(std::memory_order_relaxed);
-    taken += worker->published_taken_.load(std::memory_order_relaxed);
-  }
-  if (sent != taken) {
-    quiet_sum_ = -1;
-    return false;
-  }
-  return std::exchange(quiet_sum_, sent) == sent;
+  return rest_watch_.Look(
+      outside_cross_.load(std::memory_order_relaxed), workers_,
+      [](const auto& worker) -> auto& { return worker->rest_; });
 }
 
 int64_t Runtime::Published(bool io) {
   int64_t sum = 0;
-  for (const auto& worker : workers_) {
-    sum += (io ? worker->published_io_ : worker->published_actors_).load(std::memory_order_relaxed);
-  }
+  for (const auto& worker : workers_) sum += io ? worker->rest_.Io() : worker->rest_.Actors();
   return sum;
 }
 
@@ -67,7 +49,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   const int64_t now_ms = os_.NowNs() / 1'000'000;
   const auto enter = [this](DrainPhase phase, void (Worker::*order)()) {
     phase_ = phase;
-    quiet_sum_ = -1;
+    rest_watch_.Forget();
     if (order != nullptr) CallAll(order);
   };
   const bool just_begun = phase_ == DrainPhase::kNone;
@@ -89,7 +71,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   if (phase_ == DrainPhase::kShutdown && now_ms > shutdown_at_ms_ + kShutdownGraceMs) {
     LogError("drain: some actors did not end");
     for (const auto& worker : workers_) {
-      if (worker->resting_.load(std::memory_order_acquire)) continue;
+      if (worker->rest_.Resting()) continue;
       held_workers_.push_back(worker->Index());
       LogError(absl::StrFormat("drain: worker %d is held by %s, which has not returned",
                                worker->Index(), worker->Running().Text()));

@@ -448,16 +448,6 @@ void Worker::ShutdownAll() {
   }
 }
 
-void Worker::PublishRest(bool resting) {
-  rests_ = resting;
-  published_sent_.store(cross_sent_, std::memory_order_relaxed);
-  published_taken_.store(cross_taken_, std::memory_order_relaxed);
-  published_io_.store(io_count_, std::memory_order_relaxed);
-  published_actors_.store(actor_count_, std::memory_order_relaxed);
-  // Release: who reads `resting` sees the counts that belong to it.
-  resting_.store(resting, std::memory_order_release);
-}
-
 std::string Worker::Dump() {
   std::string text = absl::StrFormat(
       "worker %d: %d actors, %d descriptors, %d timers, %d bytes of memory leased, %s\n", index_,

@@ -32,6 +32,7 @@
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/rest.h"
 #include "sluice/core/restart.h"
 #include "sluice/core/shedder.h"
 #include "sluice/core/slot.h"
@@ -272,7 +273,7 @@ class Runtime {
   DrainPhase phase_ = DrainPhase::kNone;
   int64_t shutdown_at_ms_ = 0;
   std::vector<int> held_workers_;  // At the end of the drain a handler still ran there.
-  int64_t quiet_sum_ = -1;         // What the last look of Quiescent() found.
+  RestWatch rest_watch_;
 };
 
 }  // namespace sluice

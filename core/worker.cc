@@ -251,7 +251,7 @@ std::string Demangle(const char* name) {
 // --- One turn.
 
 bool Worker::Turn(int64_t wait_until_ms) {
-  if (rests_) PublishRest(false);
+  if (rest_.Rests()) PublishRest(false);
   ReadClock();
   DrainInbox();
   RunLocalControl();

@@ -30,6 +30,7 @@
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/rest.h"
 #include "sluice/core/running.h"
 #include "sluice/core/sleep_word.h"
 #include "sluice/core/slot.h"
@@ -416,16 +417,12 @@ class Worker {
   bool drain_closing_ = false;
   bool roots_stopped_ = false;  // A root that comes later is stopped at once.
   bool shutdown_ = false;
-  bool rests_ = false;  // As published.
   int64_t cross_sent_ = 0;
   int64_t cross_taken_ = 0;
-  // The coordinator of a drain reads these: see Runtime::Quiescent().
-  std::atomic<bool> resting_{false};
-  std::atomic<int64_t> published_sent_{0};
-  std::atomic<int64_t> published_taken_{0};
-  std::atomic<int64_t> published_io_{0};
-  std::atomic<int64_t> published_actors_{0};
-  void PublishRest(bool resting);
+  RestCounts<> rest_;  // For the coordinator of a drain.
+  void PublishRest(bool rests) {
+    rest_.Publish(rests, {cross_sent_, cross_taken_, io_count_, actor_count_});
+  }
 
   std::string gather_;
   IoHandler* gather_holder_ = nullptr;
