@@ -30,7 +30,7 @@ void Run::StartThread(std::string name, std::function<void()> body) {
   if (thread_count_ == static_cast<int>(threads_.size())) {
     threads_.push_back(std::make_unique<Thread>());
     Thread* const added = threads_.back().get();
-    added->fiber = std::make_unique<Fiber>([added] {
+    added->fiber = std::make_unique<sim::Fiber>([added] {
       added->body();
       added->state = ThreadState::kDone;
     });

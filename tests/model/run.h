@@ -15,8 +15,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "sluice/sim/fiber.h"
 #include "sluice/tests/model/explorer.h"
-#include "sluice/tests/model/fiber.h"
 #include "sluice/tests/model/views.h"
 
 namespace sluice::model::internal {
@@ -49,7 +49,7 @@ enum class ThreadState { kUnused, kReady, kWaits, kFailed, kDone };
 struct Thread {
   std::string name;
   std::function<void()> body;
-  std::unique_ptr<Fiber> fiber;
+  std::unique_ptr<sim::Fiber> fiber;
   ThreadState state = ThreadState::kUnused;
   Predicate predicate = nullptr;
   void* argument = nullptr;

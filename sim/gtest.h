@@ -1,0 +1,38 @@
+// ForEachSeed runs a test under many seeds, from a GoogleTest:
+//
+//   TEST(Bank, KeepsEveryCent) {
+//     sim::ForEachSeed([](sim::Simulation& simulation) {
+//       ...
+//       EXPECT_EQ(total, 100);
+//     });
+//   }
+//
+// What fails, a law or an EXPECT, is made as small as it can be, and told with the last lines of
+// its trace and the one command that repeats it.
+//
+//   SLUICE_SIM=seed=17,clients=1   this run only, with lines of the trace in SLUICE_SIM_TRACE, a
+//   file SLUICE_LONG=1                  a hundred times as many seeds (./sluice test --long)
+//
+// Owner:  the test. Thread: the test's. Bound: seeds. Errors: failures of the test.
+#ifndef SLUICE_SIM_GTEST_H_
+#define SLUICE_SIM_GTEST_H_
+
+#include <cstdint>
+
+#include "sluice/sim/faults.h"
+#include "sluice/sim/seeds.h"
+
+namespace sluice::sim {
+
+struct SeedOptions {
+  uint64_t first = 1;
+  int64_t seeds = 50;
+  Faults faults;  // The most that goes wrong; each seed has its own part of it.
+};
+
+// In `body`, ASSERT_* ends the body; what is left running is drained by its destructors.
+void ForEachSeed(const Body& body, const SeedOptions& options = {});
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_GTEST_H_

@@ -1,0 +1,51 @@
+// Network is how simulated machines reach each other: which machine has an address, who listens
+// there, and how a connection comes to be (SYN, queue of the listener, refusal, time-out).
+//
+// Owner:  the Simulation.
+// Thread: the simulation's.
+// Bound:  each listener's queue, by its backlog.
+// Errors: values, as the kernel's.
+#ifndef SLUICE_SIM_NETWORK_H_
+#define SLUICE_SIM_NETWORK_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "sluice/core/address.h"
+#include "sluice/sim/link.h"
+
+namespace sluice::sim {
+
+class Simulation;
+class SimOs;
+
+class Network {
+ public:
+  explicit Network(Simulation& simulation) : simulation_(simulation) {}
+
+  void Connect(SimOs& machine);  // The machine is part of it from now on.
+  // Nothing reaches the machine any more, or leaves it: cable pulled. Connections there are vanish.
+  void Unplug(SimOs& machine);
+  void Plug(SimOs& machine);
+
+  // A listener of the machine, under its exact address or a wildcard; nullptr: none.
+  std::shared_ptr<Listener> Find(SimOs& machine, const Address& address);
+  // Begins to connect side 0, whose file and names are there. -EINPROGRESS for TCP; 0 or an error
+  // at once for a UNIX socket.
+  int Begin(const std::shared_ptr<Link>& link, SimOs& from, const Address& to);
+
+ private:
+  SimOs* MachineAt(SimOs& from, const Address& to);
+  void Syn(const std::shared_ptr<Link>& link);
+  void Queue(const std::shared_ptr<Link>& link);
+  int BeginUnix(const std::shared_ptr<Link>& link, SimOs& from, const Address& to);
+
+  Simulation& simulation_;
+  std::map<std::string, SimOs*> machines_;  // By their addresses, without ports.
+};
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_NETWORK_H_

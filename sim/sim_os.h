@@ -1,0 +1,134 @@
+// SimOs is one machine of a simulation: what a program on it sees of the system. It answers as
+// Linux does, down to what surprises; docs/testing.md lists what it knows, and what it does not.
+//
+// Owner:  the Simulation.
+// Thread: those of the simulation, of which one runs at a time.
+// Bound:  descriptors_max.
+// Errors: -errno, as Os has it. A call on a descriptor that is not open breaks the law "handles".
+#ifndef SLUICE_SIM_SIM_OS_H_
+#define SLUICE_SIM_SIM_OS_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/core/address.h"
+#include "sluice/core/os.h"
+#include "sluice/sim/file.h"
+#include "sluice/sim/link.h"
+
+namespace sluice::sim {
+
+class Simulation;
+
+class SimOs : public Os {
+ public:
+  SimOs(Simulation& simulation, std::string name, int number);
+  ~SimOs() override;
+
+  Simulation& simulation() { return simulation_; }
+  const std::string& name() const { return name_; }
+  // Its IPv4 and its IPv6 address, with port 0: 10.0.0.N and fd00::N.
+  const std::vector<std::shared_ptr<const Address>>& addresses() const { return addresses_; }
+  std::string Ip4() const;
+
+  // What a test may change while programs run.
+  int64_t descriptors_max = 20'000;
+  int64_t memory_bytes = int64_t{8} << 30;
+  int processors = 2;
+  void Signal(int signal);  // To the program on it.
+  // Without: nothing is sent or received, and every connection of it vanishes.
+  void SetPlugged(bool plugged);
+  bool plugged() const { return plugged_; }
+  // The next `count` calls that make a descriptor answer -error.
+  void RefuseDescriptors(int error, int count);
+  int64_t OpenDescriptors() const { return open_; }
+
+  // For the network.
+  std::shared_ptr<Listener> ListenerAt(const std::string& address);
+  bool HasFile(const std::string& address) const { return paths_.contains(address); }
+
+  int64_t NowNs() override;
+  int64_t ThreadProcessorNs() override;
+  int64_t MemoryBytes() override { return memory_bytes; }
+  int64_t DescriptorsMax() override { return descriptors_max; }
+  int ProcessorCount() override { return processors; }
+  int64_t SocketMemoryBytes(int64_t sockets) override;
+  int PollerCreate() override;
+  int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override;
+  int PollerRemove(int poller, int fd) override;
+  int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override;
+  int WakeCreate() override;
+  int WakeSignal(int fd) override;
+  int WakeClear(int fd) override;
+  int SocketOpen(int family, int type) override;
+  int Bind(int fd, const sockaddr* address, socklen_t size) override;
+  int Listen(int fd, int backlog) override;
+  int Accept(int fd, sockaddr_storage* peer, socklen_t* peer_size) override;
+  int Connect(int fd, const sockaddr* address, socklen_t size) override;
+  int64_t Receive(int fd, void* data, size_t size) override;
+  int64_t Send(int fd, const iovec* parts, int count) override;
+  int ShutdownWrite(int fd) override;
+  int Close(int fd) override;
+  int OptionSet(int fd, int level, int name, const void* value, socklen_t size) override;
+  int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override;
+  int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) override;
+  int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override;
+  int64_t UnacknowledgedBytes(int fd) override;
+  int SpareOpen() override;
+  int Unlink(const std::string& path) override;
+  int ThreadStart(std::function<void()> main, ThreadId* thread) override;
+  void ThreadJoin(ThreadId thread) override;
+  void ThreadDetach(ThreadId thread) override;
+  void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override;
+  void NotifyOne(std::condition_variable& condition) override;
+  void NotifyAll(std::condition_variable& condition) override;
+  int SignalOpen(const std::vector<int>& signals) override;
+  int SignalRead(int fd) override;
+  [[noreturn]] void ExitNow(int code) override;
+
+ private:
+  // For the trace: the call has ended with `result`.
+  int64_t Done(std::string_view call, int fd, int64_t result, std::string_view data = {});
+  File* FileAt(int fd);
+  template <class F>
+  F* Find(int fd) {
+    return dynamic_cast<F*>(FileAt(fd));
+  }
+  int Open(std::shared_ptr<File> file);        // Its descriptor, or why there is none.
+  int OpenOrFail(std::shared_ptr<File> file);  // And by chance there is none.
+  void Replace(int fd, std::shared_ptr<File> file);
+  SocketOptions* OptionsOf(int fd);
+  SocketName NameOf(int fd, int side);
+  bool IsLocal(const Address& address) const;
+  bool Taken(const Address& address) const;
+  SocketName SourceFor(const Address& to);
+
+  Simulation& simulation_;
+  const std::string name_;
+  std::vector<std::shared_ptr<const Address>> addresses_;
+  std::vector<std::shared_ptr<File>> files_;  // By descriptor.
+  std::vector<int> free_;                     // A heap: the least first, as the kernel gives them.
+  int64_t open_ = 0;
+  bool plugged_ = true;
+  int refuse_count_ = 0;
+  int refuse_error_ = 0;
+  uint16_t next_port_ = 32'768;
+  std::map<std::string, std::weak_ptr<File>> bound_;  // By address.
+  std::map<const File*, SocketName> names_;           // Of bound sockets; by key only.
+  std::set<std::string> paths_;                       // Files of UNIX sockets.
+  std::map<std::condition_variable*, std::vector<SimThread*>> conditions_;  // By key only.
+  std::vector<std::weak_ptr<SignalFile>> signal_files_;
+  int threads_started_ = 0;
+};
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_SIM_OS_H_
