@@ -15,7 +15,7 @@ import re
 import sys
 
 LIMITS = "docs/limits.md"
-DOCS = ["README.md", "docs/guide.md", "CONTRIBUTING.md"]
+DOCS = ["README.md", "docs/guide.md", "docs/testing.md", "CONTRIBUTING.md"]
 FENCES = {".cc": "cpp", ".h": "cpp", ".bazel": "python", "WORKSPACE": "python"}
 # A constant whose name has one of these words is a bound or a time.
 BOUND = re.compile(r"^k\w*(Max|Min|Ms|Ns|Bytes|Kept|PerTurn)(?![a-z])\w*$")
