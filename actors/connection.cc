@@ -82,6 +82,9 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
     connection->writable_ = false;
     connection->phase_ms_ = worker.NowMs();
     connection->SetConnectTimeout(connect_timeout);
+    // Before a timer can end it: only who has started hears OnClose.
+    worker.RunHandler(slot, "OnStart", [] {});
+    if (connection->Ended()) return;
   } else {
     // Data may be here already: the first read is tried without waiting for the poller.
     connection->readable_ = true;

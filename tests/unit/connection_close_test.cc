@@ -345,6 +345,15 @@ TEST(ConnectionClose, AConnectThatGetsNoAnswerTimesOut) {
   EXPECT_EQ(notes.reason, CloseReason::kConnectFailed);
 }
 
+TEST(ConnectionClose, AConnectThatIsGivenNoTimeIsToldAllTheSame) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.OpenConnecting(wire, notes, absl::ZeroDuration());
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "C");
+  EXPECT_EQ(notes.reason, CloseReason::kConnectFailed);
+}
+
 TEST(ConnectionClose, AConnectionThatIsStillConnectingEndsWithTheDrain) {
   Rig rig;
   auto [wire, notes] = rig.New();
