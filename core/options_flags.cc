@@ -134,7 +134,10 @@ Options Options::FromFlags(int argc, char** argv) {
     return !absl::StrContains(file, "absl/");
   };
   absl::SetFlagsUsageConfig(usage);
-  absl::SetProgramUsageMessage("A server made with Sluice.");
+  // Abseil ends a process that sets it twice: a program may have its own, or come here again.
+  if (absl::StartsWith(absl::ProgramUsageMessage(), "Warning: SetProgramUsageMessage() never")) {
+    absl::SetProgramUsageMessage("A server made with Sluice.");
+  }
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   if (rest.size() > 1) {
     ExitWith(absl::StrCat("error: unexpected argument \"", rest[1], "\"; see --help"));
