@@ -27,11 +27,14 @@ constexpr size_t kUnixNameBytesMax = sizeof(sockaddr_un::sun_path) - 1;
 constexpr size_t kQuotedBytesMax = 160;
 constexpr std::string_view kPortRule = "a decimal number from 0 to 65535";
 
-std::string Quote(std::string_view text) {
+// For a terminal or a log: no control bytes, and not too much.
+std::string Show(std::string_view text) {
   const bool cut = text.size() > kQuotedBytesMax;
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(ToAbsl(text.substr(0, kQuotedBytesMax))),
-                      cut ? "...\"" : "\"");
+  return absl::StrCat(absl::Utf8SafeCHexEscape(ToAbsl(text.substr(0, kQuotedBytesMax))),
+                      cut ? "..." : "");
 }
+
+std::string Quote(std::string_view text) { return absl::StrCat("\"", Show(text), "\""); }
 
 absl::Status Refuse(std::string_view text, std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(
@@ -91,9 +94,9 @@ std::string WhyNotHost(std::string_view text, std::string_view host, std::string
                         " or [::]:", shown);
   }
   if (IsIp6(host))
-    return absl::StrCat("an IPv6 address needs brackets: [", ToAbsl(host), "]:", shown);
+    return absl::StrCat("an IPv6 address needs brackets: [", Show(host), "]:", shown);
   if (IsIp6(text))
-    return absl::StrCat("an IPv6 address needs brackets and a port: [", ToAbsl(text), "]:PORT");
+    return absl::StrCat("an IPv6 address needs brackets and a port: [", Show(text), "]:PORT");
   if (host.find("//") != host.npos) return "this is a URL; leave out the scheme";
   if (host.find_first_not_of("0123456789.") == host.npos) {
     return absl::StrCat(

@@ -47,8 +47,9 @@ class Address {
   bool IsUnixPath() const { return !path().empty(); }    // There is a file, to unlink at the end.
   std::string_view path() const;  // Empty unless IsUnixPath(). Lives as long as this.
 
-  // Parse(ToString()) is the same address, except for what Parse cannot say: "none", "unix:" (never
-  // bound), and an abstract name with a NUL in it, which is shown as '@'.
+  // Parse(ToString()) is the same address, except for what Parse cannot say and only the kernel
+  // does: "none", "unix:" (never bound), an abstract name that is empty or has a NUL in it (shown
+  // as '@'), a path that begins with '@' or has a NUL nowhere in its 108 bytes.
   std::string ToString() const;
 
   friend bool operator==(const Address& a, const Address& b);

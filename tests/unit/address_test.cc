@@ -179,6 +179,12 @@ TEST(Address, NulIsRefusedEverywhereAndShown) {
   }
 }
 
+TEST(Address, RefusalShowsNoControlByteOfTheInput) {
+  for (const char* text : {"::1%a\n", "::1%\x1b[2J:80", "[::1%\t]:80", "\n:80", "1.2.3.4:\r"}) {
+    for (const char c : ErrorOf(text)) EXPECT_GE(c, ' ') << text;
+  }
+}
+
 TEST(Address, RefusalQuotesLittleOfALongInput) {
   EXPECT_LT(ErrorOf(std::string(100000, 'x')).size(), 400u);
 }
