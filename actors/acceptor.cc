@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -157,6 +158,7 @@ struct AcceptedControl {
             .At(worker.Index());
     counters.opened.Add(1);
     counters.closed[static_cast<int>(CloseReason::kRefused)].Add(1);
+    if (Planted(Plant::kPlaceLeaked)) return;
     Worker::Post(*acceptor->slot->worker, acceptor->slot, acceptor->generation,
                  ConnectionEndedControl{worker.Index()});
   }
@@ -496,6 +498,7 @@ void Acceptor::OutOfResources(int error) {
 void Acceptor::Pause() {
   paused_ = true;
   backoff_ms_ = std::clamp(backoff_ms_ * 2, kBackoffFirstMs, kBackoffMaxMs);
+  if (Planted(Plant::kAcceptStaysPaused)) return;
   CancelTimer(pause_timer_);  // A connection that ended may have woken us before it.
   pause_timer_ = After(absl::Milliseconds(backoff_ms_), [this] {
     paused_ = false;

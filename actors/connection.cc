@@ -6,6 +6,7 @@
 #include "sluice/actors/acceptor.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 
 namespace sluice {
@@ -158,6 +159,7 @@ void Connection::OnActorEnded(bool failed) {
 
 void Connection::OnEvents(uint32_t events) {
   if ((events & kReadEvents) != 0) readable_ = true;
+  if (Planted(Plant::kEofDropsUnread) && (events & EPOLLRDHUP) != 0) read_ended_ = true;
   if ((events & kExceptional) != 0) exceptional_ = true;
   if ((events & EPOLLERR) != 0) error_reported_ = true;
   // After ERR and HUP, too: the next write tells what happened.
@@ -232,6 +234,7 @@ void Connection::OnTurn() {
   if (Ended() || !draining_) return;
   // Nothing left in the kernel, nothing kept that the session could still take.
   if ((read_ended_ || !readable_) && !offer_again_) input_drained_ = true;
+  if (Planted(Plant::kDrainBeforeEmpty)) input_drained_ = true;
   if (input_drained_ && drain_close_) TellDrain();
 }
 
@@ -283,12 +286,14 @@ void Connection::TellEof() {
   });
   if (Ended()) return;
   input_.Clear(worker().lease());
+  if (Planted(Plant::kHalfCloseIsClose)) BeginClose();
   FinishWriting();  // Both sides may have ended.
 }
 
 void Connection::TellWritable() {
   if (OutputBytes() > static_cast<size_t>(options().output_bytes_low)) return;
   if (write_state_ != WriteState::kOpen) return;
+  if (Planted(Plant::kWritableForgotten)) wants_writable_ = false;
   worker().RunHandler(slot_, "OnWritable", [&] {
     wants_writable_ = false;
     session_->OnWritable();
@@ -297,6 +302,7 @@ void Connection::TellWritable() {
 
 void Connection::TellDrain() {
   if (drain_told_ || closing_ || (read_ended_ && !eof_told_)) return;
+  if (Planted(Plant::kDrainForgetsParked)) drain_told_ = true;
   worker().RunHandler(slot_, "OnDrain", [&] {
     drain_told_ = true;
     session_->OnDrain();
@@ -318,7 +324,8 @@ void Connection::ReadOnce() {
     Active();
     received_ms_ = active_ms_;
     counters_->bytes_read.Add(count);
-    const bool empty_now = static_cast<size_t>(count) < Worker::kReadBytes && !exceptional_ &&
+    const bool empty_now = static_cast<size_t>(count) < Worker::kReadBytes &&
+                           (!exceptional_ || Planted(Plant::kShortReadAfterHangUp)) &&
                            stream_->ShortReadMeansEmpty();
     if (empty_now) readable_ = false;
     OfferInput(std::string_view(w.ReadBuffer(), static_cast<size_t>(count)));

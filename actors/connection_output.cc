@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sluice/actors/connection.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -99,6 +100,8 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
   if (sent > 0) {
     counters_->bytes_sent.Add(sent);
     Active();
+    if (Planted(Plant::kPartialWriteForgotten) && count == 1)
+      return static_cast<int64_t>(parts[0].iov_len);
     // A short write is no proof that the buffer is full (a signal may cut it); the next one tells.
     return sent;
   }
@@ -128,7 +131,7 @@ void Connection::FlushOutput() {
     const int64_t sent = WriteParts(parts, count);
     if (sent == 0) break;
     output_.Consume(static_cast<size_t>(sent), worker().lease());
-    stalled_ms_ = -1;
+    if (!Planted(Plant::kStallClockRunsOn)) stalled_ms_ = -1;
   }
 }
 
@@ -150,7 +153,8 @@ void Connection::OutputMoved() {
     output_high_ = true;
   } else if (output_high_ && size <= options().output_bytes_low) {
     output_high_ = false;
-    worker().MarkReady(partner_);  // Who reads again: the other of a pair, or this one.
+    // Who reads again: the other of a pair, or this one.
+    worker().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
   }
   if (size <= options().output_bytes_low) {
     if (wants_writable_) worker().MarkReady(this);
@@ -220,7 +224,7 @@ void Connection::CloseWrite() {
 // When nothing is left to write: our FIN; then the end, if the peer has ended its side, too; else a
 // closing side lingers.
 void Connection::FinishWriting() {
-  if (!output_.Empty() || gathering_) return;
+  if ((!output_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && closing_)) || gathering_) return;
   if (write_state_ == WriteState::kFlushing) {
     if (read_ended_ && closing_) {
       Finish(close_reason_);  // Nothing unread, nothing unsent: close() says it all.
@@ -236,7 +240,7 @@ void Connection::FinishWriting() {
     ArmTimer();  // half_closed_timeout
   }
   if (write_state_ != WriteState::kShut) return;
-  if (read_ended_ && (closing_ || eof_told_)) {
+  if ((read_ended_ || Planted(Plant::kNoLinger)) && (closing_ || eof_told_)) {
     Finish(close_reason_);
   } else if (closing_) {
     write_state_ = WriteState::kLingering;

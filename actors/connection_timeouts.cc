@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "sluice/actors/connection.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -64,6 +65,7 @@ void Connection::ArmTimer() {
 void Connection::OnTimer(Worker& w) {
   const int64_t now = w.NowMs();
   if (NextDeadlineMs() > now) {
+    if (Planted(Plant::kIdleNotRearmed)) return;
     ArmTimer();
     return;
   }

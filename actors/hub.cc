@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -184,6 +185,7 @@ void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
   auto found = subscribers_.find(slot);
   if (found == subscribers_.end() || found->second->generation_ != generation) return;
   found->second->Leave();
+  if (Planted(Plant::kSpokeLost)) TellGone();
   Remove(found->second);
 }
 

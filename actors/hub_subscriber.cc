@@ -6,6 +6,7 @@
 
 #include "sluice/actors/hub.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 
 namespace sluice::internal {
 
@@ -101,11 +102,13 @@ void Subscriber::Offer(const Bytes& payload, const Except& except, uint64_t key)
         return;
       case SlowPolicy::kDisconnect:
         ledger.missed.Add(1);
+        if (Planted(Plant::kDropCountedTwice)) ledger.missed.Add(1);
         connection_->Abort(CloseReason::kSlow);  // OnConnectionEnded removes this.
         return;
       case SlowPolicy::kDropOldest:
       case SlowPolicy::kConflate: {
-        const int64_t missed = 1 + Pop().missed_before;
+        int64_t missed = 1 + Pop().missed_before;
+        if (Planted(Plant::kLagOffByOne) && popped_ % queue_max_ == 0) --missed;
         ledger.missed.Add(1);
         (queue_.empty() ? missed_tail_ : queue_.front().missed_before) += missed;
         break;
@@ -132,6 +135,11 @@ bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
   HubLedger::Cell& ledger = *spoke_.ledger_;
   const size_t at = place->second - popped_;
   Entry& entry = queue_[at];
+  if (Planted(Plant::kConflateKeepsOldest)) {
+    ++entry.missed_before;
+    ledger.conflated.Add(1);
+    return true;
+  }
   if (!lease().ChargeOverdraft(ChargeOf(payload))) {
     // No memory: the older one stays, and behind it one is missing.
     ++(at + 1 < queue_.size() ? queue_[at + 1].missed_before : missed_tail_);

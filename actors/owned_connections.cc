@@ -1,6 +1,7 @@
 #include "sluice/actors/owned_connections.h"
 
 #include "sluice/actors/connection.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -40,6 +41,7 @@ void OwnedConnections::Opened(Connection& connection) {
 void OwnedConnections::WasActive(Connection& connection) {
   if (connection.closing_) return;  // By the time of their close, however long that takes.
   Part& part = PartOf(connection);
+  if (Planted(Plant::kEvictsByAge)) return;
   Unlink(part.open, connection);
   Link(part.open, connection);
   Publish(part);

@@ -5,6 +5,7 @@
 
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/connection.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -17,6 +18,7 @@ constexpr int kLooksPerQuiet = 4;
 // How a side ends whose partner has ended like this: true where the other peer may take it for an
 // end of the stream. Everything else has cut the stream short, and must not look like an end.
 bool IsCleanEnd(CloseReason reason) {
+  if (Planted(Plant::kResetLooksLikeEnd) && reason == CloseReason::kReset) return true;
   switch (reason) {
     case CloseReason::kClosed:
     case CloseReason::kPeerClosed:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sluice/core/plant.h"
+
 namespace sluice {
 
 namespace internal {
@@ -49,7 +51,8 @@ Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   // Never early: from now on, as the handler may have run for a while, and without the tick under
   // way.
   const int64_t now_ms = worker().os().NowNs() / 1'000'000;
-  worker().timers().Arm(*timer, Worker::DeadlineMs(now_ms + 1, delay));
+  worker().timers().Arm(*timer,
+                        Worker::DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay));
   extra.timers.emplace_hint(extra.timers.end(), id, std::move(timer));
   return id;
 }
@@ -58,12 +61,14 @@ void Actor::CancelTimer(TimerId id) {
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->timers.find(id);
   if (found == slot_->extra->timers.end()) return;
+  if (Planted(Plant::kTimerAfterCancel) && found->second->due) return;
   worker().timers().Cancel(*found->second);
   slot_->extra->timers.erase(found);
 }
 
 void UserTimer::OnTimer(Worker& worker) {
   ActorExtra& extra = *slot_->extra;
+  if (Planted(Plant::kTimerAfterEnd) && slot_->state == ActorState::kStopping) return callback();
   if (!slot_->Runnable() || slot_->actor == nullptr) {
     // Parked: it stays due, once, however often its interval passes. Ended: the end takes it away.
     if (!due && slot_->parked) extra.due_timers.push_back(id_);
@@ -134,6 +139,7 @@ void internal::HandleDown(void* actor, Envelope& e) {
   auto found = watching.find(down.monitor);
   if (found == watching.end() || found->second.taken_back) return;
   watching.erase(found);
+  if (Planted(Plant::kDoubleDown) && down.reason == EndReason::kFailed) self->OnDown(down);
   self->OnDown(down);
 }
 

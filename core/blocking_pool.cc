@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/control.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/strings.h"
 #include "sluice/core/worker.h"
@@ -86,6 +87,7 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
       // gives one call before it looks again, hence the bound.
       for (const auto& [gate, generation] : state.gates) {
         Worker::Post(*gate->worker, gate, generation, BlockingRoomControl{});
+        if (Planted(Plant::kOneGateResumed)) break;
       }
       state.gates.clear();
     }

@@ -12,6 +12,7 @@
 #include "sluice/core/actor.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -380,7 +381,7 @@ void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& wat
   std::vector<Watcher>& watchers = target->extra->watchers;
   for (Watcher& w : watchers) {
     if (w.slot == watcher.slot && w.generation == watcher.generation &&
-        w.monitor == watcher.monitor) {
+        (w.monitor == watcher.monitor || Planted(Plant::kWrongMonitor))) {
       w = watchers.back();
       watchers.pop_back();
       return;

@@ -4,6 +4,7 @@
 
 #include "sluice/core/actor.h"
 #include "sluice/core/control.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -22,6 +23,7 @@ Answer Worker::Refuse(Answer answer) {
 // cannot, as only the owner may give credits back (a waiter would not be told of one that somebody
 // else returned).
 Answer Worker::ReserveRemote(Slot* target, uint32_t generation, int64_t charge, bool overdraft) {
+  if (Planted(Plant::kCreditsApart)) generation = target->mailbox.Word().Generation();
   Inbox::Lane& lane = target->worker->inbox_.LaneFrom(index_);
   if (!lane.gate.HasRoom()) {
     return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
@@ -61,6 +63,7 @@ void Worker::Flush(int to) {
     stage.count = 0;
   }
   stage.dirty = false;
+  if (Planted(Plant::kStageWakeLost) && cross_sent_ % kStageMax == 0) return;
   if (worker.sleep_.Rouse()) worker.Signal();
 }
 
@@ -137,8 +140,10 @@ void Worker::CommitOutside(Slot* target, Envelope& envelope) {
   Runtime& runtime = to.runtime_;
   runtime.CountOutsideCross();
   runtime.CountOutsideSent();
-  to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
+  Inbox::Lane& lane = to.inbox_.LaneFrom(runtime.options().workers);
+  to.inbox_.Enqueue(lane, &envelope, 1);
   runtime.OutsideLock(to.index_).unlock();
+  if (Planted(Plant::kOutsideWakeLost) && lane.gate.SentTotal() % 8 == 0) return;
   if (to.sleep_.Rouse()) to.Signal();
 }
 
@@ -176,6 +181,10 @@ bool Worker::DrainInbox() {
 
 void Worker::Arrive(Envelope* envelope) {
   Slot* slot = envelope->target;
+  if (Planted(Plant::kStaleHandle) && envelope->Ops()->kind == MessageKind::kUser &&
+      slot->state == ActorState::kLive) {
+    envelope->generation = slot->generation;
+  }
   if (envelope->Ops()->kind != MessageKind::kUser || !Live(slot, envelope->generation)) {
     ArriveOtherwise(envelope);
     return;
@@ -198,6 +207,7 @@ void Worker::ArriveOtherwise(Envelope* envelope) {
     envelope->Ops()->handle(this, *envelope);
     pool_.Put(envelope);
   } else if (!Live(slot, envelope->generation)) {
+    if (Planted(Plant::kChargeLeaked)) envelope->charge = 0;
     lease_.Refund(envelope->charge);
     if (kind == MessageKind::kReserved) {
       ++ledger_.reserved_dropped;

@@ -17,10 +17,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "sluice/core/atomics.h"
 #include "sluice/core/check.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -158,6 +160,7 @@ class WaiterQueue {
       first_ = 0;
     }
     items_.push_back(waiter);
+    if (Planted(Plant::kWaiterOutOfOrder)) std::swap(items_[first_], items_.back());
   }
   void Pop() {
     ++first_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sluice/core/control.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -123,6 +124,9 @@ void Worker::FlushOutbox(Slot* slot) {
       LaneGate<>& gate = to.inbox_.LaneFrom(index_).gate;
       if (!gate.HasRoom() && gate.WaitForRoom()) {
         // Its credit stays with it (forgetting the mark would lose credits).
+        if (Planted(Plant::kPaidMarkForgotten)) outbox.paid = 0;
+        if (Planted(Plant::kOutboxRotated) && LeadingRun(outbox) == outbox.count)
+          outbox.list.Push(outbox.list.Pop());
         outbox.waits_for_lane = true;
         stages_[to.index_]->room_waiters.emplace_back(slot, slot->generation);
         return;
@@ -246,6 +250,7 @@ void Worker::OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint32
                      Slot* target, uint32_t target_generation) {
   if (waiter->generation != generation || waiter->extra == nullptr ||
       waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
+    if (Planted(Plant::kCreditLeakedOnDeath)) return;
     Post(*target->worker, target, target_generation, GrantBackControl{credits});
     return;
   }
@@ -261,6 +266,7 @@ void Worker::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode)
       waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
     return;
   }
+  if (Planted(Plant::kParkedOnTheDead)) return;
   waiter->extra->outbox.waiting = 0;
   FlushOutbox(waiter);  // Finds the head's generation stale, and drops what was for it.
 }
@@ -280,6 +286,7 @@ void Worker::OnLaneRoom(int to_worker) {
     if (!slot->extra->outbox.waits_for_lane) continue;
     slot->extra->outbox.waits_for_lane = false;
     if (slot->extra->outbox.count > 0) FlushOutbox(slot);
+    if (Planted(Plant::kLaneRoomLost)) break;
   }
 }
 

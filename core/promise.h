@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/worker.h"
 
 namespace sluice {
@@ -60,7 +61,10 @@ class Promise {
   Promise() = default;  // Of a question that was sent, not asked: the answer goes nowhere.
   Promise(Slot* asker, uint32_t generation, uint32_t ask)
       : asker_(asker), generation_(generation), ask_(ask) {}
-  ~Promise() { Fail(absl::AbortedError("the promise was dropped without an answer")); }
+  ~Promise() {
+    if (Planted(Plant::kPromiseSilent)) Forget();
+    Fail(absl::AbortedError("the promise was dropped without an answer"));
+  }
   Promise(Promise&& other) noexcept
       : asker_(std::exchange(other.asker_, nullptr)),
         generation_(other.generation_),

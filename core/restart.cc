@@ -13,6 +13,7 @@
 #include "sluice/core/actor.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -135,6 +136,8 @@ void Worker::RestartStep(Slot* slot) {
   extra.linger_over = false;
   slot->suspended = false;
   slot->state = ActorState::kStarting;
+  if (Planted(Plant::kRestartForgetsMessage) && !slot->queue.Empty())
+    CountDropped(slot, slot->queue.Pop(), DropReason::kFailed);
   ++ledger_.restarted;
   extra.restart->make(*this, slot);
 }

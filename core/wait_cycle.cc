@@ -20,6 +20,7 @@
 #include "absl/strings/str_join.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -75,6 +76,7 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
       BreakCycle(std::move(outbox.last_round));
       return;
     }
+    if (Planted(Plant::kWaitCycleUnseen) && probe.hops->size() > 2) return;
     outbox.last_round = std::move(*probe.hops);
     // The second round starts at once. Only this very probe counts: one that was under way already
     // has passed its first edges before the last ones were seen.

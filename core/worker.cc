@@ -11,6 +11,7 @@
 #include "sluice/core/actor.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 
 namespace sluice {
@@ -301,7 +302,8 @@ void Worker::Sleep(int64_t wait_until_ms) {
   sleep_.FallAsleep();
   // Memory, too: who is refused it outside rouses this worker only after it has said so
   // (BeginOutside; the exchange there and the one above order the two).
-  if (DrainInbox() || !local_control_.Empty() || (!reading_paused_ && runtime_.budget().Spent())) {
+  if ((!Planted(Plant::kLostWakeUp) && DrainInbox()) || !local_control_.Empty() ||
+      (!reading_paused_ && runtime_.budget().Spent())) {
     sleep_.WakeUp();
     return;
   }
@@ -341,6 +343,7 @@ void Worker::CheckMemory() {
     for (IoHandler* io : std::exchange(memory_waiters_io_, {})) {
       io->waits_for_memory_ = false;
       MarkReady(io);
+      if (Planted(Plant::kMemoryWaitersLost)) break;
     }
   }
 }
