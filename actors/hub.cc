@@ -153,7 +153,7 @@ void Spoke::OnStart() {
 // is sent nothing.)
 void Spoke::CatchUp(uint64_t sequence) {
   if (const auto lost = static_cast<int64_t>(sequence - sequence_); lost > 0) {
-    for (const auto& subscriber : order_) subscriber->Missed(lost);
+    for (next_ = 0; next_ < order_.size();) order_[next_++]->Missed(lost);
   }
   sequence_ = sequence;
 }
@@ -192,12 +192,8 @@ void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
 void Spoke::Hand(const Deliver& message, uint64_t key) {
   CatchUp(message.sequence - 1);
   sequence_ = message.sequence;
-  // A subscriber may end while it is served (its policy, its socket): by index, over those that
-  // were there.
-  for (size_t i = 0; i < order_.size();) {
-    Subscriber* subscriber = order_[i].get();
-    subscriber->Offer(message.payload, message.except, key);
-    if (i < order_.size() && order_[i].get() == subscriber) ++i;
+  for (next_ = 0; next_ < order_.size();) {
+    order_[next_++]->Offer(message.payload, message.except, key);
   }
   Reconsider();
 }
@@ -209,6 +205,8 @@ void Spoke::Remove(Subscriber* subscriber) {
   const auto found =
       std::find_if(order_.begin(), order_.end(),
                    [&](const std::unique_ptr<Subscriber>& s) { return s.get() == subscriber; });
+  // Some end while all are served: by their policy, or by what a session does when it ends.
+  if (static_cast<size_t>(found - order_.begin()) < next_) --next_;
   const std::unique_ptr<Subscriber> removed = std::move(*found);
   order_.erase(found);
   TellGone();

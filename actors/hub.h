@@ -247,6 +247,7 @@ class Spoke : public Actor {
   absl::flat_hash_map<Slot*, Subscriber*> subscribers_;  // To find one; never walked.
   // In the order of their coming: a run repeats exactly.
   std::vector<std::unique_ptr<Subscriber>> order_;
+  size_t next_ = 0;  // Whose turn it is, while all are served.
   uint64_t sequence_ = 0;
 };
 

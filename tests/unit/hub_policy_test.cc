@@ -1,5 +1,7 @@
 // What each policy and a filter do to a subscriber whose socket stands still: exact counts,
 // stepped.
+#include <cerrno>
+#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -27,6 +29,11 @@ class Member : public Session {
   void OnOpen() override { EXPECT_EQ(Send(hub_, Subscribe(this, options_)), Answer::kAccepted); }
   void On(Subscribed) {}
   void OnData(Input& in) override { in.TakeAll(); }
+  void OnClose(CloseReason) override {
+    if (on_close != nullptr) on_close();
+  }
+  using Session::Abort;
+  std::function<void()> on_close;
 
  private:
   const Ref<Hub> hub_;
@@ -47,9 +54,10 @@ class HubPolicy : public ::testing::Test {
   Wire& Join(SubscribeOptions options, int64_t room = 0) {
     Wire& wire = rig_.os.NewWire();
     wire.room = room;
-    rig_.OpenAs<Member>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), hub_,
-                        std::move(options));
+    Slot* slot = rig_.OpenAs<Member>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
+                                     hub_, std::move(options));
     rig_.Settle();
+    member_ = static_cast<Member*>(slot->actor);
     return wire;
   }
   void Say(const std::string& text, uint64_t key = 0) {
@@ -75,6 +83,7 @@ class HubPolicy : public ::testing::Test {
 
   Rig rig_;
   Ref<Hub> hub_;
+  Member* member_ = nullptr;  // Who joined last.
 };
 
 TEST_F(HubPolicy, ConflateKeepsTheNewestOfEachKeyInThePlaceOfTheFirst) {
@@ -211,6 +220,66 @@ TEST_F(HubPolicy, EachSubscriberThatParksHasItsOwnDeadline) {
   Room(third);
   EXPECT_EQ(Lines(good), (Texts{"1", "2", "3", "4"}));
   EXPECT_EQ(Lines(forever), (Texts{"1", "2", "3", "4"}));
+}
+
+// While a message is handed round, some are ended as slow and the sockets of others fail: each of
+// all the ways in which five may fare.
+TEST_F(HubPolicy, WhoStaysGetsEachMessageWhoeverElseEndsMeanwhile) {
+  constexpr int kMembers = 5;
+  enum Fate { kStays, kIsSlow, kFails, kFates };
+  for (int fates = 0; fates < 3 * 3 * 3 * 3 * 3; ++fates) {
+    std::vector<std::pair<Wire*, Fate>> all;
+    for (int i = 0, rest = fates; i < kMembers; ++i, rest /= kFates) {
+      const auto fate = static_cast<Fate>(rest % kFates);
+      Wire& wire = Join({.slow = SlowPolicy::kDisconnect, .queue_messages_max = 1},
+                        fate == kIsSlow ? 0 : 1 << 30);
+      all.emplace_back(&wire, fate);
+    }
+    Say("1");
+    Say("2");  // The slow ones are full.
+    for (auto [wire, fate] : all) {
+      if (fate == kFails) wire->write_error = ECONNRESET;  // No event has told of it yet.
+    }
+    Say("3");
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto [wire, fate] = all[i];
+      EXPECT_EQ(wire->closed, fate != kStays) << "number " << i << " of fates " << fates;
+      if (fate == kStays) {
+        EXPECT_EQ(Lines(*wire), (Texts{"1", "2", "3"})) << "number " << i << " of fates " << fates;
+      }
+      if (!wire->closed) rig_.Fin(*wire);
+    }
+    rig_.Settle();
+  }
+}
+
+// The same by what a session does in its OnClose, which runs in the middle of that.
+TEST_F(HubPolicy, WhoStaysGetsEachMessageThoughASessionThatEndsEndsAnother) {
+  constexpr int kMembers = 4;
+  for (int slow = 0; slow < kMembers; ++slow) {
+    for (int other = 0; other < kMembers; ++other) {
+      if (slow == other) continue;
+      std::vector<Wire*> wires;
+      std::vector<Member*> members;
+      for (int i = 0; i < kMembers; ++i) {
+        wires.push_back(&Join({.slow = SlowPolicy::kDisconnect, .queue_messages_max = 1},
+                              i == slow ? 0 : 1 << 30));
+        members.push_back(member_);
+      }
+      members[slow]->on_close = [&] { members[other]->Abort(); };
+      Say("1");
+      Say("2");
+      Say("3");
+      for (int i = 0; i < kMembers; ++i) {
+        EXPECT_EQ(wires[i]->closed, i == slow || i == other) << i;
+        if (wires[i]->closed) continue;
+        EXPECT_EQ(Lines(*wires[i]), (Texts{"1", "2", "3"}))
+            << i << ", where " << slow << " ends " << other;
+        rig_.Fin(*wires[i]);
+      }
+      rig_.Settle();
+    }
+  }
 }
 
 // A payload that nobody has charged costs each subscriber that keeps it.
