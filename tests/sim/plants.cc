@@ -1,0 +1,190 @@
+// Proof that the simulation finds bugs: plants each fault of core/plant.h, one after the other,
+// runs the simulation until a seed shows that something is wrong, and says which one. A fault that
+// no seed finds fails this program, and so does a simulation that finds something where nothing is
+// planted.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "sluice/core/plant.h"
+#include "sluice/core/strings.h"
+
+ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
+ABSL_FLAG(std::string, scenarios,
+          "messages,life,blocking,memory,drain,streams,timeouts,relay,accept,hub,mixed",
+          "those that are tried, in this order, after the one that should find a fault");
+ABSL_FLAG(std::string, only, "", "plants of these names alone");
+ABSL_FLAG(int64_t, seed, 1, "the first seed");
+ABSL_FLAG(int64_t, seeds, 200, "how many seeds of each scenario may be needed");
+ABSL_FLAG(int64_t, timeout, 300, "seconds that one scenario's seeds may take");
+
+namespace sluice {
+
+namespace {
+
+// Where a fault should be found, so that few runs are in vain.
+std::string_view ScenarioFor(Plant plant) {
+  const int number = static_cast<int>(plant);
+  if (number <= static_cast<int>(Plant::kWaitCycleUnseen)) return "messages";
+  if (number <= static_cast<int>(Plant::kPromiseSilent)) return "life";
+  if (plant == Plant::kOneGateResumed) return "blocking";
+  if (plant == Plant::kMemoryWaitersLost) return "memory";
+  if (number <= static_cast<int>(Plant::kDrainBeforeEmpty)) return "drain";
+  if (number <= static_cast<int>(Plant::kNoLinger)) return "streams";
+  if (number <= static_cast<int>(Plant::kStallClockRunsOn)) return "timeouts";
+  if (plant == Plant::kWritableForgotten) return "streams";
+  if (number <= static_cast<int>(Plant::kResetLooksLikeEnd)) return "relay";
+  if (number <= static_cast<int>(Plant::kPlaceLeaked)) return "accept";
+  return "hub";
+}
+
+struct Outcome {
+  bool found = false;
+  int64_t seed = 0;  // Where it was found; 0: the program ended in another way.
+  std::string what;
+};
+
+std::string Quoted(std::string_view text) {
+  return absl::StrCat("'", absl::StrJoin(absl::StrSplit(ToAbsl(text), '\''), "'\\''"), "'");
+}
+
+// Runs the simulation; it says `seed 17: L1 ledger is broken at ...` and ends with 1, or it
+// crashes.
+Outcome RunSeeds(std::string_view scenario, int plant, int64_t first, int64_t count) {
+  const std::string command =
+      absl::StrFormat("exec timeout -k 5 %d %s --scenario=%s --seed=%d --seeds=%d --plant=%d 2>&1",
+                      absl::GetFlag(FLAGS_timeout), Quoted(absl::GetFlag(FLAGS_sim)),
+                      Quoted(scenario), first, count, plant);
+  Outcome outcome;
+  std::FILE* const output = popen(command.c_str(), "r");
+  if (output == nullptr) {
+    std::perror("popen");
+    std::exit(2);
+  }
+  std::string last;
+  char buffer[4096];
+  while (std::fgets(buffer, sizeof(buffer), output) != nullptr) {
+    absl::string_view line = absl::StripSuffix(buffer, "\n");
+    // A check is what a crash is about; else it is the last word.
+    if (!line.empty() && !absl::StrContains(last, "SLUICE_CHECK")) last = std::string(line);
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits(": ", 1));
+    absl::string_view number = parts.first;
+    if (outcome.seed == 0 && absl::ConsumePrefix(&number, "seed ") &&
+        absl::SimpleAtoi(number, &outcome.seed)) {
+      outcome.what = std::string(parts.second);
+    }
+  }
+  const int status = pclose(output);
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.found = code != 0;
+  if (code == 0) outcome.seed = 0;
+  if (code != 0 && outcome.seed == 0) {
+    outcome.what = code == 124 || code == 137 ? "it does not end"
+                                              : absl::StrCat("it ends with ", code, ": ", last);
+  }
+  return outcome;
+}
+
+Outcome Find(std::string_view scenario, int plant) {
+  const int64_t first = absl::GetFlag(FLAGS_seed);
+  const int64_t count = absl::GetFlag(FLAGS_seeds);
+  Outcome outcome = RunSeeds(scenario, plant, first, count);
+  if (!outcome.found || outcome.seed != 0) return outcome;
+  // A crash takes with it which seed it was.
+  for (int64_t seed = first; seed < first + count; ++seed) {
+    Outcome one = RunSeeds(scenario, plant, seed, 1);
+    if (!one.found) continue;
+    one.seed = seed;
+    return one;
+  }
+  outcome.what = absl::StrCat("not by one seed alone: ", outcome.what);
+  return outcome;
+}
+
+// True: some scenario found it.
+bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios) {
+  const int number = static_cast<int>(info.plant);
+  std::vector<std::string> order = scenarios;
+  std::stable_partition(order.begin(), order.end(), [&](const std::string& scenario) {
+    return scenario == ScenarioFor(info.plant);
+  });
+  int64_t in_vain = 0;
+  for (const std::string& scenario : order) {
+    const Outcome outcome = Find(scenario, number);
+    if (outcome.found) {
+      const int64_t seeds = in_vain + outcome.seed - absl::GetFlag(FLAGS_seed) + 1;
+      absl::PrintF("%2d %-25s %-10s %6d %6d  %s\n", number, ToAbsl(info.name), scenario,
+                   outcome.seed, seeds, outcome.what);
+      std::fflush(stdout);
+      return true;
+    }
+    in_vain += absl::GetFlag(FLAGS_seeds);
+  }
+  absl::PrintF("%2d %-25s %-10s %6s %6d  NOT FOUND: %s; %s should break\n", number,
+               ToAbsl(info.name), "-", "-", in_vain, ToAbsl(info.broken), ToAbsl(info.law));
+  std::fflush(stdout);
+  return false;
+}
+
+int Main() {
+  if (absl::GetFlag(FLAGS_sim).empty()) {
+    std::fprintf(stderr, "error: --sim is missing\n");
+    return 2;
+  }
+  const std::vector<std::string> scenarios =
+      absl::StrSplit(absl::GetFlag(FLAGS_scenarios), ',', absl::SkipEmpty());
+  const std::vector<std::string> only =
+      absl::StrSplit(absl::GetFlag(FLAGS_only), ',', absl::SkipEmpty());
+  bool sound = true;
+  for (const std::string& scenario : scenarios) {
+    const Outcome outcome =
+        RunSeeds(scenario, 0, absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
+    if (!outcome.found) continue;
+    absl::PrintF("nothing is planted, and %s fails: seed %d: %s\n", scenario, outcome.seed,
+                 outcome.what);
+    sound = false;
+  }
+  if (!sound) return 1;
+  absl::PrintF("%2s %-25s %-10s %6s %6s  %s\n", "", "plant", "scenario", "seed", "seeds",
+               "what broke");
+  std::vector<std::string> missed;
+  size_t planted = 0;
+  for (const PlantInfo& info : kPlants) {
+    const std::string name(info.name);
+    if (!only.empty() && std::find(only.begin(), only.end(), name) == only.end()) continue;
+    ++planted;
+    if (!FindPlant(info, scenarios)) missed.push_back(name);
+  }
+  absl::PrintF("%d of %d plants were found%s\n", planted - missed.size(), planted,
+               missed.empty() ? "" : absl::StrCat("; not: ", absl::StrJoin(missed, ", ")));
+  return missed.empty() && planted > 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "plants --sim=PROGRAM: does the simulation find each planted fault?");
+  absl::ParseCommandLine(argc, argv);
+  return sluice::Main();
+}

@@ -1,0 +1,103 @@
+// The search for planted faults, on a script in place of the simulation.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <fstream>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "sluice/core/plant.h"
+
+namespace sluice {
+namespace {
+
+using ::testing::HasSubstr;
+
+#ifndef SLUICE_PLANT
+static_assert(!Planted(Plant::kNone));
+static_assert(!Planted(Plant::kLostWakeUp));
+#endif
+
+struct Result {
+  int code = 0;
+  std::string text;
+};
+
+// `body` sees $scenario, $seed, $seeds and $plant.
+Result RunPlants(std::string_view body, std::string_view flags) {
+  const std::string path = ::testing::TempDir() + "/sim.sh";
+  std::ofstream(path) << "#!/bin/sh\n"
+                      << "for flag; do eval \"${flag#--}\"; done\n"
+                      << body << "\nexit 0\n";
+  chmod(path.c_str(), 0700);
+  const std::string command =
+      "tests/sim/plants --seeds=20 --sim=" + path + " " + std::string(flags) + " 2>&1";
+  Result result;
+  std::FILE* const output = popen(command.c_str(), "r");
+  for (int c = std::fgetc(output); c != EOF; c = std::fgetc(output)) {
+    result.text += static_cast<char>(c);
+  }
+  result.code = WEXITSTATUS(pclose(output));
+  return result;
+}
+
+TEST(Plants, AtLeastTwentyAndEachNumberAndNameIsOfOne) {
+  std::set<Plant> numbers;
+  std::set<std::string_view> names;
+  for (const PlantInfo& info : kPlants) {
+    EXPECT_NE(info.plant, Plant::kNone);
+    EXPECT_TRUE(numbers.insert(info.plant).second) << info.name;
+    EXPECT_TRUE(names.insert(info.name).second) << info.name;
+  }
+  EXPECT_GE(numbers.size(), 20);
+}
+
+TEST(Plants, WhatALawFindsIsToldWithItsSeed) {
+  const Result result = RunPlants(
+      "[ $plant != 0 ] && [ $scenario = hub ] && "
+      "echo 'seed 17: L1 ledger is broken at t=2' && exit 1",
+      "--only=lag_off_by_one,lost_wake_up --scenarios=hub,messages");
+  EXPECT_EQ(result.code, 0) << result.text;
+  EXPECT_THAT(result.text,
+              HasSubstr("lag_off_by_one            hub            17     17  L1 ledger"));
+  EXPECT_THAT(result.text,
+              HasSubstr("lost_wake_up              hub            17     37  L1 ledger"));
+  EXPECT_THAT(result.text, HasSubstr("2 of 2 plants were found"));
+}
+
+TEST(Plants, OneThatIsNeverFoundFails) {
+  const Result result = RunPlants("[ $plant = 1 ] && echo 'seed 3: L5' && exit 1",
+                                  "--only=lost_wake_up,stale_handle --scenarios=messages,life");
+  EXPECT_EQ(result.code, 1) << result.text;
+  EXPECT_THAT(result.text, HasSubstr("1 of 2 plants were found; not: stale_handle"));
+  EXPECT_THAT(result.text, HasSubstr("NOT FOUND"));
+}
+
+TEST(Plants, TheSeedOfACrashIsSearchedFor) {
+  const Result result = RunPlants(
+      "[ $plant != 0 ] && [ $seed -le 9 ] && [ $((seed + seeds)) -gt 9 ] && "
+      "echo 'SLUICE_CHECK(x) failed' && kill -ABRT $$",
+      "--only=stale_handle --scenarios=life");
+  EXPECT_EQ(result.code, 0) << result.text;
+  EXPECT_THAT(result.text,
+              HasSubstr("life            9      9  it ends with 134: SLUICE_CHECK(x)"));
+}
+
+TEST(Plants, ASimulationThatFindsSomethingWhereNothingIsPlantedFails) {
+  const Result result = RunPlants("echo 'seed 4: L2 order is broken' && exit 1",
+                                  "--only=lost_wake_up --scenarios=messages");
+  EXPECT_EQ(result.code, 1) << result.text;
+  EXPECT_THAT(result.text, HasSubstr("nothing is planted, and messages fails: seed 4: L2"));
+}
+
+TEST(Plants, ATypingErrorInANameFails) {
+  const Result result = RunPlants("", "--only=lost_wakeup --scenarios=messages");
+  EXPECT_EQ(result.code, 1) << result.text;
+}
+
+}  // namespace
+}  // namespace sluice
