@@ -22,6 +22,7 @@
 #include "sluice/actors/session.h"
 #include "sluice/actors/stream.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/budget.h"
 #include "sluice/core/log.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
@@ -339,6 +340,17 @@ class Rig {
     os.Event(wire, EPOLLOUT);
   }
 
+  // All that is left of the budget, until it is given back.
+  void TakeMemory(bool take) {
+    Budget& budget = runtime.budget();
+    if (take && memory_taken == 0) {
+      memory_taken = std::max<int64_t>(0, budget.TakeUpTo(0, budget.BytesMax()));
+      EXPECT_FALSE(budget.Take(1));
+    } else if (!take) {
+      budget.Give(std::exchange(memory_taken, 0));
+    }
+  }
+
   ConnectionLedger::Totals Ledger() {
     return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).Sum();
   }
@@ -368,6 +380,7 @@ class Rig {
   WireOs os;
   Runtime runtime;
   Worker& worker;
+  int64_t memory_taken = 0;
 };
 
 }  // namespace sluice::testing
