@@ -193,7 +193,6 @@ void Worker::FinishStop(Slot* slot) {
     LogError(absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text));
   }
   current_ = before;
-  if (flush_first_ != nullptr) RunFlushList();
   BeginLinger(slot);
 }
 

@@ -158,7 +158,8 @@ void Worker::RunStart(Slot* slot) {
 // After one handler or a slice of them: what they wrote leaves, credits go round, the actor parks,
 // stops or goes on.
 void Worker::EndOfHandlers(Slot* slot) {
-  if (flush_first_ != nullptr) RunFlushList();
+  // Not inside another's handler: a socket's failure would end what that one is at work on.
+  if (flush_first_ != nullptr && current_ == nullptr) RunFlushList();
   if (slot->TakesMail() && !slot->mailbox.OwesCredits()) [[likely]] {
     if (!slot->queue.Empty()) Schedule(slot);
     return;

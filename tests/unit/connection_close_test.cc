@@ -322,6 +322,30 @@ TEST(ConnectionClose, ATruncatedStreamNeverLooksLikeAnEnd) {
   EXPECT_TRUE(wire.reset);
 }
 
+// Its own socket has failed, which no event has told yet: that is heard when the handler is over,
+// not in the middle of it because of what it did to another connection.
+TEST(ConnectionClose, AHandlerThatEndsAnotherConnectionKeepsItsOwn) {
+  Rig rig;
+  auto [own, own_notes] = rig.New();
+  auto [other, other_notes] = rig.New();
+  rig.Open(own, own_notes);
+  rig.Open(other, other_notes);
+  rig.Settle();
+  own.write_error = ECONNRESET;
+  bool kept = false;
+  own_notes.on_data = [&, &ended = other_notes](ScriptSession& session, Input& in) {
+    in.TakeAll();
+    session.Write("to a socket that has failed");
+    ended.session->Abort();
+    kept = session.connection() != nullptr;
+  };
+  rig.Arrive(own, "?");
+  rig.Settle();
+  EXPECT_TRUE(other.closed);
+  EXPECT_TRUE(kept);
+  EXPECT_EQ(own_notes.reason, CloseReason::kReset);
+}
+
 // --- Outgoing connections.
 
 TEST(ConnectionClose, ARefusedConnectIsTold) {
