@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/strings.h"
 #include "sluice/sim/scenario.h"
 #include "sluice/sim/seeds.h"
@@ -27,6 +28,9 @@ ABSL_FLAG(std::string, set, "",
 ABSL_FLAG(std::string, trace, "", "A file that takes every event of the run, as lines.");
 ABSL_FLAG(bool, shrink, true, "Whether a run that fails is made smaller.");
 ABSL_FLAG(bool, quiet, false, "Without the line for each seed.");
+#ifdef SLUICE_PLANT
+ABSL_FLAG(int, plant, 0, "Which fault of core/plant.h is planted.");
+#endif
 
 namespace sluice::sim {
 namespace {
@@ -130,5 +134,8 @@ int Main() {
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("runs whole systems on a simulated one, each run from a seed");
   absl::ParseCommandLine(argc, argv);
+#ifdef SLUICE_PLANT
+  sluice::SetPlanted(absl::GetFlag(FLAGS_plant));
+#endif
   return sluice::sim::Main();
 }

@@ -69,7 +69,7 @@ std::string Quoted(std::string_view text) {
 // crashes.
 Outcome RunSeeds(std::string_view scenario, int plant, int64_t first, int64_t count) {
   const std::string command =
-      absl::StrFormat("exec timeout -k 5 %d %s --scenario=%s --seed=%d --seeds=%d --plant=%d 2>&1",
+      absl::StrFormat("exec timeout -k 5 %d %s --scenario=%s --seed=%d --seeds=%d --plant=%d --quiet --noshrink 2>&1",
                       absl::GetFlag(FLAGS_timeout), Quoted(absl::GetFlag(FLAGS_sim)),
                       Quoted(scenario), first, count, plant);
   Outcome outcome;
