@@ -182,7 +182,8 @@ bool Worker::DrainInbox() {
 void Worker::Arrive(Envelope* envelope) {
   Slot* slot = envelope->target;
   if (Planted(Plant::kStaleHandle) && envelope->Ops()->kind == MessageKind::kUser &&
-      slot->state == ActorState::kLive) {
+      slot->state == ActorState::kLive && slot->generation != envelope->generation &&
+      slot->mailbox.TakeLocal(slot->generation) == Taken::kCredit) {
     envelope->generation = slot->generation;
   }
   if (envelope->Ops()->kind != MessageKind::kUser || !Live(slot, envelope->generation)) {
