@@ -53,7 +53,7 @@ Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   const int64_t now_ms = worker().os().NowNs() / 1'000'000;
   worker().timers().Arm(*timer,
                         Worker::DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay));
-  extra.timers.emplace_hint(extra.timers.end(), id, std::move(timer));
+  extra.timers.emplace(id, std::move(timer));
   return id;
 }
 
@@ -159,7 +159,7 @@ uint32_t Actor::OpenAsk(
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks.size() >= runtime().options().asks_max) return 0;
   const uint32_t ask = ++extra.last_id;
-  AskEntry& entry = extra.asks.emplace_hint(extra.asks.end(), ask, AskEntry{})->second;
+  AskEntry& entry = extra.asks[ask];
   entry.callback = std::move(callback);
   if (timeout < absl::InfiniteDuration()) {
     entry.timer = After(timeout, [this, ask] { AskTimedOut(ask); });

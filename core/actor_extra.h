@@ -8,12 +8,14 @@
 #ifndef SLUICE_CORE_ACTOR_EXTRA_H_
 #define SLUICE_CORE_ACTOR_EXTRA_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "sluice/core/answer.h"
@@ -128,16 +130,26 @@ struct Child {
   bool stopped = false;  // It runs no handler any more, and lingers.
 };
 
+// What becomes of each must not hang on the order of a hash: a run repeats exactly.
+template <class Map>
+std::vector<uint32_t> IdsInOrder(const Map& map) {
+  std::vector<uint32_t> ids;
+  ids.reserve(map.size());
+  for (const auto& [id, entry] : map) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
 struct ActorExtra {
   explicit ActorExtra(Slot* slot) : outbox(slot), linger(slot) {}
 
   std::string name;
   Outbox outbox;
-  std::vector<Watcher> watchers;  // Who monitors this actor.
-  // In order of their ids: an end goes through them, and a run repeats exactly.
-  absl::btree_map<MonitorId, Watched> watching;
-  absl::btree_map<uint32_t, AskEntry> asks;
-  absl::btree_map<uint32_t, std::unique_ptr<UserTimer>> timers;
+  std::vector<Watcher> watchers;                 // Who monitors this actor.
+  absl::btree_map<MonitorId, Watched> watching;  // In order, as the end walks it.
+  // These come and go with each question, so they keep their memory; walked by IdsInOrder() alone.
+  absl::flat_hash_map<uint32_t, AskEntry> asks;
+  absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
   std::vector<uint32_t> due_timers;           // Fired while parked.
   absl::btree_map<uint64_t, Child> children;  // In order of spawn.
   uint64_t last_child = 0;

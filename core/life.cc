@@ -250,12 +250,11 @@ void Worker::EndStep(Slot* slot) {
   }
   if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
-  while (budget-- > 0 && !extra.timers.empty()) {
-    const auto timer = extra.timers.begin();
-    timers_.Cancel(*timer->second);
-    extra.timers.erase(timer);
+  if (budget > 0) budget -= ForgetTimers(slot, budget);
+  for (const uint32_t ask : IdsInOrder(extra.asks)) {
+    if (budget-- <= 0) break;
+    extra.asks.erase(ask);
   }
-  while (budget-- > 0 && !extra.asks.empty()) extra.asks.erase(extra.asks.begin());
   if (budget <= 0) {
     Schedule(slot);
     return;
@@ -305,6 +304,20 @@ void Worker::Unwatch(Slot* slot) {
          UnwatchControl{Watcher{slot, slot->generation, watched->first}, /*answered=*/false});
   }
   extra.watching.erase(watched);
+}
+
+// At most so many. Answers how many.
+int Worker::ForgetTimers(Slot* slot, int most) {
+  auto& timers = slot->extra->timers;
+  int forgotten = 0;
+  for (const uint32_t id : IdsInOrder(timers)) {
+    if (forgotten == most) break;
+    ++forgotten;
+    const auto timer = timers.find(id);
+    timers_.Cancel(*timer->second);
+    timers.erase(timer);
+  }
+  return forgotten;
 }
 
 void LingerTimer::OnTimer(Worker& worker) { worker.LingerOver(slot_); }

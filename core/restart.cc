@@ -103,11 +103,7 @@ void Worker::RestartStep(Slot* slot) {
   int budget = kRestartStepMax;
   delete std::exchange(slot->actor, nullptr);
   if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);  // Its destructor's last words.
-  while (budget-- > 0 && !extra.timers.empty()) {
-    const auto timer = extra.timers.begin();
-    timers_.Cancel(*timer->second);
-    extra.timers.erase(timer);
-  }
+  budget -= ForgetTimers(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   if (budget <= 0) {
     Schedule(slot);
@@ -116,7 +112,8 @@ void Worker::RestartStep(Slot* slot) {
   extra.due_timers.clear();
   // Questions keep their place until the reply, or the word that none can come, arrives; but no one
   // is called back.
-  for (auto& [id, ask] : extra.asks) {
+  for (const uint32_t id : IdsInOrder(extra.asks)) {
+    AskEntry& ask = extra.asks.find(id)->second;
     ask.callback = nullptr;
     ask.timer = 0;
   }

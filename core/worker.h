@@ -352,6 +352,7 @@ class Worker {
   void BeginLinger(Slot* slot);
   void StopNextChild(Slot* slot);
   void Unwatch(Slot* slot);
+  int ForgetTimers(Slot* slot, int most);
   bool MayRestart(Slot* slot);
   void BeginRestart(Slot* slot);
   void RestartStep(Slot* slot);
