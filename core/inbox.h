@@ -49,6 +49,8 @@ class Inbox {
 
   Lane& LaneFrom(int sender) { return *lanes_[sender]; }
   int LaneCount() const { return static_cast<int>(lanes_.size()); }
+  // Of all lanes. Exact while nobody sends and nobody drains.
+  size_t Waiting() const { return queue_.size_approx(); }
 
   // Sender's. Requires: user messages among them were counted by the gate.
   void Enqueue(Lane& lane, Envelope* envelopes, size_t count) {

@@ -111,7 +111,7 @@ class WireOs : public ForwardingOs {
  public:
   static constexpr int kFirstFd = 1'000'000;
 
-  int64_t NowNs() override { return now_ns_; }
+  int64_t NowNs() override { return now_ns_ += tick_ns; }
   void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
   Wire& NewWire() {
     wires_.push_back(std::make_unique<Wire>());
@@ -121,6 +121,13 @@ class WireOs : public ForwardingOs {
   void Event(const Wire& wire, uint32_t events) { due_.emplace_back(wire.fd, events); }
   bool Registered(const Wire& wire) const { return registered_.contains(wire.fd); }
   const std::vector<std::unique_ptr<Wire>>& wires() const { return wires_; }
+  int64_t tick_ns = 0;  // So much passes with each look at the clock.
+  bool HasEvents(int poller) const {
+    return std::any_of(due_.begin(), due_.end(), [&](const auto& due) {
+      const auto found = registered_.find(due.first);
+      return found != registered_.end() && found->second.poller == poller;
+    });
+  }
   int option_gets = 0;
   int add_error = 0;
   // The last wait would have slept: there was nothing to do, and nothing came.
@@ -131,7 +138,7 @@ class WireOs : public ForwardingOs {
   int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override {
     if (fd < kFirstFd) return ForwardingOs::PollerAdd(poller, fd, events, data);
     if (add_error != 0) return -add_error;
-    registered_[fd] = data;
+    registered_[fd] = {poller, data};
     return 0;
   }
   int PollerRemove(int poller, int fd) override {
@@ -143,13 +150,17 @@ class WireOs : public ForwardingOs {
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
     if (clock_runs) Advance(absl::Milliseconds(1));
     int count = 0;
-    while (!due_.empty() && count < events_max) {
-      const auto [fd, what] = due_.front();
-      due_.pop_front();
-      auto found = registered_.find(fd);
-      if (found == registered_.end()) continue;
-      events[count].events = what;
-      events[count++].data.u64 = found->second;
+    for (auto due = due_.begin(); due != due_.end() && count < events_max;) {
+      const auto found = registered_.find(due->first);
+      if (found != registered_.end() && found->second.poller != poller) {
+        ++due;  // Another worker's.
+        continue;
+      }
+      if (found != registered_.end()) {
+        events[count].events = due->second;
+        events[count++].data.u64 = found->second.data;
+      }
+      due = due_.erase(due);
     }
     if (count == 0) count = ForwardingOs::PollerWait(poller, events, events_max, 0);
     slept = count == 0 && timeout_ms != 0;
@@ -166,7 +177,11 @@ class WireOs : public ForwardingOs {
  private:
   int64_t now_ns_ = 1'000'000'000'000;
   std::vector<std::unique_ptr<Wire>> wires_;
-  std::map<int, uint64_t> registered_;
+  struct Registration {
+    int poller;
+    uint64_t data;
+  };
+  std::map<int, Registration> registered_;
   std::deque<std::pair<int, uint32_t>> due_;
 };
 
