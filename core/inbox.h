@@ -63,6 +63,9 @@ class Inbox {
     SLUICE_CHECK(enqueued, "out of memory for a lane");
   }
 
+  // Envelopes in all lanes. Exact while nobody sends or drains.
+  size_t Count() const { return queue_.size_approx(); }
+
   // Owner's: up to `most` envelopes of one lane, in the order they were sent, into the pool's.
   size_t Drain(Lane& lane, EnvelopePool& pool, EnvelopeList& out, size_t most) {
     const size_t count =

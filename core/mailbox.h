@@ -349,6 +349,20 @@ class Mailbox {
   // way.
   uint32_t FreeCredits() const { return word_.Credits() + reserve_ + freed_; }
 
+  // For tests and the simulation, between two calls of the owner, while no sender runs.
+  void CheckInvariants() const {
+    if (closed_) {
+      SLUICE_CHECK(reserve_ == 0 && freed_ == 0 && !granting_);
+      return;
+    }
+    if (word_.Generation() != generation_) return;  // Placed here, and not adopted yet.
+    SLUICE_CHECK(held_ <= capacity_ && FreeCredits() <= capacity_ - held_);
+    SLUICE_CHECK(reserve_ <= ReserveMax());
+    SLUICE_CHECK(waited_for_ == (waiters_ != nullptr && !waiters_->Empty()));
+    // What is free goes to waiters before any new sender.
+    SLUICE_CHECK(!waited_for_ || (reserve_ == 0 && word_.Credits() == 0));
+  }
+
  private:
   uint32_t ReserveMax() const { return std::min(kReserveMax, capacity_ / 4); }
   void Refill() {
@@ -372,6 +386,7 @@ class Mailbox {
     }
   }
 
+  friend class Inspector;
   friend class MailboxTestPeer;
 
   MailboxWord<Atomics> word_;

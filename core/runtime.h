@@ -199,6 +199,8 @@ class Runtime {
                                        absl::AnyInvocable<void(Worker&, Slot*)> construct);
 
  private:
+  friend class Inspector;
+
   static constexpr uint32_t kSlotsPerChunk = 64;
 
   enum class DrainPhase { kNone, kReading, kClosing, kStopping, kShutdown, kDone };

@@ -214,6 +214,7 @@ class Worker {
   int64_t CrossTaken() const { return cross_taken_; }
 
  private:
+  friend class Inspector;
   friend class Runtime;
   friend class WorkerTestPeer;
 

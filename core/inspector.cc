@@ -1,0 +1,156 @@
+#include "sluice/core/inspector.h"
+
+#include "sluice/core/worker.h"
+
+namespace sluice {
+
+namespace {
+
+template <class F>
+void ForEachEnvelope(const EnvelopeList& list, F&& visit) {
+  const Envelope* const first = list.Front();
+  for (const Envelope* envelope = first; envelope != nullptr;) {
+    visit(*envelope);
+    envelope = envelope->next == first ? nullptr : envelope->next;
+  }
+}
+
+}  // namespace
+
+Inspector::Lane Inspector::LaneAt(int from, int to) const {
+  const LaneGate<>& gate = runtime_.worker(to).inbox().LaneFrom(from).gate;
+  Lane lane;
+  lane.sent = static_cast<int64_t>(gate.SentTotal());
+  lane.taken = static_cast<int64_t>(gate.TakenTotal());
+  lane.capacity = static_cast<int64_t>(gate.Capacity());
+  if (from < Workers()) {
+    const Worker::Stage& stage = *runtime_.worker(from).stages_[to];
+    lane.staged = stage.count;
+    lane.to_be_roused = stage.dirty;
+  }
+  return lane;
+}
+
+Inspector::RuntimeView Inspector::Look() const {
+  RuntimeView view;
+  view.outside_sent = runtime_.outside_sent_.load(std::memory_order_relaxed);
+  view.outside_reserved = runtime_.outside_reserved_.load(std::memory_order_relaxed);
+  view.outside_cross = runtime_.outside_cross_.load(std::memory_order_relaxed);
+  view.budget_used = runtime_.budget().UsedBytes();
+  view.budget_max = runtime_.budget().BytesMax();
+  view.actors = runtime_.ActorCount();
+  return view;
+}
+
+Inspector::WorkerView Inspector::Look(int index) const {
+  Worker& worker = runtime_.worker(index);
+  WorkerView view;
+  view.ledger = worker.ledger_;
+  view.cross_sent = worker.cross_sent_;
+  view.cross_taken = worker.cross_taken_;
+  view.inbox = static_cast<int64_t>(worker.inbox_.Count());
+  view.asleep = worker.sleep_.LooksAsleep();
+  view.has_work = worker.HasWork();
+  view.has_control = !worker.local_control_.Empty();
+  view.looks_for_memory = worker.reading_paused_ || !worker.memory_waiters_.empty();
+  view.turn_ms = worker.NowMs();
+  view.next_timer_ms = worker.timers_.NextMs();
+  view.timers = worker.timers_.Count();
+  view.lease_bytes = worker.lease_.LeftBytes();
+  view.actors = worker.actor_count_;
+  view.descriptors = worker.io_count_;
+  view.free_slots =
+      static_cast<int64_t>(worker.free_slots_.size() + runtime_.placed_slots_[index].size());
+  view.poller = worker.poller_;
+  return view;
+}
+
+int64_t Inspector::RunQueueLength(int worker) const {
+  int64_t length = 0;
+  for (const Slot* slot = runtime_.worker(worker).run_first_; slot != nullptr;
+       slot = slot->run_next) {
+    ++length;
+  }
+  return length;
+}
+
+uint32_t Inspector::SlotCount() const {
+  return runtime_.chunk_count_.load(std::memory_order_acquire) * Runtime::kSlotsPerChunk;
+}
+
+int64_t Inspector::ForEachSlot(int worker, absl::FunctionRef<void(const SlotView&)> visit) const {
+  int64_t walked = 0;
+  SlotView view;
+  runtime_.ForEachSlot(&runtime_.worker(worker), [&](const Slot* slot) {
+    Fill(*slot, &view);
+    walked += 1 + view.user_messages + view.reserved_messages + view.outbox_listed;
+    visit(view);
+  });
+  return walked;
+}
+
+void Inspector::Fill(const Slot& slot, SlotView* view) {
+  std::vector<WaiterView> waiters = std::move(view->waiters);  // Its place is used again.
+  waiters.clear();
+  *view = SlotView();
+  view->waiters = std::move(waiters);
+  view->id = slot.id;
+  view->generation = slot.generation;
+  view->state = slot.state;
+  view->scheduled = slot.scheduled;
+  view->runnable = slot.Runnable();
+  view->parked = slot.parked;
+  view->stop_asked = slot.stop_asked;
+  view->has_actor = slot.actor != nullptr;
+  view->has_io = slot.io != nullptr;
+  view->used_up =
+      slot.state == ActorState::kFree && slot.generation >= MailboxWord<>::kGenerationLast - 1;
+
+  const Mailbox<>& mailbox = slot.mailbox;
+  view->word_generation = mailbox.Word().Generation();
+  view->word_credits = mailbox.Word().Credits();
+  view->capacity = mailbox.capacity_;
+  view->held = mailbox.held_;
+  view->reserve = mailbox.reserve_;
+  view->freed = mailbox.freed_;
+  view->waited_for = mailbox.waited_for_;
+  if (mailbox.waiters_ != nullptr) {
+    for (const Waiter& waiter : *mailbox.waiters_) {
+      view->waiters.push_back({reinterpret_cast<const Slot*>(waiter.key)->id, waiter.generation,
+                               waiter.episode, waiter.wanted});
+    }
+  }
+  ForEachEnvelope(slot.queue, [&](const Envelope& envelope) {
+    ++(envelope.Ops()->kind == MessageKind::kUser ? view->user_messages : view->reserved_messages);
+    view->strays += envelope.target != &slot || envelope.generation != slot.generation;
+    view->message_bytes += envelope.charge;
+  });
+  if (slot.extra == nullptr) return;
+  const Outbox& outbox = slot.extra->outbox;
+  view->outbox = outbox.count;
+  view->paid = outbox.paid;
+  view->waiting = outbox.waiting;
+  view->episode = outbox.episode;
+  view->waits_for_lane = outbox.waits_for_lane;
+  view->waits_for_memory = outbox.waits_for_memory;
+  ForEachEnvelope(outbox.list, [&](const Envelope& envelope) {
+    ++view->outbox_listed;
+    // The last one may not be charged yet.
+    const bool charged = outbox.uncharged == 0 || view->outbox_listed < outbox.count;
+    view->message_bytes += charged ? envelope.charge : 0;
+  });
+  if (const Envelope* head = outbox.list.Front(); head != nullptr) {
+    view->head_slot = head->target->id;
+    view->head_generation = head->generation;
+  }
+  view->children = static_cast<int64_t>(slot.extra->children.size());
+  view->linger_armed = slot.extra->linger.Armed();
+}
+
+void Inspector::CheckInvariants(int index) const {
+  const Worker& worker = runtime_.worker(index);
+  worker.timers_.CheckInvariants();
+  runtime_.ForEachSlot(&worker, [](const Slot* slot) { slot->mailbox.CheckInvariants(); });
+}
+
+}  // namespace sluice
