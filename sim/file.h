@@ -62,6 +62,8 @@ class Poller : public File {
   // Puts any one of its watches on the ready list.
   void Spurious();
   SimThread* waiting = nullptr;
+  bool inside = false;  // A thread is in its wait,
+  int timeout_ms = 0;   // for so long.
 
  private:
   friend class File;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sluice/core/check.h"
+#include "sluice/sim/network.h"
 #include "sluice/sim/simulation.h"
 
 namespace sluice::sim {
@@ -46,6 +47,12 @@ Address SocketName::Whole() const {
   }
   return *Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), whole.size());
 }
+
+Link::Link(Simulation& simulation, bool tcp) : simulation_(simulation), tcp_(tcp) {
+  simulation_.network().CountLink(1);
+}
+
+Link::~Link() { simulation_.network().CountLink(-1); }
 
 // --- Files.
 

@@ -68,7 +68,10 @@ class Link : public std::enable_shared_from_this<Link> {
  public:
   static constexpr int64_t kRetransmitTimeoutNs = 924'600'000'000;  // tcp_retries2 = 15 (tcp(7)).
 
-  Link(Simulation& simulation, bool tcp) : simulation_(simulation), tcp_(tcp) {}
+  Link(Simulation& simulation, bool tcp);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
 
   // Both sides know that they are connected.
   bool Up(int side) const { return sides_[side].up; }

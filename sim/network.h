@@ -30,6 +30,10 @@ class Network {
   void Unplug(SimOs& machine);
   void Plug(SimOs& machine);
 
+  void CountLink(int change) { links_ += change; }
+  // Connections that somebody still knows of: a descriptor, a queue, or a segment on its way.
+  int64_t Links() const { return links_; }
+
   // A listener of the machine, under its exact address or a wildcard; nullptr: none.
   std::shared_ptr<Listener> Find(SimOs& machine, const Address& address);
   // Begins to connect side 0, whose file and names are there. -EINPROGRESS for TCP; 0 or an error
@@ -43,6 +47,7 @@ class Network {
   int BeginUnix(const std::shared_ptr<Link>& link, SimOs& from, const Address& to);
 
   Simulation& simulation_;
+  int64_t links_ = 0;
   std::map<std::string, SimOs*> machines_;  // By their addresses, without ports.
 };
 

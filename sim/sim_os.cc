@@ -130,6 +130,7 @@ int SimOs::Close(int fd) {
   if (const auto named = names_.extract(file.get()); !named.empty()) {
     bound_.erase(named.mapped().Whole().ToString());
   }
+  traffic_.closed += dynamic_cast<Stream*>(file.get()) != nullptr;
   file->Closed();
   return static_cast<int>(Done("close", fd, 0));
 }
@@ -218,10 +219,12 @@ int SimOs::PollerRemove(int poller, int fd) {
 }
 
 int SimOs::PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) {
-  simulation_.Called(/*may_switch=*/true);
   auto* const at = Find<Poller>(poller);
   if (at == nullptr) return -EBADF;
   const std::shared_ptr<File> keep = files_[poller];
+  at->inside = true;
+  at->timeout_ms = timeout_ms;
+  simulation_.Called(/*may_switch=*/true);
   Random& random = simulation_.random();
   const Faults& faults = simulation_.faults;
   if (random.Chance(faults.spurious_event)) at->Spurious();
@@ -241,11 +244,20 @@ int SimOs::PollerWait(int poller, epoll_event* events, int events_max, int timeo
     } while (count == 0 && simulation_.NowNs() < deadline_ns && simulation_.Forced() == forced);
     at->waiting = nullptr;
   }
+  at->inside = false;
   for (int i = 0; i < count; ++i) {
     simulation_.trace().Add(events[i].data.u64);
     Done("event", static_cast<int>(events[i].data.u64 & 0x7FFFFFFF), events[i].events);
   }
   return count;
+}
+
+SimOs::WaitView SimOs::WaitAt(int poller) const {
+  if (poller < 0 || static_cast<size_t>(poller) >= files_.size()) return {};
+  const auto* const at = dynamic_cast<const Poller*>(files_[poller].get());
+  if (at == nullptr) return {};
+  return {at->inside, at->waiting != nullptr && at->waiting->state == SimThread::State::kBlocked,
+          at->timeout_ms};
 }
 
 int SimOs::WakeCreate() {

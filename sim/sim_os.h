@@ -50,6 +50,22 @@ class SimOs : public Os {
   // The next `count` calls that make a descriptor answer -error.
   void RefuseDescriptors(int error, int count);
   int64_t OpenDescriptors() const { return open_; }
+  // What the kernel saw of connections: those that got a descriptor, and bytes that went through
+  // one.
+  struct Traffic {
+    int64_t opened = 0;
+    int64_t closed = 0;
+    int64_t bytes_sent = 0;
+    int64_t bytes_received = 0;
+  };
+  const Traffic& traffic() const { return traffic_; }
+  // Whether a thread is in PollerWait, and how.
+  struct WaitView {
+    bool inside = false;
+    bool sleeps = false;  // And nothing has woken it.
+    int timeout_ms = 0;
+  };
+  WaitView WaitAt(int poller) const;
 
   // For the network.
   std::shared_ptr<Listener> ListenerAt(const std::string& address);
@@ -117,6 +133,7 @@ class SimOs : public Os {
   std::vector<std::shared_ptr<File>> files_;  // By descriptor.
   std::vector<int> free_;                     // A heap: the least first, as the kernel gives them.
   int64_t open_ = 0;
+  Traffic traffic_;
   bool plugged_ = true;
   int refuse_count_ = 0;
   int refuse_error_ = 0;
