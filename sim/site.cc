@@ -18,7 +18,9 @@ Site::Site(Simulation& simulation, const Options& options)
     : Site(simulation, simulation.os(), options) {}
 
 Site::Site(Simulation& simulation, SimOs& os, const Options& options)
-    : simulation_(simulation), os_(os), runtime_(options, os) {}
+    : simulation_(simulation), os_(os), laws_(simulation), runtime_(options, os) {
+  laws_.Watch(runtime_);
+}
 
 Site::~Site() { End(); }
 
@@ -35,8 +37,7 @@ void Site::End(absl::Duration drain_timeout) {
   if (ended_) return;
   ended_ = true;
   runtime_.Drain(drain_timeout);
-  const Ledger ledger = runtime_.TotalLedger();
-  if (!ledger.Balanced()) simulation_.Broken("L1 ledger", "at the end: " + ledger.ToString());
+  laws_.AtEnd(runtime_);
 }
 
 }  // namespace sluice::sim

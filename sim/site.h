@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "sluice/core/options.h"
 #include "sluice/core/runtime.h"
+#include "sluice/sim/laws.h"
 #include "sluice/sim/sim_os.h"
 #include "sluice/sim/simulation.h"
 
@@ -42,6 +43,7 @@ class Site {
  private:
   Simulation& simulation_;
   SimOs& os_;
+  Laws laws_;  // It ends after the runtime.
   Runtime runtime_;
   bool ended_ = false;
 };
