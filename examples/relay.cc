@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "sluice/examples/relay_session.h"
 #include "sluice/sluice.h"
 
 ABSL_FLAG(std::string, upstream, "",
@@ -14,21 +15,7 @@ ABSL_FLAG(absl::Duration, connect_timeout, absl::Seconds(3),
 
 namespace {
 
-struct Upstream {
-  sluice::Address address;
-  absl::Duration connect_timeout;
-};
-
-class Relay : public sluice::Pipe {
- public:
-  explicit Relay(const Upstream* upstream) : upstream_(upstream) {}
-  void OnOpen() override { ConnectPartner(upstream_->address, upstream_->connect_timeout); }
-
- private:
-  const Upstream* const upstream_;
-};
-
-absl::StatusOr<Upstream> UpstreamFromFlags() {
+absl::StatusOr<relay::Upstream> UpstreamFromFlags() {
   const std::string text = absl::GetFlag(FLAGS_upstream);
   if (text.empty()) return absl::InvalidArgumentError("--upstream=ADDRESS is missing");
   const absl::StatusOr<sluice::Address> address = sluice::Address::Parse(text);
@@ -38,7 +25,7 @@ absl::StatusOr<Upstream> UpstreamFromFlags() {
   const absl::Duration timeout = absl::GetFlag(FLAGS_connect_timeout);
   if (timeout <= absl::ZeroDuration())
     return absl::InvalidArgumentError("--connect_timeout must be longer than 0");
-  return Upstream{*address, timeout};
+  return relay::Upstream{*address, timeout};
 }
 
 }  // namespace
@@ -46,9 +33,9 @@ absl::StatusOr<Upstream> UpstreamFromFlags() {
 int main(int argc, char** argv) {
   sluice::Options options = sluice::Options::FromFlags(argc, argv);
   options.sockets_per_connection = 2;
-  const absl::StatusOr<Upstream> upstream = UpstreamFromFlags();
+  const absl::StatusOr<relay::Upstream> upstream = UpstreamFromFlags();
   sluice::Runtime runtime(options);
   if (!upstream.ok()) runtime.KeepError(upstream.status());
-  runtime.Listen<Relay>("127.0.0.1:7003", upstream.ok() ? &*upstream : nullptr);
+  runtime.Listen<relay::Relay>("127.0.0.1:7003", upstream.ok() ? &*upstream : nullptr);
   return runtime.RunUntilSignal();
 }

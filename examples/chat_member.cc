@@ -1,0 +1,187 @@
+#include "sluice/examples/chat_member.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/strings.h"
+#include "sluice/protocols/text.h"
+
+namespace chat {
+
+using sluice::Answer;
+using sluice::Ref;
+
+std::string MissedNotice(int64_t missed) {
+  return absl::StrCat("* missed ", missed, " messages\n");
+}
+
+namespace {
+
+// Says one line to a room, however long that takes, and is gone.
+class Herald : public sluice::Actor {
+ public:
+  Herald(Ref<sluice::Hub> hub, const std::string& line, sluice::Except except) {
+    if (std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget())) {
+      Send(hub, sluice::Publish{*std::move(payload), except});
+    }
+    Stop();
+  }
+};
+
+}  // namespace
+
+// Nothing is read until the member is in the lobby, so that what it hears is complete from its
+// Welcome on.
+void Member::OnOpen() {
+  AskRooms(Enter{RefOf(this)}, [this](Place place) { EnterRoom(std::move(place)); });
+}
+
+void Member::On(sluice::Subscribed subscription) {
+  if (!subscription.Joined()) {
+    Tell("error: the server is busy, try again");
+    Close();
+    return;
+  }
+  subscription_ = subscription;
+  greeted_ = true;
+  Say(absl::StrCat("* ", place_.name, " joined"));
+  ResumeReading();
+}
+
+void Member::On(Private message) {
+  if (missed_ > 0 || Write(message.text) != Answer::kAccepted) ++missed_;
+}
+
+void Member::OnWritable() {
+  if (missed_ > 0 && Write(MissedNotice(missed_)) == Answer::kAccepted) missed_ = 0;
+}
+
+void Member::OnLine(std::string_view line) {
+  if (line.empty()) return;
+  if (line[0] != '/') {
+    Say(absl::StrCat(place_.name, ": ", sluice::PrintableUtf8(line)));
+    return;
+  }
+  const size_t space = std::min(line.find(' '), line.size());
+  const std::string_view command = line.substr(1, space - 1);
+  const std::string argument(line.substr(std::min(space + 1, line.size())));
+  if (command == "nick") {
+    Nick(argument);
+  } else if (command == "msg") {
+    Message(argument);
+  } else if (command == "join") {
+    AskRooms(Join{RefOf(this), argument}, [this](Place place) { EnterRoom(std::move(place)); });
+  } else if (command == "rooms") {
+    AskRooms(ListRooms{}, [this](const std::string& list) { Tell(list); });
+  } else if (command == "who") {
+    AskRooms(ListMembers{RefOf(this)}, [this](const std::string& list) { Tell(list); });
+  } else if (command == "help") {
+    Tell(
+        "/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; all else is said to "
+        "the room");
+  } else if (command == "quit") {
+    LeaveChat();
+  } else {
+    Tell(absl::StrCat("error: unknown command /", sluice::PrintableUtf8(command),
+                      "; /help tells what there is"));
+  }
+}
+
+void Member::OnDrain() {
+  FlushSubscriptions();
+  Tell("* server is shutting down");
+  Close();
+}
+
+template <class Q, class F>
+void Member::AskRooms(Q question, F on_answer) {
+  AskInOrder(rooms_, std::move(question), absl::InfiniteDuration(),
+             [this, on_answer](absl::StatusOr<typename Q::Reply> reply) {
+               if (reply.ok()) {
+                 on_answer(*std::move(reply));
+               } else {
+                 Refused(reply.status());
+               }
+             });
+}
+
+void Member::Refused(const absl::Status& status) {
+  Tell(absl::StrCat("error: ", sluice::PrintableUtf8(sluice::ToStd(status.message()))));
+  if (!greeted_) Close();  // Not even the lobby had a place.
+}
+
+// The greeting is the first that a member hears in a room; what was said before it is not for it.
+void Member::EnterRoom(Place place) {
+  std::string greeting = absl::StrCat("* you are now in ", place.room, "\n");
+  if (greeted_) {
+    // Who goes to another room does not wait for the old one, which may stand still
+    // (--slow=park).
+    Spawn<Herald>(place_.hub, absl::StrCat("* ", place_.name, " left\n"), sluice::ExceptOf(*this));
+    sluice::Unsubscribe(*this, subscription_);
+  } else {
+    greeting =
+        absl::StrCat("Welcome to the Sluice chat, ", place.name, ". /help tells what there is.\n");
+  }
+  place_ = std::move(place);
+  // Nothing is read until On(Subscribed).
+  PauseReading();
+  if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) !=
+      Answer::kAccepted) {
+    On(sluice::Subscribed{});
+  }
+}
+
+void Member::Nick(const std::string& name) {
+  AskRooms(Rename{RefOf(this), name}, [this, name](const std::string& old) {
+    place_.name = name;
+    Tell(absl::StrCat("* you are now ", name));
+    Say(absl::StrCat("* ", old, " is now ", name));
+  });
+}
+
+void Member::Message(std::string_view argument) {
+  const size_t space = argument.find(' ');
+  if (space == std::string_view::npos || space == 0) {
+    Tell("error: /msg NAME TEXT");
+    return;
+  }
+  std::string text = absl::StrCat(
+      place_.name, " (private): ", sluice::PrintableUtf8(argument.substr(space + 1)), "\n");
+  AskRooms(Find{std::string(argument.substr(0, space))}, [this, text](Ref<Member> to) {
+    // Not Send: two members who write to each other must never wait for each other.
+    if (to.TrySend(Private{text}) != Answer::kAccepted)
+      Tell("error: not delivered, the member is busy or gone");
+  });
+}
+
+void Member::Say(std::string line) {
+  line += '\n';
+  std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget());
+  if (!payload.has_value() ||
+      Send(place_.hub, sluice::Publish{*std::move(payload), sluice::ExceptOf(*this)}) !=
+          Answer::kAccepted) {
+    Tell("error: not said, the server is out of memory");
+  }
+}
+
+void Member::Tell(std::string line) {
+  line += '\n';
+  if (Write(line) == Answer::kFull) ++missed_;
+}
+
+void Member::LeaveChat() {
+  SayGoodbye();
+  Close();
+}
+
+// At most once, and not when everybody leaves.
+void Member::SayGoodbye() {
+  if (gone_) return;
+  gone_ = true;
+  if (greeted_ && !worker().Draining()) Say(absl::StrCat("* ", place_.name, " left"));
+  (void)Send(rooms_, Leave{RefOf(this)});  // If it is refused, the monitor tells.
+}
+
+}  // namespace chat

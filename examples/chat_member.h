@@ -1,0 +1,64 @@
+// Member is one who chats: a connection whose lines are said to its room, or are commands.
+//
+// Owner:  its slot. Thread: its worker's.
+// Bound:  a line's, and what its subscription queues. Errors: told to the member, as lines.
+#ifndef SLUICE_EXAMPLES_CHAT_MEMBER_H_
+#define SLUICE_EXAMPLES_CHAT_MEMBER_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "sluice/examples/chat_rooms.h"
+#include "sluice/protocols/line_session.h"
+#include "sluice/sluice.h"
+
+namespace chat {
+
+std::string MissedNotice(int64_t missed);
+
+struct Private {
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+
+class Member : public sluice::LineSession {
+ public:
+  Member(sluice::Ref<Rooms> rooms, uint32_t line_bytes_max, sluice::SubscribeOptions options)
+      : LineSession(line_bytes_max), rooms_(rooms), options_(options) {}
+
+  void OnOpen() override;
+  void On(sluice::Subscribed subscription);
+  void On(Private message);
+  void OnWritable() override;
+  void OnLine(std::string_view line) override;
+  void OnLongLine() override { Tell("error: line too long"); }
+  void OnLastLine() override { LeaveChat(); }
+  void OnDrain() override;
+  void OnClose(sluice::CloseReason) override { SayGoodbye(); }
+
+ private:
+  template <class Q, class F>
+  void AskRooms(Q question, F on_answer);
+  void Refused(const absl::Status& status);
+  void EnterRoom(Place place);
+  void Nick(const std::string& name);
+  void Message(std::string_view argument);
+  void Say(std::string line);  // To all others in the room.
+  void Tell(std::string line);
+  void LeaveChat();
+  void SayGoodbye();
+
+  const sluice::Ref<Rooms> rooms_;
+  const sluice::SubscribeOptions options_;
+  Place place_;
+  sluice::Subscribed subscription_;
+  int64_t missed_ = 0;  // Of what was for this member alone.
+  bool greeted_ = false;
+  bool gone_ = false;
+};
+
+}  // namespace chat
+
+#endif  // SLUICE_EXAMPLES_CHAT_MEMBER_H_
