@@ -265,6 +265,31 @@ TEST(ConnectionWrite, OutputThatFindsNoMemoryEndsItsConnectionAndIsCounted) {
   budget.Give(all);
 }
 
+TEST(ConnectionWrite, NothingFollowsBehindBytesThatFoundNoMemory) {
+  Options options = WireOptions();
+  options.memory_bytes_max = 4 * 1024 * 1024;
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  wire.write_max = 1;  // A short write says nothing of the next one's room.
+  rig.Open(wire, notes);
+  rig.Settle();
+  Budget& budget = rig.runtime.budget();
+  const int64_t all = budget.BytesMax() - budget.UsedBytes();
+  ASSERT_TRUE(budget.Take(all));
+  Lease& lease = rig.worker.lease();
+  int64_t debt = 0;
+  while (lease.ChargeOverdraft(16)) debt += 16;
+  lease.Refund(256);  // Enough to share a payload, not to copy what is left of the notice.
+  notes.session->Write("missed 1\n");
+  EXPECT_EQ(notes.session->Write(Bytes::Copy("message\n")), Answer::kAccepted);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "m");
+  EXPECT_EQ(notes.reason, CloseReason::kMemory);
+  EXPECT_TRUE(wire.reset);
+  lease.Refund(debt - 256);
+  budget.Give(all);
+}
+
 // --- Listeners: who writes for others.
 
 struct Listener : OutputListener {
