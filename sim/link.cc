@@ -206,8 +206,8 @@ void Link::Close(int side, bool at_once) {
     self.dead = true;  // It was connecting; what comes for it is refused.
     return;
   }
-  // tcp_close(): what was not read makes it a reset.
-  if (at_once || (self.InBytes() > 0 && tcp_)) {
+  // tcp_close(): what was not read makes it a reset. (A UNIX socket knows no SO_LINGER.)
+  if (tcp_ && (at_once || self.InBytes() > 0)) {
     Reset(side);
     return;
   }
@@ -361,8 +361,10 @@ void Link::Reset(int from) {
 void Link::Fail(int side, int error) {
   Side& self = sides_[side];
   if (self.dead) return;
-  // tcp_reset(): after the peer's FIN it is a broken pipe; while connecting, a refusal.
-  if (error == ECONNRESET) error = !self.up ? ECONNREFUSED : self.eof ? EPIPE : ECONNRESET;
+  // tcp_reset(): after the peer's FIN it is a broken pipe; while connecting, a refusal. (Who was
+  // connected to learns of that when its connection is accepted.)
+  const bool connects = side == 0 && !self.up;
+  if (error == ECONNRESET) error = connects ? ECONNREFUSED : self.eof ? EPIPE : ECONNRESET;
   Die(side, error);
 }
 
