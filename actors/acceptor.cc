@@ -39,10 +39,6 @@ void SetTcpOptions(Os& os, int fd, const Options& options) {
   Set(os, fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(Seconds(options.keepalive_idle)));
   Set(os, fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(Seconds(options.keepalive_interval)));
   Set(os, fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
-  if (options.unacknowledged_timeout < absl::InfiniteDuration()) {
-    Set(os, fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-        static_cast<int>(absl::ToInt64Milliseconds(options.unacknowledged_timeout)));
-  }
   Set(os, fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_bytes_max);
   // Urgent data stays in its place in the stream (RFC 6093): no byte is lost, none overtakes.
   Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);

@@ -175,6 +175,9 @@ class Connection final : public IoHandler, private Timer {
 
   int64_t NextDeadlineMs() const;
   void ArmTimer();
+  int64_t LookedMs() const { return int64_t{looked_s_} * 1'000; }
+  void BeginLooking();
+  void LookForLife();
   void SetConnectTimeout(absl::Duration timeout);
   void ConnectTimerDue();
   void LingerTimedOut();
@@ -204,9 +207,10 @@ class Connection final : public IoHandler, private Timer {
     uint32_t connect_timeout_ms_ = 0;  // While connecting...
     uint32_t discarded_bytes_;         // ...and while lingering.
   };
-  int64_t unacknowledged_bytes_ = 0;  // While lingering, or memory is spent: as it was...
-  int64_t unacknowledged_ms_ = -1;    // ...when it was last seen to change.
-  int16_t write_error_ = 0;           // The errno of a failed write, told at the end of the slice.
+  uint32_t looked_s_ = 0;  // When LookForLife() was last, or began to be due; 0: it is not.
+  uint32_t unacknowledged_bytes_ = 0;  // While lingering, or memory is spent: as it was...
+  int64_t unacknowledged_ms_ = -1;     // ...when it was last seen to change.
+  int16_t write_error_ = 0;            // The errno of a failed write, told at the end of the slice.
 
   WriteState write_state_ = WriteState::kOpen;
   CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
@@ -231,6 +235,7 @@ class Connection final : public IoHandler, private Timer {
   bool input_drained_ : 1 = false;
   bool drain_close_ : 1 = false;  // OnDrain is due.
   bool drain_told_ : 1 = false;
+  bool unanswered_ : 1 = false;  // At the last look the peer had something to answer.
 };
 
 }  // namespace sluice

@@ -29,7 +29,7 @@ enum class CloseReason : uint8_t {
   kHalfClosed,     // half_closed_timeout: one side had ended, the other did not.
   kWriteStalled,   // write_stalled_timeout: the peer took nothing of what waited for it.
   kLingered,       // Closed by this side; the peer did not end its own in time, or sent too much.
-  kDeadPeer,       // No answer to probes or data (keepalive, TCP_USER_TIMEOUT).
+  kDeadPeer,       // No answer to probes or data (keepalive, unacknowledged_timeout).
   kSlow,           // A subscriber whose policy is to be disconnected when it is slow.
   kMemory,         // No memory for what it had to hold.
   kRefused,        // The limit of connections, of actors or of descriptors.

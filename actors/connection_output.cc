@@ -100,6 +100,7 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
   if (sent > 0) {
     counters_->bytes_sent.Add(sent);
     Active();
+    if (looked_s_ == 0) BeginLooking();
     if (Planted(Plant::kPartialWriteForgotten) && count == 1)
       return static_cast<int64_t>(parts[0].iov_len);
     // A short write is no proof that the buffer is full (a signal may cut it); the next one tells.

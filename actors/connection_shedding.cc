@@ -17,7 +17,7 @@ int64_t Connection::StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t byt
     // The kernel says that it has room only after a good deal of it was taken; a slow reader is
     // seen in what it acknowledges. (While we write nothing that number only falls.)
     if (held >= bytes_min) {
-      const int64_t unacknowledged = stream_->UnacknowledgedBytes();
+      const auto unacknowledged = static_cast<uint32_t>(stream_->UnacknowledgedBytes());
       if (unacknowledged_ms_ < stalled_ms_ || unacknowledged != unacknowledged_bytes_) {
         unacknowledged_bytes_ = unacknowledged;
         unacknowledged_ms_ = now_ms;

@@ -8,9 +8,12 @@
 #ifndef SLUICE_ACTORS_STREAM_H_
 #define SLUICE_ACTORS_STREAM_H_
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,6 +32,9 @@ class Stream {
   virtual int Descriptor() const = 0;
   // Of what was written, what the peer may still lose by a reset.
   virtual int64_t UnacknowledgedBytes() { return 0; }
+  // For how long the peer has given no sign of life, when something that it answers while it lives
+  // was sent since; 0: it has answered, was asked nothing, or nobody can tell.
+  virtual int64_t UnansweredMs() { return 0; }
   // True where a read that is shorter than asked for means that nothing is left (TCP without
   // exceptional events). Not so on UNIX sockets, where passed descriptors cut a read short.
   virtual bool ShortReadMeansEmpty() const = 0;
@@ -53,6 +59,16 @@ class PlainStream : public Stream {
   }
   int Descriptor() const override { return fd_; }
   int64_t UnacknowledgedBytes() override { return os_.UnacknowledgedBytes(fd_); }
+  // A peer that only does not read answers the probes of its closed window, however rare they have
+  // become; so what counts is a question behind the last answer, not the age of that answer.
+  int64_t UnansweredMs() override {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (!tcp_ || os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return 0;
+    const bool asked = info.tcpi_probes > 0 || (info.tcpi_unacked > 0 &&
+                                                info.tcpi_last_data_sent < info.tcpi_last_ack_recv);
+    return asked ? std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv) : 0;
+  }
   bool ShortReadMeansEmpty() const override { return tcp_; }
 
  private:

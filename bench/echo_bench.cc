@@ -103,7 +103,8 @@ void PrintWakeUps() {
   ServerProcess server(kSluice, {"--listen=127.0.0.1:0"});
   std::vector<Socket> resting = Connect(server.address(), kRestingConnections);
   EchoOnce(resting);
-  poll(nullptr, 0, 2000);  // What follows the last message is over then.
+  // What follows the last message is over then, the look whether its peer has it included.
+  poll(nullptr, 0, 12'000);
   server.CountSystemCalls();
   const int64_t calls = server.SystemCalls();
   const int64_t switches = server.VoluntarySwitches();

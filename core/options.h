@@ -108,9 +108,10 @@ struct Options {
   absl::Duration keepalive_idle = absl::Seconds(10);
   absl::Duration keepalive_interval = absl::Seconds(5);
   int keepalive_probes = 3;
-  // TCP_USER_TIMEOUT. inf: not set, as with it the kernel also ends a peer that answers every probe
-  // and only reads late or slowly; and it overrides the number of probes above.
-  absl::Duration unacknowledged_timeout = absl::InfiniteDuration();
+  // The peer has given no sign of life for so long though bytes or probes wait for its answer. One
+  // that answers, and only reads late, slowly or not at all, is never ended by this. inf: not
+  // looked for, and the kernel tells after some 15 minutes.
+  absl::Duration unacknowledged_timeout = absl::Seconds(25);
   // Output that waits in user memory for one connection: reading stops at high, goes on at low, and
   // Write answers full past max.
   int64_t output_bytes_high = 64 * 1024;

@@ -47,9 +47,11 @@ struct Wire {
   int write_error = 0;
   int socket_error = 0;  // SO_ERROR.
   int64_t unacknowledged = 0;
+  std::function<int64_t()> unanswered_ms;  // Stream::UnansweredMs(); none: the peer answers.
   // What was done.
   int reads = 0;
   int writes = 0;
+  int looks = 0;
   bool fin = false;
   bool closed = false;
   bool reset = false;
@@ -101,6 +103,10 @@ class WireStream : public Stream {
   }
   int Descriptor() const override { return wire_.fd; }
   int64_t UnacknowledgedBytes() override { return wire_.unacknowledged; }
+  int64_t UnansweredMs() override {
+    ++wire_.looks;
+    return wire_.unanswered_ms ? wire_.unanswered_ms() : 0;
+  }
   bool ShortReadMeansEmpty() const override { return wire_.tcp; }
 
  private:

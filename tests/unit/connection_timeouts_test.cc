@@ -251,6 +251,138 @@ TEST(ConnectionTimeouts, ADeadPeerHasItsOwnReason) {
   EXPECT_EQ(notes.reason, CloseReason::kDeadPeer);
 }
 
+// --- A peer that vanished while all that it was sent lies in the kernel.
+
+// A connection that has written; what becomes of it is in its wire.
+struct Written {
+  explicit Written(Options options = WireOptions()) : rig(options) {
+    rig.Open(wire, notes);
+    rig.Settle();
+    Write();
+  }
+  void Write() {
+    EXPECT_EQ(notes.session->Write("0123456789"), Answer::kAccepted);
+    wire.unacknowledged += 10;
+    rig.Settle();
+  }
+  // The peer gives no sign any more, and something is sent that it should answer.
+  void Vanish() {
+    const int64_t sign_ms = rig.worker.NowMs();
+    wire.unanswered_ms = [this, sign_ms] { return rig.worker.NowMs() - sign_ms; };
+  }
+  void Seconds(int count) {
+    for (int i = 0; i < count; ++i) rig.Advance(absl::Seconds(1));
+  }
+  Rig rig;
+  Rig::Peer peer = rig.New();
+  Wire& wire = peer.wire;
+  Notes& notes = peer.notes;
+};
+
+TEST(ConnectionTimeouts, AVanishedPeerIsFoundThoughNothingWaitsHere) {
+  Written one;
+  one.Vanish();
+  one.Seconds(24);
+  EXPECT_FALSE(one.wire.closed);
+  one.Seconds(2);
+  EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+  EXPECT_TRUE(one.wire.reset);
+}
+
+TEST(ConnectionTimeouts, AVanishedPeerIsFoundThoughEachSecondMoreIsWritten) {
+  Written one;
+  one.Seconds(100);
+  one.Vanish();
+  for (int s = 1; s <= 24; ++s) {
+    one.Seconds(1);
+    ASSERT_FALSE(one.wire.closed) << s;
+    one.Write();
+  }
+  one.Seconds(6);
+  EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+}
+
+TEST(ConnectionTimeouts, AVanishedPeerIsFoundBeforeItCountsAsStalled) {
+  Written one;
+  one.wire.room = 0;
+  one.Write();
+  one.Vanish();
+  one.Seconds(31);
+  EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+}
+
+TEST(ConnectionTimeouts, APeerThatAnswersAndReadsNothingIsNeverTakenForDead) {
+  Written one;
+  one.Seconds(10'000);
+  EXPECT_FALSE(one.wire.closed);
+  EXPECT_GT(one.wire.looks, 900);
+}
+
+// As the kernel's probes of a window that has been closed for long: minutes apart, so the last sign
+// is old at each look, and now and then a probe has just been sent.
+TEST(ConnectionTimeouts, AQuestionThatWasJustAskedSaysNothing) {
+  Written one;
+  one.wire.unanswered_ms = [&] { return one.wire.looks % 2 == 0 ? 100'000 : 0; };
+  one.Seconds(10'000);
+  EXPECT_FALSE(one.wire.closed);
+}
+
+// The looks came late: since the last one the peer has answered, long ago.
+TEST(ConnectionTimeouts, AnAnswerBetweenTwoLateLooksCounts) {
+  Written one;
+  one.Seconds(7);
+  one.wire.unanswered_ms = [] { return 26'000; };
+  for (int i = 0; i < 50; ++i) one.rig.Advance(absl::Seconds(40));
+  EXPECT_FALSE(one.wire.closed);
+  one.Seconds(6);
+  EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+}
+
+TEST(ConnectionTimeouts, WhoHasAcknowledgedAllIsLookedAtOnceAndThenLeftAlone) {
+  Written one;
+  one.wire.unacknowledged = 0;
+  EXPECT_EQ(one.rig.worker.timers().Count(), 1);
+  one.Seconds(10);
+  EXPECT_EQ(one.rig.worker.timers().Count(), 0);
+  EXPECT_EQ(one.wire.looks, 0);
+  one.Write();
+  EXPECT_EQ(one.rig.worker.timers().Count(), 1);
+  one.Seconds(10);
+  EXPECT_EQ(one.wire.looks, 1);
+}
+
+TEST(ConnectionTimeouts, WritesDoNotMoveTheLook) {
+  Written one;
+  for (int i = 0; i < 9; ++i) {
+    one.Seconds(1);
+    const int64_t next_ms = one.rig.worker.timers().NextMs();
+    one.Write();
+    EXPECT_EQ(one.rig.worker.timers().NextMs(), next_ms);
+  }
+  EXPECT_EQ(one.rig.worker.timers().Count(), 1);
+}
+
+TEST(ConnectionTimeouts, AnInfiniteUnacknowledgedTimeoutLeavesItToTheKernel) {
+  Options options = WireOptions();
+  options.unacknowledged_timeout = absl::InfiniteDuration();
+  Written one(options);
+  one.Vanish();
+  EXPECT_EQ(one.rig.worker.timers().Count(), 0);
+  one.rig.Advance(absl::Hours(24));
+  EXPECT_FALSE(one.wire.closed);
+}
+
+TEST(ConnectionTimeouts, ATinyUnacknowledgedTimeoutIsNoBusyLoop) {
+  Options options = WireOptions();
+  options.unacknowledged_timeout = absl::Milliseconds(1);
+  Written one(options);
+  one.Seconds(5);
+  EXPECT_LE(one.wire.looks, 5);
+  one.Vanish();
+  one.Seconds(3);
+  EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+}
+
 TEST(ConnectionTimeouts, NoTimerStandsForAConnectionThatHasNoDeadline) {
   Rig rig;
   auto [wire, notes] = rig.New();

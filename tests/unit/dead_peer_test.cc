@@ -1,0 +1,170 @@
+// Whether a peer that is silent has vanished: what the kernel tells of a connection, by a double
+// for each case, and with two real peers: one that hears nothing any more, and one that does not
+// read.
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/actors/acceptor.h"
+#include "sluice/actors/session.h"
+#include "sluice/actors/stream.h"
+#include "sluice/core/address.h"
+#include "sluice/tests/support/forwarding_os.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+// --- By a double.
+
+class InfoOs : public ForwardingOs {
+ public:
+  int OptionGet(int, int level, int name, void* value, socklen_t* size) override {
+    EXPECT_EQ(level, IPPROTO_TCP);
+    EXPECT_EQ(name, TCP_INFO);
+    EXPECT_EQ(*size, sizeof(info));
+    ++asked;
+    *static_cast<tcp_info*>(value) = info;
+    return result;
+  }
+  int Close(int) override { return 0; }
+  tcp_info info{};
+  int result = 0;
+  int asked = 0;
+};
+
+class DeadPeer : public ::testing::Test {
+ protected:
+  DeadPeer() {
+    os_.info.tcpi_last_data_sent = 40'000;
+    os_.info.tcpi_last_ack_recv = 30'000;
+    os_.info.tcpi_last_data_recv = 50'000;
+  }
+  int64_t Unanswered(bool tcp = true) { return PlainStream(os_, 7, tcp).UnansweredMs(); }
+  InfoOs os_;
+};
+
+TEST_F(DeadPeer, WhoWasAskedNothingSinceItsLastAnswerIsNotSilent) {
+  EXPECT_EQ(Unanswered(), 0);
+  os_.info.tcpi_unacked = 5;  // Sent before the last answer: it has closed its window on them.
+  EXPECT_EQ(Unanswered(), 0);
+  os_.info.tcpi_last_data_sent = 30'000;  // At the same moment.
+  EXPECT_EQ(Unanswered(), 0);
+}
+
+TEST_F(DeadPeer, BytesSentAfterTheLastAnswerAreUnanswered) {
+  os_.info.tcpi_unacked = 5;
+  os_.info.tcpi_last_data_sent = 29'000;
+  EXPECT_EQ(Unanswered(), 30'000);
+  os_.info.tcpi_last_data_recv = 20'000;  // A sign of life, too.
+  EXPECT_EQ(Unanswered(), 20'000);
+  os_.info.tcpi_unacked = 0;
+  EXPECT_EQ(Unanswered(), 0);
+}
+
+TEST_F(DeadPeer, AProbeOfAClosedWindowIsAQuestion) {
+  os_.info.tcpi_probes = 1;
+  EXPECT_EQ(Unanswered(), 30'000);
+}
+
+TEST_F(DeadPeer, WhereTheKernelCannotTellNobodyIsSilent) {
+  os_.info.tcpi_probes = 1;
+  EXPECT_EQ(Unanswered(/*tcp=*/false), 0);
+  EXPECT_EQ(os_.asked, 0);
+  os_.result = -ENOPROTOOPT;
+  EXPECT_EQ(Unanswered(), 0);
+}
+
+// --- By the kernel.
+
+struct Shared {
+  std::mutex lock;
+  std::vector<Ref<class Writer>> writers;  // In the order of their coming.
+  std::atomic<int> reasons[2] = {-1, -1};
+};
+
+struct Say {
+  bool much;  // Until nothing more is taken.
+};
+
+class Writer : public Session {
+ public:
+  explicit Writer(Shared* shared) : shared_(*shared) {}
+  void OnOpen() override {
+    const std::lock_guard<std::mutex> lock(shared_.lock);
+    index_ = shared_.writers.size();
+    shared_.writers.push_back(RefOf(this));
+  }
+  void OnData(Input& in) override { in.TakeAll(); }
+  void On(Say say) {
+    const std::string bytes(say.much ? 64 * 1024 : 10, 'x');
+    while (Write(bytes) == Answer::kAccepted && say.much) {
+    }
+  }
+  void OnClose(CloseReason reason) override { shared_.reasons[index_] = static_cast<int>(reason); }
+
+ private:
+  Shared& shared_;
+  size_t index_ = 0;
+};
+
+class Client {
+ public:
+  Client(const Address& to, int receive_bytes) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+    EXPECT_EQ(connect(fd_, to.sockaddr(), to.size()), 0);
+  }
+  ~Client() { close(fd_); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  // From now on the kernel throws away all that comes, as if the machine were gone. No privilege is
+  // needed for it.
+  bool Vanish() {
+    sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    const sock_fprog program{1, &nothing};
+    return setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
+  }
+
+ private:
+  const int fd_;
+};
+
+TEST(DeadPeerOfTheKernel, TheOneThatVanishedIsEndedAndTheOneThatDoesNotReadIsNot) {
+  Options options = SmallOptions(1);
+  options.unacknowledged_timeout = absl::Seconds(5);
+  options.write_stalled_timeout = absl::InfiniteDuration();
+  Shared shared;
+  Runtime runtime(options);
+  runtime.Listen<Writer>("127.0.0.1:0", &shared);
+  ASSERT_TRUE(runtime.Start().ok());
+  const Address to = *Address::Parse(runtime.Listening().front());
+  const auto come = [&](size_t count) {
+    return Eventually([&] {
+      const std::lock_guard<std::mutex> lock(shared.lock);
+      return shared.writers.size() == count;
+    });
+  };
+  Client stopped(to, 4096);
+  ASSERT_TRUE(come(1));
+  Client vanished(to, 64 * 1024);
+  ASSERT_TRUE(come(2));
+  if (!vanished.Vanish()) GTEST_SKIP() << "this kernel takes no filter: " << errno;
+  EXPECT_EQ(shared.writers[0].TrySend(Say{true}), Answer::kAccepted);
+  EXPECT_EQ(shared.writers[1].TrySend(Say{false}), Answer::kAccepted);
+  EXPECT_TRUE(Eventually([&] { return shared.reasons[1] >= 0; }));
+  EXPECT_EQ(shared.reasons[1], static_cast<int>(CloseReason::kDeadPeer));
+  EXPECT_EQ(shared.reasons[0], -1);
+  runtime.Drain(absl::ZeroDuration());
+}
+
+}  // namespace
+}  // namespace sluice::testing
