@@ -243,6 +243,8 @@ void Worker::EndStep(Slot* slot) {
   if (slot->actor != nullptr) {
     if (slot->io != nullptr) slot->io->OnActorEnded(extra.reason == EndReason::kFailed);
     delete std::exchange(slot->actor, nullptr);
+    // Its destructor's last words.
+    if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
   }
   while (!slot->queue.Empty() && budget-- > 0) {
     CountDropped(slot, slot->queue.Pop(),

@@ -27,6 +27,9 @@ struct Big {
 class Node : public Actor {
  public:
   explicit Node(std::vector<int>* seen) : seen_(seen) {}
+  ~Node() override {
+    if (on_gone) on_gone(*this);
+  }
   void On(Number number) {
     seen_->push_back(number.value);
     if (on_number) on_number(*this, number.value);
@@ -48,6 +51,7 @@ class Node : public Actor {
   std::function<void(Node&, int)> on_number;
   std::function<void(Node&, int)> on_go;
   std::function<void(Node&)> on_stop;
+  std::function<void(Node&)> on_gone;
 
  private:
   std::vector<int>* seen_;
@@ -203,6 +207,18 @@ TEST_F(Park, AStoppingParentFreesTheChildThatIsParkedOnIt) {
   parent.Stop();
   step_.Round(8);  // No time passes here worth linger_timeout.
   EXPECT_EQ(runtime_.ActorCount(), 0);
+}
+
+TEST_F(Park, WhatADestructorSendsLeavesAsSoonAsThereIsRoom) {
+  const Ref<Node> a = Make(0, 1, &seen_a_);
+  const Ref<Node> b = Make(1, 1, &seen_b_);
+  Of(a).on_gone = [&](Node& self) {
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(self.Send(b, Number{i}), Answer::kAccepted);
+  };
+  a.Stop();
+  step_.Round(8);  // No time passes here worth linger_timeout.
+  EXPECT_EQ(seen_b_, (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(runtime_.ActorCount(), 1);
 }
 
 TEST_F(Park, AWaiterThatDiesLingersThenItsMessagesAreDroppedAndItsCreditsReturn) {
