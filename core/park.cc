@@ -20,12 +20,15 @@ bool SameTarget(const Envelope* a, const Envelope* b) {
   return a->target == b->target && a->generation == b->generation;
 }
 
-// How many messages at the head of the outbox are for one and the same target.
+// How many messages at the head of the outbox are for one and the same target. Without the one that
+// is not charged yet: it waits for memory first. A credit that it had meanwhile would be missing
+// where the memory is to come from.
 uint32_t LeadingRun(const Outbox& outbox) {
   const Envelope* first = outbox.list.Front();
+  const uint32_t charged = outbox.count - outbox.uncharged;
   uint32_t count = 0;
   const Envelope* envelope = first;
-  for (uint32_t i = 0; i < outbox.count && SameTarget(envelope, first); ++i) {
+  for (uint32_t i = 0; i < charged && SameTarget(envelope, first); ++i) {
     ++count;
     envelope = envelope->next;
   }
