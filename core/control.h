@@ -140,6 +140,7 @@ struct ProbeControl {
   uint32_t origin_generation = 0;
   uint32_t origin_episode = 0;
   uint32_t number = 0;
+  bool confirms = false;  // The second round.
   void Run(Worker& worker, Slot* slot, uint32_t generation) {
     worker.OnProbe(slot, generation, *this);
   }

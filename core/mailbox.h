@@ -298,6 +298,12 @@ class Mailbox {
     WaiterLeft();
     return true;
   }
+  // Does it stand in the line, in that wait? Not when all that it asked for has been granted.
+  bool IsWaitedForBy(uint64_t key, uint32_t waiter_generation, uint32_t episode) const {
+    return waited_for_ && std::any_of(waiters_->begin(), waiters_->end(), [&](const Waiter& w) {
+             return w.key == key && w.generation == waiter_generation && w.episode == episode;
+           });
+  }
   // The next grant that is due, if any: from half empty, or when nothing is held that could free
   // more.
   bool NextGrant(Grant* grant, bool eager = false) {

@@ -57,6 +57,7 @@ void Worker::ProbeDue(Slot* slot) {
     probe.origin_generation = slot->generation;
     probe.origin_episode = outbox.episode;
     probe.number = ++outbox.probe_number;
+    probe.confirms = probe.number == outbox.confirming;
     probe.hops->push_back(
         {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOf(slot)});
     const Envelope* head = outbox.list.Front();
@@ -69,6 +70,11 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
   Outbox& outbox = slot->extra->outbox;
   if (!outbox.WaitsForCredit()) return;
+  if (probe.confirms) {
+    const ProbeHop& last = probe.hops->back();
+    const auto key = reinterpret_cast<uint64_t>(runtime_.SlotAt(last.slot_id));
+    if (!slot->mailbox.IsWaitedForBy(key, last.generation, last.episode)) return;
+  }
   if (slot == probe.origin) {
     if (generation != probe.origin_generation || outbox.episode != probe.origin_episode) return;
     if (probe.number == outbox.confirming && outbox.last_round == *probe.hops) {
