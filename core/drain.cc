@@ -140,9 +140,9 @@ void Runtime::Drain(absl::Duration timeout) {
         worker->Turn(worker->NowMs());
         worker->Leave();
       }
-    } else {
-      os_.PollerWait(poller, &event, 1, kDrainLookMs);
     }
+    // Here, no turn brings on what a blocking function does.
+    if (!own_turns || blocking_->Held() > 0) os_.PollerWait(poller, &event, 1, kDrainLookMs);
   }
   if (poller >= 0) os_.Close(poller);
   JoinWorkers();
