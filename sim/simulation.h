@@ -80,6 +80,8 @@ class Simulation {
   ThreadId StartThread(SimOs& os, std::string name, std::function<void()> main);
   void Join(ThreadId thread);
   void Sleep(absl::Duration time);
+  // The thread that runs is busy for so long, as a slow handler is; the others go on.
+  void Spend(absl::Duration time) { Sleep(time); }
   // False: the time was over first. `done` is asked whenever another thread has run.
   bool RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout);
   // So much later, between two threads' turns; it must not wait.

@@ -16,6 +16,14 @@ inline bool MayEndConnections(const Faults& faults) {
 void RunEcho(Simulation& simulation);
 void RunMillion(Simulation& simulation);
 
+// Of actors, without a network.
+void RunMessages(Simulation& simulation);
+void RunSaturation(Simulation& simulation);
+void RunRestarts(Simulation& simulation);
+void RunDeadlock(Simulation& simulation);
+void RunTimers(Simulation& simulation);
+void RunBlocking(Simulation& simulation);
+
 }  // namespace sluice::sim
 
 #endif  // SLUICE_SIM_SCENARIOS_ALL_H_

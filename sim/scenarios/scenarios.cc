@@ -3,6 +3,16 @@
 
 namespace sluice::sim {
 
+namespace {
+
+Faults WithoutThreads() {
+  Faults faults;
+  faults.no_thread = 50'000;
+  return faults;
+}
+
+}  // namespace
+
 const std::vector<Scenario>& Scenarios() {
   static const auto& scenarios = *new std::vector<Scenario>{
       {"echo", "what clients send comes back, in order and once", Faults::Harsh(), RunEcho},
@@ -12,6 +22,17 @@ const std::vector<Scenario>& Scenarios() {
        RunMillion,
        /*in_mixed=*/false,
        {{"connections", 1'000'000}}},
+
+      {"messages", "actors and threads write to each other while some of them end", Faults(),
+       RunMessages},
+      {"saturation", "one slow actor is flooded, and memory is spent and freed", Faults(),
+       RunSaturation},
+      {"deadlock", "actors that wait for each other in rings, and in none", Faults(), RunDeadlock},
+      {"timers", "storms of timers, of actors that are held up, parked and ended", Faults(),
+       RunTimers},
+      {"restarts", "trees of actors that fail and are made anew under load", Faults(), RunRestarts},
+      {"blocking", "functions on a small pool of threads, of callers that end and fail",
+       WithoutThreads(), RunBlocking},
   };
   return scenarios;
 }

@@ -1,0 +1,221 @@
+// Actors that give functions to a small pool of threads, while some of them end, fail and are made
+// anew, and the runtime may end before the functions do: each function runs once or is dropped,
+// each caller that lives hears once, and nothing waits past its bound.
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/blocking_pool.h"
+#include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/watch.h"
+
+namespace sluice::sim {
+
+namespace {
+
+constexpr int64_t kFunctionUsMax = 5'000;
+
+enum class Fate : uint8_t { kLasts, kStops, kFails };
+
+struct World {
+  explicit World(Simulation& in) : simulation(in) {}
+  Simulation& simulation;
+  std::map<int64_t, int64_t> incarnations;  // Of each caller, by key.
+  int64_t threads_max = 0;
+  int64_t functions_max = 0;  // That may exist at once.
+  int64_t functions = 0;      // That exist.
+  int64_t running = 0;
+  int64_t ran = 0;
+  int64_t accepted = 0;
+  int64_t open_of_lasting = 0;
+  int64_t lasting_at_work = 0;
+  bool over = false;
+};
+
+// What a function holds.
+class Counted {
+ public:
+  explicit Counted(World* world) : world_(world) {
+    if (++world_->functions > world_->functions_max) {
+      world_->simulation.Broken(
+          "L3 bound", absl::StrCat(world_->functions, " functions wait or run, of at most ",
+                                   world_->functions_max));
+    }
+  }
+  Counted(Counted&& other) noexcept : world_(std::exchange(other.world_, nullptr)) {}
+  Counted& operator=(Counted&&) = delete;
+  ~Counted() {
+    if (world_ != nullptr) --world_->functions;
+  }
+
+ private:
+  World* world_;
+};
+
+class Function {
+ public:
+  Function(World* world, int64_t number) : world_(*world), number_(number), counted_(world) {}
+  int64_t operator()() {
+    if (std::exchange(called_, true))
+      world_.simulation.Broken("L1 ledger", "a function runs twice");
+    if (Worker::Current() != nullptr) world_.simulation.Broken("L6", "a function runs on a worker");
+    if (++world_.running > world_.threads_max && !world_.over) {
+      world_.simulation.Broken("L3 bound", "more functions run than there are threads");
+    }
+    ++world_.ran;
+    Random& random = world_.simulation.random();
+    if (random.Below(3) != 0) {
+      world_.simulation.Sleep(absl::Microseconds(random.Below(kFunctionUsMax)));
+    }
+    --world_.running;
+    if (number_ % 5 == 0) ThrowSomething(random);
+    return number_;
+  }
+
+ private:
+  World& world_;
+  const int64_t number_;
+  Counted counted_;
+  bool called_ = false;
+};
+
+class Caller : public Actor {
+ public:
+  Caller(World* world, int64_t key, Fate fate, int64_t rounds)
+      : world_(*world),
+        key_(key),
+        fate_(fate),
+        rounds_(rounds),
+        mine_(++world->incarnations[key]) {}
+  ~Caller() override { world_.incarnations[key_] = -mine_; }  // Nobody, until there is a next one.
+  void OnStart() override { Call(); }
+
+ private:
+  void Call() {
+    Handling handling(world_.simulation, inside_, slot());
+    Random& random = world_.simulation.random();
+    for (int64_t i = random.Between(1, 6); i > 0; --i) CallOne(random.Between(0, 1'000'000));
+    if (--rounds_ > 0) {
+      if (open_ == 0) Later();
+      return;
+    }
+    if (fate_ == Fate::kStops) Stop();
+    if (fate_ == Fate::kFails) ThrowSomething(random);
+    if (fate_ == Fate::kLasts) --world_.lasting_at_work;
+  }
+  void Later() {
+    After(absl::Microseconds(world_.simulation.random().Below(2'000)), [this] { Call(); });
+  }
+  void CallOne(int64_t number) {
+    const Answer answer = RunBlocking(
+        Function(&world_, number),
+        [this, number, mine = mine_, heard = false](const absl::StatusOr<int64_t>& result) mutable {
+          Handling handling(world_.simulation, inside_, slot());
+          if (std::exchange(heard, true)) Broken("L1 ledger", "a result comes twice");
+          if (world_.incarnations[key_] != mine) {
+            Broken("L10 handles", "a result comes to one that did not ask");
+          }
+          Heard(number, result);
+        });
+    if (answer == Answer::kAccepted) {
+      ++open_;
+      ++world_.accepted;
+      if (fate_ == Fate::kLasts) ++world_.open_of_lasting;
+    } else if (answer == Answer::kFull || (answer == Answer::kClosed && !world_.over)) {
+      Broken("answers", absl::StrCat("RunBlocking answers ", std::string(AnswerName(answer))));
+    }
+  }
+  void Heard(int64_t number, const absl::StatusOr<int64_t>& result) {
+    --open_;
+    if (fate_ == Fate::kLasts) --world_.open_of_lasting;
+    const bool throws = number % 5 == 0;
+    if (result.ok() && (throws || *result != number)) {
+      Broken("L1 ledger", "a result is not the function's");
+    }
+    // Where there is no thread, or no time any more, the answer says so.
+    if (!result.ok() && !throws && world_.simulation.faults.no_thread == 0 && !world_.over) {
+      Broken("L1 ledger", std::string(result.status().message()));
+    }
+    if (open_ == 0 && rounds_ > 0) Later();
+  }
+  void Broken(std::string_view law, std::string_view what) { world_.simulation.Broken(law, what); }
+
+  World& world_;
+  const int64_t key_;
+  const Fate fate_;
+  int64_t rounds_;
+  const int64_t mine_;
+  int64_t open_ = 0;
+  bool inside_ = false;
+};
+
+void CheckCounts(World& world, const BlockingLedger& counts, bool ended) {
+  if (!counts.Balanced() || (ended && counts.held != 0)) {
+    world.simulation.Broken("L1 ledger", counts.ToString());
+  }
+}
+
+void RunRuntime(World& world, const Options& options) {
+  Simulation& simulation = world.simulation;
+  const int64_t callers = simulation.Amount("callers", 1, 24);
+  const int64_t rounds = simulation.Amount("rounds", 1, 8);
+  const bool early_drain = simulation.Amount("early_drain", 0, 1) == 1;
+  const int64_t drain_us = simulation.Amount("drain_us", 0, 10'000);
+  world.threads_max = options.blocking_threads_max;
+  // Run, wait for a thread, wait at a gate, wait with their callers; and one that is being made.
+  world.functions_max = 2 * world.threads_max +
+                        options.workers * (2 + int64_t{options.blocking_calls_max}) +
+                        callers * int64_t{options.outbox_messages_max};
+  Site site(simulation, options);
+  Runtime& runtime = site.runtime();
+  for (int64_t key = 0; key < callers; ++key) {
+    const auto fate = static_cast<Fate>(key % 3);
+    const SpawnOptions on{.name = "",
+                          .mailbox_messages_max = 1,
+                          .worker = static_cast<int>(key % runtime.WorkerCount())};
+    world.lasting_at_work += fate == Fate::kLasts;
+    if (fate == Fate::kFails) {
+      runtime.SpawnRestarting<Caller>({.restarts_max = 3, .backoff_min = absl::ZeroDuration()}, on,
+                                      &world, key, fate, rounds);
+    } else {
+      runtime.SpawnWith<Caller>(on, &world, key, fate, rounds);
+    }
+  }
+  if (!site.Start()) return;
+  if (early_drain) {
+    simulation.Sleep(absl::Microseconds(simulation.random().Below(10'000)));
+  } else if (Happens(site, "all functions have run or were dropped, and all who wait have heard",
+                     [&] {
+                       return world.lasting_at_work == 0 && world.open_of_lasting == 0 &&
+                              runtime.blocking().Held() == 0 && world.functions == 0;
+                     })) {
+    CheckCounts(world, runtime.blocking().Counts(), /*ended=*/false);
+  }
+  world.over = true;
+  site.End(early_drain ? absl::Microseconds(drain_us) : absl::Seconds(10));
+  CheckCounts(world, runtime.blocking().Counts(), /*ended=*/true);
+  if (runtime.blocking().Counts().submitted != world.accepted) {
+    simulation.Broken("L1 ledger", runtime.blocking().Counts().ToString());
+  }
+}
+
+}  // namespace
+
+void RunBlocking(Simulation& simulation) {
+  Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.blocking_threads_max = static_cast<int>(simulation.Amount("pool", 1, 3));
+  options.blocking_calls_max = static_cast<uint32_t>(simulation.Amount("calls", 1, 8));
+  options.outbox_messages_max = static_cast<uint32_t>(simulation.Amount("outbox", 1, 8));
+  World world(simulation);
+  RunRuntime(world, options);
+  // A function that was left behind runs on, without the runtime.
+  simulation.Sleep(absl::Microseconds(2 * kFunctionUsMax));
+  if (world.functions != 0 || world.running != 0) {
+    simulation.Broken("L1 ledger", absl::StrCat(world.functions, " functions are never destroyed"));
+  }
+}
+
+}  // namespace sluice::sim
