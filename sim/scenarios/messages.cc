@@ -184,29 +184,30 @@ class Node : public Actor {
   }
   void SendOne() {
     const int64_t to = world_.Any();
-    Life& life = world_.At(to);
+    // A copy: others may make more lives while a call to the system is made.
+    const Ref<Node> target = world_.At(to).ref;
     // A Send goes from a lower key to a higher one: no cycle of waits can be.
     const bool may_park = to > key_ && random_.Below(8) != 0;
     const Note note{key_, to, world_.streams.Next(key_, to)};
     Answer answer;
     switch (random_.Below(6)) {
       case 0:
-        answer = may_park ? Send(life.ref, Parcel{note, Load(note)})
-                          : life.ref.TrySend(Parcel{note, Load(note)});
+        answer = may_park ? Send(target, Parcel{note, Load(note)})
+                          : target.TrySend(Parcel{note, Load(note)});
         break;
       case 1: {
-        const Recipient<Note> recipient(life.ref);
+        const Recipient<Note> recipient(target);
         answer = may_park ? Send(recipient, note) : recipient.TrySend(note);
         break;
       }
       case 2:
         if (to > key_) {
-          AskOne(note, life.ref);
+          AskOne(note, target);
           return;
         }
         [[fallthrough]];
       default:
-        answer = may_park ? Send(life.ref, note) : life.ref.TrySend(note);
+        answer = may_park ? Send(target, note) : target.TrySend(note);
     }
     Answered(answer, to, may_park);
   }
