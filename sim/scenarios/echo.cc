@@ -1,82 +1,249 @@
-// Every byte that a client sends comes back, in order and once, whatever the network does to it.
+// Every byte that a client sends comes back, in order and once, whatever the network does to it,
+// whoever stops to read, and however either side ends; and each end is counted as what it was.
+#include <array>
 #include <string>
-#include <vector>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/sim/client.h"
 #include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
 
 namespace sluice::sim {
 
 namespace {
 
-class Echo : public Session {
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+// What the first byte of a client makes of the server.
+constexpr char kEcho = 'e';
+constexpr char kKeeps = 'k';       // Consumes records of kRecordBytes only.
+constexpr char kPauses = 'p';      // Stops to read for a while, now and then.
+constexpr char kSaysAll = 's';     // Answers with kAnswerBytes and closes.
+constexpr char kHalfCloses = 'h';  // Answers so, ends its side, and counts what still comes.
+constexpr char kAborts = 'a';
+constexpr std::string_view kManners = "eeekkpppsha";
+constexpr size_t kRecordBytes = 700;
+constexpr size_t kAnswerBytes = 60'000;
+
+struct Tally {
+  Simulation& simulation;
+  std::array<int64_t, kCloseReasonCount> sure{};  // Ends that clients have seen to.
+  int64_t unsure = 0;                             // Ends that may be any.
+  int64_t half_closed_bytes = 0;  // That came to sessions which had ended their own side,
+  int64_t half_closed_sent = 0;   // and that clients had sent to them.
 };
 
-// An error is a broken law, unless this run's network may end a connection.
-bool Allowed(Simulation& simulation, const absl::Status& status) {
-  if (status.ok()) return true;
-  if (!MayEndConnections(simulation.faults)) {
-    simulation.Broken("L9 close", std::string(status.message()));
+class Speaker : public Session {
+ public:
+  explicit Speaker(Tally* tally) : tally_(*tally) {}
+  void OnData(Input& in) override {
+    if (manner_ == 0) {
+      manner_ = in.Take(1)[0];
+      if (manner_ == kAborts) return Abort();
+      if (manner_ == kSaysAll || manner_ == kHalfCloses) {
+        if (Write(Pattern(0, 0, kAnswerBytes)) != Answer::kAccepted) {
+          tally_.simulation.Broken("L3 bound", "an empty output has no room");
+        }
+        return manner_ == kSaysAll ? Close() : CloseWrite();
+      }
+    }
+    if (manner_ == kHalfCloses) {
+      tally_.half_closed_bytes += static_cast<int64_t>(in.TakeAll().size());
+      return;
+    }
+    if (manner_ == kPauses && tally_.simulation.random().Below(3) == 0) {
+      PauseReading();
+      const auto rest = absl::Microseconds(tally_.simulation.random().Between(1, 50'000));
+      After(rest, [this] { ResumeReading(); });
+    }
+    Write(in.Take(manner_ == kKeeps ? in.size() / kRecordBytes * kRecordBytes : in.size()));
   }
-  return false;
-}
+  void OnEof() override {
+    Write(Unconsumed());
+    Close();
+  }
 
-std::string Pattern(int64_t client, int64_t round, size_t bytes) {
-  std::string text(bytes, ' ');
-  for (size_t i = 0; i < bytes; ++i) {
-    text[i] = static_cast<char>('a' + (static_cast<size_t>(client * 7 + round * 3) + i) % 26);
-  }
-  return text;
-}
+ private:
+  Tally& tally_;
+  char manner_ = 0;
+};
 
-void TalkTo(Simulation& simulation, SimOs& machine, int64_t number, int64_t rounds) {
-  Client client(machine);
-  if (!Allowed(simulation, client.Connect("10.0.0.1:7001"))) return;
-  for (int64_t round = 0; round < rounds; ++round) {
-    const std::string sent =
-        Pattern(number, round, 1 + static_cast<size_t>(simulation.random().Below(20'000)));
-    if (!Allowed(simulation, client.Write(sent))) return;
-    const absl::StatusOr<std::string> read = client.ReadExactly(sent.size());
-    if (!Allowed(simulation, read.status())) return;
-    if (*read != sent) simulation.Broken("L2 order", "an echo differs from what was sent");
+class Talk {
+ public:
+  Talk(Tally& tally, SimOs& machine, int64_t number, int64_t rounds)
+      : simulation_(tally.simulation),
+        tally_(tally),
+        random_(tally.simulation.random()),
+        door_(AnyDoor(tally.simulation, machine)),
+        client_(*door_.machine),
+        number_(number),
+        rounds_(rounds) {}
+
+  void Run() {
+    if (random_.Below(2) == 0) {
+      client_.LimitBuffers(static_cast<int>(random_.Below(8'000)),
+                           static_cast<int>(random_.Below(8'000)));
+    }
+    if (!Allowed(simulation_, client_.Connect(door_.address))) return;
+    const char manner = kManners[random_.Below(kManners.size())];
+    ++tally_.unsure;  // Until it is known.
+    if (!Allowed(simulation_, client_.Write(std::string(1, manner)))) return;
+    switch (manner) {
+      case kSaysAll:
+        return HearAll();
+      case kHalfCloses:
+        return SendAfterTheEnd();
+      case kAborts:
+        return HearReset();
+      default:
+        if (Rounds(manner == kKeeps)) End();
+    }
   }
-  switch (simulation.random().Below(3)) {
-    case 0: {
-      if (!Allowed(simulation, client.CloseWrite())) return;
-      const absl::StatusOr<std::string> rest = client.ReadToEnd();
-      if (Allowed(simulation, rest.status()) && !rest->empty()) {
-        simulation.Broken("L9 close", "bytes came after the last echo");
+
+ private:
+  // With at most half a watermark under way the server always reads on, so that neither waits for
+  // the other for ever.
+  bool Rounds(bool records) {
+    constexpr size_t kUnderWayMax = 8'000;
+    std::string sent;  // And not heard.
+    for (int64_t round = 0; round < rounds_ || !sent.empty();) {
+      if (random_.Below(16) == 0) simulation_.Sleep(absl::Milliseconds(random_.Between(1, 500)));
+      const size_t bytes = records ? kRecordBytes * (1 + random_.Below(4))
+                                   : 1 + static_cast<size_t>(random_.Below(5'000));
+      if (round < rounds_ && sent.size() + bytes <= kUnderWayMax && random_.Below(2) == 0) {
+        const std::string more = Pattern(number_, round++, bytes);
+        if (!Allowed(simulation_, client_.Write(more))) return false;
+        sent += more;
+      } else if (!sent.empty()) {
+        const auto read = client_.ReadExactly(1 + static_cast<size_t>(random_.Below(sent.size())));
+        if (!Allowed(simulation_, read.status())) return false;
+        if (sent.compare(0, read->size(), *read) != 0) {
+          simulation_.Broken("L2 order", "an echo differs from what was sent");
+        }
+        sent.erase(0, read->size());
+      }
+    }
+    return true;
+  }
+
+  void End() {
+    switch (random_.Below(5)) {
+      case 0: {
+        // What is sent last is echoed behind our FIN.
+        if (!Allowed(simulation_, client_.Write("last"))) return;
+        if (!Allowed(simulation_, client_.CloseWrite())) return;
+        const absl::StatusOr<std::string> rest = client_.ReadToEnd();
+        if (!Allowed(simulation_, rest.status())) return;
+        if (*rest != "last" && (door_.tcp || !MayEndConnections(simulation_.faults))) {
+          simulation_.Broken("L9 close", "the last echo did not come");
+        }
+        return Sure(CloseReason::kPeerClosed);
+      }
+      case 1:
+        client_.Reset();  // A UNIX socket knows no reset.
+        return Sure(door_.tcp ? CloseReason::kReset : CloseReason::kPeerClosed);
+      case 2:  // With its echo unread, or on its way.
+        if (Allowed(simulation_, client_.Write("unread"))) {
+          simulation_.Sleep(absl::Milliseconds(random_.Below(2)));
+        }
+        return client_.Close();
+      default:
+        client_.Close();
+        return Sure(CloseReason::kPeerClosed);
+    }
+  }
+
+  // All of an answer that was given with a close, though the server has not read all of ours.
+  void HearAll() {
+    for (int64_t i = random_.Between(0, rounds_); i > 0; --i) {
+      if (!client_.Write(Pattern(number_, i, 500)).ok()) break;
+    }
+    if (random_.Below(2) == 0) simulation_.Sleep(absl::Milliseconds(random_.Between(1, 3'000)));
+    const absl::StatusOr<std::string> answer = client_.ReadToEnd();
+    if (!Allowed(simulation_, answer.status())) return;
+    // It may have been turned away; a UNIX socket cannot say that it was cut short.
+    if (MayEndConnections(simulation_.faults) && (answer->empty() || !door_.tcp)) return;
+    if (*answer != Pattern(0, 0, kAnswerBytes)) {
+      simulation_.Broken("L9 close", absl::StrCat("of an answer came ", answer->size(), " bytes"));
+    }
+    client_.Close();
+    Sure(CloseReason::kClosed);
+  }
+
+  void SendAfterTheEnd() {
+    const absl::StatusOr<std::string> answer = client_.ReadToEnd();
+    if (!Allowed(simulation_, answer.status())) return;
+    if (MayEndConnections(simulation_.faults) && (answer->empty() || !door_.tcp)) return;
+    if (*answer != Pattern(0, 0, kAnswerBytes)) simulation_.Broken("L9 close", "half an answer");
+    for (int64_t i = 0; i < rounds_; ++i) {
+      const std::string more = Pattern(number_, i, 1 + random_.Below(20'000));
+      if (!Allowed(simulation_, client_.Write(more))) return;
+      tally_.half_closed_sent += static_cast<int64_t>(more.size());
+    }
+    if (!Allowed(simulation_, client_.CloseWrite())) return;
+    --tally_.unsure;  // kClosed: its side had ended first.
+    ++tally_.sure[static_cast<size_t>(CloseReason::kClosed)];
+  }
+
+  void HearReset() {
+    const absl::Status end = client_.ReadToEnd().status();
+    if (door_.tcp ? absl::IsDeadlineExceeded(end) || end.ok() : absl::IsDeadlineExceeded(end)) {
+      if (!MayEndConnections(simulation_.faults)) {
+        simulation_.Broken("L9 close", absl::StrCat("no reset: ", end.ToString()));
       }
       return;
     }
-    case 1:
-      client.Reset();
-      return;
-    default:
-      return;
+    Sure(CloseReason::kAborted);
   }
-}
+
+  void Sure(CloseReason reason) {
+    --tally_.unsure;
+    ++tally_.sure[static_cast<size_t>(reason)];
+  }
+
+  Simulation& simulation_;
+  Tally& tally_;
+  Random& random_;
+  const Door door_;
+  Client client_;
+  const int64_t number_;
+  const int64_t rounds_;
+};
 
 }  // namespace
 
 void RunEcho(Simulation& simulation) {
+  CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.input_bytes_max = 2 * kRecordBytes + static_cast<int64_t>(32 * 1024);
   Site site(simulation, options);
-  site.runtime().Listen<Echo>("10.0.0.1:7001");
+  Tally tally{simulation};
+  site.runtime().Listen<Speaker>(kDoors, &tally);
   if (!site.Start()) return;
   SimOs& machine = simulation.NewMachine("clients");
-  std::vector<ThreadId> clients;
-  const int64_t rounds = simulation.Amount("rounds", 1, 6);
-  for (int64_t i = simulation.Amount("clients", 1, 8); i > 0; --i) {
-    clients.push_back(simulation.StartThread(machine, absl::StrCat("client ", i),
-                                             [&, i] { TalkTo(simulation, machine, i, rounds); }));
+  Crowd crowd(simulation, machine);
+  const int64_t rounds = simulation.Amount("rounds", 1, 12);
+  for (int64_t i = simulation.Amount("clients", 1, 12); i > 0; --i) {
+    crowd.Add(absl::StrCat("client ", i), [&, i] { Talk(tally, machine, i, rounds).Run(); });
   }
-  for (const ThreadId client : clients) simulation.Join(client);
+  crowd.Join();
+  simulation.Sleep(absl::Seconds(1));
   site.End();
+  if (MayEndConnections(simulation.faults)) return;
+  const ConnectionLedger::Totals totals = ConnectionsOf(site);
+  for (int i = 0; i < kCloseReasonCount; ++i) {
+    const int64_t counted = totals.closed[i];
+    const int64_t least = tally.sure[i];
+    if (counted < least || counted > least + tally.unsure) {
+      simulation.Broken("L9 close", absl::StrCat(least, " to ", least + tally.unsure, " ends are ",
+                                                 i, ": ", totals.ToString()));
+    }
+  }
+  if (tally.half_closed_bytes != tally.half_closed_sent) {
+    simulation.Broken("L9 close", "bytes behind a half-close are missing");
+  }
 }
 
 }  // namespace sluice::sim

@@ -1,0 +1,68 @@
+// What scenarios of connections share: clients on threads of their own, what may go wrong for
+// them, and bytes that tell where they belong.
+//
+// Owner:  a scenario. Thread: the simulation's. Bound: the scenario's. Errors: Simulation::Broken.
+#ifndef SLUICE_SIM_SCENARIOS_TALK_H_
+#define SLUICE_SIM_SCENARIOS_TALK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "sluice/actors/connection_ledger.h"
+#include "sluice/sim/faults.h"
+#include "sluice/sim/sim_os.h"
+#include "sluice/sim/simulation.h"
+#include "sluice/sim/site.h"
+
+namespace sluice::sim {
+
+// True where a connection may end though neither side ended it.
+bool MayEndConnections(const Faults& faults);
+// In two runs of three nothing of that happens ("harsh" is 0), so that an error of a client tells.
+void CalmOrHarsh(Simulation& simulation);
+
+// An error breaks a law, unless this run's network may end a connection.
+bool Allowed(Simulation& simulation, const absl::Status& status);
+
+// Tells one client and one round of it from the others.
+std::string Pattern(int64_t client, int64_t round, size_t bytes);
+
+// How connections and their bytes ended, so far.
+ConnectionLedger::Totals ConnectionsOf(Site& site);
+int64_t ClosedFor(const ConnectionLedger::Totals& totals, CloseReason reason);
+
+// Where a scenario's server listens, and whence it can be reached.
+inline constexpr std::string_view kDoors = "10.0.0.1:7001,[fd00::1]:7001,unix:/run/door,unix:@door";
+struct Door {
+  SimOs* machine;
+  std::string address;
+  bool tcp;
+};
+// One of them, for a client on `machine`, or beside the server.
+Door AnyDoor(Simulation& simulation, SimOs& machine);
+
+// Threads of one machine, each a client's script; all have returned when Join() has.
+class Crowd {
+ public:
+  Crowd(Simulation& simulation, SimOs& machine) : simulation_(simulation), machine_(machine) {}
+  ~Crowd() { Join(); }
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+  void Add(std::string name, std::function<void()> script);
+  void Join();
+
+ private:
+  Simulation& simulation_;
+  SimOs& machine_;
+  std::vector<ThreadId> threads_;
+};
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_SCENARIOS_TALK_H_
