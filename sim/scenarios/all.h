@@ -17,6 +17,7 @@ void RunRestarts(Simulation& simulation);
 void RunDeadlock(Simulation& simulation);
 void RunTimers(Simulation& simulation);
 void RunBlocking(Simulation& simulation);
+void RunBroadcast(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -33,6 +33,8 @@ const std::vector<Scenario>& Scenarios() {
       {"restarts", "trees of actors that fail and are made anew under load", Faults(), RunRestarts},
       {"blocking", "functions on a small pool of threads, of callers that end and fail",
        WithoutThreads(), RunBlocking},
+      {"broadcast", "each subscriber of a hub is told of each message, or that it missed it",
+       Faults::Harsh(), RunBroadcast},
   };
   return scenarios;
 }

@@ -1,0 +1,223 @@
+// One publisher numbers what it says to a hub; subscribers of every policy come, go, and stop to
+// read. Each hears of each number: received + missed + conflated + skipped is what was published
+// since it joined, after each message and at the end, though the memory for any of it may be spent.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "sluice/core/strings.h"
+#include "sluice/protocols/line_session.h"
+#include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/feed.h"
+#include "sluice/sim/scenarios/talk.h"
+#include "sluice/sim/site.h"
+#include "sluice/sluice.h"
+
+namespace sluice::sim {
+
+namespace {
+
+constexpr absl::Duration kDigests = absl::Seconds(1);  // By then no glutton holds anything.
+constexpr int kTicks = 3;  // Messages behind the flood: what memory refused is told with the next.
+
+class Publisher : public Actor {
+ public:
+  struct Go {};
+  explicit Publisher(Feed* feed) : feed_(*feed) {}
+  void OnStart() override {
+    const int64_t wait_ms = feed_.simulation.random().Between(0, 200);
+    After(absl::Milliseconds(wait_ms), [this] { On(Go{}); });
+  }
+  void On(Go) {
+    Random& random = feed_.simulation.random();
+    if (feed_.published >= feed_.messages) {
+      feed_.flooding = false;
+      After(kDigests, [this] { Tick(kTicks); });
+      return;
+    }
+    bool said = true;
+    for (int64_t i = random.Between(1, 12); i > 0 && said; --i) said = Say();
+    if (!said || random.Below(3) == 0 || Send(RefOf(this), Go{}) != Answer::kAccepted) {
+      After(absl::Milliseconds(random.Between(1, 20)), [this] { On(Go{}); });
+    }
+  }
+
+ private:
+  void Tick(int left) {
+    if (left == 0) {
+      feed_.done_ns = feed_.simulation.NowNs();
+      return;
+    }
+    const bool said = Say();
+    After(absl::Milliseconds(20), [this, left, said] { Tick(said ? left - 1 : left); });
+  }
+  bool Say() {
+    Random& random = feed_.simulation.random();
+    const int64_t number = feed_.published + 1;
+    const uint64_t key = random.Below(6);
+    const std::string text = absl::StrCat(
+        "m ", number, " ", key, " ",
+        std::string(random.Below(static_cast<uint64_t>(feed_.bytes_max)), 'a' + number % 26), "\n");
+    std::optional<Bytes> payload = random.Below(2) == 0 ? Bytes::Copy(text, runtime().budget())
+                                                        : std::optional<Bytes>(Bytes::Copy(text));
+    if (!payload.has_value()) return false;
+    if (Send(feed_.hub, Publish{*std::move(payload), {}, key}) != Answer::kAccepted) return false;
+    ++feed_.published;
+    return true;
+  }
+
+  Feed& feed_;
+};
+
+// The server's side of a Subscriber.
+class Talker : public LineSession {
+ public:
+  explicit Talker(Feed* feed) : LineSession(256), feed_(*feed) {}
+  void OnLine(std::string_view line) override {
+    if (line[0] != 's') {
+      Unsubscribe(*this, std::exchange(subscription_, {}));
+      if (line == "b") {
+        if (Write("b\n") != Answer::kAccepted) return Abort(CloseReason::kMemory);
+        Close();
+      } else {
+        // Behind what the spoke still writes: it hears of us in its own time.
+        PauseReading();
+        After(absl::Milliseconds(1), [this] { Say("l\n"), ResumeReading(); });
+      }
+      return;
+    }
+    const std::vector<std::string> words = absl::StrSplit(ToAbsl(line), ' ');
+    size_t seat = 0;
+    int policy = 0;
+    SubscribeOptions options;
+    if (!absl::SimpleAtoi(words[1], &seat) || !absl::SimpleAtoi(words[2], &policy) ||
+        !absl::SimpleAtoi(words[3], &options.queue_messages_max)) {
+      feed_.simulation.Broken("L9 close", "a line came that no client says");
+    }
+    seat_ = &feed_.seats[seat];
+    options.slow = static_cast<SlowPolicy>(policy);
+    options.keys_max = 1 + options.queue_messages_max % 8;
+    options.park_timeout = absl::Milliseconds(500);
+    if (words[4] == "1") {
+      options.filter = [at = seat_](std::string_view payload, uint64_t) {
+        const int64_t number = NumberOf(payload);
+        if (number % kFilterStep != 0) return true;
+        at->rejected.push_back(number);
+        return false;
+      };
+    }
+    PauseReading();
+    if (Send(feed_.hub, Subscribe(this, options)) != Answer::kAccepted) On(Subscribed{});
+  }
+  void On(Subscribed subscribed) {
+    ResumeReading();
+    if (!subscribed.Joined()) {
+      Say("r\n");
+      return;
+    }
+    subscription_ = subscribed;
+    seat_->joined = static_cast<int64_t>(subscribed.sequence);
+  }
+  // Until there is memory for it.
+  void Say(const char* line) {
+    if (connection() == nullptr || Write(line) == Answer::kAccepted) return;
+    After(absl::Milliseconds(1), [this, line] { Say(line); });
+  }
+  void OnClose(CloseReason reason) override {
+    if (seat_ != nullptr) seat_->ended = reason;
+  }
+
+ private:
+  Feed& feed_;
+  Seat* seat_ = nullptr;
+  Subscribed subscription_;
+};
+
+// Holds all memory now and then, its worker's overdraft with it: any charge there may be refused.
+class Glutton : public Actor {
+ public:
+  Glutton(Feed* feed, int64_t hunger) : feed_(*feed), hunger_(hunger) {}
+  void OnStart() override { Rest(); }
+  void OnStop() override { Release(); }
+
+ private:
+  void Rest() {
+    if (!feed_.flooding) return;
+    After(absl::Microseconds(feed_.simulation.random().Between(100, 30'000)), [this] { Grab(); });
+  }
+  void Grab() {
+    Lease& lease = worker().lease();
+    for (int64_t bytes = 1 << 22; bytes >= 16; bytes /= 2) {
+      while (lease.ChargeOverdraft(bytes)) held_ += bytes;
+    }
+    Random& random = feed_.simulation.random();
+    const auto left = static_cast<int64_t>(random.Below(random.Below(2) == 0 ? 1'000 : 100'000));
+    lease.Refund(std::min(left, held_));
+    held_ -= std::min(left, held_);
+    After(absl::Milliseconds(random.Between(1, hunger_)), [this] {
+      Release();
+      Rest();
+    });
+  }
+  void Release() { worker().lease().Refund(std::exchange(held_, 0)); }
+
+  Feed& feed_;
+  const int64_t hunger_;
+  int64_t held_ = 0;
+};
+
+}  // namespace
+
+void RunBroadcast(Simulation& simulation) {
+  CalmOrHarsh(simulation);
+  Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.output_bytes_max = 64 * 1024;
+  options.output_bytes_high = simulation.Amount("output_high", 1'000, 32'000);
+  options.output_bytes_low = options.output_bytes_high / 4;
+  options.input_bytes_max = 4'096;
+  options.mailbox_messages_max = static_cast<uint32_t>(simulation.Amount("mailbox", 2, 64));
+  options.lane_messages_max = static_cast<uint32_t>(simulation.Amount("lane", 1, 64));
+  options.memory_bytes_max = options.MemoryBytesMin() + simulation.Amount("memory", 0, 1'000'000);
+  Feed feed{simulation, simulation.Amount("messages", 1, 1'000),
+            simulation.Amount("message_bytes", 1, 4'000)};
+  Site site(simulation, options);
+  Runtime& runtime = site.runtime();
+  feed.hub = runtime.Spawn<Hub>(
+      HubOptions{[](int64_t missed) { return absl::StrCat("x ", missed, "\n"); }});
+  runtime.Spawn<Publisher>(&feed);
+  const int64_t hunger = simulation.Amount("hunger", 0, 300);
+  for (int worker = 0; hunger > 0 && worker < options.workers; ++worker) {
+    SpawnOptions where;
+    where.worker = worker;
+    runtime.SpawnWith<Glutton>(where, &feed, hunger);
+  }
+  runtime.Listen<Talker>("10.0.0.1:7001", &feed);
+  if (!site.Start()) return;
+  Crowd crowd(simulation, simulation.NewMachine("clients"));
+  SimOs& machine = *simulation.machines().back();
+  for (int64_t i = simulation.Amount("subscribers", 1, 16); i > 0; --i) {
+    crowd.Add(absl::StrCat("subscriber ", i), [&feed, &machine, &simulation, i] {
+      Random random(simulation.seed() * 1'000 + static_cast<uint64_t>(i));
+      simulation.Sleep(absl::Milliseconds(random.Between(0, 100)));
+      Subscriber(feed, machine, random.Next()).Run();
+    });
+  }
+  crowd.Join();
+  if (!simulation.RunUntil([&feed] { return feed.done_ns != 0; }, absl::Minutes(2))) {
+    simulation.Broken("L5 progress", "the publisher does not come to its end");
+  }
+  site.End();
+  const HubTotals totals = HubLedger::Of(runtime);
+  if (totals.published != feed.published || totals.queued != 0 ||
+      totals.due != totals.received + totals.missed + totals.conflated + totals.skipped) {
+    simulation.Broken("L1 ledger", totals.ToString());
+  }
+}
+
+}  // namespace sluice::sim

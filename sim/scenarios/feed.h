@@ -1,0 +1,88 @@
+// What the broadcast scenario's two sides share: the feed that is published, and a subscriber's
+// script, which holds the law of hubs: received + missed + conflated + skipped is what was
+// published since it joined.
+//
+// Owner:  the scenario. Thread: the simulation's. Bound: the scenario's.
+// Errors: Simulation::Broken.
+#ifndef SLUICE_SIM_SCENARIOS_FEED_H_
+#define SLUICE_SIM_SCENARIOS_FEED_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sluice/actors/connection_ledger.h"
+#include "sluice/actors/hub.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/sim_os.h"
+#include "sluice/sim/simulation.h"
+
+namespace sluice::sim {
+
+inline constexpr int64_t kFilterStep = 3;  // Filters refuse each third number.
+
+// One subscription, as the server's side has it. (All threads of a simulation share their memory.)
+struct Seat {
+  std::optional<int64_t> joined;
+  std::vector<int64_t> rejected;  // By its filter.
+  std::optional<CloseReason> ended;
+};
+
+struct Feed {
+  Simulation& simulation;
+  int64_t messages;
+  int64_t bytes_max;
+  Ref<Hub> hub = {};
+  int64_t published = 0;
+  bool flooding = true;
+  int64_t done_ns = 0;  // 0: not yet.
+  std::deque<Seat> seats = {};
+};
+
+// Of "m NUMBER KEY FILLER"; -1: it has none.
+int64_t NumberOf(std::string_view payload);
+
+// A client says `s SEAT POLICY QUEUE FILTER`, `l` to leave, `b` to leave for good; it hears
+// `m NUMBER KEY FILLER`, `x COUNT` for what it missed, `r` where it was not taken, `l` and `b`.
+class Subscriber {
+ public:
+  Subscriber(Feed& feed, SimOs& machine, uint64_t seed);
+  void Run();
+
+ private:
+  enum class Manner { kReads, kPauses, kStops };
+
+  bool Join();
+  bool Hear();
+  const Seat& seat() const { return feed_.seats[seat_]; }
+  int64_t Skipped(int64_t upto) const;
+  bool HeardAll();
+  bool Take(const std::string& line);
+  bool TakeMessage(const std::string& line);
+  void Cut();
+  void Broken(std::string_view law, std::string_view what);
+
+  Feed& feed_;
+  Random random_;
+  Client client_;
+  SlowPolicy policy_ = SlowPolicy::kPark;
+  Manner manner_ = Manner::kReads;
+  size_t seat_ = 0;
+  bool filters_ = false;
+  char leaving_ = 0;
+  bool left_ = false;
+  int64_t lines_left_ = 0;
+  int64_t received_ = 0;
+  int64_t missed_ = 0;
+  std::optional<int64_t> first_;         // Where its count says that it joined.
+  std::map<std::string, int64_t> last_;  // Number, by key where they conflate.
+};
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_SCENARIOS_FEED_H_
