@@ -18,6 +18,7 @@ void RunDeadlock(Simulation& simulation);
 void RunTimers(Simulation& simulation);
 void RunBlocking(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
+void RunAcceptStorm(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -35,6 +35,8 @@ const std::vector<Scenario>& Scenarios() {
        WithoutThreads(), RunBlocking},
       {"broadcast", "each subscriber of a hub is told of each message, or that it missed it",
        Faults::Harsh(), RunBroadcast},
+      {"accept_storm", "more clients than there is room for, and all get in when it is over",
+       Faults::Harsh(), RunAcceptStorm},
   };
   return scenarios;
 }
