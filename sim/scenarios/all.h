@@ -19,6 +19,7 @@ void RunTimers(Simulation& simulation);
 void RunBlocking(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
+void RunDeadPeers(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -37,6 +37,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), RunBroadcast},
       {"accept_storm", "more clients than there is room for, and all get in when it is over",
        Faults::Harsh(), RunAcceptStorm},
+      {"dead_peers", "who is gone, silent or stands still is ended in time, for the right reason",
+       Faults::Harsh(), RunDeadPeers},
   };
   return scenarios;
 }

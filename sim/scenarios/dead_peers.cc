@@ -1,0 +1,245 @@
+// Peers that die, stand still, are silent, or never come to an end: each connection ends within the
+// bound that the options give it, with the reason that is true of it, and not before.
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/strings.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/talk.h"
+#include "sluice/sim/site.h"
+#include "sluice/sluice.h"
+
+namespace sluice::sim {
+
+namespace {
+
+// Timers have ticks of a millisecond, the network delays, a long wait may be a retransmission's.
+constexpr absl::Duration kSlack = absl::Seconds(3);
+
+struct Fate {
+  std::optional<CloseReason> ended;
+  int64_t ended_ns = 0;
+};
+
+struct Ward {
+  Simulation& simulation;
+  Fate fates[16];
+};
+
+// The first byte says whose fate this is, the second what it does.
+class Patient : public Session {
+ public:
+  explicit Patient(Ward* ward) : ward_(*ward) {}
+  void OnData(Input& in) override {
+    if (fate_ == nullptr) {
+      if (in.size() < 2) return;
+      fate_ = &ward_.fates[static_cast<size_t>(in.Take(1)[0] - 'A')];
+      const char manner = in.Take(1)[0];
+      if (manner == 'f') Write(std::string(800'000, 'f'));  // More than any socket takes.
+      if (manner == 'h') CloseWrite();
+    }
+    Write(in.TakeAll());
+  }
+  void OnEof() override {}  // It may wait for ever for its own half.
+  void OnClose(CloseReason reason) override {
+    if (fate_ == nullptr) return;
+    fate_->ended = reason;
+    fate_->ended_ns = ward_.simulation.NowNs();
+  }
+
+ private:
+  Ward& ward_;
+  Fate* fate_ = nullptr;
+};
+
+class Caller : public Session {
+ public:
+  Caller(Fate* fate, Simulation* simulation) : fate_(*fate), simulation_(*simulation) {}
+  void OnData(Input& in) override { in.TakeAll(); }
+  void OnClose(CloseReason reason) override {
+    fate_.ended = reason;
+    fate_.ended_ns = simulation_.NowNs();
+  }
+
+ private:
+  Fate& fate_;
+  Simulation& simulation_;
+};
+
+// What a client does, and what must become of it.
+enum class Case {
+  kUnplugged,       // Its machine is gone, and nothing is under way: keepalive.
+  kUnpluggedFull,   // And something is: it is written to.
+  kStandsStill,     // It takes nothing of what waits for it, but answers probes.
+  kHalfClosed,      // It ended its side, the server does not.
+  kHalfClosedHere,  // The server ended its side, the client does not.
+  kSilent,
+  kTalks,  // Now and then, for ever: only the lifetime ends it.
+  kCount,
+};
+
+class DeadPeers {
+ public:
+  DeadPeers(Simulation& simulation, Ward& ward, const Options& options)
+      : simulation_(simulation), ward_(ward), options_(options) {}
+
+  void Run(SimOs& machine, int64_t number, Case what) {
+    Fate& fate = ward_.fates[number];
+    Client client(machine, absl::Minutes(1));
+    client.LimitBuffers(4'096, 4'096);
+    std::string first{static_cast<char>('A' + number), 'e'};
+    const bool full = what == Case::kUnpluggedFull || what == Case::kStandsStill;
+    if (full) first[1] = 'f';
+    if (what == Case::kHalfClosedHere) first[1] = 'h';
+    if (!Allowed(simulation_, client.Connect("10.0.0.1:7001")) ||
+        !Allowed(simulation_, client.Write(first))) {
+      return;
+    }
+    // The echo says that the server knows it by now.
+    if (!full && what != Case::kHalfClosedHere) {
+      if (!Allowed(simulation_, client.Write("x")) ||
+          !Allowed(simulation_, client.ReadExactly(1).status()))
+        return;
+    } else {
+      simulation_.Sleep(absl::Milliseconds(50));
+    }
+    if (what == Case::kUnplugged || what == Case::kUnpluggedFull) machine.SetPlugged(false);
+    if (what == Case::kHalfClosed && !Allowed(simulation_, client.CloseWrite())) return;
+    const int64_t start_ns = simulation_.NowNs();
+    int64_t active_ns = start_ns;
+    const absl::Duration bound = BoundOf(what);
+    while (!fate.ended.has_value()) {
+      if (simulation_.NowNs() - start_ns > absl::ToInt64Nanoseconds(bound + kSlack)) {
+        if (!MayEndConnections(simulation_.faults)) {
+          Broken(what, absl::StrCat("it stands after ", absl::FormatDuration(bound)));
+        }
+        return;
+      }
+      simulation_.Sleep(std::min(bound / 16, options_.idle_timeout / 4));
+      if (what != Case::kTalks || fate.ended.has_value()) continue;
+      if (!client.Write("y").ok() || !client.ReadExactly(1).ok()) break;
+      active_ns = simulation_.NowNs();
+    }
+    if (MayEndConnections(simulation_.faults)) return;
+    simulation_.Sleep(kSlack);
+    if (!fate.ended.has_value()) {
+      Broken(what, "the client heard of an end, the session did not");
+    } else if (const CloseReason reason = *fate.ended; !MayBe(what, reason)) {
+      Broken(what, absl::StrCat("it ended as ", ToAbsl(CloseReasonName(reason))));
+    } else if (fate.ended_ns + absl::ToInt64Nanoseconds(kSlack) <
+               start_ns + absl::ToInt64Nanoseconds(bound)) {
+      Broken(what, absl::StrCat("it ended early, as ", ToAbsl(CloseReasonName(reason)), ", after ",
+                                (fate.ended_ns - active_ns) / 1'000'000, " ms of ",
+                                absl::FormatDuration(bound)));
+    }
+  }
+
+ private:
+  absl::Duration Keepalive() const {
+    return options_.keepalive_idle + options_.keepalive_interval * options_.keepalive_probes;
+  }
+  absl::Duration BoundOf(Case what) const {
+    const absl::Duration quiet = std::min(options_.idle_timeout, options_.lifetime_timeout);
+    switch (what) {
+      case Case::kUnplugged:
+        return std::min(Keepalive(), quiet);
+      case Case::kStandsStill:
+        return std::min(options_.write_stalled_timeout, quiet);
+      case Case::kUnpluggedFull:
+        return std::min(
+            {options_.write_stalled_timeout, quiet, absl::Nanoseconds(Link::kRetransmitTimeoutNs)});
+      case Case::kHalfClosed:
+      case Case::kHalfClosedHere:
+        return std::min(options_.half_closed_timeout, quiet);
+      case Case::kTalks:
+        return options_.lifetime_timeout;
+      default:
+        return quiet;
+    }
+  }
+  // Of two bounds that are due together either may be the first.
+  bool MayBe(Case what, CloseReason reason) const {
+    const absl::Duration bound = BoundOf(what) + kSlack;
+    if (reason == CloseReason::kIdle) return options_.idle_timeout <= bound;
+    if (reason == CloseReason::kLifetime) return options_.lifetime_timeout <= bound;
+    switch (what) {
+      case Case::kUnplugged:
+        return reason == CloseReason::kDeadPeer;
+      case Case::kUnpluggedFull:
+        return reason == CloseReason::kDeadPeer || reason == CloseReason::kWriteStalled;
+      case Case::kStandsStill:
+        return reason == CloseReason::kWriteStalled;
+      case Case::kHalfClosed:
+      case Case::kHalfClosedHere:
+        return reason == CloseReason::kHalfClosed;
+      default:
+        return false;
+    }
+  }
+  void Broken(Case what, std::string_view text) {
+    simulation_.Broken("L9 close",
+                       absl::StrCat("case ", static_cast<int>(what), ": ", ToAbsl(text)));
+  }
+
+  Simulation& simulation_;
+  Ward& ward_;
+  const Options& options_;
+};
+
+}  // namespace
+
+void RunDeadPeers(Simulation& simulation) {
+  CalmOrHarsh(simulation);
+  const auto seconds = [&](const char* name, int64_t least, int64_t most) {
+    return absl::Seconds(simulation.Amount(name, least, most));
+  };
+  Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.keepalive_idle = seconds("keepalive", 5, 7'200);
+  options.keepalive_interval = seconds("interval", 1, 100);
+  options.keepalive_probes = static_cast<int>(simulation.Amount("probes", 1, 9));
+  options.write_stalled_timeout = seconds("write_stalled", 5, 1'000);
+  options.half_closed_timeout = seconds("half_closed", 5, 1'000);
+  options.idle_timeout = seconds("idle", 100, 20'000);
+  options.lifetime_timeout = seconds("lifetime", 200, 30'000);
+  const absl::Duration connect_timeout = seconds("connect", 1, 300);
+  Ward ward{simulation, {}};
+  Site site(simulation, options);
+  site.runtime().Listen<Patient>("10.0.0.1:7001", &ward);
+  SimOs& gone = simulation.NewMachine("gone");
+  gone.SetPlugged(false);
+  Fate call;
+  const auto caller =
+      Connect<Caller>(site.runtime(), "10.0.0.2:80", connect_timeout, &call, &simulation);
+  const int64_t called_ns = simulation.NowNs();
+  if (!site.Start()) return;
+  DeadPeers peers(simulation, ward, options);
+  {
+    std::vector<std::unique_ptr<Crowd>> crowds;
+    for (int64_t i = simulation.Amount("clients", 1, 10); i > 0; --i) {
+      SimOs& machine = simulation.NewMachine(absl::StrCat("client ", i));
+      const auto what =
+          static_cast<Case>(simulation.random().Below(static_cast<uint64_t>(Case::kCount)));
+      crowds.push_back(std::make_unique<Crowd>(simulation, machine));
+      crowds.back()->Add("client", [&peers, &machine, i, what] { peers.Run(machine, i, what); });
+    }
+  }
+  // The kernel gives up after 127 s of its own (tcp_syn_retries).
+  const absl::Duration call_bound = std::min(connect_timeout, absl::Seconds(127));
+  simulation.RunUntil([&] { return call.ended.has_value(); }, call_bound + kSlack);
+  const int64_t took_ns = call.ended_ns - called_ns;
+  if (call.ended != CloseReason::kConnectFailed ||
+      took_ns > absl::ToInt64Nanoseconds(call_bound + kSlack)) {
+    if (!MayEndConnections(simulation.faults)) {
+      simulation.Broken("L9 close", absl::StrCat("a connect ended after ", took_ns, " ns"));
+    }
+  }
+  site.End();
+}
+
+}  // namespace sluice::sim
