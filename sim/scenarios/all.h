@@ -20,6 +20,7 @@ void RunBlocking(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
+void RunRelay(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -39,6 +39,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), RunAcceptStorm},
       {"dead_peers", "who is gone, silent or stands still is ended in time, for the right reason",
        Faults::Harsh(), RunDeadPeers},
+      {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",
+       Faults::Harsh(), RunRelay},
   };
   return scenarios;
 }
