@@ -21,6 +21,7 @@ void RunBroadcast(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
 void RunRelay(Simulation& simulation);
+void RunDrain(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -41,6 +41,7 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), RunDeadPeers},
       {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",
        Faults::Harsh(), RunRelay},
+      {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(), RunDrain},
   };
   return scenarios;
 }

@@ -1,0 +1,213 @@
+// A drain at any moment, under load: all that had arrived is answered, nobody new is served, and it
+// ends before its deadline unless a peer stands still.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/talk.h"
+#include "sluice/sim/site.h"
+#include "sluice/sluice.h"
+
+namespace sluice::sim {
+
+namespace {
+
+constexpr absl::Duration kDrainTimeout = absl::Seconds(20);
+// What a client has written, and slept on for so long, has arrived.
+constexpr absl::Duration kArrives = absl::Milliseconds(100);
+
+struct Server {
+  Simulation& simulation;
+  Random& random;
+  Ref<Hub> hub = {};
+  int64_t drain_ns = 0;  // When it was asked for; 0: not yet.
+  int64_t ended_ns = 0;
+  int64_t standing = 0;  // Clients that stand still.
+};
+
+// RunUntilSignal says on stdout where it listens, and on stderr why it cannot: of no interest here.
+class Silence {
+ public:
+  Silence() : nothing_(open("/dev/null", O_WRONLY | O_CLOEXEC)) {
+    std::fflush(nullptr);
+    for (int fd : {1, 2}) {
+      kept_[fd - 1] = dup(fd);
+      dup2(nothing_, fd);
+    }
+  }
+  ~Silence() {
+    std::fflush(nullptr);
+    for (int fd : {1, 2}) {
+      dup2(kept_[fd - 1], fd);
+      close(kept_[fd - 1]);
+    }
+    close(nothing_);
+  }
+  Silence(const Silence&) = delete;
+  Silence& operator=(const Silence&) = delete;
+
+ private:
+  const int nothing_;
+  int kept_[2];
+};
+
+// Answers lines with themselves, and says some of them to the hub.
+class Speaker : public Session {
+ public:
+  explicit Speaker(Server* server) : server_(*server) {}
+  void OnOpen() override {
+    if (server_.random.Below(2) == 0) (void)Send(server_.hub, Subscribe(this));
+  }
+  void On(Subscribed) {}
+  void OnData(Input& in) override {
+    const std::string_view bytes = in.TakeAll();
+    Write(bytes);
+    if (server_.random.Below(4) == 0) {
+      (void)Send(server_.hub, Publish{Bytes::Copy("-\n"), ExceptOf(*this)});
+    }
+  }
+
+ private:
+  Server& server_;
+};
+
+// Without what came from the hub.
+std::string Own(std::string text) {
+  for (size_t at; (at = text.find("-\n")) != std::string::npos;) text.erase(at, 2);
+  return text;
+}
+
+void Talk(Server& server, SimOs& machine, int64_t number) {
+  Simulation& simulation = server.simulation;
+  const Door door = AnyDoor(simulation, machine);
+  Client client(*door.machine, absl::Seconds(60));
+  simulation.Sleep(absl::Microseconds(server.random.Below(50'000)));
+  if (server.random.Below(2) == 0)
+    client.LimitBuffers(0, static_cast<int>(server.random.Below(8'000)));
+  const bool late = server.ended_ns != 0;
+  std::string sent;
+  std::string sure;  // Had arrived before the drain.
+  std::string read;
+  absl::Status status = client.Connect(door.address);
+  if (!status.ok()) {
+    if (server.drain_ns == 0) Allowed(simulation, status);
+    return;
+  }
+  if (late) simulation.Broken("drain", "a listener is open though the drain is over");
+  const bool stands = server.random.Below(6) == 0;
+  const bool late_reader = server.random.Below(3) == 0;
+  bool ended = false;
+  for (int64_t round = 0; status.ok() && !ended && round < 1'000; ++round) {
+    const std::string more =
+        absl::StrCat(Pattern(number, round, 1 + server.random.Below(3'000)), ";");
+    status = client.Write(more);
+    if (!status.ok()) break;
+    sent += more;
+    if (late_reader && server.drain_ns == 0 && round < 20) {
+      // Much of it waits in the kernel, as nobody reads the answers: it has arrived all the same.
+      if (round % 5 == 4) {
+        simulation.Sleep(kArrives);
+        if (server.drain_ns == 0) sure = sent;
+      }
+      continue;
+    }
+    if (late_reader) simulation.Sleep(absl::Milliseconds(server.random.Below(200)));
+    if (stands && server.drain_ns == 0 && round == 3) {
+      // It goes on reading only when the drain is over.
+      ++server.standing;
+      while (server.ended_ns == 0) simulation.Sleep(absl::Milliseconds(50));
+      client.Close();
+      return;
+    }
+    if (server.random.Below(3) == 0) {
+      simulation.Sleep(kArrives);
+      if (server.drain_ns == 0) sure = sent;
+    }
+    while (Own(read).size() < sent.size() && !ended) {
+      const absl::StatusOr<std::string> some = client.Read();
+      status = some.status();
+      if (!status.ok()) break;
+      ended = some->empty();
+      read += *some;
+      if (server.drain_ns == 0 && ended) {
+        Allowed(simulation, absl::UnavailableError("an end before the drain"));
+      }
+    }
+    if (server.drain_ns == 0 && status.ok()) sure = Own(read);
+  }
+  if (MayEndConnections(simulation.faults)) return;
+  read = Own(read);
+  if (sent.compare(0, read.size(), read) != 0) {
+    simulation.Broken("L2 order", "an echo differs from what was sent");
+  }
+  if (read.size() < sure.size()) {
+    simulation.Broken("drain", absl::StrCat("of ", sure.size(), " bytes that had arrived ",
+                                            read.size(), " are answered: ", status.ToString()));
+  }
+  if (server.drain_ns == 0) Allowed(simulation, status);
+}
+
+}  // namespace
+
+void RunDrain(Simulation& simulation) {
+  CalmOrHarsh(simulation);
+  Server server{simulation, simulation.random()};
+  Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.drain_timeout = kDrainTimeout;
+  options.output_bytes_high = simulation.Amount("output_high", 2'000, 64'000);
+  options.output_bytes_low = options.output_bytes_high / 4;
+  options.mailbox_messages_max = static_cast<uint32_t>(simulation.Amount("mailbox", 1, 32));
+  Site site(simulation, options);
+  Runtime& runtime = site.runtime();
+  server.hub = runtime.Spawn<Hub>();
+  runtime.Listen<Speaker>(kDoors, &server);
+  const bool by_signal = simulation.Amount("by_signal", 0, 1) == 1;
+  if (!by_signal && !site.Start()) return;
+  Crowd crowd(simulation, simulation.NewMachine("clients"));
+  SimOs& machine = *simulation.machines().back();
+  for (int64_t i = simulation.Amount("clients", 1, 12); i > 0; --i) {
+    crowd.Add(absl::StrCat("client ", i), [&, i] { Talk(server, machine, i); });
+  }
+  const absl::Duration when = absl::Microseconds(simulation.Amount("drain_after", 0, 400'000));
+  if (by_signal) {
+    simulation.At(when, [&] {
+      server.drain_ns = simulation.NowNs();
+      site.os().Signal(SIGTERM);
+    });
+    int code = 0;
+    {
+      const Silence silence;
+      code = runtime.RunUntilSignal();
+    }
+    if (code != 0 && !MayEndConnections(simulation.faults) && simulation.faults.no_thread == 0) {
+      simulation.Broken("drain", absl::StrCat("the exit code is ", code));
+    }
+  } else {
+    simulation.Sleep(when);
+    server.drain_ns = simulation.NowNs();
+    runtime.Drain(kDrainTimeout);
+  }
+  server.ended_ns = simulation.NowNs();
+  const int64_t took_ns = server.ended_ns - server.drain_ns;
+  const bool waits = server.standing > 0 || MayEndConnections(simulation.faults);
+  if (took_ns > absl::ToInt64Nanoseconds(kDrainTimeout + absl::Seconds(1)) ||
+      (!waits && took_ns > absl::ToInt64Nanoseconds(kDrainTimeout) / 2)) {
+    simulation.Broken("drain", absl::StrCat("it took ", took_ns / 1'000'000, " ms"));
+  }
+  crowd.Join();
+  site.End();
+  const ConnectionLedger::Totals totals = ConnectionsOf(site);
+  if (totals.Open() != 0 || totals.BytesHeld() != 0) {
+    simulation.Broken("L1 ledger", totals.ToString());
+  }
+}
+
+}  // namespace sluice::sim
