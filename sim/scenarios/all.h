@@ -22,6 +22,7 @@ void RunAcceptStorm(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
 void RunRelay(Simulation& simulation);
 void RunDrain(Simulation& simulation);
+void RunChat(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -42,6 +42,8 @@ const std::vector<Scenario>& Scenarios() {
       {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",
        Faults::Harsh(), RunRelay},
       {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(), RunDrain},
+      {"chat", "who is in a room hears each line once and in order, or how many it missed",
+       Faults::Harsh(), RunChat},
   };
   return scenarios;
 }
