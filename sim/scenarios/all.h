@@ -23,6 +23,7 @@ void RunDeadPeers(Simulation& simulation);
 void RunRelay(Simulation& simulation);
 void RunDrain(Simulation& simulation);
 void RunChat(Simulation& simulation);
+void RunOverload(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -44,6 +44,8 @@ const std::vector<Scenario>& Scenarios() {
       {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(), RunDrain},
       {"chat", "who is in a room hears each line once and in order, or how many it missed",
        Faults::Harsh(), RunChat},
+      {"overload", "ten times what a small server holds: who reads is served, and all recovers",
+       Faults::Harsh(), RunOverload},
   };
   return scenarios;
 }
