@@ -8,6 +8,13 @@ namespace sluice::sim {
 
 // Of connections.
 void RunEcho(Simulation& simulation);
+void RunRelay(Simulation& simulation);
+void RunChat(Simulation& simulation);
+void RunBroadcast(Simulation& simulation);
+void RunOverload(Simulation& simulation);
+void RunAcceptStorm(Simulation& simulation);
+void RunDrain(Simulation& simulation);
+void RunDeadPeers(Simulation& simulation);
 void RunMillion(Simulation& simulation);
 
 // Of actors, without a network.
@@ -17,13 +24,6 @@ void RunRestarts(Simulation& simulation);
 void RunDeadlock(Simulation& simulation);
 void RunTimers(Simulation& simulation);
 void RunBlocking(Simulation& simulation);
-void RunBroadcast(Simulation& simulation);
-void RunAcceptStorm(Simulation& simulation);
-void RunDeadPeers(Simulation& simulation);
-void RunRelay(Simulation& simulation);
-void RunDrain(Simulation& simulation);
-void RunChat(Simulation& simulation);
-void RunOverload(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -115,10 +115,11 @@ std::vector<int64_t> World::RingOf(int64_t first) const {
 // As Runtime::LastWaitCycle() has it: from the one that was spawned first.
 std::string World::TextOf(const std::vector<int64_t>& ring) const {
   std::vector<int64_t> keys = ring;
-  std::rotate(keys.begin(), std::ranges::min_element(keys, {}, [this](int64_t key) {
-                return links[static_cast<size_t>(key)].slot()->id;
-              }),
-              keys.end());
+  std::rotate(
+      keys.begin(),
+      std::ranges::min_element(
+          keys, {}, [this](int64_t key) { return links[static_cast<size_t>(key)].slot()->id; }),
+      keys.end());
   std::string text;
   for (const int64_t key : keys) absl::StrAppend(&text, NameOf(key), " -> ");
   return text + NameOf(keys.front());
