@@ -130,7 +130,9 @@ int SimOs::Close(int fd) {
   if (const auto named = names_.extract(file.get()); !named.empty()) {
     bound_.erase(named.mapped().Whole().ToString());
   }
-  traffic_.closed += dynamic_cast<Stream*>(file.get()) != nullptr;
+  if (Worker::Current() != nullptr) {
+    traffic_.closed += dynamic_cast<Stream*>(file.get()) != nullptr;
+  }
   file->Closed();
   return static_cast<int>(Done("close", fd, 0));
 }

@@ -50,8 +50,8 @@ class SimOs : public Os {
   // The next `count` calls that make a descriptor answer -error.
   void RefuseDescriptors(int error, int count);
   int64_t OpenDescriptors() const { return open_; }
-  // What the kernel saw of connections: those that got a descriptor, and bytes that went through
-  // one.
+  // What the kernel saw of connections of workers (not of scripts on the same machine): those that
+  // got a descriptor, and bytes that went through one.
   struct Traffic {
     int64_t opened = 0;
     int64_t closed = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "sluice/core/worker.h"
 #include "sluice/sim/network.h"
 #include "sluice/sim/sim_os.h"
 #include "sluice/sim/simulation.h"
@@ -166,7 +167,7 @@ int SimOs::Connect(int fd, const sockaddr* address, socklen_t size) {
   const int result = simulation_.network().Begin(link, *this, *to);
   if (result == 0 || result == -EINPROGRESS) {
     Replace(fd, std::move(stream));
-    ++traffic_.opened;
+    if (Worker::Current() != nullptr) ++traffic_.opened;
   }
   return static_cast<int>(Done("connect", fd, result));
 }
@@ -181,7 +182,7 @@ int SimOs::Accept(int fd, sockaddr_storage* peer, socklen_t* peer_size) {
   const int accepted = OpenOrFail(stream);
   if (accepted >= 0) {
     listener->queue.pop_front();
-    ++traffic_.opened;
+    if (Worker::Current() != nullptr) ++traffic_.opened;
     CopyAddress(link->names[0].Whole(), peer, peer_size);
   }
   return static_cast<int>(Done("accept", fd, accepted));
@@ -192,7 +193,7 @@ int64_t SimOs::Receive(int fd, void* data, size_t size) {
   auto* const stream = Find<Stream>(fd);
   if (stream == nullptr) return -ENOTCONN;
   const int64_t count = stream->link().Receive(stream->side(), static_cast<char*>(data), size);
-  traffic_.bytes_received += std::max<int64_t>(count, 0);
+  if (Worker::Current() != nullptr) traffic_.bytes_received += std::max<int64_t>(count, 0);
   return Done("receive", fd, count,
               {static_cast<const char*>(data), static_cast<size_t>(std::max<int64_t>(count, 0))});
 }
@@ -202,7 +203,7 @@ int64_t SimOs::Send(int fd, const iovec* parts, int count) {
   auto* const stream = Find<Stream>(fd);
   if (stream == nullptr) return -ENOTCONN;
   const int64_t sent = stream->link().Send(stream->side(), parts, count);
-  traffic_.bytes_sent += std::max<int64_t>(sent, 0);
+  if (Worker::Current() != nullptr) traffic_.bytes_sent += std::max<int64_t>(sent, 0);
   const size_t first = count == 0 ? 0 : std::min<size_t>(parts[0].iov_len, sent > 0 ? sent : 0);
   return Done("send", fd, sent,
               first > 0 ? std::string_view(static_cast<const char*>(parts[0].iov_base), first)

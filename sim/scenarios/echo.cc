@@ -16,8 +16,7 @@ namespace sluice::sim {
 
 namespace {
 
-// What the first byte of a client makes of the server.
-constexpr char kEcho = 'e';
+// What the first byte of a client makes of the server; 'e': an echo.
 constexpr char kKeeps = 'k';       // Consumes records of kRecordBytes only.
 constexpr char kPauses = 'p';      // Stops to read for a while, now and then.
 constexpr char kSaysAll = 's';     // Answers with kAnswerBytes and closes.
