@@ -3,6 +3,7 @@
 // whoever comes again gets in.
 #include <algorithm>
 #include <cerrno>
+#include <stdexcept>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -30,7 +31,10 @@ struct Storm {
 
 class Guest : public Session {
  public:
-  explicit Guest(Storm* storm) : storm_(*storm) {}
+  // Some cannot be made at all: their place must be free again.
+  explicit Guest(Storm* storm) : storm_(*storm) {
+    if (!storm_.over && storm_.random.Below(16) == 0) throw std::runtime_error("no guest");
+  }
   void OnOpen() override {
     open_ = true;
     if (++storm_.alive > storm_.limit_max) {

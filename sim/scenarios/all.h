@@ -13,6 +13,7 @@ void RunChat(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
 void RunOverload(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
+void RunEviction(Simulation& simulation);
 void RunDrain(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
 void RunMillion(Simulation& simulation);

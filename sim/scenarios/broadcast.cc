@@ -23,6 +23,7 @@ namespace sluice::sim {
 
 namespace {
 
+constexpr uint32_t kKeys = 6;
 constexpr absl::Duration kDigests = absl::Seconds(1);  // By then no glutton holds anything.
 constexpr int kTicks = 3;  // Messages behind the flood: what memory refused is told with the next.
 
@@ -60,7 +61,7 @@ class Publisher : public Actor {
   bool Say() {
     Random& random = feed_.simulation.random();
     const int64_t number = feed_.published + 1;
-    const uint64_t key = random.Below(6);
+    const uint64_t key = random.Below(kKeys);
     const std::string text = absl::StrCat(
         "m ", number, " ", key, " ",
         std::string(random.Below(static_cast<uint64_t>(feed_.bytes_max)), 'a' + number % 26), "\n");
@@ -69,6 +70,7 @@ class Publisher : public Actor {
     if (!payload.has_value()) return false;
     if (Send(feed_.hub, Publish{*std::move(payload), {}, key}) != Answer::kAccepted) return false;
     ++feed_.published;
+    feed_.said[absl::StrCat(key)] = number;
     return true;
   }
 
@@ -102,7 +104,7 @@ class Talker : public LineSession {
     }
     seat_ = &feed_.seats[seat];
     options.slow = static_cast<SlowPolicy>(policy);
-    options.keys_max = 1 + options.queue_messages_max % 8;
+    options.keys_max = feed_.all_conflate ? kKeys : 1 + options.queue_messages_max % 8;
     options.park_timeout = absl::Milliseconds(500);
     if (words[4] == "1") {
       options.filter = [at = seat_](std::string_view payload, uint64_t) {
@@ -172,6 +174,19 @@ class Glutton : public Actor {
   int64_t held_ = 0;
 };
 
+// Where nothing was missed, who conflates has heard the newest of each key.
+void CheckNewest(const Feed& feed) {
+  for (const Newest& subscriber : feed.conflated) {
+    for (const auto& [key, number] : feed.said) {
+      const auto heard = subscriber.heard.find(key);
+      const int64_t last = heard == subscriber.heard.end() ? 0 : heard->second;
+      if (number <= subscriber.joined || last == number) continue;
+      feed.simulation.Broken("conflate", absl::StrCat("the last that is heard of key ", key, " is ",
+                                                      last, ", and ", number, " was said"));
+    }
+  }
+}
+
 }  // namespace
 
 void RunBroadcast(Simulation& simulation) {
@@ -186,6 +201,7 @@ void RunBroadcast(Simulation& simulation) {
   options.memory_bytes_max = options.MemoryBytesMin() + simulation.Amount("memory", 0, 1'000'000);
   Feed feed{simulation, simulation.Amount("messages", 1, 1'000),
             simulation.Amount("message_bytes", 1, 4'000)};
+  feed.all_conflate = simulation.Amount("all_conflate", 0, 3) == 1;
   Site site(simulation, options);
   Runtime& runtime = site.runtime();
   feed.hub = runtime.Spawn<Hub>(
@@ -218,6 +234,7 @@ void RunBroadcast(Simulation& simulation) {
       totals.due != totals.received + totals.missed + totals.conflated + totals.skipped) {
     simulation.Broken("L1 ledger", totals.ToString());
   }
+  if (totals.missed == 0) CheckNewest(feed);
 }
 
 }  // namespace sluice::sim

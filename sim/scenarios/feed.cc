@@ -32,6 +32,7 @@ void Subscriber::Run() {
   if (random_.Below(3) != 0) client_.LimitBuffers(0, static_cast<int>(random_.Below(16'000)));
   if (!Allowed(feed_.simulation, client_.Connect("10.0.0.1:7001"))) return;
   policy_ = static_cast<SlowPolicy>(random_.Below(5));
+  if (feed_.all_conflate) policy_ = SlowPolicy::kConflate;
   manner_ = static_cast<Manner>(random_.Below(3));
   do {
     if (!Join() || !Hear()) return;
@@ -75,7 +76,12 @@ bool Subscriber::Hear() {
     } else if (manner_ == Manner::kPauses && random_.Below(8) == 0) {
       simulation.Sleep(absl::Milliseconds(random_.Between(1, 200)));
     }
-    if (leaving_ == 0 && HeardAll()) return true;
+    if (leaving_ == 0 && HeardAll()) {
+      if (policy_ == SlowPolicy::kConflate && !filters_) {
+        feed_.conflated.push_back({*seat().joined, last_});
+      }
+      return true;
+    }
     const absl::StatusOr<std::string> line = client_.ReadLine();
     if (line.ok()) {
       if (!Take(*line)) return false;

@@ -33,6 +33,12 @@ struct Seat {
   std::optional<CloseReason> ended;
 };
 
+// What a subscriber who conflates had heard at the end: the last number of each key.
+struct Newest {
+  int64_t joined;
+  std::map<std::string, int64_t> heard;
+};
+
 struct Feed {
   Simulation& simulation;
   int64_t messages;
@@ -42,6 +48,9 @@ struct Feed {
   bool flooding = true;
   int64_t done_ns = 0;  // 0: not yet.
   std::deque<Seat> seats = {};
+  bool all_conflate = false;                 // With room for every key.
+  std::map<std::string, int64_t> said = {};  // The last number of each key.
+  std::vector<Newest> conflated = {};        // Without a filter.
 };
 
 // Of "m NUMBER KEY FILLER"; -1: it has none.

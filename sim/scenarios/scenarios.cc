@@ -20,6 +20,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), RunBroadcast},
       {"accept_storm", "more clients than there is room for, and all get in when it is over",
        Faults::Harsh(), RunAcceptStorm},
+      {"eviction", "at the limit the longest silent makes room, and nobody else", Faults(),
+       RunEviction},
       {"dead_peers", "who is gone, silent or stands still is ended in time, for the right reason",
        Faults::Harsh(), RunDeadPeers},
       {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",

@@ -29,7 +29,7 @@
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(std::string, scenarios,
           "messages,saturation,restarts,deadlock,timers,blocking,echo,relay,chat,broadcast,"
-          "overload,accept_storm,drain,dead_peers",
+          "overload,accept_storm,eviction,drain,dead_peers",
           "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");
 ABSL_FLAG(int64_t, seed, 1, "the first seed");
@@ -67,9 +67,10 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kResetLooksLikeEnd:
       return "relay";
     case Plant::kAcceptStaysPaused:
-    case Plant::kEvictsByAge:
     case Plant::kPlaceLeaked:
       return "accept_storm";
+    case Plant::kEvictsByAge:
+      return "eviction";
     case Plant::kLagOffByOne:
     case Plant::kConflateKeepsOldest:
     case Plant::kDropCountedTwice:

@@ -1,0 +1,72 @@
+// A server at its limit that evicts: whoever comes is served, and the connection that makes room is
+// the one that has been silent longest, however old the others are.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/actors/acceptor.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/site.h"
+
+namespace sluice::sim {
+
+namespace {
+
+// Silence is known to within a second; so that it is clear who has been silent longest.
+constexpr absl::Duration kApart = absl::Seconds(3);
+
+class Echo : public Session {
+  void OnData(Input& in) override { Write(in.TakeAll()); }
+};
+
+// Speaks and is answered. False: its connection has ended.
+bool Speak(Client& client) { return client.Write("hello").ok() && client.ReadExactly(5).ok(); }
+
+}  // namespace
+
+void RunEviction(Simulation& simulation) {
+  Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.at_limit = AtLimit::kEvictIdle;
+  options.max_connections = simulation.Amount("limit", 1, 6);
+  Site site(simulation, options);
+  site.runtime().Listen<Echo>("10.0.0.1:7001");
+  if (!site.Start()) return;
+  SimOs& machine = simulation.NewMachine("clients");
+  std::vector<std::unique_ptr<Client>> heard;  // The longest silent first.
+  const auto speaks = [&](size_t at) {
+    simulation.Sleep(kApart);
+    if (!Speak(*heard[at])) {
+      simulation.Broken("eviction", absl::StrCat("number ", at, " of ", heard.size(),
+                                                 " in the order of silence has been evicted"));
+    }
+    std::rotate(heard.begin() + static_cast<ptrdiff_t>(at),
+                heard.begin() + static_cast<ptrdiff_t>(at) + 1, heard.end());
+  };
+  for (int64_t i = simulation.Amount("newcomers", 1, 12); i > 0 && !simulation.Failed(); --i) {
+    simulation.Sleep(kApart);
+    const bool full = static_cast<int64_t>(heard.size()) == options.max_connections;
+    heard.push_back(std::make_unique<Client>(machine));
+    if (!heard.back()->Connect("10.0.0.1:7001").ok() || !Speak(*heard.back())) {
+      simulation.Broken("eviction", "a newcomer is not served");
+      break;
+    }
+    if (full) {
+      const absl::StatusOr<std::string> end = heard.front()->Read();
+      if (absl::IsDeadlineExceeded(end.status())) {
+        simulation.Broken("eviction", "the longest silent one stays");
+      }
+      heard.erase(heard.begin());
+    }
+    for (int64_t speakers = simulation.Amount("speakers", 0, 4); speakers > 0; --speakers) {
+      speaks(simulation.random().Below(heard.size()));
+    }
+  }
+  for (size_t i = heard.size(); i > 0 && !simulation.Failed(); --i) speaks(0);
+  heard.clear();
+  site.End();
+}
+
+}  // namespace sluice::sim
