@@ -47,7 +47,7 @@ class Fiber {
 
   const std::function<void()> body_;
   const size_t stack_bytes_;
-  const FakeFrames fake_frames_;
+  [[maybe_unused]] const FakeFrames fake_frames_;  // With AddressSanitizer alone.
   char* const stack_;
   std::unique_ptr<Context> context_;
 };

@@ -344,7 +344,9 @@ void Laws::CheckAccounts(Watched& of) {
       rows[row.head_slot].out += row.paid;
     }
   }
-  for (const auto& [target, waiter] : of.waiters) {
+  for (const Wait& wait : of.waiters) {
+    const uint32_t target = wait.target;
+    const Inspector::WaiterView& waiter = wait.waiter;
     Row& row = rows[waiter.slot];
     const bool same = row.generation == waiter.generation && row.waiting == waiter.wanted &&
                       row.episode == waiter.episode && row.head_slot == target &&
