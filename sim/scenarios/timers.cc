@@ -38,6 +38,7 @@ struct World {
   Simulation& simulation;
   std::vector<std::vector<Held>> held;  // By worker.
   int64_t slow_us = 0;
+  int64_t last_words = 0;
   int64_t began = 0;
   int64_t alive = 0;
   int64_t armed = 0;
@@ -69,6 +70,20 @@ class Hourglass : public Actor {
   World& world_;
 };
 
+// A clock's child. As long as its last words wait for room, the clock has stopped and is still
+// there.
+class Pendulum : public Actor {
+ public:
+  Pendulum(World* world, Ref<Hourglass> glass) : world_(*world), glass_(glass) {}
+  void OnStop() override {
+    for (int64_t i = 0; i < world_.last_words; ++i) Send(glass_, Grain{});
+  }
+
+ private:
+  World& world_;
+  const Ref<Hourglass> glass_;
+};
+
 class Clock : public Actor {
  public:
   Clock(World* world, Ref<Hourglass> glass, int64_t acts)
@@ -80,7 +95,10 @@ class Clock : public Actor {
     --world_.alive;
     world_.settled += static_cast<int64_t>(timers_.size());
   }
-  void OnStart() override { Act(); }
+  void OnStart() override {
+    Spawn<Pendulum>(&world_, glass_);
+    Act();
+  }
   // After each step: since when has it been free to run its timers?
   void LookAfterStep() {
     if (slot()->parked) free_since_ns_ = world_.simulation.NowNs();
@@ -117,6 +135,7 @@ class Clock : public Actor {
       stopped_ = true;
       Stop();  // With all its timers.
     } else if (random_.Below(40) == 0) {
+      stopped_ = true;
       ThrowSomething(random_);
     }
     if (timers_.empty()) Arm(same);
@@ -223,6 +242,7 @@ void RunTimers(Simulation& simulation) {
   World world(site);
   world.held.resize(static_cast<size_t>(workers));
   world.slow_us = simulation.Amount("slow_us", 0, 20'000);
+  world.last_words = simulation.Amount("last_words", 0, 12);
   const int64_t acts = simulation.Amount("acts", 1, 60);
   const int64_t clocks = simulation.Amount("clocks", 1, 12);
   const bool early_drain = simulation.Amount("early_drain", 0, 3) == 3;
