@@ -66,6 +66,12 @@ struct World {
         static_cast<int>(random.Below(static_cast<uint64_t>(site.runtime().WorkerCount())));
     return where;
   }
+  // In the middle of a handler, what it has sent to other workers still lies with its own: actors
+  // there end meanwhile, and others move in.
+  void Spend() {
+    if (slow_us == 0 || simulation.random().Below(8) != 0) return;
+    simulation.Spend(absl::Microseconds(simulation.random().Between(1, slow_us)));
+  }
   bool AllDone() const;
 
   Site& site;
@@ -75,6 +81,7 @@ struct World {
   int64_t mortals_from = 0;
   bool over = false;  // The drain has begun: anyone may end.
   int64_t mailbox_max = 0;
+  int64_t slow_us = 0;
   int64_t rounds = 0;
   int64_t spawns_left = 0;
   int64_t at_work = 0;  // Of those who live on, and of threads.
@@ -124,6 +131,8 @@ class Node : public Actor {
     for (uint64_t i = random_.Below(6); i > 0; --i) SendOne();
     if (random_.Below(4) == 0) SpawnOne();
     if (random_.Below(4) == 0) WatchOne();
+    world_.Spend();
+    if (mortal_ && random_.Below(6) == 0) EndNow();
     if (--rounds_ > 0) {
       Next();
     } else if (!mortal_) {
@@ -133,6 +142,7 @@ class Node : public Actor {
   void On(Note note) {
     Handling handling(world_.simulation, inside_, slot());
     Receive(note);
+    world_.Spend();
     if (mortal_ && random_.Below(10) == 0) EndNow();
   }
   void On(Parcel parcel) {
@@ -221,7 +231,9 @@ class Node : public Actor {
     }
   }
   void AskOne(const Note& note, const Ref<Node>& target) {
-    const absl::Duration timeout = absl::Microseconds(random_.Below(10'000));
+    // One that is never over: who drops the question or its promise must say so.
+    const absl::Duration timeout =
+        random_.Below(4) == 0 ? absl::Hours(1) : absl::Microseconds(random_.Below(10'000));
     const int64_t deadline_ns = world_.simulation.NowNs() + absl::ToInt64Nanoseconds(timeout);
     const Answer answer = Ask(
         target, Query{note}, timeout,
@@ -250,7 +262,10 @@ class Node : public Actor {
     --world_.spawns_left;
     const auto key = static_cast<int64_t>(world_.lives.size());
     world_.lives.emplace_back().parent = key_;
-    const Ref<Node> child = SpawnWith<Node>(world_.Where(), &world_, key, /*mortal=*/true);
+    SpawnOptions where = world_.Where();
+    // Here the slot of the one that ended last is taken at once.
+    if (random_.Below(2) == 0) where.worker = worker().Index();
+    const Ref<Node> child = SpawnWith<Node>(where, &world_, key, /*mortal=*/true);
     world_.At(key).ref = child;
     if (!child) world_.At(key).ending = true;
     watching_[Monitor(child)] = key;
@@ -317,8 +332,11 @@ void RunMessages(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.lane_messages_max = static_cast<uint32_t>(simulation.Amount("lane", 1, 16));
   options.outbox_messages_max = static_cast<uint32_t>(simulation.Amount("outbox", 1, 32));
+  // So short that some of those who end do so in the middle of a wait.
+  options.linger_timeout = absl::Milliseconds(simulation.Amount("linger_ms", 1, 20));
   Site site(simulation, options);
   World world(site);
+  world.slow_us = simulation.Amount("slow_us", 0, 2'000);
   world.mailbox_max = simulation.Amount("mailbox", 1, 16);
   world.rounds = simulation.Amount("rounds", 1, 20);
   world.spawns_left = simulation.Amount("spawns", 0, 30);
