@@ -22,9 +22,13 @@ constexpr char kPauses = 'p';      // Stops to read for a while, now and then.
 constexpr char kSaysAll = 's';     // Answers with kAnswerBytes and closes.
 constexpr char kHalfCloses = 'h';  // Answers so, ends its side, and counts what still comes.
 constexpr char kAborts = 'a';
-constexpr std::string_view kManners = "eeekkpppsha";
+// Writes kTaleBytes, as much as there is room for at a time, and is parked again and again.
+constexpr char kTells = 't';
+constexpr std::string_view kManners = "eeekkpppshat";
 constexpr size_t kRecordBytes = 700;
 constexpr size_t kAnswerBytes = 60'000;
+constexpr size_t kPieceBytes = 26 * 400;  // Whole turns of Pattern().
+constexpr size_t kTaleBytes = 60 * kPieceBytes;
 
 struct Tally {
   Simulation& simulation;
@@ -41,6 +45,7 @@ class Speaker : public Session {
     if (manner_ == 0) {
       manner_ = in.Take(1)[0];
       if (manner_ == kAborts) return Abort();
+      if (manner_ == kTells) return Tell();
       if (manner_ == kSaysAll || manner_ == kHalfCloses) {
         if (Write(Pattern(0, 0, kAnswerBytes)) != Answer::kAccepted) {
           tally_.simulation.Broken("L3 bound", "an empty output has no room");
@@ -48,6 +53,7 @@ class Speaker : public Session {
         return manner_ == kSaysAll ? Close() : CloseWrite();
       }
     }
+    if (manner_ == kTells) return in.Skip(in.size());
     if (manner_ == kHalfCloses) {
       tally_.half_closed_bytes += static_cast<int64_t>(in.TakeAll().size());
       return;
@@ -63,10 +69,30 @@ class Speaker : public Session {
     Write(Unconsumed());
     Close();
   }
+  void OnWritable() override {
+    if (manner_ == kTells) Tell();
+  }
 
  private:
+  void Tell() {
+    while (told_bytes_ < kTaleBytes) {
+      if (Write(Pattern(0, 0, kPieceBytes)) == Answer::kFull) return Park();
+      told_bytes_ += kPieceBytes;
+    }
+    Close();
+  }
+  // More than the pool takes: until it has room again this session hears nothing.
+  void Park() {
+    for (int64_t i = tally_.simulation.random().Between(0, 4); i > 0; --i) {
+      const auto takes = absl::Microseconds(tally_.simulation.random().Between(1, 20'000));
+      (void)RunBlocking([&simulation = tally_.simulation, takes] { simulation.Sleep(takes); },
+                        [](const absl::Status&) {});
+    }
+  }
+
   Tally& tally_;
   char manner_ = 0;
+  size_t told_bytes_ = 0;
 };
 
 class Talk {
@@ -91,7 +117,9 @@ class Talk {
     if (!Allowed(simulation_, client_.Write(std::string(1, manner)))) return;
     switch (manner) {
       case kSaysAll:
-        return HearAll();
+        return HearAll(kAnswerBytes);
+      case kTells:
+        return HearAll(kTaleBytes);
       case kHalfCloses:
         return SendAfterTheEnd();
       case kAborts:
@@ -155,7 +183,7 @@ class Talk {
   }
 
   // All of an answer that was given with a close, though the server has not read all of ours.
-  void HearAll() {
+  void HearAll(size_t bytes) {
     for (int64_t i = random_.Between(0, rounds_); i > 0; --i) {
       if (!client_.Write(Pattern(number_, i, 500)).ok()) break;
     }
@@ -164,7 +192,7 @@ class Talk {
     if (!Allowed(simulation_, answer.status())) return;
     // It may have been turned away; a UNIX socket cannot say that it was cut short.
     if (MayEndConnections(simulation_.faults) && (answer->empty() || !door_.tcp)) return;
-    if (*answer != Pattern(0, 0, kAnswerBytes)) {
+    if (*answer != Pattern(0, 0, bytes)) {
       simulation_.Broken("L9 close", absl::StrCat("of an answer came ", answer->size(), " bytes"));
     }
     client_.Close();
@@ -217,6 +245,9 @@ void RunEcho(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.input_bytes_max = 2 * kRecordBytes + static_cast<int64_t>(32 * 1024);
+  options.output_bytes_max = static_cast<int64_t>(160 * 1024);
+  options.blocking_threads_max = 1;
+  options.blocking_calls_max = 1;
   Site site(simulation, options);
   Tally tally{simulation};
   site.runtime().Listen<Speaker>(kDoors, &tally);
