@@ -22,6 +22,10 @@ namespace {
 // Timers have ticks of a millisecond, the network delays, a long wait may be a retransmission's.
 constexpr absl::Duration kSlack = absl::Seconds(3);
 
+// More than any socket takes; and a part of it that makes room in one.
+constexpr size_t kFullBytes = 900'000;
+constexpr size_t kSlowReadBytes = 100'000;
+
 struct Fate {
   std::optional<CloseReason> ended;
   int64_t ended_ns = 0;
@@ -41,7 +45,7 @@ class Patient : public Session {
       if (in.size() < 2) return;
       fate_ = &ward_.fates[static_cast<size_t>(in.Take(1)[0] - 'A')];
       const char manner = in.Take(1)[0];
-      if (manner == 'f') Write(std::string(800'000, 'f'));  // More than any socket takes.
+      if (manner == 'f') Write(std::string(kFullBytes, 'f'));
       if (manner == 'h') CloseWrite();
     }
     Write(in.TakeAll());
@@ -80,7 +84,8 @@ enum class Case {
   kHalfClosed,      // It ended its side, the server does not.
   kHalfClosedHere,  // The server ended its side, the client does not.
   kSilent,
-  kTalks,  // Now and then, for ever: only the lifetime ends it.
+  kReadsSlowly,  // For a while it takes a little now and then, then nothing any more.
+  kTalks,        // Now and then, for ever: only the lifetime ends it.
   kCount,
 };
 
@@ -94,7 +99,8 @@ class DeadPeers {
     Client client(machine, absl::Minutes(1));
     client.LimitBuffers(4'096, 4'096);
     std::string first{static_cast<char>('A' + number), 'e'};
-    const bool full = what == Case::kUnpluggedFull || what == Case::kStandsStill;
+    const bool full =
+        what == Case::kUnpluggedFull || what == Case::kStandsStill || what == Case::kReadsSlowly;
     if (full) first[1] = 'f';
     if (what == Case::kHalfClosedHere) first[1] = 'h';
     if (!Allowed(simulation_, client.Connect("10.0.0.1:7001")) ||
@@ -111,6 +117,7 @@ class DeadPeers {
     }
     if (what == Case::kUnplugged || what == Case::kUnpluggedFull) machine.SetPlugged(false);
     if (what == Case::kHalfClosed && !Allowed(simulation_, client.CloseWrite())) return;
+    if (what == Case::kReadsSlowly && !ReadSlowly(client, fate)) return;
     const int64_t start_ns = simulation_.NowNs();
     int64_t active_ns = start_ns;
     const absl::Duration bound = BoundOf(what);
@@ -145,6 +152,27 @@ class DeadPeers {
   }
 
  private:
+  // For twice as long as a peer may take nothing. False: it was not let live for so long.
+  bool ReadSlowly(Client& client, const Fate& fate) {
+    constexpr int kReads = 6;
+    const absl::Duration pause = options_.write_stalled_timeout / 3;
+    // Another bound might come first.
+    if (BoundOf(Case::kReadsSlowly) < options_.write_stalled_timeout ||
+        options_.lifetime_timeout < (kReads + 4) * pause + kSlack) {
+      return true;
+    }
+    for (int i = 0; i < kReads; ++i) {
+      simulation_.Sleep(pause);
+      if (!Allowed(simulation_, client.ReadExactly(kSlowReadBytes).status())) return false;
+      if (!fate.ended.has_value()) continue;
+      if (!MayEndConnections(simulation_.faults)) {
+        Broken(Case::kReadsSlowly, absl::StrCat("it takes some and was ended, as ",
+                                                ToAbsl(CloseReasonName(*fate.ended))));
+      }
+      return false;
+    }
+    return true;
+  }
   absl::Duration Keepalive() const {
     return options_.keepalive_idle + options_.keepalive_interval * options_.keepalive_probes;
   }
@@ -154,6 +182,7 @@ class DeadPeers {
       case Case::kUnplugged:
         return std::min(Keepalive(), quiet);
       case Case::kStandsStill:
+      case Case::kReadsSlowly:
         return std::min(options_.write_stalled_timeout, quiet);
       case Case::kUnpluggedFull:
         return std::min(
@@ -178,6 +207,7 @@ class DeadPeers {
       case Case::kUnpluggedFull:
         return reason == CloseReason::kDeadPeer || reason == CloseReason::kWriteStalled;
       case Case::kStandsStill:
+      case Case::kReadsSlowly:
         return reason == CloseReason::kWriteStalled;
       case Case::kHalfClosed:
       case Case::kHalfClosedHere:
