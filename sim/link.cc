@@ -154,10 +154,11 @@ int64_t Link::Send(int side, const iovec* parts, int count) {
   size_t take = std::min(total, SendMax(side) - std::min(used, SendMax(side)));
   bool cut = take < total;
   Random& random = simulation_.random();
-  if (take > 0 && random.Chance(simulation_.faults.refused_send)) {
+  // A UNIX socket takes less only when it is full (sock_alloc_send_pskb()): no event would follow.
+  if (tcp_ && take > 0 && random.Chance(simulation_.faults.refused_send)) {
     take = 0;
     cut = true;
-  } else if (take > 1 && random.Chance(simulation_.faults.short_send)) {
+  } else if (tcp_ && take > 1 && random.Chance(simulation_.faults.short_send)) {
     take = 1 + random.Below(take - 1);
     cut = true;
   }

@@ -81,7 +81,7 @@ void ComeAgain(Storm& storm, SimOs& machine) {
   const int64_t start_ns = storm.simulation.NowNs();
   Client client(*door.machine, absl::Seconds(20));
   while (!Visit(storm, client, door.address)) {
-    storm.simulation.Sleep(absl::Milliseconds(storm.random.Between(1, 100)));
+    storm.simulation.Sleep(absl::Milliseconds(storm.random.Between(50, 1'000)));
     if (storm.simulation.NowNs() - start_ns < 300'000'000'000) continue;
     storm.simulation.Broken("L5 progress", absl::StrCat("nobody is let in at ", door.address,
                                                         " though the storm is over"));

@@ -71,7 +71,7 @@ class Speaker : public Session {
     const std::string_view bytes = in.TakeAll();
     Write(bytes);
     if (server_.random.Below(4) == 0) {
-      (void)Send(server_.hub, Publish{Bytes::Copy("-\n"), ExceptOf(*this)});
+      (void)Send(server_.hub, Publish{Bytes::Copy("-"), ExceptOf(*this)});
     }
   }
 
@@ -81,7 +81,7 @@ class Speaker : public Session {
 
 // Without what came from the hub.
 std::string Own(std::string text) {
-  for (size_t at; (at = text.find("-\n")) != std::string::npos;) text.erase(at, 2);
+  std::erase(text, '-');
   return text;
 }
 
