@@ -99,7 +99,8 @@ void Disturb(Storm& storm, SimOs& server, int64_t descriptors) {
     switch (random.Below(6)) {
       case 0: {
         constexpr int kErrors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
-        server.RefuseDescriptors(kErrors[random.Below(4)], static_cast<int>(random.Below(30)));
+        const auto count = static_cast<int>(random.Below(30));
+        server.RefuseDescriptors(kErrors[random.Below(4)], count);
         break;
       }
       case 1:

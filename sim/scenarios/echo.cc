@@ -108,8 +108,7 @@ class Talk {
 
   void Run() {
     if (random_.Below(2) == 0) {
-      client_.LimitBuffers(static_cast<int>(random_.Below(8'000)),
-                           static_cast<int>(random_.Below(8'000)));
+      LimitBuffersBelow(client_, random_, 8'000);
     }
     if (!Allowed(simulation_, client_.Connect(door_.address))) return;
     const char manner = kManners[random_.Below(kManners.size())];

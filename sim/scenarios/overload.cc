@@ -87,8 +87,7 @@ void Come(Flood& flood, SimOs& machine, int64_t number, int64_t lines, bool stop
   // Whoever stops gives up on a write soon.
   Client client(*door.machine, stops ? absl::Milliseconds(200) : absl::Minutes(2));
   if (flood.random.Below(2) == 0) {
-    client.LimitBuffers(static_cast<int>(flood.random.Below(16'000)),
-                        static_cast<int>(flood.random.Below(16'000)));
+    LimitBuffersBelow(client, flood.random, 16'000);
   }
   for (int tries = 0; tries < 5; ++tries) {
     if (client.Connect(door.address).ok()) {

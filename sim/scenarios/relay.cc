@@ -35,8 +35,7 @@ class Near {
 
   void Run() {
     if (random_.Below(2) == 0) {
-      client_.LimitBuffers(static_cast<int>(random_.Below(8'000)),
-                           static_cast<int>(random_.Below(8'000)));
+      LimitBuffersBelow(client_, random_, 8'000);
     }
     const size_t number = way_.upstreams.size();
     upstream_ = &way_.upstreams.emplace_back();

@@ -24,6 +24,12 @@ bool Allowed(Simulation& simulation, const absl::Status& status) {
   return false;
 }
 
+void LimitBuffersBelow(Client& client, Random& random, uint64_t below) {
+  const auto receive_bytes = static_cast<int>(random.Below(below));
+  const auto send_bytes = static_cast<int>(random.Below(below));
+  client.LimitBuffers(send_bytes, receive_bytes);
+}
+
 std::string Pattern(int64_t client, int64_t round, size_t bytes) {
   std::string text(bytes, ' ');
   for (size_t i = 0; i < bytes; ++i) {

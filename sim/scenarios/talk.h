@@ -15,7 +15,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "sluice/actors/connection_ledger.h"
+#include "sluice/sim/client.h"
 #include "sluice/sim/faults.h"
+#include "sluice/sim/random.h"
 #include "sluice/sim/sim_os.h"
 #include "sluice/sim/simulation.h"
 #include "sluice/sim/site.h"
@@ -29,6 +31,9 @@ void CalmOrHarsh(Simulation& simulation);
 
 // An error breaks a law, unless this run's network may end a connection.
 bool Allowed(Simulation& simulation, const absl::Status& status);
+
+// Both buffers of a client, each smaller than that.
+void LimitBuffersBelow(Client& client, Random& random, uint64_t below);
 
 // Tells one client and one round of it from the others.
 std::string Pattern(int64_t client, int64_t round, size_t bytes);
