@@ -230,6 +230,8 @@ void Connection::OnTurn() {
     if (readable_ && MayRead()) ReadOnce();
     if (!Ended() && read_ended_) TellEof();
   }
+  // What stops reading now may all leave at the end of this turn: then no event would follow.
+  if (!Ended()) partner_->NoteHigh();
   if (!Ended() && error_reported_) LookForError();
   if (Ended() || !draining_) return;
   // Nothing left in the kernel, nothing kept that the session could still take.

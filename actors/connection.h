@@ -146,6 +146,12 @@ class Connection final : public IoHandler, private Timer {
     return !connecting_ && !output_high_ &&
            OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && OutputRoom() > 0;
   }
+  // Over the watermark: who reads for it has stopped, and is told when output is down to the low
+  // one.
+  void NoteHigh() {
+    output_high_ |=
+        OutputBytes() > static_cast<size_t>(options().output_bytes_high) || OutputRoom() == 0;
+  }
   // Bytes were received or sent. The acceptor's order is exact to about a second.
   void Active() {
     const int64_t before_ms = std::exchange(active_ms_, worker().NowMs());

@@ -151,9 +151,8 @@ void Connection::OutputMoved() {
     stalled_ms_ = worker().NowMs();
     ArmTimer();
   }
-  if (!output_high_ && (size > options().output_bytes_high || size >= options().output_bytes_max)) {
-    output_high_ = true;
-  } else if (output_high_ && size <= options().output_bytes_low) {
+  NoteHigh();
+  if (output_high_ && size <= options().output_bytes_low) {
     output_high_ = false;
     // Who reads again: the other of a pair, or this one.
     worker().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);

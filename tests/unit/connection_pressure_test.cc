@@ -2,6 +2,7 @@
 // that must be noticed then.
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
@@ -19,6 +20,39 @@ void TakeFrames(ScriptSession& session, Input& in, std::string* frames,
     *frames += ' ';
     on_frame();
   }
+}
+
+// --- Output.
+
+// Writes for others, as a hub's spoke does.
+struct Filler : OutputListener {
+  void OnOutputLow(Connection& connection) override {
+    if (std::exchange(left, 0) > 0) connection.Write(Bytes::Copy(std::string(2'000, 'x')));
+  }
+  void OnClosing(Connection&) override {}
+  void OnConnectionEnded(Connection&) override {}
+  int left = 1;
+};
+
+// The kernel takes all of it at the end of the turn, and no event tells.
+TEST(ConnectionPressure, InputIsReadThatCameWhileAListenerFilledTheOutput) {
+  Options options = WireOptions();
+  options.output_bytes_high = 1'000;
+  options.output_bytes_low = 100;
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  Filler filler;
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.room = 0;
+  notes.session->Write(Bytes::Copy(std::string(500, 'w')));
+  rig.Settle();
+  notes.session->connection()->AddListener(&filler);
+  rig.Arrive(wire, "question");
+  rig.Room(wire, 100'000);
+  rig.Settle();
+  EXPECT_EQ(wire.output.size(), 2'500);
+  EXPECT_EQ(notes.data, "question");
 }
 
 // --- Memory.
