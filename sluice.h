@@ -14,5 +14,6 @@
 #include "sluice/core/options.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/strings.h"
+#include "sluice/core/target.h"
 
 #endif  // SLUICE_SLUICE_H_

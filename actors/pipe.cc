@@ -5,8 +5,10 @@
 
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/connection.h"
+#include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
+#include "sluice/core/strings.h"
 #include "sluice/core/worker.h"
 
 namespace sluice {
@@ -35,10 +37,49 @@ bool IsCleanEnd(CloseReason reason) {
 // One that failed, or never started, has not heard OnClose.
 Pipe::~Pipe() { PartnerEnded(CloseReason::kFailed); }
 
-void Pipe::ConnectPartner(const Address& address, absl::Duration timeout) {
-  SLUICE_CHECK(partner_ == nullptr, "a pipe has one partner");
+void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
+  SLUICE_CHECK(partner_ == nullptr && attempts_ == nullptr, "a pipe has one partner");
   if (connection() == nullptr) return;
+  attempts_ = std::make_unique<Attempts>();
+  attempts_->deadline_ms = worker().DeadlineMs(timeout);
+  attempts_->target = target.ToString();
+  if (!target.IsName()) {
+    attempts_->addresses = {target.address()};
+    ConnectNext();
+    return;
+  }
+  PauseReading();  // Until there is a partner to read for.
+  After(timeout, [this] {
+    if (attempts_ != nullptr && partner_ == nullptr) GiveUp("no answer in time");
+  });
+  const Answer asked = RunBlocking(
+      [target, &os = runtime().os()] { return target.LookUp(os); },
+      [this](absl::StatusOr<std::vector<Address>> addresses) { OnLookedUp(std::move(addresses)); });
+  if (asked != Answer::kAccepted) GiveUp("it cannot be looked up: too much is under way");
+}
+
+void Pipe::OnLookedUp(absl::StatusOr<std::vector<Address>> addresses) {
+  if (attempts_ == nullptr || connection() == nullptr) return;
+  if (!addresses.ok()) {
+    GiveUp(ToStd(addresses.status().message()));
+    return;
+  }
+  attempts_->addresses = *std::move(addresses);
+  std::reverse(attempts_->addresses.begin(), attempts_->addresses.end());
+  ConnectNext();
+  ResumeReading();
+}
+
+// Requires: there is another address.
+void Pipe::ConnectNext() {
   Worker& here = worker();
+  const Address address = attempts_->addresses.back();
+  const auto left = static_cast<int64_t>(attempts_->addresses.size());
+  attempts_->addresses.pop_back();
+  const absl::Duration timeout =
+      attempts_->deadline_ms == TimerWheel::kNever
+          ? absl::InfiniteDuration()
+          : absl::Milliseconds(std::max<int64_t>(attempts_->deadline_ms - here.NowMs(), 1)) / left;
   // Nobody would end what comes after the drain's deadline.
   Slot* const made = here.ShuttingDown() ? nullptr : here.AllocateSlot();
   if (made == nullptr) {
@@ -55,11 +96,37 @@ void Pipe::ConnectPartner(const Address& address, absl::Duration timeout) {
         partner_->partner_ = this;
       },
       made);
-  if (partner_ == nullptr) {  // It has failed already, and this side with it; or it was never made.
-    Abort(CloseReason::kRefused);
+  if (partner_ == nullptr) {  // It has failed at once, or was never made.
+    if (!again_) Abort(CloseReason::kRefused);
     return;
   }
   connection()->PairWith(*partner_->connection());
+}
+
+// In a handler of this side's own, as the partner that has failed is in one of its.
+void Pipe::TryAgain() {
+  again_ = true;
+  PauseReading();
+  After(absl::ZeroDuration(), [this] {
+    again_ = false;
+    if (attempts_ == nullptr) return;
+    if (worker().NowMs() >= attempts_->deadline_ms) {
+      GiveUp("no answer in time");
+      return;
+    }
+    ConnectNext();
+    ResumeReading();
+  });
+}
+
+void Pipe::GiveUp(std::string_view why) {
+  LogDebug("connect to %s: %s", attempts_->target, ToAbsl(why));
+  attempts_.reset();
+  Abort(CloseReason::kAborted);
+}
+
+void Pipe::OnOpen() {
+  if (partner_ != nullptr) partner_->attempts_.reset();
 }
 
 void Pipe::PairWith(Pipe& partner) {
@@ -92,7 +159,10 @@ void Pipe::PartnerEnded(CloseReason reason) {
   Pipe* const partner = std::exchange(partner_, nullptr);
   if (partner == nullptr) return;
   partner->partner_ = nullptr;
-  if (IsCleanEnd(reason)) {
+  if (reason == CloseReason::kConnectFailed && partner->attempts_ != nullptr &&
+      !partner->attempts_->addresses.empty()) {
+    partner->TryAgain();
+  } else if (IsCleanEnd(reason)) {
     partner->Close();
   } else {
     partner->Abort(reason == CloseReason::kShutdown ? reason : CloseReason::kAborted);

@@ -23,9 +23,17 @@
 #ifndef SLUICE_ACTORS_PIPE_H_
 #define SLUICE_ACTORS_PIPE_H_
 
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/actors/session.h"
 #include "sluice/core/address.h"
+#include "sluice/core/target.h"
 
 namespace sluice {
 
@@ -36,23 +44,40 @@ class Pipe : public Session {
 
   ~Pipe() override;
 
+  // A partner's own; one that accepts overrides it to connect.
+  void OnOpen() override;
   void OnData(Input& in) final;
   void OnEof() final;
   void OnDrain() final;
   void OnClose(CloseReason reason) final;
 
  protected:
-  // Begins an outgoing connection to a numeric address, on this worker, whose session is this one's
-  // partner. Once, in OnOpen (or later, if OnOpen has paused the reading). What comes of it is not
-  // answered: where it fails, at once or after `timeout`, this side is reset.
-  void ConnectPartner(const Address& address, absl::Duration timeout);
+  // Begins an outgoing connection, on this worker, whose session is this one's partner. Once, in
+  // OnOpen (or later, if OnOpen has paused the reading). A name is looked up now, on a thread of
+  // the blocking pool; of several addresses each is tried in turn, with its part of the time that
+  // is left. What comes of it is not answered: where it fails, or after `timeout`, this side is
+  // reset.
+  void ConnectPartner(const Target& target, absl::Duration timeout);
   // Or with one that is there already, on the same worker. Both connections stand or are begun.
   void PairWith(Pipe& partner);
 
  private:
+  // What is still to be tried, until the partner is connected.
+  struct Attempts {
+    std::vector<Address> addresses;  // The next one last.
+    int64_t deadline_ms = 0;
+    std::string target;  // As the log has it.
+  };
+
+  void OnLookedUp(absl::StatusOr<std::vector<Address>> addresses);
+  void ConnectNext();
+  void TryAgain();
+  void GiveUp(std::string_view why);
   void LookWhetherQuiet();
   void PartnerEnded(CloseReason reason);
 
+  std::unique_ptr<Attempts> attempts_;
+  bool again_ = false;       // Another attempt is about to begin.
   Pipe* partner_ = nullptr;  // Null before it is there, and once either has ended.
 };
 

@@ -3,16 +3,16 @@
 //
 // Owner:  the program; outlives the Runtime that uses it.
 // Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
-// Bound:  none of its own; no call blocks but PollerWait, Wait and ThreadJoin.
+// Bound:  none of its own; no call blocks but PollerWait, Wait, ThreadJoin and Resolve.
 // Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
 //         caller. EINTR is retried inside wherever a retry means the same.
 //
 // A simulation runs all threads on one, each as a fiber, and goes from one to another only inside
-// PollerWait, NowNs, Receive, Send, Accept, Connect, Wait and ThreadJoin. So the framework calls
-// none of these while it holds a mutex (Wait releases the one that it is given): another fiber that
-// asked for it would stop them all. What a thread has for itself, a fiber must be given back when
-// it goes on: Worker::Current(), internal::ConstructionScope::current, and the exceptions that the
-// C++ runtime counts as caught.
+// PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Wait and ThreadJoin. So the framework
+// calls none of these while it holds a mutex (Wait releases the one that it is given): another
+// fiber that asked for it would stop them all. What a thread has for itself, a fiber must be given
+// back when it goes on: Worker::Current(), internal::ConstructionScope::current, and the exceptions
+// that the C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_H_
 #define SLUICE_CORE_OS_H_
 
@@ -76,6 +76,10 @@ class Os {
   virtual int OptionGet(int fd, int level, int name, void* value, socklen_t* size) = 0;
   virtual int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
   virtual int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
+
+  // The IPv4 and IPv6 addresses of a host, by its name as of now, the best first; their ports are
+  // 0. Waits for whoever knows. -ENOENT: there is no such name. -EAGAIN: nobody answered.
+  virtual int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) = 0;
 
   // Bytes that the peer has not acknowledged yet; for a UNIX socket, that it has not read.
   virtual int64_t UnacknowledgedBytes(int fd) = 0;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/sockios.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <new>
@@ -223,6 +225,24 @@ class LinuxOsImpl final : public Os {
   int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override {
     *size = sizeof *address;
     return ErrnoAsValue(getpeername(fd, reinterpret_cast<sockaddr*>(address), size));
+  }
+
+  // Whatever the machine is set up to ask: hosts, DNS, in its own order (RFC 6724).
+  int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) override {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;  // Each address once.
+    addrinfo* first = nullptr;
+    const int error = getaddrinfo(host.c_str(), nullptr, &hints, &first);
+    if (error == EAI_SYSTEM) return -errno;
+    if (error == EAI_AGAIN) return -EAGAIN;
+    if (error == EAI_MEMORY) return -ENOMEM;
+    if (error != 0) return error == EAI_FAIL ? -EIO : -ENOENT;
+    for (const addrinfo* one = first; one != nullptr; one = one->ai_next) {
+      if (one->ai_family != AF_INET && one->ai_family != AF_INET6) continue;
+      std::memcpy(&addresses->emplace_back(), one->ai_addr, one->ai_addrlen);
+    }
+    freeaddrinfo(first);
+    return 0;
   }
 
   // Not /dev/null: a chroot may have none.

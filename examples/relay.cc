@@ -8,8 +8,10 @@
 #include "sluice/examples/relay_session.h"
 #include "sluice/sluice.h"
 
-ABSL_FLAG(std::string, upstream, "",
-          "The server to pass connections on to: 127.0.0.1:80, unix:PATH.");
+ABSL_FLAG(
+    std::string, upstream, "",
+    "The server to pass connections on to: 127.0.0.1:80, unix:PATH, or api.example.org:80, looked "
+    "up for each connection.");
 ABSL_FLAG(absl::Duration, connect_timeout, absl::Seconds(3),
           "How long the upstream may take to answer.");
 
@@ -18,14 +20,14 @@ namespace {
 absl::StatusOr<relay::Upstream> UpstreamFromFlags() {
   const std::string text = absl::GetFlag(FLAGS_upstream);
   if (text.empty()) return absl::InvalidArgumentError("--upstream=ADDRESS is missing");
-  const absl::StatusOr<sluice::Address> address = sluice::Address::Parse(text);
-  if (!address.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("--upstream: ", address.status().message()));
+  const absl::StatusOr<sluice::Target> target = sluice::Target::Parse(text);
+  if (!target.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--upstream: ", target.status().message()));
   }
   const absl::Duration timeout = absl::GetFlag(FLAGS_connect_timeout);
   if (timeout <= absl::ZeroDuration())
     return absl::InvalidArgumentError("--connect_timeout must be longer than 0");
-  return relay::Upstream{*address, timeout};
+  return relay::Upstream{*target, timeout};
 }
 
 }  // namespace

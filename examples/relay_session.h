@@ -10,14 +10,14 @@
 namespace relay {
 
 struct Upstream {  // Outlives the runtime.
-  sluice::Address address;
+  sluice::Target target;
   absl::Duration connect_timeout;
 };
 
 class Relay : public sluice::Pipe {
  public:
   explicit Relay(const Upstream* upstream) : upstream_(upstream) {}
-  void OnOpen() override { ConnectPartner(upstream_->address, upstream_->connect_timeout); }
+  void OnOpen() override { ConnectPartner(upstream_->target, upstream_->connect_timeout); }
 
  private:
   const Upstream* const upstream_;

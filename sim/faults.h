@@ -31,6 +31,8 @@ struct Faults {
   // A connect is refused at once (ENETUNREACH), or its peer is never heard (time-out).
   uint32_t unreachable = 0;
   uint32_t lost_connect = 0;
+  // Nobody answers who knows a host's name (EAGAIN, after 5 s).
+  uint32_t lost_lookup = 0;
   // A thread cannot be started (EAGAIN).
   uint32_t no_thread = 0;
   // How long a segment travels, at least and at most; in nanoseconds.
@@ -51,7 +53,7 @@ struct Faults {
     faults.reset = 2'000;
     faults.vanish = 500;
     faults.no_descriptor = 5'000;
-    faults.unreachable = faults.lost_connect = 5'000;
+    faults.unreachable = faults.lost_connect = faults.lost_lookup = 5'000;
     return faults;
   }
 };
@@ -75,6 +77,7 @@ inline constexpr FaultName kFaultNames[] = {
     {"unreachable", &Faults::unreachable},
     {"lost_connect", &Faults::lost_connect},
     {"no_thread", &Faults::no_thread},
+    {"lost_lookup", &Faults::lost_lookup},
 };
 
 }  // namespace sluice::sim

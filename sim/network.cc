@@ -30,9 +30,17 @@ void Network::Connect(SimOs& machine) {
   for (const auto& address : machine.addresses()) machines_[HostOf(*address)] = &machine;
 }
 
-void Network::Unplug(SimOs& machine) { machine.SetPlugged(false); }
+void Network::SetHost(const std::string& name, const std::vector<std::string>& addresses) {
+  std::vector<Address>& host = hosts_[name];
+  host.clear();
+  for (const std::string& address : addresses) host.push_back(*Address::Parse(address + ":0"));
+  if (host.empty()) hosts_.erase(name);
+}
 
-void Network::Plug(SimOs& machine) { machine.SetPlugged(true); }
+const std::vector<Address>* Network::HostNamed(const std::string& name) const {
+  const auto found = hosts_.find(name);
+  return found == hosts_.end() ? nullptr : &found->second;
+}
 
 SimOs* Network::MachineAt(SimOs& from, const Address& to) {
   const std::string host = HostOf(to);

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "sluice/core/address.h"
 #include "sluice/sim/link.h"
@@ -26,9 +27,10 @@ class Network {
   explicit Network(Simulation& simulation) : simulation_(simulation) {}
 
   void Connect(SimOs& machine);  // The machine is part of it from now on.
-  // Nothing reaches the machine any more, or leaves it: cable pulled. Connections there are vanish.
-  void Unplug(SimOs& machine);
-  void Plug(SimOs& machine);
+  // What a host's name stands for from now on: addresses without ports, the best first; none: there
+  // is no such name. As DNS has it, for all machines.
+  void SetHost(const std::string& name, const std::vector<std::string>& addresses);
+  const std::vector<Address>* HostNamed(const std::string& name) const;
 
   void CountLink(int change) { links_ += change; }
   // Connections that somebody still knows of: a descriptor, a queue, or a segment on its way.
@@ -49,6 +51,7 @@ class Network {
   Simulation& simulation_;
   int64_t links_ = 0;
   std::map<std::string, SimOs*> machines_;  // By their addresses, without ports.
+  std::map<std::string, std::vector<Address>> hosts_;
 };
 
 }  // namespace sluice::sim

@@ -97,6 +97,7 @@ class SimOs : public Os {
   int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override;
   int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) override;
   int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override;
+  int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) override;
   int64_t UnacknowledgedBytes(int fd) override;
   int SpareOpen() override;
   int Unlink(const std::string& path) override;

@@ -17,7 +17,8 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr uint16_t kFirstPort = 32'768;  // net.ipv4.ip_local_port_range.
+constexpr uint16_t kFirstPort = 32'768;                      // net.ipv4.ip_local_port_range.
+constexpr absl::Duration kLookUpTimeout = absl::Seconds(5);  // resolv.conf(5): for each attempt.
 constexpr uint16_t kLastPort = 60'999;
 
 void CopyAddress(const Address& address, sockaddr_storage* to, socklen_t* size) {
@@ -134,6 +135,25 @@ int SimOs::PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) {
 int SimOs::Unlink(const std::string& path) {
   simulation_.Called(false);
   return static_cast<int>(Done("unlink", -1, paths_.erase("unix:" + path) > 0 ? 0 : -ENOENT));
+}
+
+// The answer is that of the moment in which it is given.
+int SimOs::Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) {
+  simulation_.Called(/*may_switch=*/true);
+  Random& random = simulation_.random();
+  if (!plugged_ || random.Chance(simulation_.faults.lost_lookup)) {
+    simulation_.Sleep(kLookUpTimeout);
+    return static_cast<int>(Done("resolve", -1, -EAGAIN, host));
+  }
+  simulation_.Sleep(absl::Nanoseconds(
+      2 * random.Between(simulation_.faults.delay_ns_min, simulation_.faults.delay_ns_max)));
+  const std::vector<Address>* const known = simulation_.network().HostNamed(host);
+  if (known == nullptr) return static_cast<int>(Done("resolve", -1, -ENOENT, host));
+  for (const Address& address : *known) {
+    socklen_t size;
+    CopyAddress(address, &addresses->emplace_back(), &size);
+  }
+  return static_cast<int>(Done("resolve", -1, 0, host));
 }
 
 // --- Connections.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "sluice/core/actor.h"
 #include "sluice/core/check.h"
 #include "sluice/core/strings.h"
 #include "sluice/sim/network.h"
@@ -172,9 +173,11 @@ void Simulation::SwitchAway() {
   }
   SLUICE_CHECK(&self == threads_.front().get());
   self.worker = Worker::Current();
+  self.constructing = std::exchange(internal::ConstructionScope::current, nullptr);
   while (self.state != SimThread::State::kRunning) StepOthers();
   running_ = &self;
   SetCurrentWorker(self.worker);
+  internal::ConstructionScope::current = self.constructing;
 }
 
 void Simulation::StepOthers() {
@@ -211,9 +214,11 @@ void Simulation::Run(SimThread& thread) {
   std::copy_n(exceptions, outside.size(), outside.begin());
   std::copy(thread.exceptions.begin(), thread.exceptions.end(), exceptions);
   SetCurrentWorker(thread.worker);
+  internal::ConstructionScope::current = thread.constructing;
   thread.fiber->Resume();
   if (thread.state == SimThread::State::kDone) thread.fiber.reset();
   thread.worker = Worker::Current();
+  thread.constructing = std::exchange(internal::ConstructionScope::current, nullptr);
   std::copy_n(exceptions, outside.size(), thread.exceptions.begin());
   std::copy(outside.begin(), outside.end(), exceptions);
   SetCurrentWorker(nullptr);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sluice/core/slot.h"
 #include "sluice/core/worker.h"
 #include "sluice/sim/fiber.h"
 
@@ -32,6 +33,7 @@ struct SimThread {
   // What the C++ library and Sluice keep for each thread of the system, while this one does not
   // run.
   Worker* worker = nullptr;
+  Slot* constructing = nullptr;
   std::array<std::byte, 2 * sizeof(void*)> exceptions{};  // __cxa_eh_globals.
 };
 

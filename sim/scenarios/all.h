@@ -9,6 +9,7 @@ namespace sluice::sim {
 // Of connections.
 void RunEcho(Simulation& simulation);
 void RunRelay(Simulation& simulation);
+void RunDns(Simulation& simulation);
 void RunChat(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
 void RunOverload(Simulation& simulation);

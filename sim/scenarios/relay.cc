@@ -187,7 +187,7 @@ void RunRelay(Simulation& simulation) {
   options.sockets_per_connection = 2;
   options.output_bytes_high = simulation.Amount("output_high", 4'000, 64'000);
   options.output_bytes_low = options.output_bytes_high / 4;
-  const relay::Upstream upstream{*Address::Parse("10.0.0.2:80"), connect_timeout};
+  const relay::Upstream upstream{*Target::Parse("10.0.0.2:80"), connect_timeout};
   Site far(simulation, far_machine, SmallOptions(static_cast<int>(simulation.Amount("far", 1, 2))));
   Site site(simulation, options);
   if (absent != 1) far.runtime().Listen<Far>("10.0.0.2:80", &way);

@@ -27,6 +27,8 @@ const std::vector<Scenario>& Scenarios() {
       {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",
        Faults::Harsh(), RunRelay},
       {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(), RunDrain},
+      {"dns", "a relay whose upstream's name moves, has several addresses, or none",
+       Faults::Harsh(), RunDns},
       {"chat", "who is in a room hears each line once and in order, or how many it missed",
        Faults::Harsh(), RunChat},
       {"overload", "ten times what a small server holds: who reads is served, and all recovers",

@@ -6,14 +6,14 @@ namespace sluice::sim {
 
 bool MayEndConnections(const Faults& faults) {
   return faults.reset != 0 || faults.vanish != 0 || faults.no_descriptor != 0 ||
-         faults.unreachable != 0 || faults.lost_connect != 0;
+         faults.unreachable != 0 || faults.lost_connect != 0 || faults.lost_lookup != 0;
 }
 
 void CalmOrHarsh(Simulation& simulation) {
   if (simulation.Amount("harsh", 0, 2) == 2) return;
   Faults& faults = simulation.faults;
   faults.reset = faults.vanish = faults.no_descriptor = faults.unreachable = faults.lost_connect =
-      0;
+      faults.lost_lookup = 0;
 }
 
 bool Allowed(Simulation& simulation, const absl::Status& status) {

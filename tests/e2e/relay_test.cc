@@ -169,6 +169,12 @@ TEST(Relay, AnUpstreamPathThatIsNotThereEndsTheClientAtOnce) {
   EXPECT_TRUE(EndsWithoutAByte(client));
 }
 
+TEST(Relay, AnUpstreamOfANameThatNobodyHasEndsTheClient) {
+  Server relay("relay", To("no-such-name.invalid:1"));  // RFC 6761, 6.4: it never exists.
+  Client client(relay.address());
+  EXPECT_TRUE(EndsWithoutAByte(client));
+}
+
 TEST(Relay, AResetOfTheUpstreamIsAResetForTheClient) {
   Relayed pair;
   ASSERT_TRUE(pair.client.Send("hello"));

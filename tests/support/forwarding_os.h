@@ -62,6 +62,9 @@ class ForwardingOs : public Os {
   int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override {
     return to_.PeerAddress(fd, address, size);
   }
+  int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) override {
+    return to_.Resolve(host, addresses);
+  }
   int64_t UnacknowledgedBytes(int fd) override { return to_.UnacknowledgedBytes(fd); }
   int SpareOpen() override { return to_.SpareOpen(); }
   int Unlink(const std::string& path) override { return to_.Unlink(path); }

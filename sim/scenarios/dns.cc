@@ -1,0 +1,173 @@
+// A relay to an upstream by its name, which moves from machine to machine, has several addresses of
+// which some are dead, and is gone for a while. Each connection asks anew: who answers it is a
+// machine that the name stood for while it was made, and once the name rests, everybody is served.
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "sluice/actors/acceptor.h"
+#include "sluice/examples/relay_session.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/network.h"
+#include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/talk.h"
+#include "sluice/sim/site.h"
+
+namespace sluice::sim {
+
+namespace {
+
+constexpr const char* kName = "api.test";
+constexpr const char* kDead = "10.9.9.9";     // No machine has it: a connect is never answered.
+constexpr const char* kRefuses = "10.0.0.1";  // The relay's own machine: nobody listens there.
+
+// Says which machine it is on, and echoes.
+class Upstream : public Session {
+ public:
+  explicit Upstream(int64_t number) : number_(number) {}
+  void OnOpen() override { Write(absl::StrCat(number_, "\n")); }
+  void OnData(Input& in) override { Write(in.TakeAll()); }
+
+ private:
+  const int64_t number_;
+};
+
+// What the name stands for, and stood for.
+class Name {
+ public:
+  explicit Name(Simulation& simulation) : simulation_(simulation) {}
+
+  // `machines` by their numbers; with others before them that do not serve.
+  void Set(const std::vector<int64_t>& machines, const std::vector<std::string>& before) {
+    std::vector<std::string> addresses = before;
+    for (const int64_t machine : machines) addresses.push_back(absl::StrCat("10.0.0.", machine));
+    simulation_.network().SetHost(kName, addresses);
+    times_.push_back({simulation_.NowNs(), {machines.begin(), machines.end()}, before.empty()});
+  }
+
+  bool StoodFor(int64_t machine, int64_t since_ns) const {
+    return std::ranges::any_of(times_.begin() + Since(since_ns), times_.end(),
+                               [=](const Time& time) { return time.machines.contains(machine); });
+  }
+  // Every look-up since then has found a machine that serves, and no other first.
+  bool WasGood(int64_t since_ns) const {
+    return std::ranges::all_of(
+        times_.begin() + Since(since_ns), times_.end(),
+        [](const Time& time) { return time.good && !time.machines.empty(); });
+  }
+
+ private:
+  struct Time {
+    int64_t from_ns;
+    std::set<int64_t> machines;
+    bool good;
+  };
+  // The first that was so at that time or later.
+  ptrdiff_t Since(int64_t since_ns) const {
+    ptrdiff_t first = static_cast<ptrdiff_t>(times_.size()) - 1;
+    while (first > 0 && times_[static_cast<size_t>(first)].from_ns > since_ns) --first;
+    return first;
+  }
+
+  Simulation& simulation_;
+  std::vector<Time> times_;
+};
+
+// True: it was served, by a machine that the name stood for.
+bool Visit(Simulation& simulation, const Name& name, SimOs& machine) {
+  const int64_t start_ns = simulation.NowNs();
+  Client client(machine);
+  const auto failed = [&](const absl::Status& status) {
+    if (name.WasGood(start_ns)) (void)Allowed(simulation, status);
+    return false;
+  };
+  if (const absl::Status status = client.Connect("10.0.0.1:7003"); !status.ok()) {
+    (void)Allowed(simulation, status);
+    return false;
+  }
+  const absl::StatusOr<std::string> greeting = client.ReadLine();
+  if (!greeting.ok()) return failed(greeting.status());
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(*greeting, &number) || !name.StoodFor(number, start_ns)) {
+    simulation.Broken("names", absl::StrCat("machine '", *greeting, "' answers, for which ", kName,
+                                            " did not stand"));
+  }
+  if (const absl::Status status = client.Write("hello"); !status.ok()) return failed(status);
+  const absl::StatusOr<std::string> echo = client.ReadExactly(5);
+  return echo.ok() || failed(echo.status());
+}
+
+}  // namespace
+
+void RunDns(Simulation& simulation) {
+  CalmOrHarsh(simulation);
+  Random& random = simulation.random();
+  Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
+  options.sockets_per_connection = 2;
+  options.blocking_threads_max = static_cast<int>(simulation.Amount("threads", 1, 4));
+  Site relay(simulation, options);
+  const relay::Upstream upstream{*Target::Parse(absl::StrCat(kName, ":80")), absl::Seconds(20)};
+  relay.runtime().Listen<relay::Relay>("10.0.0.1:7003", &upstream);
+  if (!relay.Start()) return;
+  std::vector<std::unique_ptr<Site>> upstreams;
+  std::vector<int64_t> numbers;
+  for (int64_t i = simulation.Amount("upstreams", 1, 4); i > 0; --i) {
+    numbers.push_back(static_cast<int64_t>(simulation.machines().size()) + 1);
+    SimOs& machine = simulation.NewMachine(absl::StrCat("upstream ", i));
+    upstreams.push_back(std::make_unique<Site>(simulation, machine, SmallOptions(1)));
+    upstreams.back()->runtime().Listen<Upstream>("0.0.0.0:80", numbers.back());
+    if (!upstreams.back()->Start()) return;
+  }
+  const auto any = [&] { return numbers[random.Below(numbers.size())]; };
+  Name name(simulation);
+  name.Set({any()}, {});
+  SimOs& machine = simulation.NewMachine("clients");
+  {
+    Crowd crowd(simulation, machine);
+    const int64_t visits = simulation.Amount("visits", 1, 6);
+    for (int64_t i = simulation.Amount("clients", 1, 8); i > 0; --i) {
+      crowd.Add(absl::StrCat("client ", i), [&, visits] {
+        for (int64_t v = 0; v < visits; ++v) {
+          Visit(simulation, name, machine);
+          simulation.Sleep(absl::Milliseconds(random.Below(2'000)));
+        }
+      });
+    }
+    for (int64_t i = simulation.Amount("moves", 0, 12); i > 0; --i) {
+      simulation.Sleep(absl::Milliseconds(random.Below(1'500)));
+      switch (random.Below(5)) {
+        case 0:
+          name.Set({}, {});
+          break;
+        case 1:
+          name.Set({any()}, {random.Below(2) == 0 ? kDead : kRefuses});
+          break;
+        case 2:
+          name.Set(numbers, {});
+          break;
+        default:
+          name.Set({any()}, {});
+          break;
+      }
+    }
+  }
+  // It rests on a machine that serves, with or without dead ones before it.
+  if (random.Below(2) == 0) {
+    name.Set({any()}, {});
+  } else {
+    name.Set({any()}, {kRefuses, kDead});
+  }
+  simulation.faults.lost_lookup = simulation.faults.lost_connect = 0;
+  for (int tries = 0; !Visit(simulation, name, machine) && !simulation.Failed(); ++tries) {
+    if (tries < (MayEndConnections(simulation.faults) ? 20 : 0)) continue;
+    simulation.Broken("L5 progress", "the name rests, and nobody is served");
+  }
+  relay.End();
+  for (auto& site : upstreams) site->End();
+}
+
+}  // namespace sluice::sim

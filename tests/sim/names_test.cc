@@ -1,0 +1,128 @@
+// A relay by the name of its upstream, on the simulated system: what becomes of its clients.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "sluice/examples/relay_session.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/network.h"
+#include "sluice/sim/sim_os.h"
+#include "sluice/sim/site.h"
+#include "sluice/sluice.h"
+
+namespace sluice::sim {
+namespace {
+
+class Echo : public Session {
+  void OnData(Input& in) override { Write(in.TakeAll()); }
+};
+
+// A relay on the first machine, an echo on the second, whose address is 10.0.0.2, a client's on the
+// third.
+class Relayed {
+ public:
+  explicit Relayed(const std::vector<std::string>& addresses,
+                   absl::Duration timeout = absl::Seconds(3))
+      : simulation(1, Faults::None()),
+        upstream{*Target::Parse("api.test:80"), timeout},
+        relay(simulation, SmallOptions(1)),
+        echo(simulation, simulation.NewMachine("echo"), SmallOptions(1)),
+        machine(simulation.NewMachine("client")) {
+    simulation.network().SetHost("api.test", addresses);
+    relay.runtime().Listen<relay::Relay>("10.0.0.1:7003", &upstream);
+    echo.runtime().Listen<Echo>("0.0.0.0:80");
+    EXPECT_TRUE(relay.Start() && echo.Start());
+  }
+  ~Relayed() {
+    relay.End();
+    echo.End();
+    EXPECT_EQ(simulation.violation(), "");
+  }
+  double SecondsSince(int64_t start_ns) const {
+    return static_cast<double>(simulation.NowNs() - start_ns) / 1e9;
+  }
+
+  Simulation simulation;
+  const relay::Upstream upstream;
+  Site relay;
+  Site echo;
+  SimOs& machine;
+};
+
+TEST(Names, WhatIsSaidBeforeTheNameIsKnownIsNotLost) {
+  Relayed relayed({"10.0.0.2"});
+  Client client(relayed.machine);
+  ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+  const std::string said(100'000, 'x');
+  ASSERT_TRUE(client.Write(said).ok());
+  ASSERT_TRUE(client.CloseWrite().ok());
+  const auto heard = client.ReadToEnd();
+  ASSERT_TRUE(heard.ok()) << heard.status();
+  EXPECT_EQ(*heard, said);
+}
+
+TEST(Names, OfSeveralAddressesTheNextIsTriedWhereOneRefusesOrIsSilent) {
+  Relayed relayed({"10.0.0.1", "10.9.9.9", "10.0.0.2"});
+  Client client(relayed.machine);
+  ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+  ASSERT_TRUE(client.Write("hello").ok());
+  const auto heard = client.ReadExactly(5);
+  ASSERT_TRUE(heard.ok()) << heard.status();
+  EXPECT_EQ(*heard, "hello");
+}
+
+TEST(Names, EachConnectionAsksAnew) {
+  Relayed relayed({"10.9.9.9"});
+  Client first(relayed.machine);
+  ASSERT_TRUE(first.Connect("10.0.0.1:7003").ok());
+  EXPECT_FALSE(first.Read().ok());
+  relayed.simulation.network().SetHost("api.test", {"10.0.0.2"});
+  Client second(relayed.machine);
+  ASSERT_TRUE(second.Connect("10.0.0.1:7003").ok());
+  ASSERT_TRUE(second.Write("hello").ok());
+  EXPECT_TRUE(second.ReadExactly(5).ok());
+}
+
+TEST(Names, AClientIsResetAtOnceWhereThereIsNoSuchName) {
+  Relayed relayed({});
+  Client client(relayed.machine);
+  ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+  const int64_t start_ns = relayed.simulation.NowNs();
+  EXPECT_FALSE(client.Read().ok());
+  EXPECT_LT(relayed.SecondsSince(start_ns), 0.1);
+}
+
+TEST(Names, AClientIsResetAfterTheTimeoutWhereNobodyAnswersForTheName) {
+  Relayed relayed({"10.0.0.2"});
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  Client client(relayed.machine);
+  ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+  const int64_t start_ns = relayed.simulation.NowNs();
+  EXPECT_FALSE(client.Read().ok());
+  EXPECT_NEAR(relayed.SecondsSince(start_ns), 3, 0.1);
+}
+
+TEST(Names, AClientIsResetAfterTheTimeoutWhereEveryAddressIsSilent) {
+  Relayed relayed({"10.9.9.8", "10.9.9.9", "10.9.9.10"});
+  Client client(relayed.machine);
+  ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+  const int64_t start_ns = relayed.simulation.NowNs();
+  EXPECT_FALSE(client.Read().ok());
+  EXPECT_NEAR(relayed.SecondsSince(start_ns), 3, 0.1);
+}
+
+TEST(Names, ADrainDoesNotWaitForAConnectionWhoseNameIsNotKnown) {
+  Relayed relayed({"10.0.0.2"}, absl::Seconds(60));
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  Client client(relayed.machine);
+  ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(10));
+  const int64_t start_ns = relayed.simulation.NowNs();
+  relayed.relay.End();
+  EXPECT_LT(relayed.SecondsSince(start_ns), 6);  // The look-up itself takes 5 s.
+}
+
+}  // namespace
+}  // namespace sluice::sim
