@@ -37,6 +37,8 @@ class Site {
   Simulation& simulation() { return simulation_; }
   // False: it did not start, as a fault left no thread or socket for it.
   bool Start();
+  // At all accounts, now: where nothing is on its way, each credit lies somewhere.
+  void Look() { laws_.Look(runtime_); }
   // Drains, and checks that nothing is left.
   void End(absl::Duration drain_timeout = absl::Seconds(10));
 

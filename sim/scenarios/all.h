@@ -16,12 +16,14 @@ void RunOverload(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
 void RunEviction(Simulation& simulation);
 void RunDrain(Simulation& simulation);
+void RunParkedDrain(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
 void RunMillion(Simulation& simulation);
 
 // Of actors, without a network.
 void RunMessages(Simulation& simulation);
 void RunSaturation(Simulation& simulation);
+void RunWithdrawals(Simulation& simulation);
 void RunRestarts(Simulation& simulation);
 void RunDeadlock(Simulation& simulation);
 void RunTimers(Simulation& simulation);
