@@ -1,4 +1,8 @@
 // Runs scenarios on a simulated system: ./sluice sim --scenario=echo --seed=17
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -28,6 +32,8 @@ ABSL_FLAG(std::string, set, "",
 ABSL_FLAG(std::string, trace, "", "A file that takes every event of the run, as lines.");
 ABSL_FLAG(bool, shrink, true, "Whether a run that fails is made smaller.");
 ABSL_FLAG(bool, quiet, false, "Without the line for each seed.");
+ABSL_FLAG(int64_t, run_seconds, 0,
+          "Seconds of processor time after which a run counts as one that never ends; 0: none.");
 #ifdef SLUICE_PLANT
 ABSL_FLAG(int, plant, 0, "Which fault of core/plant.h is planted.");
 #endif
@@ -71,6 +77,34 @@ void Fail(const Scenario& scenario, const Setup& setup, const Outcome& outcome) 
                again.last_lines, again.violation, ToAbsl(scenario.name), least.ToText(usual));
 }
 
+// A run that never ends could not say which seed it is: a signal does, and the process ends.
+class RunLimit {
+ public:
+  explicit RunLimit(uint64_t seed) {
+    const int64_t seconds = absl::GetFlag(FLAGS_run_seconds);
+    if (seconds <= 0) return;
+    text_ = absl::StrFormat(
+        "seed %d: L5 progress is broken: it has not ended after %d s of processor time\n", seed,
+        seconds);
+    std::fflush(stdout);
+    std::signal(SIGPROF, [](int) {
+      (void)!write(STDOUT_FILENO, text_.data(), text_.size());
+      _exit(1);
+    });
+    Set(seconds);
+  }
+  ~RunLimit() { Set(0); }
+  RunLimit(const RunLimit&) = delete;
+  RunLimit& operator=(const RunLimit&) = delete;
+
+ private:
+  static void Set(int64_t seconds) {
+    const itimerval timer{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
+    setitimer(ITIMER_PROF, &timer, nullptr);
+  }
+  static inline std::string text_;  // Made before, as a signal handler may not.
+};
+
 int Main() {
   const std::string name = absl::GetFlag(FLAGS_scenario);
   if (name == "list") {
@@ -106,7 +140,10 @@ int Main() {
     setup.amounts = scenario.usual;
     setup.Apply(absl::GetFlag(FLAGS_set)).IgnoreError();
     setup.seed = seed;
-    const Outcome outcome = RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
+    const Outcome outcome = [&] {
+      const RunLimit limit(seed);
+      return RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
+    }();
     ++sums.runs;
     sums.events += outcome.events;
     sums.virtual_ns += outcome.virtual_ns;
