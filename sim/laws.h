@@ -16,7 +16,7 @@
 // whenever all of them stand in PollerWait, and the exact accounts of credits and waits when, with
 // that, nothing is on its way between them.
 //
-// What only those who send can know (L2, L4, L8, L9) is checked by what they say: sim/checks.h.
+// What only those who send can know (L2, L4, L8, L9) is checked by what they say: the scenarios.
 //
 // Owner:  a scenario or a test; it ends after what it watches.
 // Thread: that which made the simulation.

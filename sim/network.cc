@@ -15,16 +15,16 @@ namespace {
 constexpr int kSynAttemptsMax = 7;  // tcp_syn_retries = 6: 1, 2, 4, ... 64 s, in all 127 s.
 constexpr int64_t kSynRetryNs = 1'000'000'000;
 
+}  // namespace
+
 std::string HostOf(const Address& address) {
   const std::string text = address.ToString();
   return text.substr(0, text.rfind(':'));
 }
 
-bool IsLoopback(const std::string& host) {
-  return host.rfind("127.", 0) == 0 || host == "[::1]" || host == "0.0.0.0" || host == "[::]";
-}
+bool IsAny(const std::string& host) { return host == "0.0.0.0" || host == "[::]"; }
 
-}  // namespace
+bool IsLoopback(const std::string& host) { return host.rfind("127.", 0) == 0 || host == "[::1]"; }
 
 void Network::Connect(SimOs& machine) {
   for (const auto& address : machine.addresses()) machines_[HostOf(*address)] = &machine;
@@ -44,7 +44,7 @@ const std::vector<Address>* Network::HostNamed(const std::string& name) const {
 
 SimOs* Network::MachineAt(SimOs& from, const Address& to) {
   const std::string host = HostOf(to);
-  if (IsLoopback(host)) return &from;
+  if (IsAny(host) || IsLoopback(host)) return &from;
   const auto found = machines_.find(host);
   return found == machines_.end() ? nullptr : found->second;
 }

@@ -22,6 +22,11 @@ namespace sluice::sim {
 class Simulation;
 class SimOs;
 
+// Of an IPv4 or IPv6 address; as its text has it.
+std::string HostOf(const Address& address);
+bool IsAny(const std::string& host);       // 0.0.0.0 or [::]: to a listener, each of its machine's.
+bool IsLoopback(const std::string& host);  // 127.0.0.0/8 or [::1].
+
 class Network {
  public:
   explicit Network(Simulation& simulation) : simulation_(simulation) {}

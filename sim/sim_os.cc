@@ -38,11 +38,6 @@ SimOs::~SimOs() {
   }
 }
 
-std::string SimOs::Ip4() const {
-  const std::string text = addresses_.front()->ToString();
-  return text.substr(0, text.rfind(':'));
-}
-
 int64_t SimOs::Done(std::string_view call, int fd, int64_t result, std::string_view data) {
   Trace& trace = simulation_.trace();
   trace.CountEvent();

@@ -37,7 +37,6 @@ class SimOs : public Os {
   const std::string& name() const { return name_; }
   // Its IPv4 and its IPv6 address, with port 0: 10.0.0.N and fd00::N.
   const std::vector<std::shared_ptr<const Address>>& addresses() const { return addresses_; }
-  std::string Ip4() const;
 
   // What a test may change while programs run.
   int64_t descriptors_max = 20'000;

@@ -17,22 +17,15 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr uint16_t kFirstPort = 32'768;                      // net.ipv4.ip_local_port_range.
-constexpr absl::Duration kLookUpTimeout = absl::Seconds(5);  // resolv.conf(5): for each attempt.
+constexpr uint16_t kFirstPort = 32'768;  // net.ipv4.ip_local_port_range.
 constexpr uint16_t kLastPort = 60'999;
+constexpr absl::Duration kLookUpTimeout = absl::Seconds(5);  // resolv.conf(5): for each attempt.
 
 void CopyAddress(const Address& address, sockaddr_storage* to, socklen_t* size) {
   std::memset(to, 0, sizeof(*to));
   std::memcpy(to, address.sockaddr(), address.size());
   *size = address.size();
 }
-
-std::string HostOf(const Address& address) {
-  const std::string text = address.ToString();
-  return text.substr(0, text.rfind(':'));
-}
-
-bool IsAny(const std::string& host) { return host == "0.0.0.0" || host == "[::]"; }
 
 }  // namespace
 
@@ -46,7 +39,7 @@ int SimOs::SocketOpen(int family, int type) {
 
 bool SimOs::IsLocal(const Address& address) const {
   const std::string host = HostOf(address);
-  return IsAny(host) || host.rfind("127.", 0) == 0 || host == "[::1]" ||
+  return IsAny(host) || IsLoopback(host) ||
          std::ranges::any_of(addresses_, [&](const auto& own) { return HostOf(*own) == host; });
 }
 

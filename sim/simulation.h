@@ -79,9 +79,8 @@ class Simulation {
   // A thread of that machine. It ends before the simulation does.
   ThreadId StartThread(SimOs& os, std::string name, std::function<void()> main);
   void Join(ThreadId thread);
+  // The thread that runs, in a handler as one that is slow; the others go on.
   void Sleep(absl::Duration time);
-  // The thread that runs is busy for so long, as a slow handler is; the others go on.
-  void Spend(absl::Duration time) { Sleep(time); }
   // False: the time was over first. `done` is asked whenever another thread has run.
   bool RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout);
   // So much later, between two threads' turns; it must not wait.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/sim/client.h"
+#include "sluice/sim/close_check.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
@@ -31,7 +32,9 @@ constexpr size_t kPieceBytes = 26 * 400;  // Whole turns of Pattern().
 constexpr size_t kTaleBytes = 60 * kPieceBytes;
 
 struct Tally {
+  explicit Tally(Simulation& of) : simulation(of), closes(of) {}
   Simulation& simulation;
+  CloseCheck closes;
   std::array<int64_t, kCloseReasonCount> sure{};  // Ends that clients have seen to.
   int64_t unsure = 0;                             // Ends that may be any.
   int64_t half_closed_bytes = 0;  // That came to sessions which had ended their own side,
@@ -41,6 +44,8 @@ struct Tally {
 class Speaker : public Session {
  public:
   explicit Speaker(Tally* tally) : tally_(*tally) {}
+  void OnOpen() override { number_ = tally_.closes.Opened(); }
+  void OnClose(CloseReason reason) override { tally_.closes.Closed(number_, reason); }
   void OnData(Input& in) override {
     if (manner_ == 0) {
       manner_ = in.Take(1)[0];
@@ -91,6 +96,7 @@ class Speaker : public Session {
   }
 
   Tally& tally_;
+  int64_t number_ = 0;
   char manner_ = 0;
   size_t told_bytes_ = 0;
 };
@@ -248,7 +254,7 @@ void RunEcho(Simulation& simulation) {
   options.blocking_threads_max = 1;
   options.blocking_calls_max = 1;
   Site site(simulation, options);
-  Tally tally{simulation};
+  Tally tally(simulation);
   site.runtime().Listen<Speaker>(kDoors, &tally);
   if (!site.Start()) return;
   SimOs& machine = simulation.NewMachine("clients");
@@ -260,8 +266,9 @@ void RunEcho(Simulation& simulation) {
   crowd.Join();
   simulation.Sleep(absl::Seconds(1));
   site.End();
-  if (MayEndConnections(simulation.faults)) return;
   const ConnectionLedger::Totals totals = ConnectionsOf(site);
+  tally.closes.AtEnd(totals);
+  if (MayEndConnections(simulation.faults)) return;
   for (int i = 0; i < kCloseReasonCount; ++i) {
     const int64_t counted = totals.closed[i];
     const int64_t least = tally.sure[i];

@@ -70,7 +70,7 @@ struct World {
   // there end meanwhile, and others move in.
   void Spend() {
     if (slow_us == 0 || simulation.random().Below(8) != 0) return;
-    simulation.Spend(absl::Microseconds(simulation.random().Between(1, slow_us)));
+    simulation.Sleep(absl::Microseconds(simulation.random().Between(1, slow_us)));
   }
   bool AllDone() const;
 

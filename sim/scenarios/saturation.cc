@@ -63,7 +63,7 @@ class Sink : public Actor {
       world_.simulation.Broken("L3 bound", "a mailbox holds more than its capacity");
     }
     if (world_.slow_us > 0 && world_.simulation.random().Below(4) == 0) {
-      world_.simulation.Spend(absl::Microseconds(
+      world_.simulation.Sleep(absl::Microseconds(
           world_.simulation.random().Below(static_cast<uint64_t>(world_.slow_us))));
     }
   }

@@ -57,7 +57,7 @@ int64_t World::HeldUpNs(int worker, int64_t from_ns) const {
 void World::Spend(int worker, int64_t most_us) {
   if (most_us == 0) return;
   const int64_t from_ns = simulation.NowNs();
-  simulation.Spend(absl::Microseconds(simulation.random().Between(0, most_us)));
+  simulation.Sleep(absl::Microseconds(simulation.random().Between(0, most_us)));
   held[static_cast<size_t>(worker)].push_back({from_ns, simulation.NowNs()});
 }
 

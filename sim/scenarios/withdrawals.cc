@@ -34,7 +34,7 @@ class Holder : public Actor {
  public:
   explicit Holder(World* world) : world_(*world) {}
   void On(Pause) {
-    world_.simulation.Spend(
+    world_.simulation.Sleep(
         absl::Microseconds(world_.simulation.random().Between(0, world_.pause_us)));
   }
 

@@ -1,0 +1,36 @@
+#include "sluice/sim/close_check.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sluice/sim/simulation.h"
+
+namespace sluice::sim {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Closes : ::testing::Test {
+  Simulation simulation{1, Faults::None()};
+};
+
+TEST_F(Closes, AConnectionThatEndsTwiceOrNeverIsFound) {
+  CloseCheck closes(simulation);
+  ConnectionLedger::Totals totals;
+  totals.closed[static_cast<size_t>(CloseReason::kClosed)] = 1;
+  const int64_t connection = closes.Opened();
+  closes.Closed(connection, CloseReason::kClosed);
+  closes.AtEnd(totals);
+  EXPECT_EQ(simulation.violation(), "");
+  closes.Closed(connection, CloseReason::kReset);
+  EXPECT_THAT(simulation.violation(), HasSubstr("ended twice: closed, then reset by the peer"));
+}
+
+TEST_F(Closes, ASessionThatNeverHearsItsEndIsFound) {
+  CloseCheck closes(simulation);
+  closes.Opened();
+  closes.AtEnd(ConnectionLedger::Totals());
+  EXPECT_THAT(simulation.violation(), HasSubstr("never heard its end"));
+}
+
+}  // namespace
+}  // namespace sluice::sim
