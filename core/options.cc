@@ -12,6 +12,7 @@ namespace sluice {
 namespace {
 
 constexpr int kWorkersMax = 256;
+constexpr uint32_t kActorsMax = uint32_t{1} << 30;  // 128 GiB of slots; their ids are 32 bits.
 constexpr int kBlockingThreadsMax = 1'024;
 constexpr int64_t kDescriptorsKept = 64;  // For everything but connections.
 constexpr int64_t kConnectionsDefaultMax = 65'536;
@@ -52,7 +53,9 @@ absl::Status Options::Complete(Os& os) {
   if (max_connections < 1) return OutOfRange("max_connections", max_connections, 1, INT32_MAX);
   if (max_connections > INT32_MAX)
     return OutOfRange("max_connections", max_connections, 1, INT32_MAX);
-  if (actors_max < 1) return OutOfRange("actors_max", actors_max, 1, UINT32_MAX);
+  if (actors_max < 1 || actors_max > kActorsMax) {
+    return OutOfRange("actors_max", actors_max, 1, kActorsMax);
+  }
   if (mailbox_messages_max < 1 || mailbox_messages_max > INT32_MAX) {
     return OutOfRange("mailbox_messages_max", mailbox_messages_max, 1, INT32_MAX);
   }

@@ -78,6 +78,7 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
       {"max_connections = -5", [](Options& o) { o.max_connections = -5; }},
       {"sockets_per_connection = 0", [](Options& o) { o.sockets_per_connection = 0; }},
       {"actors_max = 0", [](Options& o) { o.actors_max = 0; }},
+      {"actors_max = 4294967295", [](Options& o) { o.actors_max = UINT32_MAX; }},
       {"mailbox_messages_max = 0", [](Options& o) { o.mailbox_messages_max = 0; }},
       {"lane_messages_max = 0", [](Options& o) { o.lane_messages_max = 0; }},
       {"outbox_messages_max = 0", [](Options& o) { o.outbox_messages_max = 0; }},
