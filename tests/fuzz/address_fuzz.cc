@@ -1,4 +1,4 @@
-// Addresses from flags, and from the kernel.
+// Addresses and targets from flags, addresses from the kernel.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "sluice/core/address.h"
+#include "sluice/core/target.h"
 #include "sluice/tests/fuzz/fuzz.h"
 
 namespace sluice::testing {
@@ -36,6 +37,15 @@ void FromText(std::string_view text) {
     EXPECT_EQ(*copy, *address);
   } else {
     ExpectRefusal(address.status());
+  }
+  const absl::StatusOr<Target> target = Target::Parse(text);
+  EXPECT_EQ(address.ok(), target.ok() && !target->IsName()) << target.status();
+  if (target.ok()) {
+    const absl::StatusOr<Target> again = Target::Parse(target->ToString());
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->ToString(), target->ToString());
+  } else {
+    ExpectRefusal(target.status());
   }
   const absl::StatusOr<std::vector<Address>> several = ParseAddresses(text);
   if (several.ok()) {
