@@ -1,12 +1,8 @@
 #include "sluice/actors/acceptor.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 #include <algorithm>
 #include <cerrno>
 
-#include "absl/strings/str_cat.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
@@ -23,74 +19,7 @@ constexpr int64_t kBackoffMaxMs = 1'000;
 constexpr int64_t kConnectionBytes =
     static_cast<int64_t>(sizeof(Connection)) + static_cast<int64_t>(sizeof(PlainStream)) + 3 * 16;
 
-bool IsTcp(const Address& address) { return address.family() != AF_UNIX; }
-
-int Set(Os& os, int fd, int level, int name, int value) {
-  return os.OptionSet(fd, level, name, &value, sizeof(value));
-}
-
-int64_t Seconds(absl::Duration d) { return std::max<int64_t>(1, absl::ToInt64Seconds(d)); }
-
-// What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
-// accepts.
-void SetTcpOptions(Os& os, int fd, const Options& options) {
-  Set(os, fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  Set(os, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  Set(os, fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(Seconds(options.keepalive_idle)));
-  Set(os, fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(Seconds(options.keepalive_interval)));
-  Set(os, fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
-  Set(os, fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_bytes_max);
-  // Urgent data stays in its place in the stream (RFC 6093): no byte is lost, none overtakes.
-  Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);
-}
-
 }  // namespace
-
-absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
-                                              const Options& options) {
-  const auto error = [&](int result, const char* call) {
-    return absl::ErrnoToStatus(-result,
-                               absl::StrCat("cannot listen on ", address.ToString(), ": ", call));
-  };
-  const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
-  if (fd < 0) return error(fd, "socket");
-  ListeningSocket socket{OwnedFd(os, fd), address, false};
-  if (IsTcp(address)) {
-    Set(os, fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    // Each address says its own family: [::]:PORT does not take IPv4 along, so both can stand side
-    // by side.
-    if (address.family() == AF_INET6) Set(os, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    SetTcpOptions(os, fd, options);
-  }
-  int bound = os.Bind(fd, address.sockaddr(), address.size());
-  if (bound == -EADDRINUSE && address.IsUnixPath()) {
-    // A file that nobody listens behind is what a killed server left.
-    const int probe = os.SocketOpen(AF_UNIX, SOCK_STREAM);
-    if (probe >= 0) {
-      const int connected = os.Connect(probe, address.sockaddr(), address.size());
-      os.Close(probe);
-      if (connected == -ECONNREFUSED) {
-        os.Unlink(std::string(address.path()));
-        bound = os.Bind(fd, address.sockaddr(), address.size());
-      }
-    }
-  }
-  if (bound < 0) return error(bound, "bind");
-  socket.unlink_at_end = address.IsUnixPath();
-  const int listening = os.Listen(fd, options.backlog);
-  if (listening < 0) {
-    if (socket.unlink_at_end) os.Unlink(std::string(address.path()));
-    return error(listening, "listen");
-  }
-  sockaddr_storage storage;
-  socklen_t size = sizeof(storage);
-  if (IsTcp(address) && os.LocalAddress(fd, &storage, &size) == 0) {
-    absl::StatusOr<Address> local =
-        Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), size);
-    if (local.ok()) socket.address = *local;
-  }
-  return socket;
-}
 
 Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, SessionFactory factory,
                        size_t session_bytes) {
@@ -180,37 +109,6 @@ void EvictionDoneControl::Run(Worker&, Slot* slot, uint32_t generation) const {
 void ConnectionEndedControl::Run(Worker&, Slot* slot, uint32_t generation) const {
   if (slot->generation != generation || slot->actor == nullptr) return;
   static_cast<Acceptor*>(slot->actor)->ConnectionEnded(worker);
-}
-
-void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
-               const SessionFactory& factory, Slot* slot) {
-  factory(worker, slot);
-  if (slot->actor == nullptr) return;
-  Os& os = worker.os();
-  const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
-  if (fd < 0) {
-    LogWarn("connect to %s: %s", address.ToString(), absl::ErrnoToStatus(-fd, "socket").ToString());
-    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
-    return;
-  }
-  const bool tcp = IsTcp(address);
-  if (tcp) SetTcpOptions(os, fd, worker.options());
-  const int connected = os.Connect(fd, address.sockaddr(), address.size());
-  // A UNIX socket whose backlog is full says so, and no event follows.
-  const bool full = connected == -EAGAIN && !tcp;
-  if (connected < 0 && connected != -EINPROGRESS && !full) {
-    // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
-    LogDebug("connect to %s: %s", address.ToString(),
-             absl::ErrnoToStatus(-connected, "connect").ToString());
-    os.Close(fd);
-    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
-    return;
-  }
-  auto stream = std::make_unique<PlainStream>(os, fd, tcp);
-  Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
-                   connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
-                   timeout);
-  if (full && slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectAgain(address);
 }
 
 // --- The acceptor.

@@ -27,6 +27,7 @@
 #include "absl/status/statusor.h"
 #include "sluice/actors/connection.h"
 #include "sluice/actors/session.h"
+#include "sluice/actors/sockets.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/address.h"
 #include "sluice/core/fd.h"
@@ -46,21 +47,6 @@ struct SetConnectionLimit {
   int64_t max_connections = 0;
   AtLimit at_limit = AtLimit::kRefuse;
 };
-
-// A socket that listens already, and where.
-struct ListeningSocket {
-  OwnedFd fd;
-  Address address;
-  bool unlink_at_end = false;  // A UNIX socket's file that is ours.
-  int64_t next_accept_ns = 0;  // When the next one is due, at the rate that is allowed.
-};
-
-// Makes a session in a slot: what Listen<S> captured.
-using SessionFactory = std::function<void(Worker&, Slot*)>;
-
-// Binds and listens on one address; the stale file of a UNIX socket that nobody serves is replaced.
-absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
-                                              const Options& options);
 
 // To an acceptor: one of its connections on that worker has ended. Reserved by its accept.
 struct ConnectionEndedControl {
@@ -167,10 +153,6 @@ class Acceptor : public Actor {
 // are kept.
 Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, SessionFactory factory,
                        size_t session_bytes);
-// A session of an outgoing connection to a numeric address, on the calling actor's worker (`worker`
-// null: any). OnOpen follows, or OnClose(kConnectFailed).
-void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
-               const SessionFactory& factory, Slot* slot);
 
 template <class S, class... Args>
 Ref<Acceptor> Runtime::Listen(std::string_view default_addresses, Args... args) {

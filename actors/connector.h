@@ -1,6 +1,6 @@
 // Connect begins an outgoing connection with a session of class S on it: OnOpen follows, or
-// OnClose(kConnectFailed). Numeric addresses only, one attempt; names and retries come with the
-// connector.
+// OnClose(kConnectFailed). Numeric addresses only, and one attempt; a pipe's ConnectPartner takes
+// names.
 //
 // Thread: any.
 // Errors: an address that cannot be read, or actors_max; what the network refuses is told to the
@@ -8,12 +8,22 @@
 #ifndef SLUICE_ACTORS_CONNECTOR_H_
 #define SLUICE_ACTORS_CONNECTOR_H_
 
+#include <concepts>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
-#include "sluice/actors/acceptor.h"
+#include "absl/time/time.h"
+#include "sluice/actors/session.h"
+#include "sluice/core/address.h"
+#include "sluice/core/runtime.h"
+#include "sluice/core/worker.h"
 
 namespace sluice {
+
+// In a slot of the worker that calls. `factory` makes its session there.
+void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
+               const SessionFactory& factory, Slot* slot);
 
 template <class S, class... Args>
 absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl::Duration timeout,

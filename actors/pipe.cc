@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "sluice/actors/acceptor.h"
 #include "sluice/actors/connection.h"
+#include "sluice/actors/connector.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -139,6 +140,9 @@ class Session : public Actor {
   CloseReason close_reason_ = CloseReason::kClosed;
   int asks_in_order_ = 0;  // Open ones.
 };
+
+// Makes a session in a slot: what Listen<S> and Connect<S> captured.
+using SessionFactory = std::function<void(Worker&, Slot*)>;
 
 }  // namespace sluice
 

@@ -103,7 +103,7 @@ std::string WhyNotHost(std::string_view text, std::string_view host, std::string
         Quote(host), " is not an IPv4 address: four numbers from 0 to 255, without leading zeros");
   }
   return absl::StrCat("the host ", Quote(host),
-                      " is not numeric; a name serves to connect, and never to listen");
+                      " is not numeric: only numeric addresses and localhost serve here");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "sluice/actors/acceptor.h"
+#include "sluice/actors/connector.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
 namespace sluice::testing {

@@ -1,0 +1,45 @@
+#include "sluice/actors/connector.h"
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "sluice/actors/connection.h"
+#include "sluice/actors/sockets.h"
+#include "sluice/core/log.h"
+
+namespace sluice {
+
+void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
+               const SessionFactory& factory, Slot* slot) {
+  factory(worker, slot);
+  if (slot->actor == nullptr) return;
+  Os& os = worker.os();
+  const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
+  if (fd < 0) {
+    LogWarn("connect to %s: %s", address.ToString(), absl::ErrnoToStatus(-fd, "socket").ToString());
+    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
+    return;
+  }
+  const bool tcp = IsTcp(address);
+  if (tcp) SetTcpOptions(os, fd, worker.options());
+  const int connected = os.Connect(fd, address.sockaddr(), address.size());
+  // A UNIX socket whose backlog is full says so, and no event follows.
+  const bool full = connected == -EAGAIN && !tcp;
+  if (connected < 0 && connected != -EINPROGRESS && !full) {
+    // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
+    LogDebug("connect to %s: %s", address.ToString(),
+             absl::ErrnoToStatus(-connected, "connect").ToString());
+    os.Close(fd);
+    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
+    return;
+  }
+  auto stream = std::make_unique<PlainStream>(os, fd, tcp);
+  Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
+                   connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
+                   timeout);
+  if (full && slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectAgain(address);
+}
+
+}  // namespace sluice

@@ -1,0 +1,40 @@
+// Sockets as the framework sets them up: those that listen, and what every TCP socket has.
+//
+// Owner:  who opened it.
+// Thread: any.
+// Bound:  none of its own.
+// Errors: what the system said of the address, in words.
+#ifndef SLUICE_ACTORS_SOCKETS_H_
+#define SLUICE_ACTORS_SOCKETS_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "sluice/core/address.h"
+#include "sluice/core/fd.h"
+#include "sluice/core/options.h"
+#include "sluice/core/os.h"
+
+namespace sluice {
+
+// A socket that listens already, and where.
+struct ListeningSocket {
+  OwnedFd fd;
+  Address address;
+  bool unlink_at_end = false;  // A UNIX socket's file that is ours.
+  int64_t next_accept_ns = 0;  // When the next one is due, at the rate that is allowed.
+};
+
+// Binds and listens on one address; the stale file of a UNIX socket that nobody serves is replaced.
+absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
+                                              const Options& options);
+
+bool IsTcp(const Address& address);
+
+// What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
+// accepts.
+void SetTcpOptions(Os& os, int fd, const Options& options);
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_SOCKETS_H_
