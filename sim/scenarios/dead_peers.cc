@@ -99,8 +99,7 @@ class DeadPeers {
     Client client(machine, absl::Minutes(1));
     client.LimitBuffers(4'096, 4'096);
     std::string first{static_cast<char>('A' + number), 'e'};
-    const bool full =
-        what == Case::kUnpluggedFull || what == Case::kStandsStill || what == Case::kReadsSlowly;
+    const bool full = IsFull(what);
     if (full) first[1] = 'f';
     if (what == Case::kHalfClosedHere) first[1] = 'h';
     if (!Allowed(simulation_, client.Connect("10.0.0.1:7001")) ||
@@ -121,10 +120,7 @@ class DeadPeers {
     const int64_t start_ns = simulation_.NowNs();
     int64_t active_ns = start_ns;
     const absl::Duration bound = BoundOf(what);
-    // What room was left in the kernel may be taken late (a spurious event), and counts as
-    // progress.
-    const absl::Duration latest =
-        bound + kSlack + (full ? options_.write_stalled_timeout : absl::ZeroDuration());
+    const absl::Duration latest = LatestOf(what);
     while (!fate.ended.has_value()) {
       if (simulation_.NowNs() - start_ns > absl::ToInt64Nanoseconds(latest)) {
         if (!MayEndConnections(simulation_.faults)) {
@@ -196,11 +192,19 @@ class DeadPeers {
         return quiet;
     }
   }
-  // Of two bounds that are due together either may be the first.
+  // Its output stands: the peer reads little or nothing.
+  static bool IsFull(Case what) {
+    return what == Case::kUnpluggedFull || what == Case::kStandsStill || what == Case::kReadsSlowly;
+  }
+  // What room was left in the kernel may be taken late (a spurious event), and counts as progress.
+  absl::Duration LatestOf(Case what) const {
+    return BoundOf(what) + kSlack +
+           (IsFull(what) ? options_.write_stalled_timeout : absl::ZeroDuration());
+  }
+  // Of two bounds that may be due together either may be the first.
   bool MayBe(Case what, CloseReason reason) const {
-    const absl::Duration bound = BoundOf(what) + kSlack;
-    if (reason == CloseReason::kIdle) return options_.idle_timeout <= bound;
-    if (reason == CloseReason::kLifetime) return options_.lifetime_timeout <= bound;
+    if (reason == CloseReason::kIdle) return options_.idle_timeout <= LatestOf(what);
+    if (reason == CloseReason::kLifetime) return options_.lifetime_timeout <= LatestOf(what);
     switch (what) {
       case Case::kUnplugged:
         return reason == CloseReason::kDeadPeer;

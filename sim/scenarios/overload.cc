@@ -101,10 +101,13 @@ void Come(Flood& flood, SimOs& machine, int64_t number, int64_t lines, bool stop
 void ComeAfterwards(Flood& flood, SimOs& machine, int64_t number) {
   const Door door = AnyDoor(flood.simulation, machine);
   Client client(*door.machine, absl::Minutes(2));
+  // Each peer that vanishes costs its patience.
+  const absl::Duration bound =
+      MayEndConnections(flood.simulation.faults) ? absl::Hours(2) : absl::Minutes(5);
   const int64_t start_ns = flood.simulation.NowNs();
   while (!client.Connect(door.address).ok() || !Reads(flood, client, number, 5)) {
     flood.simulation.Sleep(absl::Milliseconds(100));
-    if (flood.simulation.NowNs() - start_ns < 300'000'000'000) continue;
+    if (flood.simulation.NowNs() - start_ns < absl::ToInt64Nanoseconds(bound)) continue;
     flood.simulation.Broken("L5 progress", "nobody is served though the flood is over");
     return;
   }

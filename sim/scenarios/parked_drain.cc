@@ -106,9 +106,10 @@ void RunParkedDrain(Simulation& simulation) {
   }
   Happens(site, "all have come", [&] { return server.opened == publishers + 1; });
   simulation.Sleep(absl::Nanoseconds(server.drain_at_ns - simulation.NowNs()));
-  site.End(kDrainTimeout);
+  site.runtime().Drain(kDrainTimeout);
   const int64_t took_ns = simulation.NowNs() - server.drain_at_ns;
   crowd.Join();
+  site.End();
   if (took_ns > absl::ToInt64Nanoseconds(kDrainTimeout) / 2) {
     simulation.Broken("drain", absl::StrCat("it took ", took_ns / 1'000'000, " ms"));
   }

@@ -206,7 +206,7 @@ void RunRelay(Simulation& simulation) {
   if (absent == 0 && simulation.Amount("early_drain", 0, 3) == 0) {
     simulation.Sleep(absl::Microseconds(simulation.random().Below(20'000)));
     way.draining = true;
-    site.End();
+    site.runtime().Drain(absl::Seconds(10));
   }
   crowd.Join();
   site.End();
