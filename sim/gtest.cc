@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -23,19 +24,23 @@ std::string Environment(const char* name) {
 // An EXPECT that fails is a violation like any other, so that the run can be made smaller.
 Body WithExpectations(const Body& body) {
   return [&body](Simulation& simulation) {
-    testing::TestPartResultArray results;
+    const auto results = std::make_shared<testing::TestPartResultArray>();
+    const auto look = [&simulation, results] {
+      for (int i = 0; i < results->size() && !simulation.Failed(); ++i) {
+        const testing::TestPartResult& result = results->GetTestPartResult(i);
+        if (!result.failed()) continue;
+        simulation.Broken("an expectation",
+                          absl::StrCat(result.file_name() ? result.file_name() : "", ":",
+                                       result.line_number(), ": ", result.message()));
+      }
+    };
+    simulation.AfterEachStep(look);  // So that what is told ends near to where it failed.
     {
       testing::ScopedFakeTestPartResultReporter reporter(
-          testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
+          testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, results.get());
       body(simulation);
     }
-    for (int i = 0; i < results.size(); ++i) {
-      const testing::TestPartResult& result = results.GetTestPartResult(i);
-      if (!result.failed()) continue;
-      simulation.Broken("an expectation",
-                        absl::StrCat(result.file_name() ? result.file_name() : "", ":",
-                                     result.line_number(), ": ", result.message()));
-    }
+    look();
   };
 }
 
@@ -66,6 +71,10 @@ void ForEachSeed(const Body& body, const SeedOptions& options) {
     setup.faults = usual;
     setup.Apply(told).IgnoreError();
     const Outcome outcome = RunOnce(setup, checked, {.path = Environment("SLUICE_SIM_TRACE")});
+    if (!outcome.trace_file.ok()) {
+      ADD_FAILURE() << "SLUICE_SIM_TRACE: " << outcome.trace_file.message();
+      return;
+    }
     if (outcome.violation.empty()) continue;
     const Setup least = told.empty() ? Shrink(setup, checked, kShrinkRunsMax) : setup;
     const Outcome again = RunOnce(least, checked, {.keep_lines = true});

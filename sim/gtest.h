@@ -10,8 +10,8 @@
 // What fails, a law or an EXPECT, is made as small as it can be, and told with the last lines of
 // its trace and the one command that repeats it.
 //
-//   SLUICE_SIM=seed=17,clients=1   this run only, with lines of the trace in SLUICE_SIM_TRACE, a
-//   file SLUICE_LONG=1                  a hundred times as many seeds (./sluice test --long)
+//   SLUICE_SIM=seed=17,clients=1   this run only, with lines of the trace in SLUICE_SIM_TRACE=FILE
+//   SLUICE_LONG=1                  a hundred times as many seeds (./sluice test --long)
 //
 // Owner:  the test. Thread: the test's. Bound: seeds. Errors: failures of the test.
 #ifndef SLUICE_SIM_GTEST_H_

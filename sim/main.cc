@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -29,7 +32,8 @@ ABSL_FLAG(int64_t, seconds, 0, "Goes on with new seeds for so long; 0: --seeds s
 ABSL_FLAG(std::string, set, "",
           "What is not as the seed has it, as a failed run prints it: "
           "clients=1,faults.reset=0.");
-ABSL_FLAG(std::string, trace, "", "A file that takes every event of the run, as lines.");
+ABSL_FLAG(std::string, trace, "",
+          "A file that takes every event, as lines: of the last run, where there are several.");
 ABSL_FLAG(bool, shrink, true, "Whether a run that fails is made smaller.");
 ABSL_FLAG(bool, quiet, false, "Without the line for each seed.");
 ABSL_FLAG(int64_t, run_seconds, 0,
@@ -58,23 +62,9 @@ const Scenario& Of(uint64_t seed) {
   }
 }
 
-struct Sums {
-  int64_t runs = 0;
-  int64_t failed = 0;
-  int64_t events = 0;
-  int64_t virtual_ns = 0;
-  uint64_t hash = 0;
-};
-
-void Fail(const Scenario& scenario, const Setup& setup, const Outcome& outcome) {
-  const Faults usual = FaultsOf(setup.seed, scenario.faults);
-  absl::PrintF("seed %d: %s\n", setup.seed, outcome.violation);
-  std::fflush(stdout);
-  Setup least = setup;
-  if (absl::GetFlag(FLAGS_shrink)) least = Shrink(setup, scenario.run, kShrinkRunsMax);
-  const Outcome again = RunOnce(least, scenario.run, {.keep_lines = true});
-  absl::PrintF("%s\nas small as it was found: %s\nrepeat it: ./sluice sim --scenario=%s --set=%s\n",
-               again.last_lines, again.violation, ToAbsl(scenario.name), least.ToText(usual));
+int Wrong(std::string_view what) {
+  absl::FPrintF(stderr, "error: %s\n", ToAbsl(what));
+  return 1;
 }
 
 // A run that never ends could not say which seed it is: a signal does, and the process ends.
@@ -105,6 +95,79 @@ class RunLimit {
   static inline std::string text_;  // Made before, as a signal handler may not.
 };
 
+// One run after the other, and what they come to.
+class Runs {
+ public:
+  explicit Runs(const Scenario* chosen) : chosen_(chosen) {}  // Null: mixed.
+
+  int64_t Count() const { return runs_; }
+  // An error: the trace cannot be written.
+  absl::Status Run(uint64_t seed) {
+    const Scenario& scenario = chosen_ != nullptr ? *chosen_ : Of(seed);
+    Setup setup;
+    setup.faults = FaultsOf(seed, scenario.faults);
+    setup.amounts = scenario.usual;
+    setup.Apply(absl::GetFlag(FLAGS_set)).IgnoreError();
+    setup.seed = seed;
+    const Outcome outcome = [&] {
+      const RunLimit limit(seed);
+      return RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
+    }();
+    if (!outcome.trace_file.ok()) return outcome.trace_file;
+    ++runs_;
+    events_ += outcome.events;
+    virtual_ns_ += outcome.virtual_ns;
+    hash_ = hash_ * 31 + outcome.hash;
+    for (const auto& [amount, value] : outcome.amounts) asked_for_.insert(amount);
+    if (!outcome.violation.empty()) {
+      ++failed_;
+      Fail(scenario, setup, outcome);
+    } else if (!absl::GetFlag(FLAGS_quiet)) {
+      absl::PrintF("seed %d: %s, hash %016x, %d events, %.3f s of its time\n", seed,
+                   ToAbsl(scenario.name), outcome.hash, outcome.events,
+                   static_cast<double>(outcome.virtual_ns) / 1e9);
+    }
+    return absl::OkStatus();
+  }
+  // The program's exit code.
+  int Sum(const Amounts& told, absl::Duration took) const {
+    for (const auto& [amount, value] : told) {
+      if (asked_for_.contains(amount)) continue;
+      absl::FPrintF(stderr, "warning: --set: no run asked for '%s'\n", amount);
+    }
+    const double seconds = absl::ToDoubleSeconds(took);
+    absl::PrintF(
+        "%d runs, %d failed, hash of all %016x; %d events, %.0f a second; %.1f s for %.1f s\n",
+        runs_, failed_, hash_, events_, static_cast<double>(events_) / seconds, seconds,
+        static_cast<double>(virtual_ns_) / 1e9);
+    return failed_ == 0 ? 0 : 1;
+  }
+
+ private:
+  // The first failure of a scenario at length, others in short: making a run smaller takes longer
+  // than the run, and they often have one cause.
+  void Fail(const Scenario& scenario, const Setup& setup, const Outcome& outcome) {
+    absl::PrintF("seed %d: %s\n", setup.seed, outcome.violation);
+    Setup least = setup;
+    if (told_.insert(scenario.name).second) {
+      if (absl::GetFlag(FLAGS_shrink)) least = Shrink(setup, scenario.run, kShrinkRunsMax);
+      const Outcome again = RunOnce(least, scenario.run, {.keep_lines = true});
+      absl::PrintF("%s\nas small as it was found: %s\n", again.last_lines, again.violation);
+    }
+    absl::PrintF("repeat it: ./sluice sim --scenario=%s --set=%s\n", ToAbsl(scenario.name),
+                 least.ToText(FaultsOf(setup.seed, scenario.faults)));
+  }
+
+  const Scenario* const chosen_;
+  int64_t runs_ = 0;
+  int64_t failed_ = 0;
+  int64_t events_ = 0;
+  int64_t virtual_ns_ = 0;
+  uint64_t hash_ = 0;
+  std::set<std::string_view> told_;  // Scenarios of which a failure was told at length.
+  std::set<std::string> asked_for_;  // Amounts.
+};
+
 int Main() {
   const std::string name = absl::GetFlag(FLAGS_scenario);
   if (name == "list") {
@@ -115,62 +178,47 @@ int Main() {
   }
   const Scenario* const chosen = Find(name);
   if (chosen == nullptr && name != "mixed") {
-    absl::FPrintF(
-        stderr, "error: there is no scenario '%s'; --scenario=list tells which there are\n", name);
-    return 1;
+    return Wrong(
+        absl::StrCat("there is no scenario '", name, "'; --scenario=list tells which there are"));
   }
+  const int64_t seeds = absl::GetFlag(FLAGS_seeds);
+  const absl::Duration seconds = absl::Seconds(absl::GetFlag(FLAGS_seconds));
+  if (seeds < 1) return Wrong("--seeds must be from 1 on");
+  if (seconds < absl::ZeroDuration()) return Wrong("--seconds must be from 0 on");
+  if (absl::GetFlag(FLAGS_run_seconds) < 0) return Wrong("--run_seconds must be from 0 on");
   Setup told;
   told.seed = absl::GetFlag(FLAGS_seed);
   if (const absl::Status status = told.Apply(absl::GetFlag(FLAGS_set)); !status.ok()) {
-    absl::FPrintF(stderr, "error: --set: %s\n", status.message());
-    return 1;
+    return Wrong(absl::StrCat("--set: ", status.message()));
   }
-  const absl::Duration seconds = absl::Seconds(absl::GetFlag(FLAGS_seconds));
   const absl::Time start = absl::Now();
-  Sums sums;
+  Runs runs(chosen);
   const auto more = [&] {
-    return seconds > absl::ZeroDuration() ? absl::Now() - start < seconds
-                                          : sums.runs < absl::GetFlag(FLAGS_seeds);
+    return seconds > absl::ZeroDuration() ? absl::Now() - start < seconds : runs.Count() < seeds;
   };
   for (uint64_t seed = told.seed; more(); ++seed) {
-    const Scenario& scenario = chosen != nullptr ? *chosen : Of(seed);
-    Setup setup;
-    setup.seed = seed;
-    setup.faults = FaultsOf(seed, scenario.faults);
-    setup.amounts = scenario.usual;
-    setup.Apply(absl::GetFlag(FLAGS_set)).IgnoreError();
-    setup.seed = seed;
-    const Outcome outcome = [&] {
-      const RunLimit limit(seed);
-      return RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
-    }();
-    ++sums.runs;
-    sums.events += outcome.events;
-    sums.virtual_ns += outcome.virtual_ns;
-    sums.hash = sums.hash * 31 + outcome.hash;
-    if (!outcome.violation.empty()) {
-      ++sums.failed;
-      Fail(scenario, setup, outcome);
-    } else if (!absl::GetFlag(FLAGS_quiet)) {
-      absl::PrintF("seed %d: %s, hash %016x, %d events, %.3f s of its time\n", seed,
-                   ToAbsl(scenario.name), outcome.hash, outcome.events,
-                   static_cast<double>(outcome.virtual_ns) / 1e9);
+    if (const absl::Status status = runs.Run(seed); !status.ok()) {
+      return Wrong(absl::StrCat("--trace: ", status.message()));
     }
   }
-  const double took = absl::ToDoubleSeconds(absl::Now() - start);
-  absl::PrintF(
-      "%d runs, %d failed, hash of all %016x; %d events, %.0f a second; %.1f s for %.1f s\n",
-      sums.runs, sums.failed, sums.hash, sums.events, static_cast<double>(sums.events) / took, took,
-      static_cast<double>(sums.virtual_ns) / 1e9);
-  return sums.failed == 0 ? 0 : 1;
+  return runs.Sum(told.amounts, absl::Now() - start);
 }
 
 }  // namespace
 }  // namespace sluice::sim
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("runs whole systems on a simulated one, each run from a seed");
-  absl::ParseCommandLine(argc, argv);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // Ctrl-C takes nothing that was found.
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) {
+    return !absl::StrContains(file, "absl/");
+  };
+  absl::SetFlagsUsageConfig(usage);
+  absl::SetProgramUsageMessage("Runs whole systems on a simulated one, each run from a seed.");
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  if (rest.size() > 1) {
+    return sluice::sim::Wrong(absl::StrCat("unexpected argument \"", rest[1], "\"; see --help"));
+  }
 #ifdef SLUICE_PLANT
   sluice::SetPlanted(absl::GetFlag(FLAGS_plant));
 #endif

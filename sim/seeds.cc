@@ -59,12 +59,8 @@ Outcome RunOnce(const Setup& setup, const Body& body, const TraceOptions& trace)
   Outcome outcome;
   Simulation simulation(setup.seed, setup.faults, setup.amounts);
   if (trace.keep_lines) simulation.trace().KeepLines();
-  if (!trace.path.empty()) {
-    if (const absl::Status status = simulation.trace().WriteTo(trace.path); !status.ok()) {
-      outcome.violation = std::string(status.message());
-      return outcome;
-    }
-  }
+  if (!trace.path.empty()) outcome.trace_file = simulation.trace().WriteTo(trace.path);
+  if (!outcome.trace_file.ok()) return outcome;
   const int64_t start_ns = simulation.NowNs();
   body(simulation);
   outcome.violation = simulation.violation();
@@ -73,6 +69,7 @@ Outcome RunOnce(const Setup& setup, const Body& body, const TraceOptions& trace)
   outcome.virtual_ns = simulation.NowNs() - start_ns;
   outcome.amounts = simulation.amounts();
   outcome.last_lines = simulation.trace().LastLines(kLinesShown);
+  outcome.trace_file = simulation.trace().EndFile();
   return outcome;
 }
 
@@ -102,6 +99,11 @@ Setup Shrink(const Setup& failing, const Body& body, int runs_max) {
     const Outcome outcome = RunOnce(setup, body);
     if (outcome.violation.empty()) return false;
     least = setup;
+    // Told as much as it was, not as little as was tried: a body has its own least.
+    for (auto& [name, amount] : least.amounts) {
+      const auto asked = outcome.amounts.find(name);
+      if (asked != outcome.amounts.end()) amount = asked->second;
+    }
     return true;
   };
   for (const FaultName& fault : kFaultNames) {
@@ -114,13 +116,13 @@ Setup Shrink(const Setup& failing, const Body& body, int runs_max) {
     for (const auto& [name, first] : drawn) {
       const auto now = least.amounts.find(name);
       const int64_t amount = now != least.amounts.end() ? now->second : first;
-      // To nothing at once, else half as much, else one less. (A body has its own least.)
+      // To nothing at once, else half as much, else one less.
       for (const int64_t tried : {int64_t{0}, amount / 2, amount - 1}) {
         if (tried < 0 || tried >= amount) continue;
         Setup smaller = least;
         smaller.amounts[name] = tried;
         if (still_fails(smaller)) {
-          less = tried > 0;
+          less |= least.amounts[name] < amount;
           break;
         }
       }

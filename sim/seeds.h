@@ -39,8 +39,9 @@ struct Outcome {
   uint64_t hash = 0;
   int64_t events = 0;  // Calls to the simulated system.
   int64_t virtual_ns = 0;
-  Amounts amounts;         // As they were.
-  std::string last_lines;  // Of the trace, where they were kept.
+  Amounts amounts;          // As they were.
+  std::string last_lines;   // Of the trace up to the violation, where they were kept.
+  absl::Status trace_file;  // Why the file that was asked for does not hold all.
 };
 
 using Body = std::function<void(Simulation&)>;
@@ -56,7 +57,7 @@ Outcome RunOnce(const Setup& setup, const Body& body, const TraceOptions& trace 
 // it: what two kinds of faults hide together, one alone may show.
 Faults FaultsOf(uint64_t seed, const Faults& most);
 
-// The smallest found that still fails.
+// The smallest found that still fails, with the amounts that it asked for.
 Setup Shrink(const Setup& failing, const Body& body, int runs_max);
 
 }  // namespace sluice::sim

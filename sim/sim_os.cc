@@ -1,5 +1,7 @@
 #include "sluice/sim/sim_os.h"
 
+#include <sys/epoll.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -21,6 +23,25 @@ namespace {
 constexpr int kFirstDescriptor = 3;
 std::shared_ptr<const Address> MustParse(const std::string& text) {
   return std::make_shared<const Address>(*Address::Parse(text));
+}
+
+// What epoll_wait said of one entry: event(66) = IN|RDHUP.
+std::string EventNames(int64_t events) {
+  static constexpr std::pair<uint32_t, const char*> kNames[] = {{EPOLLIN, "IN"},
+                                                                {EPOLLOUT, "OUT"},
+                                                                {EPOLLERR, "ERR"},
+                                                                {EPOLLHUP, "HUP"},
+                                                                {EPOLLRDHUP, "RDHUP"}};
+  std::string names;
+  for (const auto& [bit, name] : kNames) {
+    if ((events & bit) != 0) absl::StrAppend(&names, names.empty() ? "" : "|", name);
+  }
+  return names;
+}
+
+std::string ResultText(std::string_view call, int64_t result) {
+  if (result < 0) return absl::StrCat("-", strerrorname_np(static_cast<int>(-result)));
+  return call == "event" ? EventNames(result) : absl::StrCat(result);
 }
 
 }  // namespace
@@ -51,12 +72,10 @@ int64_t SimOs::Done(std::string_view call, int fd, int64_t result, std::string_v
         data.empty() ? ""
                      : absl::StrCat(" \"", absl::CEscape(ToAbsl(data.substr(0, kShownMax))),
                                     data.size() > kShownMax ? "\"..." : "\"");
-    trace.Line(absl::StrFormat(
-        "t=%.6fms %s/%s: %s(%d) = %s%s", static_cast<double>(simulation_.NowNs()) / 1e6, name_,
-        simulation_.RunningName(), ToAbsl(call), fd,
-        result < 0 ? absl::StrCat("-", strerrorname_np(static_cast<int>(-result)))
-                   : absl::StrCat(result),
-        shown));
+    trace.Line(absl::StrFormat("t=%.6fms %s/%s: %s(%s) = %s%s",
+                               static_cast<double>(simulation_.NowNs()) / 1e6, name_,
+                               simulation_.RunningName(), ToAbsl(call),
+                               fd < 0 ? "" : absl::StrCat(fd), ResultText(call, result), shown));
   }
   return result;
 }

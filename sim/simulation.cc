@@ -258,7 +258,7 @@ void Simulation::Broken(std::string_view law, std::string_view what) {
   violation_ =
       absl::StrFormat("%s is broken at t=%.6fms, step %d, in %s: %s", ToAbsl(law),
                       static_cast<double>(now_ns_) / 1e6, steps_, running_->name, ToAbsl(what));
-  if (trace_.KeepsLines()) trace_.Line(violation_);
+  if (trace_.KeepsLines()) trace_.LastLine(violation_);
 }
 
 // Every thread sleeps for ever: a wake-up is lost, or the test waits for what cannot come.

@@ -1,12 +1,12 @@
 // Trace is all that happened in a simulation: a hash of every event (L11: one seed, one hash), and
 // on demand the events as lines that a person can read.
 //
-//   t=12.345678ms server/worker 1: send(7, 5 bytes) = 5 [hello]
+//   t=1000.436200ms server/thread 1: send(9) = 5 "hello"
 //
 // Owner:  the Simulation.
 // Thread: its own.
 // Bound:  kLinesMax lines in memory, the oldest go; a file takes all.
-// Errors: a file that cannot be written is said once, on stderr.
+// Errors: EndFile() says why a file does not hold all.
 #ifndef SLUICE_SIM_TRACE_H_
 #define SLUICE_SIM_TRACE_H_
 
@@ -41,8 +41,11 @@ class Trace {
   // Lines are kept from now on; without this none is even built.
   void KeepLines() { keeps_lines_ = true; }
   absl::Status WriteTo(const std::string& path);
+  absl::Status EndFile();
   bool KeepsLines() const { return keeps_lines_; }
   void Line(std::string line);  // Requires: KeepsLines().
+  // What LastLines() ends with; only a file takes those after it.
+  void LastLine(std::string line);
 
   uint64_t Hash() const { return hash_; }
   int64_t Events() const { return events_; }
@@ -52,8 +55,11 @@ class Trace {
   uint64_t hash_ = 0x243F6A8885A308D3u;  // Of nothing.
   int64_t events_ = 0;
   bool keeps_lines_ = false;
+  bool had_last_ = false;
   std::deque<std::string> lines_;
   std::FILE* file_ = nullptr;
+  std::string path_;
+  absl::Status file_status_;
 };
 
 }  // namespace sluice::sim

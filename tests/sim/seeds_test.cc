@@ -1,0 +1,100 @@
+// Runs from seeds: what they are told with, how one that fails is made smaller, and its trace.
+#include "sluice/sim/seeds.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "sluice/sim/sim_os.h"
+
+namespace sluice::sim {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+
+// Breaks a law where three or more clients come, and goes on for a while.
+void FailsWithThree(Simulation& simulation) {
+  (void)simulation.Amount("workers", 1, 4);
+  const int64_t clients = simulation.Amount("clients", 1, 40);
+  for (int64_t i = 0; i < clients; ++i) simulation.os().SpareOpen();
+  if (clients >= 3) simulation.Broken("L1 ledger", "too many");
+  for (int i = 0; i < 100; ++i) simulation.os().SpareOpen();
+}
+
+Setup Failing() {
+  Setup setup;
+  setup.faults = Faults::Harsh();
+  for (setup.seed = 1; RunOnce(setup, FailsWithThree).violation.empty();) ++setup.seed;
+  return setup;
+}
+
+TEST(Seeds, ARunThatFailsIsMadeAsSmallAsItFails) {
+  const sim::Setup least = Shrink(Failing(), FailsWithThree, 200);
+  EXPECT_EQ(least.amounts, (Amounts{{"clients", 3}, {"workers", 1}}));
+  for (const FaultName& fault : kFaultNames) EXPECT_EQ(least.faults.*fault.chance, 0) << fault.name;
+  EXPECT_FALSE(RunOnce(least, FailsWithThree).violation.empty());
+}
+
+TEST(Seeds, NoMoreRunsAreMadeThanAllowed) {
+  int runs = 0;
+  const Body counted = [&](Simulation& simulation) {
+    ++runs;
+    FailsWithThree(simulation);
+  };
+  const sim::Setup failing = Failing();
+  for (const int most : {0, 1, 7}) {
+    runs = 0;
+    Shrink(failing, counted, most);
+    EXPECT_LE(runs, most + 1);  // One more, to hear of its amounts.
+  }
+}
+
+TEST(Seeds, ASetupIsReadAsItIsWritten) {
+  sim::Setup setup;
+  setup.seed = 17;
+  setup.amounts = {{"clients", 2}, {"rounds", 0}};
+  setup.faults.reset = 44;
+  const std::string text = setup.ToText(Faults());
+  EXPECT_EQ(text, "seed=17,clients=2,rounds=0,faults.reset=44");
+  sim::Setup again;
+  ASSERT_TRUE(again.Apply(text).ok());
+  EXPECT_EQ(again.ToText(Faults()), text);
+}
+
+TEST(Seeds, WhatIsNoSetupIsRefusedAndQuoted) {
+  for (const char* text : {"clients", "clients=", "clients=x", "clients=-1", "faults.none=1"}) {
+    const absl::Status status = sim::Setup().Apply(text);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(std::string(text).substr(text[0] == 'f' ? 7 : 0, 4)));
+  }
+}
+
+TEST(Seeds, TheLastLineToldIsWhatBroke) {
+  const Outcome outcome = RunOnce(Failing(), FailsWithThree, {.keep_lines = true});
+  EXPECT_THAT(outcome.last_lines, EndsWith(outcome.violation + "\n"));
+}
+
+TEST(Seeds, ATraceHoldsWhatCameAfterToo) {
+  const std::string path = ::testing::TempDir() + "/trace";
+  const Outcome outcome = RunOnce(Failing(), FailsWithThree, {.path = path});
+  EXPECT_TRUE(outcome.trace_file.ok()) << outcome.trace_file;
+  std::ifstream file(path);
+  int64_t lines = 0;
+  for (std::string line; std::getline(file, line);) ++lines;
+  EXPECT_EQ(lines, outcome.events + 1);  // And the violation.
+}
+
+TEST(Seeds, ATraceThatCannotBeWrittenIsTold) {
+  const Outcome nowhere = RunOnce(sim::Setup(), FailsWithThree, {.path = "/dev/null/trace"});
+  EXPECT_THAT(std::string(nowhere.trace_file.message()), HasSubstr("/dev/null/trace"));
+  const Outcome full = RunOnce(sim::Setup(), FailsWithThree, {.path = "/dev/full"});
+  EXPECT_THAT(std::string(full.trace_file.message()), HasSubstr("/dev/full"));
+}
+
+}  // namespace
+}  // namespace sluice::sim

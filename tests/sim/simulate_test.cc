@@ -1,0 +1,71 @@
+// The program behind ./sluice sim: what it refuses, and how a failure is told.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <string>
+
+namespace sluice {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::StartsWith;
+
+struct Result {
+  int code = 0;
+  std::string text;
+};
+
+Result Simulate(const std::string& arguments) {
+  const std::string command = "sim/simulate " + arguments + " 2>&1";
+  Result result;
+  std::FILE* const output = popen(command.c_str(), "r");
+  for (int c = std::fgetc(output); c != EOF; c = std::fgetc(output)) {
+    result.text += static_cast<char>(c);
+  }
+  result.code = WEXITSTATUS(pclose(output));
+  return result;
+}
+
+TEST(Simulate, WhatCannotBeMeantIsRefusedInOneLine) {
+  for (const char* arguments :
+       {"--seeds=0", "--seconds=-1", "--run_seconds=-1", "--scenario=none", "--set=clients",
+        "--set=faults.none=1", "echo", "--trace=/dev/null/x", "--trace=/dev/full"}) {
+    const Result result = Simulate(arguments);
+    EXPECT_EQ(result.code, 1) << arguments;
+    EXPECT_THAT(result.text, MatchesRegex("error: [^\n]+\n")) << arguments;
+  }
+}
+
+TEST(Simulate, EachScenarioIsListedWithWhatItShows) {
+  const Result result = Simulate("--scenario=list");
+  EXPECT_EQ(result.code, 0);
+  for (const char* name : {"echo ", "relay ", "chat ", "broadcast ", "dns ", "million "}) {
+    EXPECT_THAT("\n" + result.text, HasSubstr("\n" + std::string(name)));
+  }
+}
+
+TEST(Simulate, TheSameSeedHasTheSameHash) {
+  const std::string first = Simulate("--scenario=echo --seed=3").text;
+  EXPECT_THAT(first, StartsWith("seed 3: echo, hash "));
+  const std::string line = first.substr(0, first.find('\n'));
+  EXPECT_THAT(Simulate("--scenario=echo --seed=2 --seeds=2").text, HasSubstr(line));
+}
+
+TEST(Simulate, AnAmountThatNobodyAskedForIsNamed) {
+  EXPECT_THAT(Simulate("--scenario=echo --set=clientz=1").text,
+              HasSubstr("warning: --set: no run asked for 'clientz'"));
+  EXPECT_THAT(Simulate("--scenario=echo --set=clients=1").text, ::testing::Not(HasSubstr("warn")));
+}
+
+// No scenario fails by itself: one that may not take as long as it does is told with its seed.
+TEST(Simulate, ARunThatNeverEndsIsToldWithItsSeed) {
+  const Result result = Simulate("--scenario=million --seed=5 --run_seconds=1");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.text, HasSubstr("seed 5: L5 progress is broken: it has not ended after 1 s"));
+}
+
+}  // namespace
+}  // namespace sluice
