@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "sluice/sim/run_limit.h"
 
 namespace sluice::sim {
 
@@ -70,13 +71,26 @@ void ForEachSeed(const Body& body, const SeedOptions& options) {
     const Faults usual = FaultsOf(setup.seed, options.faults);
     setup.faults = usual;
     setup.Apply(told).IgnoreError();
-    const Outcome outcome = RunOnce(setup, checked, {.path = Environment("SLUICE_SIM_TRACE")});
+    const Outcome outcome = [&] {
+      const RunLimit limit(
+          options.run_seconds,
+          absl::StrCat("seed ", setup.seed, ": it has not ended after ", options.run_seconds,
+                       " s of processor time\nrepeat it: ", Command(setup.ToText(usual)), "\n"));
+      return RunOnce(setup, checked, {.path = Environment("SLUICE_SIM_TRACE")});
+    }();
     if (!outcome.trace_file.ok()) {
       ADD_FAILURE() << "SLUICE_SIM_TRACE: " << outcome.trace_file.message();
       return;
     }
     if (outcome.violation.empty()) continue;
-    const Setup least = told.empty() ? Shrink(setup, checked, kShrinkRunsMax) : setup;
+    const Setup least = [&] {
+      if (!told.empty()) return setup;
+      const RunLimit limit(options.run_seconds,
+                           absl::StrCat("seed ", setup.seed, ": ", outcome.violation,
+                                        "\n(with less of everything it does not end)\nrepeat it: ",
+                                        Command(setup.ToText(usual)), "\n"));
+      return Shrink(setup, checked, kShrinkRunsMax);
+    }();
     const Outcome again = RunOnce(least, checked, {.keep_lines = true});
     ADD_FAILURE() << "seed " << setup.seed << ": " << outcome.violation << "\n\n"
                   << again.last_lines << "\nas small as it was found: " << again.violation

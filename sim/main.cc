@@ -1,8 +1,4 @@
 // Runs scenarios on a simulated system: ./sluice sim --scenario=echo --seed=17
-#include <sys/time.h>
-#include <unistd.h>
-
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <set>
@@ -21,6 +17,7 @@
 #include "absl/time/time.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/strings.h"
+#include "sluice/sim/run_limit.h"
 #include "sluice/sim/scenario.h"
 #include "sluice/sim/seeds.h"
 
@@ -67,34 +64,6 @@ int Wrong(std::string_view what) {
   return 1;
 }
 
-// A run that never ends could not say which seed it is: a signal does, and the process ends.
-class RunLimit {
- public:
-  explicit RunLimit(uint64_t seed) {
-    const int64_t seconds = absl::GetFlag(FLAGS_run_seconds);
-    if (seconds <= 0) return;
-    text_ = absl::StrFormat(
-        "seed %d: L5 progress is broken: it has not ended after %d s of processor time\n", seed,
-        seconds);
-    std::fflush(stdout);
-    std::signal(SIGPROF, [](int) {
-      (void)!write(STDOUT_FILENO, text_.data(), text_.size());
-      _exit(1);
-    });
-    Set(seconds);
-  }
-  ~RunLimit() { Set(0); }
-  RunLimit(const RunLimit&) = delete;
-  RunLimit& operator=(const RunLimit&) = delete;
-
- private:
-  static void Set(int64_t seconds) {
-    const itimerval timer{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
-    setitimer(ITIMER_PROF, &timer, nullptr);
-  }
-  static inline std::string text_;  // Made before, as a signal handler may not.
-};
-
 // One run after the other, and what they come to.
 class Runs {
  public:
@@ -109,8 +78,14 @@ class Runs {
     setup.amounts = scenario.usual;
     setup.Apply(absl::GetFlag(FLAGS_set)).IgnoreError();
     setup.seed = seed;
+    const int64_t seconds = absl::GetFlag(FLAGS_run_seconds);
     const Outcome outcome = [&] {
-      const RunLimit limit(seed);
+      const RunLimit limit(
+          seconds, absl::StrFormat("seed %d: L5 progress is broken: it has not ended after %d s of "
+                                   "processor time\nrepeat it: ./sluice sim --scenario=%s --set=%s "
+                                   "--run_seconds=%d\n",
+                                   seed, seconds, ToAbsl(scenario.name),
+                                   setup.ToText(FaultsOf(seed, scenario.faults)), seconds));
       return RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
     }();
     if (!outcome.trace_file.ok()) return outcome.trace_file;
