@@ -178,6 +178,8 @@ bool Connection::MayRead() const {
   return MayGoOn() && !read_ended_ && (!input_drained_ || Paired());
 }
 
+bool Connection::HasWork() const { return (offer_again_ && MayGoOn()) || (readable_ && MayRead()); }
+
 void Connection::PairWith(Connection& other) {
   SLUICE_CHECK(&other != this && &other.worker() == &worker());
   SLUICE_CHECK(!Paired() && !other.Paired());

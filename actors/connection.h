@@ -119,6 +119,7 @@ class Connection final : public IoHandler, private Timer {
   void OnShutdown() override;
 
   void CheckInvariants() const;
+  bool HasWork() const override;
 
  private:
   friend class OwnedConnections;

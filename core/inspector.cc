@@ -103,6 +103,8 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->stop_asked = slot.stop_asked;
   view->has_actor = slot.actor != nullptr;
   view->has_io = slot.io != nullptr;
+  view->io_forgotten = slot.io != nullptr && slot.io->HasWork() && !slot.io->on_ready_list_ &&
+                       !slot.io->waits_for_memory_;
   view->used_up =
       slot.state == ActorState::kFree && slot.generation >= MailboxWord<>::kGenerationLast - 1;
 

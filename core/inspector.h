@@ -73,7 +73,8 @@ class Inspector {
     bool stop_asked = false;
     bool has_actor = false;
     bool has_io = false;
-    bool used_up = false;  // Its generations are; nobody will live here again.
+    bool io_forgotten = false;  // It has work, and stands on no list.
+    bool used_up = false;       // Its generations are; nobody will live here again.
 
     // The mailbox.
     uint32_t word_generation = 0;

@@ -47,8 +47,11 @@ class IoHandler {
   virtual void Shed(int64_t bytes) { (void)bytes; }
   // The drain's deadline: end now, and count what is lost.
   virtual void OnShutdown() = 0;
+  // There is something to do that no event will tell of any more: it must stand on a list.
+  virtual bool HasWork() const { return false; }
 
  private:
+  friend class Inspector;
   friend class Worker;
   IoHandler* ready_next_ = nullptr;
   IoHandler* flush_next_ = nullptr;

@@ -310,6 +310,7 @@ void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where
   expect(slot.parked == (slot.outbox > 0), "it is parked without a reason, or has one and is not");
   const bool waits = slot.waiting > 0 || slot.waits_for_lane || slot.waits_for_memory;
   expect(!slot.parked || waits, "it is parked, and waits for nothing");
+  expect(!slot.io_forgotten, "its connection has something to read, may read, and is not due");
   if (slot.scheduled) return;
   const bool mail = slot.user_messages + slot.reserved_messages > 0;
   switch (slot.state) {
