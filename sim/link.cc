@@ -292,15 +292,7 @@ void Link::Arrive(int from) {
     }
     return;
   }
-  size_t most = self.OutBytes();
-  if (tcp_ && most > 1) {
-    if (random.Chance(simulation_.faults.one_byte_segment)) {
-      most = 1;
-    } else if (random.Chance(simulation_.faults.part_segment)) {
-      most = 1 + random.Below(most);
-    }
-  }
-  const size_t carried = Carry(from, most);
+  const size_t carried = Carry(from);
   const bool fin_too = self.OutBytes() == 0 && self.fin && !self.fin_arrived &&
                        (carried == 0 || !tcp_ || random.Below(2) == 0);
   if (fin_too) Fin(from);
@@ -326,9 +318,18 @@ void Link::TellOfRoom(int side) {
   Changed(side);
 }
 
-size_t Link::Carry(int from, size_t most) {
+size_t Link::Carry(int from) {
   Side& self = sides_[from];
   Side& peer = sides_[1 - from];
+  Random& random = simulation_.random();
+  size_t most = self.OutBytes();
+  if (tcp_ && most > 1) {
+    if (random.Chance(simulation_.faults.one_byte_segment)) {
+      most = 1;
+    } else if (random.Chance(simulation_.faults.part_segment)) {
+      most = 1 + random.Below(most);
+    }
+  }
   const size_t room = peer.receive_max - std::min<size_t>(peer.receive_max, peer.InBytes());
   const size_t count = std::min({most, room, self.OutBytes()});
   if (count == 0) return 0;
@@ -346,6 +347,11 @@ void Link::Fin(int from) {
 
 void Link::Reset(int from) {
   Side& self = sides_[from];
+  // What was on its way arrives before the reset.
+  const Side& peer = sides_[1 - from];
+  if (tcp_ && !lost_ && self.travelling && peer.open && !peer.dead && Carry(from) > 0) {
+    Changed(1 - from);
+  }
   self.dead = true;
   self.out.clear();
   self.out_at = 0;

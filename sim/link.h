@@ -121,9 +121,9 @@ class Link : public std::enable_shared_from_this<Link> {
     size_t InBytes() const { return in.size() - in_at; }
   };
 
-  void Go(int from);      // A segment leaves, unless one is on its way.
-  void Arrive(int from);  // It has arrived.
-  size_t Carry(int from, size_t most);
+  void Go(int from);       // A segment leaves, unless one is on its way.
+  void Arrive(int from);   // It has arrived.
+  size_t Carry(int from);  // One segment of what is out; how many bytes.
   void Fin(int from);
   size_t Used(int side) const;  // Of what a side may send before it must wait.
   size_t SendMax(int side) const;
