@@ -25,6 +25,7 @@ namespace {
 
 constexpr uint32_t kKeys = 6;
 constexpr absl::Duration kDigests = absl::Seconds(1);  // By then no glutton holds anything.
+constexpr uint64_t kHeldUsMax = 2'000;
 constexpr int kTicks = 3;  // Messages behind the flood: what memory refused is told with the next.
 
 class Publisher : public Actor {
@@ -77,11 +78,19 @@ class Publisher : public Actor {
   Feed& feed_;
 };
 
+}  // namespace
+
 // The server's side of a Subscriber.
 class Talker : public LineSession {
  public:
   explicit Talker(Feed* feed) : LineSession(256), feed_(*feed) {}
   void OnLine(std::string_view line) override {
+    if (line[0] == '?') {
+      // One that is copied where the kernel does not take it, and one that is shared.
+      if (Write(std::string(kAsideBytes, '?') + "\n") != Answer::kAccepted) return;
+      (void)Write(Bytes::Copy("!\n"));
+      return;
+    }
     if (line[0] != 's') {
       Unsubscribe(*this, std::exchange(subscription_, {}));
       if (line == "b") {
@@ -102,6 +111,7 @@ class Talker : public LineSession {
         !absl::SimpleAtoi(words[3], &options.queue_messages_max)) {
       feed_.simulation.Broken("L9 close", "a line came that no client says");
     }
+    if (seat_ == nullptr) here().push_back(this);
     seat_ = &feed_.seats[seat];
     options.slow = static_cast<SlowPolicy>(policy);
     options.keys_max = feed_.all_conflate ? kKeys : 1 + options.queue_messages_max % 8;
@@ -132,14 +142,25 @@ class Talker : public LineSession {
     After(absl::Milliseconds(1), [this, line] { Say(line); });
   }
   void OnClose(CloseReason reason) override {
-    if (seat_ != nullptr) seat_->ended = reason;
+    if (seat_ == nullptr) return;
+    seat_->ended = reason;
+    std::vector<Talker*>& all = here();
+    std::erase(all, this);
+    // In the middle of what its spoke does for all of them.
+    if (reason != CloseReason::kSlow || !feed_.takes_along || all.empty()) return;
+    all.front()->seat_->taken_along = true;
+    all.front()->Abort();
   }
 
  private:
+  std::vector<Talker*>& here() { return feed_.talkers[&worker()]; }
+
   Feed& feed_;
   Seat* seat_ = nullptr;
   Subscribed subscription_;
 };
+
+namespace {
 
 // Holds all memory now and then, its worker's overdraft with it: any charge there may be refused.
 class Glutton : public Actor {
@@ -154,6 +175,8 @@ class Glutton : public Actor {
     After(absl::Microseconds(feed_.simulation.random().Between(100, 30'000)), [this] { Grab(); });
   }
   void Grab() {
+    // Meanwhile more comes for the others of this worker than one turn would find.
+    feed_.simulation.Sleep(absl::Microseconds(feed_.simulation.random().Below(kHeldUsMax)));
     Lease& lease = worker().lease();
     for (int64_t bytes = 1 << 22; bytes >= 16; bytes /= 2) {
       while (lease.ChargeOverdraft(bytes)) held_ += bytes;
@@ -193,7 +216,7 @@ void RunBroadcast(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.output_bytes_max = 64 * 1024;
-  options.output_bytes_high = simulation.Amount("output_high", 1'000, 32'000);
+  options.output_bytes_high = simulation.Amount("output_high", 500, 8'000);
   options.output_bytes_low = options.output_bytes_high / 4;
   options.input_bytes_max = 4'096;
   options.mailbox_messages_max = static_cast<uint32_t>(simulation.Amount("mailbox", 2, 64));
@@ -201,6 +224,7 @@ void RunBroadcast(Simulation& simulation) {
   options.memory_bytes_max = options.MemoryBytesMin() + simulation.Amount("memory", 0, 1'000'000);
   Feed feed{simulation, simulation.Amount("messages", 1, 1'000),
             simulation.Amount("message_bytes", 1, 4'000)};
+  feed.takes_along = simulation.Amount("takes_along", 0, 3) == 1;
   feed.all_conflate = simulation.Amount("all_conflate", 0, 3) == 1;
   Site site(simulation, options);
   Runtime& runtime = site.runtime();

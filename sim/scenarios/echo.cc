@@ -1,8 +1,10 @@
 // Every byte that a client sends comes back, in order and once, whatever the network does to it,
 // whoever stops to read, and however either side ends; and each end is counted as what it was.
 #include <array>
+#include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -22,14 +24,18 @@ constexpr char kKeeps = 'k';       // Consumes records of kRecordBytes only.
 constexpr char kPauses = 'p';      // Stops to read for a while, now and then.
 constexpr char kSaysAll = 's';     // Answers with kAnswerBytes and closes.
 constexpr char kHalfCloses = 'h';  // Answers so, ends its side, and counts what still comes.
-constexpr char kAborts = 'a';
+constexpr char kAborts = 'a';      // By what another session does, or when it has waited long.
 // Writes kTaleBytes, as much as there is room for at a time, and is parked again and again.
 constexpr char kTells = 't';
-constexpr std::string_view kManners = "eeekkpppshat";
+constexpr std::string_view kManners = "eeekkpppshaat";
 constexpr size_t kRecordBytes = 700;
 constexpr size_t kAnswerBytes = 60'000;
 constexpr size_t kPieceBytes = 26 * 400;  // Whole turns of Pattern().
 constexpr size_t kTaleBytes = 60 * kPieceBytes;
+
+constexpr absl::Duration kWaits = absl::Milliseconds(200);
+
+class Speaker;
 
 struct Tally {
   explicit Tally(Simulation& of) : simulation(of), closes(of) {}
@@ -39,17 +45,25 @@ struct Tally {
   int64_t unsure = 0;                             // Ends that may be any.
   int64_t half_closed_bytes = 0;  // That came to sessions which had ended their own side,
   int64_t half_closed_sent = 0;   // and that clients had sent to them.
+  std::map<const Worker*, std::vector<Speaker*>> waiting = {};  // Those that will be aborted.
 };
 
 class Speaker : public Session {
  public:
   explicit Speaker(Tally* tally) : tally_(*tally) {}
   void OnOpen() override { number_ = tally_.closes.Opened(); }
-  void OnClose(CloseReason reason) override { tally_.closes.Closed(number_, reason); }
+  void OnClose(CloseReason reason) override {
+    tally_.closes.Closed(number_, reason);
+    std::erase(tally_.waiting[&worker()], this);
+  }
   void OnData(Input& in) override {
     if (manner_ == 0) {
       manner_ = in.Take(1)[0];
-      if (manner_ == kAborts) return Abort();
+      if (manner_ == kAborts) {
+        tally_.waiting[&worker()].push_back(this);
+        After(kWaits, [this] { Abort(); });
+        return;
+      }
       if (manner_ == kTells) return Tell();
       if (manner_ == kSaysAll || manner_ == kHalfCloses) {
         if (Write(Pattern(0, 0, kAnswerBytes)) != Answer::kAccepted) {
@@ -69,6 +83,7 @@ class Speaker : public Session {
       After(rest, [this] { ResumeReading(); });
     }
     Write(in.Take(manner_ == kKeeps ? in.size() / kRecordBytes * kRecordBytes : in.size()));
+    EndAnother();
   }
   void OnEof() override {
     Write(Unconsumed());
@@ -79,6 +94,16 @@ class Speaker : public Session {
   }
 
  private:
+  void EndAnother() {
+    std::vector<Speaker*>& waiting = tally_.waiting[&worker()];
+    if (waiting.empty()) return;
+    // Time for a reset of its own connection, of which nothing has told yet.
+    tally_.simulation.Sleep(absl::Microseconds(tally_.simulation.random().Below(1'000)));
+    waiting.front()->Abort();
+    if (connection() == nullptr) {
+      tally_.simulation.Broken("L4 turns", "a connection ends in the middle of its own handler");
+    }
+  }
   void Tell() {
     while (told_bytes_ < kTaleBytes) {
       if (Write(Pattern(0, 0, kPieceBytes)) == Answer::kFull) return Park();
@@ -174,6 +199,10 @@ class Talk {
         return Sure(CloseReason::kPeerClosed);
       }
       case 1:
+        // What it says last may be read when the reset is here, too.
+        if (door_.tcp && random_.Below(2) == 0 && !Allowed(simulation_, client_.Write("unheard"))) {
+          return;
+        }
         client_.Reset();  // A UNIX socket knows no reset.
         return Sure(door_.tcp ? CloseReason::kReset : CloseReason::kPeerClosed);
       case 2:  // With its echo unread, or on its way.

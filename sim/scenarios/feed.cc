@@ -86,6 +86,8 @@ bool Subscriber::Hear() {
     if (line.ok()) {
       if (!Take(*line)) return false;
       if (left_) return true;
+      // Something to read while much is written, and to write while memory is spent.
+      if (leaving_ == 0 && random_.Below(8) == 0 && !client_.Write("?\n").ok()) return Cut(), false;
       if (--lines_left_ == 0 && leaving_ == 0) {
         leaving_ = 'l';
         if (!client_.Write("l\n").ok()) return Cut(), false;
@@ -119,6 +121,7 @@ bool Subscriber::Take(const std::string& line) {
     missed_ += missed;
     return true;
   }
+  if (line == "!" || line == std::string(kAsideBytes, '?')) return true;
   if (line == "r") return client_.Close(), false;
   if (line.size() == 1 && line[0] == leaving_) return left_ = true;
   Broken("L2 order", absl::StrCat("a line has come that nobody wrote: ", line.substr(0, 60)));
@@ -158,7 +161,8 @@ void Subscriber::Cut() {
   const CloseReason reason = seat().ended.value_or(CloseReason::kError);
   const bool slow = policy_ == SlowPolicy::kDisconnect || policy_ == SlowPolicy::kPark;
   const bool stands = manner_ != Manner::kReads;
-  if ((reason == CloseReason::kSlow && slow) || reason == CloseReason::kMemory ||
+  if ((reason == CloseReason::kAborted && seat().taken_along) ||
+      (reason == CloseReason::kSlow && slow) || reason == CloseReason::kMemory ||
       ((reason == CloseReason::kWriteStalled || reason == CloseReason::kShed) && stands))
     return;
   Broken("L9 close", absl::StrCat("it was cut short: ", ToAbsl(CloseReasonName(reason))));

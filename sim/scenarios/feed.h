@@ -25,13 +25,17 @@
 namespace sluice::sim {
 
 inline constexpr int64_t kFilterStep = 3;  // Filters refuse each third number.
+inline constexpr size_t kAsideBytes = 100;
 
 // One subscription, as the server's side has it. (All threads of a simulation share their memory.)
 struct Seat {
   std::optional<int64_t> joined;
   std::vector<int64_t> rejected;  // By its filter.
   std::optional<CloseReason> ended;
+  bool taken_along = false;  // Ended by the end of another.
 };
+
+class Talker;
 
 // What a subscriber who conflates had heard at the end: the last number of each key.
 struct Newest {
@@ -48,6 +52,8 @@ struct Feed {
   bool flooding = true;
   int64_t done_ns = 0;  // 0: not yet.
   std::deque<Seat> seats = {};
+  std::map<const Worker*, std::vector<Talker*>> talkers = {};  // In the order of their coming.
+  bool takes_along = false;                  // Who is ended as slow ends the first of these.
   bool all_conflate = false;                 // With room for every key.
   std::map<std::string, int64_t> said = {};  // The last number of each key.
   std::vector<Newest> conflated = {};        // Without a filter.
@@ -56,8 +62,9 @@ struct Feed {
 // Of "m NUMBER KEY FILLER"; -1: it has none.
 int64_t NumberOf(std::string_view payload);
 
-// A client says `s SEAT POLICY QUEUE FILTER`, `l` to leave, `b` to leave for good; it hears
-// `m NUMBER KEY FILLER`, `x COUNT` for what it missed, `r` where it was not taken, `l` and `b`.
+// A client says `s SEAT POLICY QUEUE FILTER`, `l` to leave, `b` to leave for good, and `?`
+// for an aside; it hears `m NUMBER KEY FILLER`, `x COUNT` for what it missed, `r` where it was not
+// taken, `l` and `b`, and as an aside kAsideBytes of `?` and then, in a line of its own, `!`.
 class Subscriber {
  public:
   Subscriber(Feed& feed, SimOs& machine, uint64_t seed);

@@ -150,13 +150,13 @@ void RunSaturation(Simulation& simulation) {
   options.memory_bytes_max = options.MemoryBytesMin();
   Site site(simulation, options);
   World world(site);
-  const int64_t capacity = simulation.Amount("mailbox", 1, 16);
+  const int64_t capacity = simulation.Amount("mailbox", 1, 8);
   const int64_t flooders = simulation.Amount("flooders", 1, 40);
   const int64_t messages = simulation.Amount("messages", 1, 60);
   const int64_t threads = simulation.Amount("threads", 0, 3);
   const int64_t memory_times = simulation.Amount("memory_spent", 0, 4);
   world.burst = simulation.Amount("burst", 1, 20);
-  world.load_max = simulation.Amount("load", 0, 20'000);
+  world.load_max = simulation.Amount("load", 0, 60'000);
   world.slow_us = simulation.Amount("slow_us", 0, 400);
   // Before one that has just been sent there may be: what is held, what each of the others has
   // waiting and what each may have granted; and as much again that comes past while it waits for a
