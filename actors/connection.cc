@@ -233,7 +233,7 @@ void Connection::OnTurn() {
     if (!Ended() && read_ended_) TellEof();
   }
   // What stops reading now may all leave at the end of this turn: then no event would follow.
-  if (!Ended()) partner_->NoteHigh();
+  if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
   if (!Ended() && error_reported_) LookForError();
   if (Ended() || !draining_) return;
   // Nothing left in the kernel, nothing kept that the session could still take.

@@ -127,7 +127,7 @@ void Connection::FlushGather() {
 
 void Connection::FlushOutput() {
   // Behind a hole (Keep) nothing may follow: the peer would take it for what comes next.
-  while (!output_.Empty() && writable_ && write_error_ == 0) {
+  while (!output_.Empty() && writable_ && (write_error_ == 0 || Planted(Plant::kBytesBehindHole))) {
     iovec parts[kPartsMax];
     const int count = output_.Parts(parts, kPartsMax);
     const int64_t sent = WriteParts(parts, count);

@@ -193,7 +193,9 @@ void Spoke::Hand(const Deliver& message, uint64_t key) {
   CatchUp(message.sequence - 1);
   sequence_ = message.sequence;
   for (next_ = 0; next_ < order_.size();) {
-    order_[next_++]->Offer(message.payload, message.except, key);
+    const size_t place = next_++;
+    order_[place]->Offer(message.payload, message.except, key);
+    if (Planted(Plant::kPassedOver)) next_ = std::max(next_, place);
   }
   Reconsider();
 }

@@ -11,6 +11,7 @@
 #include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/strings.h"
 #include "sluice/core/worker.h"
@@ -142,7 +143,9 @@ void Runtime::Drain(absl::Duration timeout) {
       }
     }
     // Here, no turn brings on what a blocking function does.
-    if (!own_turns || blocking_->Held() > 0) os_.PollerWait(poller, &event, 1, kDrainLookMs);
+    if (!own_turns || (blocking_->Held() > 0 && !Planted(Plant::kDrainSpins))) {
+      os_.PollerWait(poller, &event, 1, kDrainLookMs);
+    }
   }
   if (poller >= 0) os_.Close(poller);
   JoinWorkers();

@@ -193,6 +193,7 @@ void Worker::FinishStop(Slot* slot) {
     LogError(absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text));
   }
   current_ = before;
+  if (Planted(Plant::kFlushInside) && flush_first_ != nullptr) RunFlushList();
   BeginLinger(slot);
 }
 
@@ -244,7 +245,9 @@ void Worker::EndStep(Slot* slot) {
     if (slot->io != nullptr) slot->io->OnActorEnded(extra.reason == EndReason::kFailed);
     delete std::exchange(slot->actor, nullptr);
     // Its destructor's last words.
-    if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
+    if (extra.outbox.count > 0 && !slot->parked && !Planted(Plant::kLastWordsUnsent)) {
+      FlushOutbox(slot);
+    }
   }
   while (!slot->queue.Empty() && budget-- > 0) {
     CountDropped(slot, slot->queue.Pop(),

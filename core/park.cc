@@ -25,7 +25,8 @@ bool SameTarget(const Envelope* a, const Envelope* b) {
 // where the memory is to come from.
 uint32_t LeadingRun(const Outbox& outbox) {
   const Envelope* first = outbox.list.Front();
-  const uint32_t charged = outbox.count - outbox.uncharged;
+  const uint32_t charged =
+      outbox.count - (Planted(Plant::kCreditBeforeMemory) ? 0 : outbox.uncharged);
   uint32_t count = 0;
   const Envelope* envelope = first;
   for (uint32_t i = 0; i < charged && SameTarget(envelope, first); ++i) {

@@ -57,6 +57,14 @@ enum class Plant {
   kConflateKeepsOldest = 40,
   kDropCountedTwice = 41,
   kSpokeLost = 42,
+  kPassedOver = 43,
+  kFlushInside = 44,
+  kLastWordsUnsent = 45,
+  kCreditBeforeMemory = 46,
+  kCycleUnconfirmed = 47,
+  kDrainSpins = 48,
+  kBytesBehindHole = 49,
+  kHighUnnoted = 50,
 };
 
 struct PlantInfo {
@@ -154,6 +162,23 @@ inline constexpr PlantInfo kPlants[] = {
      "the message that ends a slow subscriber counts as missed twice", "L1"},
     {Plant::kSpokeLost, "spoke_lost",
      "one unsubscribe counts as two, and a worker's subscribers are forgotten", "hub"},
+    // Faults that the code has had until the simulation found them.
+    {Plant::kPassedOver, "passed_over",
+     "of several subscribers that end in one round, the one behind them gets nothing", "hub"},
+    {Plant::kFlushInside, "flush_inside",
+     "what was written is flushed where an actor ends, in the middle of another's handler", "L4"},
+    {Plant::kLastWordsUnsent, "last_words_unsent",
+     "what an ended actor's destructor sends to a full target stays in its outbox", "L5"},
+    {Plant::kCreditBeforeMemory, "credit_before_memory",
+     "a message that waits for memory holds a credit meanwhile", "L5, credits"},
+    {Plant::kCycleUnconfirmed, "cycle_unconfirmed",
+     "a cycle is reported though a grant on its way ends one of its waits", "deadlock"},
+    {Plant::kDrainSpins, "drain_spins",
+     "a drain that takes the turns itself does not wait for blocking functions", "L5, drain"},
+    {Plant::kBytesBehindHole, "bytes_behind_hole",
+     "a connection goes on sending behind bytes that found no memory", "L9, bytes"},
+    {Plant::kHighUnnoted, "high_unnoted",
+     "reading stops for output that leaves at once, and nobody notes that it has", "L5"},
 };
 
 #ifdef SLUICE_PLANT

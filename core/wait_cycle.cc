@@ -70,7 +70,7 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
   Outbox& outbox = slot->extra->outbox;
   if (!outbox.WaitsForCredit()) return;
-  if (probe.confirms) {
+  if (probe.confirms && !Planted(Plant::kCycleUnconfirmed)) {
     const ProbeHop& last = probe.hops->back();
     const auto key = reinterpret_cast<uint64_t>(runtime_.SlotAt(last.slot_id));
     if (!slot->mailbox.IsWaitedForBy(key, last.generation, last.episode)) return;

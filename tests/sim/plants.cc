@@ -46,17 +46,21 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kCreditLeakedOnDeath:
       return "withdrawals";
     case Plant::kWaitCycleUnseen:
+    case Plant::kCycleUnconfirmed:
       return "deadlock";
     case Plant::kWaiterOutOfOrder:
+    case Plant::kCreditBeforeMemory:
       return "saturation";
     case Plant::kDoubleDown:
     case Plant::kRestartForgetsMessage:
+    case Plant::kLastWordsUnsent:
       return "restarts";
     case Plant::kTimerAfterEnd:
     case Plant::kTimerAfterCancel:
     case Plant::kTimerEarly:
       return "timers";
     case Plant::kOneGateResumed:
+    case Plant::kDrainSpins:
       return "blocking";
     case Plant::kMemoryWaitersLost:
       return "overload";
@@ -80,6 +84,9 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kConflateKeepsOldest:
     case Plant::kDropCountedTwice:
     case Plant::kSpokeLost:
+    case Plant::kPassedOver:
+    case Plant::kBytesBehindHole:
+    case Plant::kHighUnnoted:
       return "broadcast";
     default:
       return plant < Plant::kWaitCycleUnseen || plant == Plant::kStaleHandle ||

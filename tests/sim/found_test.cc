@@ -1,0 +1,51 @@
+// Bugs that the code has had, each with a run that finds it: with the plant of that name
+// (core/plant.h) each of these fails, and here nothing may break.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <ostream>
+#include <string_view>
+
+#include "sluice/sim/scenario.h"
+#include "sluice/sim/seeds.h"
+
+namespace sluice::sim {
+namespace {
+
+struct Found {
+  std::string_view scenario;
+  std::string_view set;  // As ./sluice sim takes and prints it.
+  std::string_view bug;  // The name of its plant.
+};
+
+constexpr Found kFound[] = {
+    {"broadcast", "seed=9", "passed_over"},
+    {"echo", "seed=226", "flush_inside"},
+    {"restarts", "seed=4", "last_words_unsent"},
+    {"saturation", "seed=34", "credit_before_memory"},
+    {"deadlock", "seed=10", "cycle_unconfirmed"},
+    {"blocking", "seed=56", "drain_spins"},
+    {"broadcast", "seed=167", "bytes_behind_hole"},
+    {"broadcast", "seed=250", "high_unnoted"},
+};
+
+void PrintTo(const Found& found, std::ostream* out) { *out << found.bug; }
+
+class FoundBug : public ::testing::TestWithParam<Found> {};
+
+TEST_P(FoundBug, IsNotBack) {
+  const Found& found = GetParam();
+  const auto scenario = std::ranges::find(Scenarios(), found.scenario, &Scenario::name);
+  ASSERT_NE(scenario, Scenarios().end()) << "there is no scenario " << found.scenario;
+  sim::Setup setup;
+  ASSERT_TRUE(setup.Apply(found.set).ok()) << found.set;
+  setup.faults = FaultsOf(setup.seed, scenario->faults);
+  setup.amounts = scenario->usual;
+  ASSERT_TRUE(setup.Apply(found.set).ok());  // Over what the seed has.
+  EXPECT_EQ(RunOnce(setup, scenario->run).violation, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FoundBug, ::testing::ValuesIn(kFound));
+
+}  // namespace
+}  // namespace sluice::sim
