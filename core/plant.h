@@ -162,7 +162,7 @@ inline constexpr PlantInfo kPlants[] = {
      "the message that ends a slow subscriber counts as missed twice", "L1"},
     {Plant::kSpokeLost, "spoke_lost",
      "one unsubscribe counts as two, and a worker's subscribers are forgotten", "hub"},
-    // Faults that the code has had until the simulation found them.
+    // Faults that this code has had.
     {Plant::kPassedOver, "passed_over",
      "of several subscribers that end in one round, the one behind them gets nothing", "hub"},
     {Plant::kFlushInside, "flush_inside",
