@@ -139,14 +139,17 @@ void RunDns(Simulation& simulation) {
     }
     for (int64_t i = simulation.Amount("moves", 0, 12); i > 0; --i) {
       simulation.Sleep(absl::Milliseconds(random.Below(1'500)));
-      switch (random.Below(5)) {
+      switch (random.Below(6)) {
         case 0:
           name.Set({}, {});
           break;
         case 1:
-          name.Set({any()}, {random.Below(2) == 0 ? kDead : kRefuses});
+          name.Set({any()}, {kDead});
           break;
         case 2:
+          name.Set({any()}, {kRefuses});
+          break;
+        case 3:
           name.Set(numbers, {});
           break;
         default:
