@@ -35,13 +35,14 @@ absl::Status Setup::Apply(std::string_view text) {
         absl::StrSplit(part, absl::MaxSplits('=', 1));
     absl::string_view name = named.first;
     int64_t amount = 0;
-    if (!absl::SimpleAtoi(named.second, &amount) || amount < 0) {
+    const bool parsed = name == "seed" ? absl::SimpleAtoi(named.second, &seed)
+                                       : absl::SimpleAtoi(named.second, &amount) && amount >= 0;
+    if (!parsed || name.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("'", part, "' is not NAME=NUMBER: clients=1 or faults.reset=0"));
     }
-    if (name == "seed") {
-      seed = static_cast<uint64_t>(amount);
-    } else if (absl::ConsumePrefix(&name, kFaultPrefix)) {
+    if (name == "seed") continue;
+    if (absl::ConsumePrefix(&name, kFaultPrefix)) {
       const FaultName* const found =
           std::ranges::find(kFaultNames, std::string(name), &FaultName::name);
       if (found == std::end(kFaultNames)) {
@@ -94,28 +95,28 @@ Faults FaultsOf(uint64_t seed, const Faults& most) {
 
 Setup Shrink(const Setup& failing, const Body& body, int runs_max) {
   Setup least = failing;
+  Amounts asked;  // In the run of `least`.
   const auto still_fails = [&](const Setup& setup) {
     if (runs_max-- <= 0) return false;
-    const Outcome outcome = RunOnce(setup, body);
+    Outcome outcome = RunOnce(setup, body);
     if (outcome.violation.empty()) return false;
     least = setup;
+    asked = std::move(outcome.amounts);
     // Told as much as it was, not as little as was tried: a body has its own least.
     for (auto& [name, amount] : least.amounts) {
-      const auto asked = outcome.amounts.find(name);
-      if (asked != outcome.amounts.end()) amount = asked->second;
+      if (const auto found = asked.find(name); found != asked.end()) amount = found->second;
     }
     return true;
   };
+  still_fails(failing);
   for (const FaultName& fault : kFaultNames) {
     Setup without = least;
     if (std::exchange(without.faults.*fault.chance, 0) != 0) still_fails(without);
   }
-  const Amounts drawn = RunOnce(least, body).amounts;
   for (bool less = true; less && runs_max > 0;) {
     less = false;
-    for (const auto& [name, first] : drawn) {
-      const auto now = least.amounts.find(name);
-      const int64_t amount = now != least.amounts.end() ? now->second : first;
+    for (const auto& [name, before] : Amounts(asked)) {
+      const int64_t amount = asked[name];  // Less of another may have changed it.
       // To nothing at once, else half as much, else one less.
       for (const int64_t tried : {int64_t{0}, amount / 2, amount - 1}) {
         if (tried < 0 || tried >= amount) continue;

@@ -25,7 +25,7 @@ std::shared_ptr<const Address> MustParse(const std::string& text) {
   return std::make_shared<const Address>(*Address::Parse(text));
 }
 
-// What epoll_wait said of one entry: event(66) = IN|RDHUP.
+// What a wait said of a descriptor: IN|RDHUP.
 std::string EventNames(int64_t events) {
   static constexpr std::pair<uint32_t, const char*> kNames[] = {{EPOLLIN, "IN"},
                                                                 {EPOLLOUT, "OUT"},

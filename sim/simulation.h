@@ -66,7 +66,7 @@ class Simulation {
   Faults faults;
   Random& random() { return random_; }
   // How many of something a test makes: of the seed, of [least, most]; or as told. Each name is
-  // drawn for itself, so that less of one changes no other.
+  // drawn for itself, so that less of one changes no other, and has one range in all of a run.
   int64_t Amount(const std::string& name, int64_t least, int64_t most);
   const Amounts& amounts() const { return amounts_; }
   Trace& trace() { return trace_; }
