@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -22,26 +21,29 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// An EXPECT that fails is a violation like any other, so that the run can be made smaller.
+// An EXPECT that fails is a violation like any other, so that the run can be made smaller; it is
+// told at once, so that its thread is named, and what is shown of the trace ends there.
+class Expectations final : public testing::ScopedFakeTestPartResultReporter {
+ public:
+  explicit Expectations(Simulation& simulation)
+      : ScopedFakeTestPartResultReporter(INTERCEPT_ONLY_CURRENT_THREAD, nullptr),
+        simulation_(simulation) {}
+
+  void ReportTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    simulation_.Broken("an expectation",
+                       absl::StrCat(result.file_name() ? result.file_name() : "", ":",
+                                    result.line_number(), ": ", result.message()));
+  }
+
+ private:
+  Simulation& simulation_;
+};
+
 Body WithExpectations(const Body& body) {
   return [&body](Simulation& simulation) {
-    const auto results = std::make_shared<testing::TestPartResultArray>();
-    const auto look = [&simulation, results] {
-      for (int i = 0; i < results->size() && !simulation.Failed(); ++i) {
-        const testing::TestPartResult& result = results->GetTestPartResult(i);
-        if (!result.failed()) continue;
-        simulation.Broken("an expectation",
-                          absl::StrCat(result.file_name() ? result.file_name() : "", ":",
-                                       result.line_number(), ": ", result.message()));
-      }
-    };
-    simulation.AfterEachStep(look);  // So that what is told ends near to where it failed.
-    {
-      testing::ScopedFakeTestPartResultReporter reporter(
-          testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, results.get());
-      body(simulation);
-    }
-    look();
+    const Expectations expectations(simulation);
+    body(simulation);
   };
 }
 

@@ -2,13 +2,16 @@
 #include "sluice/sim/seeds.h"
 
 #include <gmock/gmock.h>
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "sluice/sim/gtest.h"
 #include "sluice/sim/sim_os.h"
 
 namespace sluice::sim {
@@ -16,6 +19,7 @@ namespace {
 
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 // Breaks a law where three or more clients come, and goes on for a while.
 void FailsWithThree(Simulation& simulation) {
@@ -96,6 +100,38 @@ TEST(Seeds, ATraceThatCannotBeWrittenIsTold) {
   EXPECT_THAT(std::string(nowhere.trace_file.message()), HasSubstr("/dev/null/trace"));
   const Outcome full = RunOnce(sim::Setup(), FailsWithThree, {.path = "/dev/full"});
   EXPECT_THAT(std::string(full.trace_file.message()), HasSubstr("/dev/full"));
+}
+
+std::vector<std::string> FailuresOf(const Body& body) {
+  ::testing::TestPartResultArray failures;
+  {
+    const ::testing::ScopedFakeTestPartResultReporter reporter(
+        ::testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &failures);
+    ForEachSeed(body);
+  }
+  std::vector<std::string> texts;
+  for (int i = 0; i < failures.size(); ++i) {
+    texts.emplace_back(failures.GetTestPartResult(i).message());
+  }
+  return texts;
+}
+
+TEST(ForEachSeed, AnExpectationThatFailsIsToldWithItsThreadAtItsMomentAndTheCommand) {
+  const std::vector<std::string> failures = FailuresOf([](Simulation& simulation) {
+    (void)simulation.Amount("clients", 1, 5);
+    simulation.Join(simulation.StartThread(simulation.os(), "customer", [&] {
+      simulation.os().SpareOpen();
+      EXPECT_EQ(simulation.seed(), 0u);
+      for (int i = 0; i < 100; ++i) simulation.os().SpareOpen();
+    }));
+  });
+  ASSERT_THAT(failures, SizeIs(1));
+  for (const char* part : {"seed 1: an expectation is broken at t=1000.000200ms",
+                           ", in customer: tests/sim/seeds_test.cc:",
+                           "server/customer: spare() = 3\nan expectation is broken",
+                           "=ForEachSeed.AnExpectationThatFails", "SLUICE_SIM=seed=1,clients=1,"}) {
+    EXPECT_THAT(failures[0], HasSubstr(part));
+  }
 }
 
 }  // namespace
