@@ -88,7 +88,6 @@ class Runs {
                                    setup.ToText(FaultsOf(seed, scenario.faults)), seconds));
       return RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
     }();
-    if (!outcome.trace_file.ok()) return outcome.trace_file;
     ++runs_;
     events_ += outcome.events;
     virtual_ns_ += outcome.virtual_ns;
@@ -97,12 +96,12 @@ class Runs {
     if (!outcome.violation.empty()) {
       ++failed_;
       Fail(scenario, setup, outcome);
-    } else if (!absl::GetFlag(FLAGS_quiet)) {
+    } else if (outcome.trace_file.ok() && !absl::GetFlag(FLAGS_quiet)) {
       absl::PrintF("seed %d: %s, hash %016x, %d events, %.3f s of its time\n", seed,
                    ToAbsl(scenario.name), outcome.hash, outcome.events,
                    static_cast<double>(outcome.virtual_ns) / 1e9);
     }
-    return absl::OkStatus();
+    return outcome.trace_file;
   }
   // The program's exit code.
   int Sum(const Amounts& told, absl::Duration took) const {

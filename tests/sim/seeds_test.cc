@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 namespace sluice::sim {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
@@ -132,6 +134,17 @@ TEST(ForEachSeed, AnExpectationThatFailsIsToldWithItsThreadAtItsMomentAndTheComm
                            "=ForEachSeed.AnExpectationThatFails", "SLUICE_SIM=seed=1,clients=1,"}) {
     EXPECT_THAT(failures[0], HasSubstr(part));
   }
+}
+
+TEST(ForEachSeed, ATraceThatCannotBeWrittenFailsTheTestAndHidesNothing) {
+  ASSERT_EQ(setenv("SLUICE_SIM_TRACE", "/dev/full", 1), 0);
+  EXPECT_THAT(FailuresOf([](Simulation& simulation) {
+                simulation.os().SpareOpen();
+                simulation.Broken("L1 ledger", "always");
+              }),
+              ElementsAre(HasSubstr("SLUICE_SIM_TRACE: cannot write /dev/full"),
+                          HasSubstr("seed 1: L1 ledger is broken")));
+  unsetenv("SLUICE_SIM_TRACE");
 }
 
 }  // namespace

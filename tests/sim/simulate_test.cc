@@ -1,14 +1,18 @@
 // The program behind ./sluice sim: what it refuses, and how a failure is told.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <cstdio>
 #include <string>
 
+#include "sluice/tests/e2e/process.h"
+
 namespace sluice {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::StartsWith;
@@ -37,6 +41,15 @@ TEST(Simulate, WhatCannotBeMeantIsRefusedInOneLine) {
     EXPECT_EQ(result.code, 1) << arguments;
     EXPECT_THAT(result.text, MatchesRegex("error: [^\n]+\n")) << arguments;
   }
+}
+
+TEST(Simulate, WhatWasFoundIsKeptWhenItIsInterrupted) {
+  e2e::Process process("sim/simulate", {"--scenario=echo", "--seconds=600"});
+  ASSERT_TRUE(process.ReadOutputLine().has_value());
+  process.Signal(SIGINT);
+  EXPECT_EQ(process.Wait(), 128 + SIGINT);
+  EXPECT_THAT(process.StandardOutput(), StartsWith("seed 1: echo, hash "));
+  EXPECT_THAT(process.StandardOutput(), EndsWith(" s of its time\n"));
 }
 
 TEST(Simulate, EachScenarioIsListedWithWhatItShows) {
