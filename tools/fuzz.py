@@ -58,7 +58,10 @@ def main():
     bin_folder, target, *arguments = sys.argv[1:]
     seconds = SECONDS
     for argument in [argument for argument in arguments if argument.startswith("--seconds=")]:
-        seconds = int(argument.partition("=")[2])
+        text = argument.partition("=")[2]
+        if not text.isdecimal() or int(text) == 0:  # To libFuzzer, 0 is for ever.
+            sys.exit("sluice: --seconds must be a number from 1 on, not '%s'" % text)
+        seconds = int(text)
         arguments.remove(argument)
     if target != "all":
         print("sluice: new inputs are kept in %s" % os.path.join(CACHE, target), flush=True)
