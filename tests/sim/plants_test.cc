@@ -2,15 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <fstream>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "sluice/core/plant.h"
+#include "sluice/tests/support/command.h"
 
 namespace sluice {
 namespace {
@@ -22,10 +21,7 @@ static_assert(!Planted(Plant::kNone));
 static_assert(!Planted(Plant::kLostWakeUp));
 #endif
 
-struct Result {
-  int code = 0;
-  std::string text;
-};
+using Result = testing::CommandResult;
 
 // `body` sees $scenario, $seed, $seeds and $plant.
 Result RunPlants(std::string_view body, std::string_view flags) {
@@ -34,15 +30,8 @@ Result RunPlants(std::string_view body, std::string_view flags) {
                       << "for flag; do eval \"${flag#--}\"; done\n"
                       << body << "\nexit 0\n";
   chmod(path.c_str(), 0700);
-  const std::string command =
-      "tests/sim/plants --seeds=20 --sim=" + path + " " + std::string(flags) + " 2>&1";
-  Result result;
-  std::FILE* const output = popen(command.c_str(), "r");
-  for (int c = std::fgetc(output); c != EOF; c = std::fgetc(output)) {
-    result.text += static_cast<char>(c);
-  }
-  result.code = WEXITSTATUS(pclose(output));
-  return result;
+  return testing::RunCommand("tests/sim/plants --seeds=20 --sim=" + path + " " +
+                             std::string(flags));
 }
 
 TEST(Plants, AtLeastTwentyAndEachNumberAndNameIsOfOne) {

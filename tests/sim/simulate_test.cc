@@ -2,12 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <string>
 
 #include "sluice/tests/e2e/process.h"
+#include "sluice/tests/support/command.h"
 
 namespace sluice {
 namespace {
@@ -17,20 +16,10 @@ using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::StartsWith;
 
-struct Result {
-  int code = 0;
-  std::string text;
-};
+using Result = testing::CommandResult;
 
 Result Simulate(const std::string& arguments) {
-  const std::string command = "sim/simulate " + arguments + " 2>&1";
-  Result result;
-  std::FILE* const output = popen(command.c_str(), "r");
-  for (int c = std::fgetc(output); c != EOF; c = std::fgetc(output)) {
-    result.text += static_cast<char>(c);
-  }
-  result.code = WEXITSTATUS(pclose(output));
-  return result;
+  return testing::RunCommand("sim/simulate " + arguments);
 }
 
 TEST(Simulate, WhatCannotBeMeantIsRefusedInOneLine) {

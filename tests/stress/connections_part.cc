@@ -1,7 +1,8 @@
 #include "sluice/tests/stress/connections_part.h"
 
 #include <chrono>
-#include <thread>
+#include <future>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/strings.h"
@@ -18,17 +19,16 @@ constexpr size_t kScriptBytesMax = 24 * 1024;
 }  // namespace
 
 uint16_t PortOf(Runtime& runtime, const Ref<Acceptor>& acceptor) {
-  auto port = std::make_shared<std::atomic<int>>(-1);  // Release and acquire: one hand-over.
+  auto port = std::make_shared<std::promise<uint16_t>>();
+  std::future<uint16_t> told = port->get_future();
   runtime.Call(acceptor.slot()->worker->Index(), [acceptor, port](Worker&) {
     const auto* actor = static_cast<const Acceptor*>(acceptor.slot()->actor);
     const std::vector<Address> addresses =
         actor == nullptr ? std::vector<Address>() : actor->Addresses();
-    port->store(addresses.empty() ? 0 : addresses.front().port(), std::memory_order_release);
+    port->set_value(addresses.empty() ? 0 : addresses.front().port());
   });
-  for (int look = 0; look < 1'000 * kSlack && port->load(std::memory_order_acquire) < 0; ++look) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return static_cast<uint16_t>(std::max(0, port->load(std::memory_order_acquire)));
+  const bool in_time = told.wait_for(std::chrono::seconds(kSlack)) == std::future_status::ready;
+  return in_time ? told.get() : 0;
 }
 
 ConnectionsPart::ConnectionsPart(Stress& stress) : stress_(stress), ends_(stress.laws) {

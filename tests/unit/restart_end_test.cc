@@ -95,14 +95,24 @@ TEST_F(RestartTest, EndlessFailingWithoutBackoffLeavesTheWorkerToOthers) {
   EXPECT_EQ(a.TrySend(Note{0}), Answer::kClosed);
 }
 
-TEST_F(RestartTest, StopEndsWhatWaitsForItsRestart) {
-  const Ref<Phoenix> a = Make("a", {.backoff_min = absl::Hours(1), .backoff_max = absl::Hours(1)});
-  for (int i = 0; i < 2; ++i) {
-    ASSERT_EQ(a.TrySend(Fail{}), Answer::kAccepted);
+class RestartLater : public RestartTest {
+ protected:
+  // It has failed twice, waits an hour for its third life, and has a message.
+  Ref<Phoenix> MakeOneThatWaits() {
+    const Ref<Phoenix> ref =
+        Make("a", {.backoff_min = absl::Hours(1), .backoff_max = absl::Hours(1)});
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(ref.TrySend(Fail{}), Answer::kAccepted);
+      step_.Round(3);
+    }
+    EXPECT_EQ(ref.TrySend(Note{1}), Answer::kAccepted);
     step_.Round(3);
+    return ref;
   }
-  ASSERT_EQ(a.TrySend(Note{1}), Answer::kAccepted);
-  step_.Round(3);
+};
+
+TEST_F(RestartLater, StopEndsWhatWaitsForItsRestart) {
+  const Ref<Phoenix> a = MakeOneThatWaits();
   EXPECT_EQ(Count("a3 start"), 0);
   a.Stop();
   step_.Round(3);
@@ -111,14 +121,8 @@ TEST_F(RestartTest, StopEndsWhatWaitsForItsRestart) {
   EXPECT_EQ(TotalLedger().dropped[static_cast<int>(DropReason::kTargetEnded)], 1);
 }
 
-TEST_F(RestartTest, ADrainDoesNotWaitForBetterTimesAndLosesNoMessage) {
-  const Ref<Phoenix> a = Make("a", {.backoff_min = absl::Hours(1), .backoff_max = absl::Hours(1)});
-  for (int i = 0; i < 2; ++i) {
-    ASSERT_EQ(a.TrySend(Fail{}), Answer::kAccepted);
-    step_.Round(3);
-  }
-  ASSERT_EQ(a.TrySend(Note{1}), Answer::kAccepted);
-  step_.Round(3);
+TEST_F(RestartLater, ADrainDoesNotWaitForBetterTimesAndLosesNoMessage) {
+  MakeOneThatWaits();
   runtime_.Drain(absl::Seconds(30));
   EXPECT_EQ(Count("a3 note 1"), 1);
   EXPECT_EQ(Count("a3 stop"), 1);
