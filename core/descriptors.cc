@@ -104,6 +104,7 @@ void Worker::RunReady() {
     io->ready_next_ = nullptr;
     io->on_ready_list_ = false;
     --ready_count_;
+    share_end_ns_ = now_ns_ + kIoTurnNs;
     io->OnTurn();
     if (flush_first_ != nullptr) RunFlushList();
     if (!local_control_.Empty()) RunLocalControl();

@@ -130,11 +130,11 @@ void Worker::RunSlice(Slot* slot) {
   }
   current_ = slot;
   running_.Slice(slot);
-  const int64_t slice_end_ns = now_ns_ + kSliceNs;
+  share_end_ns_ = now_ns_ + kSliceNs;
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
     if (slot->queue.Empty() || !slot->TakesMail()) break;
     Deliver(slot, slot->queue.Pop());
-    if (now_ns_ >= slice_end_ns) break;
+    if (TurnOver()) break;
   }
   current_ = nullptr;
   running_.Slice(nullptr);
@@ -184,6 +184,7 @@ void Worker::EndOfHandlers(Slot* slot) {
 
 void Worker::RunTimers() {
   while (TimerNode* node = timers_.PopDue(NowMs())) {
+    share_end_ns_ = now_ns_ + kSliceNs;
     static_cast<Timer*>(node)->OnTimer(*this);
     if (flush_first_ != nullptr) RunFlushList();
     if (!local_control_.Empty()) RunLocalControl();

@@ -45,6 +45,7 @@ class Worker {
   static constexpr int kSliceMessagesMax = 64;
   static constexpr int64_t kSliceNs = 1'000'000;
   static constexpr int64_t kTurnNs = 1'000'000;
+  static constexpr int64_t kIoTurnNs = 100'000;
   static constexpr int kStageMax = 32;
   static constexpr int kDrainMax = 64;  // Envelopes of one lane at a time.
 
@@ -151,6 +152,19 @@ class Worker {
   bool Draining() const { return draining_; }
   bool DrainClosing() const { return drain_closing_; }
   bool ShuttingDown() const { return shutdown_; }  // The drain's deadline has come.
+
+  // --- Time is shared: whoever has much to do does it in portions.
+
+  // True: what runs now (an actor's slice, a descriptor's turn, a timer) has had its share of this
+  // turn. It keeps its place, stands where the next turn finds it, and returns. `now` moves when
+  // the clock is read: after handlers, and after pieces.
+  bool TurnOver() const { return now_ns_ >= share_end_ns_; }
+  // One of many pieces of work is done (a subscriber has its message): the clock is read as often
+  // as the pieces' measured length asks for. Answers TurnOver().
+  bool PieceDone(const Slot* slot, const char* what) {
+    NoteHandler(slot, what, nullptr);
+    return TurnOver();
+  }
 
   // --- Life and death (life.cc).
 
@@ -373,6 +387,7 @@ class Worker {
   int poller_ = -1;
   int wake_fd_ = -1;
   int64_t now_ns_ = 0;
+  int64_t share_end_ns_ = 0;  // When what runs now has had its share of the turn.
 
   Inbox inbox_;
   SleepWord<> sleep_;
