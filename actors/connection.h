@@ -37,7 +37,7 @@ class OutputListener {
   virtual int64_t HeldBytes() const { return 0; }
 
  protected:
-  ~OutputListener() = default;
+  virtual ~OutputListener() = default;
 
  private:
   friend class Connection;

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 // Why a connection ended. Each ends once, with one of these.
@@ -77,8 +79,8 @@ class ConnectionLedger {
     std::string ToString() const;
   };
 
-  explicit ConnectionLedger(int workers) : cells_(workers) {}
-  Cell& At(int worker) { return cells_[worker]; }
+  explicit ConnectionLedger(int workers) : cells_(static_cast<size_t>(workers)) {}
+  Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   Totals Sum() const;
   std::string Report() const { return Sum().ToString(); }
 

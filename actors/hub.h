@@ -116,8 +116,8 @@ class HubLedger {  // An attachment of the runtime; a cell is written by its wor
     ConnectionLedger::Counter published, due, received, missed, conflated, skipped, queued;
   };
   static HubTotals Of(Runtime& runtime);  // A moment old; exact when all is at rest.
-  explicit HubLedger(int workers) : cells_(workers) {}
-  Cell& At(int worker) { return cells_[worker]; }
+  explicit HubLedger(int workers) : cells_(static_cast<size_t>(workers)) {}
+  Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   HubTotals Sum() const;
   std::string Report() const { return Sum().ToString(); }
 
@@ -263,7 +263,7 @@ class Hub : public Actor {
   void On(internal::SubscribeMessage message);
 
   // Control, from a spoke: one of its subscribers has gone. Reserved by its subscription.
-  void SubscriberGone(int worker) { --subscribers_[worker]; }
+  void SubscriberGone(int worker) { --subscribers_[static_cast<size_t>(worker)]; }
 
  private:
   const HubOptions options_;

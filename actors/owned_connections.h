@@ -25,8 +25,8 @@ class OwnedConnections {
  public:
   static constexpr int64_t kNobodyMs = std::numeric_limits<int64_t>::max();
 
-  OwnedConnections(Slot* acceptor, uint32_t generation, int workers)
-      : slot(acceptor), generation(generation), parts_(workers) {}
+  OwnedConnections(Slot* acceptor, uint32_t acceptor_generation, int workers)
+      : slot(acceptor), generation(acceptor_generation), parts_(static_cast<size_t>(workers)) {}
 
   // On the connection's worker.
   void Opened(Connection& connection);
@@ -40,7 +40,7 @@ class OwnedConnections {
   // When the oldest there was last active; later than any time where all are closing, or none is
   // there.
   int64_t OldestMs(int worker) const {
-    return parts_[worker].oldest_ms.load(std::memory_order_relaxed);
+    return parts_[static_cast<size_t>(worker)].oldest_ms.load(std::memory_order_relaxed);
   }
 
   // The acceptor, which is told of each end.

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "sluice/core/language.h"
 
 namespace sluice {
 

@@ -12,6 +12,8 @@
 
 #include <atomic>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 struct StdAtomics {

@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 // What the allocator takes for `requested` bytes, its own header included: what is charged. glibc's

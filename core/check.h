@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "sluice/core/language.h"
+
 // SLUICE_CHECK(condition) and SLUICE_CHECK(condition, "message") end the process when `condition`
 // is false: a broken invariant of our own, never something a peer or a flag can cause.
 // They stay on in every build; `condition` is evaluated once. The message is a `const char*`,

@@ -47,7 +47,7 @@ class Inbox {
       lanes_.push_back(std::make_unique<Lane>(queue_, lane_messages_max));
   }
 
-  Lane& LaneFrom(int sender) { return *lanes_[sender]; }
+  Lane& LaneFrom(int sender) { return *lanes_[static_cast<size_t>(sender)]; }
   int LaneCount() const { return static_cast<int>(lanes_.size()); }
   // Of all lanes. Exact while nobody sends and nobody drains.
   size_t Waiting() const { return queue_.size_approx(); }

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 class IoHandler {

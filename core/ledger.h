@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 // Why a message was accepted and not handled.

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "sluice/core/language.h"
 
 namespace sluice {
 

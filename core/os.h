@@ -28,6 +28,8 @@
 #include <string>
 #include <vector>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 // A thread that ThreadStart started: opaque, and its Os's own.

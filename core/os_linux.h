@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 // The least memory limit, in bytes, of this process's control group and of all groups above it (v2

@@ -11,6 +11,8 @@
 
 #include <string_view>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 enum class Plant {

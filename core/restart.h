@@ -14,6 +14,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "sluice/core/language.h"
 
 namespace sluice {
 

@@ -162,7 +162,7 @@ class Runtime {
     connections_ += options_.max_connections;
     connections_user_bytes_ += options_.max_connections * user_bytes;
   }
-  Worker& worker(int index) { return *workers_[index]; }
+  Worker& worker(int index) { return *workers_[static_cast<size_t>(index)]; }
   // Runs `call` on a worker's thread; in order with what this thread sent there before.
   void Call(int worker, absl::AnyInvocable<void(Worker&)> call);
 
@@ -173,7 +173,7 @@ class Runtime {
   void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
   int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
   void ReturnPlacedSlot(Slot* slot);
-  std::mutex& OutsideLock(int worker) { return *outside_locks_[worker]; }
+  std::mutex& OutsideLock(int worker) { return *outside_locks_[static_cast<size_t>(worker)]; }
   bool OutsideClosed() const { return outside_closed_.load(std::memory_order_acquire); }
   void CountOutsideCross() { outside_cross_.fetch_add(1, std::memory_order_relaxed); }
   void CountOutsideSent() { outside_sent_.fetch_add(1, std::memory_order_relaxed); }

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "absl/strings/string_view.h"
+#include "sluice/core/language.h"
 
 namespace sluice {
 

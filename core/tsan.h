@@ -7,6 +7,8 @@
 #ifndef SLUICE_CORE_TSAN_H_
 #define SLUICE_CORE_TSAN_H_
 
+#include "sluice/core/language.h"
+
 // ThreadSanitizer does not see atomic_thread_fence, and moodycamel's queue orders its accesses
 // with fences: each item handed over would be reported as a race. Both sides of such a hand-over
 // name the same address: TsanRelease before the item is published, TsanAcquire after it is taken.

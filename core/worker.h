@@ -238,7 +238,7 @@ class Worker {
     int count = 0;
     bool dirty = false;
     std::vector<std::pair<Slot*, uint32_t>> room_waiters;  // Parked actors that wait for the lane.
-    Envelope& Place() { return envelopes[count]; }         // The next free one; never left full.
+    Envelope& Place() { return envelopes[static_cast<size_t>(count)]; }  // Free; never left full.
   };
   struct Recent {  // A handler that ran since the clock was read.
     const Slot* slot;
@@ -265,7 +265,7 @@ class Worker {
       RouteOutside(to, envelope);
     }
   }
-  Stage& StageFor(const Worker& to) { return *stages_[to.index_]; }
+  Stage& StageFor(const Worker& to) { return *stages_[static_cast<size_t>(to.index_)]; }
   void StageAdded(Stage& stage, Worker& to) {
     ++stage.count;
     if (!stage.dirty || stage.count == kStageMax) StageGrew(stage, to);
@@ -334,7 +334,7 @@ class Worker {
   void Poll(int timeout_ms);
   void RunFlushList();
   void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
-    recent_[recent_count_++] = {slot, what, ops};
+    recent_[static_cast<size_t>(recent_count_++)] = {slot, what, ops};
     if (recent_count_ >= recent_max_) ReadClock();
   }
   void ReadClock();

@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 struct LineResult {

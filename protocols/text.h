@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 // Valid UTF-8 stays as it is. One '?' stands for each control character but tab (U+0000 to U+001F,

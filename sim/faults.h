@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "sluice/core/language.h"
+
 namespace sluice::sim {
 
 struct Faults {

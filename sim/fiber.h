@@ -15,6 +15,8 @@
 #include <functional>
 #include <memory>
 
+#include "sluice/core/language.h"
+
 namespace sluice::sim {
 
 class Fiber {

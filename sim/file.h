@@ -16,6 +16,8 @@
 #include <memory>
 #include <vector>
 
+#include "sluice/core/language.h"
+
 namespace sluice::sim {
 
 class Poller;

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <random>
 
+#include "sluice/core/language.h"
+
 namespace sluice::sim {
 
 class Random {

@@ -19,6 +19,8 @@
 #include <string>
 #include <utility>
 
+#include "sluice/core/language.h"
+
 namespace sluice::sim {
 
 class RunLimit {

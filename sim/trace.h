@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "sluice/core/language.h"
 
 namespace sluice::sim {
 
