@@ -10,7 +10,7 @@ namespace internal {
 
 thread_local constinit Slot* ConstructionScope::current = nullptr;
 
-void HandleReply(void* actor, uint32_t ask, void* reply) {
+void HandleReply(void* actor, AskId ask, void* reply) {
   static_cast<Actor*>(actor)->Replied(ask, reply);
 }
 
@@ -39,11 +39,11 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
 
 // --- Timers.
 
-Actor::TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
-                               absl::AnyInvocable<void()> callback) {
+TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
+                        absl::AnyInvocable<void()> callback) {
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.timers.size() >= runtime().options().timers_max) return 0;
-  const uint32_t id = ++extra.last_id;
+  const TimerId id = ++extra.last_id;
   auto timer = std::make_unique<UserTimer>(slot_, id);
   timer->callback = std::move(callback);
   timer->interval_ms =
@@ -81,7 +81,7 @@ void UserTimer::OnTimer(Worker& worker) {
   std::unique_ptr<UserTimer> self = std::move(found->second);
   extra.timers.erase(found);
   Slot* const slot = slot_;
-  const uint32_t id = id_;
+  const TimerId id = id_;
   const uint32_t generation = slot->generation;
   if (interval_ms > 0) {
     UserTimer* const timer = self.get();
@@ -153,12 +153,11 @@ const MessageOps kDownOps = {
 
 // --- Questions.
 
-uint32_t Actor::OpenAsk(
-    absl::Duration timeout,
-    absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
+AskId Actor::OpenAsk(absl::Duration timeout,
+                     absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks.size() >= runtime().options().asks_max) return 0;
-  const uint32_t ask = ++extra.last_id;
+  const AskId ask = ++extra.last_id;
   AskEntry& entry = extra.asks[ask];
   entry.callback = std::move(callback);
   if (timeout < absl::InfiniteDuration()) {
@@ -171,14 +170,14 @@ uint32_t Actor::OpenAsk(
   return ask;
 }
 
-void Actor::CloseAsk(uint32_t ask) {
+void Actor::CloseAsk(AskId ask) {
   ActorExtra& extra = *slot_->extra;
   auto found = extra.asks.find(ask);
   CancelTimer(found->second.timer);
   extra.asks.erase(found);
 }
 
-Answer Actor::SubmitBlocking(uint32_t ask, size_t bytes,
+Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
                              std::unique_ptr<internal::BlockingTask> task) {
   BlockingPool& pool = runtime().blocking();
   const auto [gate, generation] = pool.GateOf(worker());
@@ -196,7 +195,7 @@ Answer Actor::SubmitBlocking(uint32_t ask, size_t bytes,
   return answer;
 }
 
-void Actor::AskTimedOut(uint32_t ask) {
+void Actor::AskTimedOut(AskId ask) {
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
   // The entry stays, without its callback: the reply, or the word that none can come, still needs
@@ -206,7 +205,7 @@ void Actor::AskTimedOut(uint32_t ask) {
   if (callback) callback(nullptr, absl::DeadlineExceededError("no answer within the time given"));
 }
 
-void Actor::Replied(uint32_t ask, void* reply) {
+void Actor::Replied(AskId ask, void* reply) {
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
   auto callback = std::move(found->second.callback);

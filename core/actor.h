@@ -104,7 +104,7 @@ class Actor {
     static_assert(std::invocable<F&, absl::StatusOr<R>>,
                   "the callback takes an absl::StatusOr of the reply");
     if (target.slot() == nullptr) return Answer::kClosed;
-    const uint32_t ask = OpenAsk(
+    const AskId ask = OpenAsk(
         timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
           if (reply != nullptr) {
             f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
@@ -141,7 +141,7 @@ class Actor {
     static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
                   "the callback takes an absl::StatusOr of what the function returns, or an "
                   "absl::Status where it returns void or a Status");
-    const uint32_t ask =
+    const AskId ask =
         OpenAsk(absl::InfiniteDuration(),
                 [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
                   f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
@@ -152,7 +152,7 @@ class Actor {
                                                  Promise<Value>(slot_, generation(), ask)));
   }
 
-  // A child on this worker (or where `place` says): it ends before this actor does. A dead Ref:
+  // A child on this worker (or where `options` say): it ends before this actor does. A dead Ref:
   // actors_max, or its constructor threw.
   template <class A, class... Args>
   Ref<A> Spawn(Args&&... args) {
@@ -167,7 +167,7 @@ class Actor {
   template <class A, class... Args>
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
-  using TimerId = uint32_t;  // 0: refused, timers_max.
+  using TimerId = sluice::TimerId;  // 0: refused, timers_max.
   TimerId After(absl::Duration delay, absl::AnyInvocable<void()> callback) {
     return AddTimer(delay, absl::ZeroDuration(), std::move(callback));
   }
@@ -202,7 +202,7 @@ class Actor {
 
  private:
   friend class Worker;
-  friend void internal::HandleReply(void* actor, uint32_t ask, void* reply);
+  friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleDown(void* actor, Envelope& e);
 
   template <class M>
@@ -223,12 +223,12 @@ class Actor {
   TimerId AddTimer(absl::Duration delay, absl::Duration interval,
                    absl::AnyInvocable<void()> callback);
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
-  uint32_t OpenAsk(absl::Duration timeout,
-                   absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
-  void CloseAsk(uint32_t ask);
-  Answer SubmitBlocking(uint32_t ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
-  void AskTimedOut(uint32_t ask);
-  void Replied(uint32_t ask, void* reply);
+  AskId OpenAsk(absl::Duration timeout,
+                absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
+  void CloseAsk(AskId ask);
+  Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
+  void AskTimedOut(AskId ask);
+  void Replied(AskId ask, void* reply);
 
   Slot* slot_;
 };

@@ -37,7 +37,7 @@ class Timer : public TimerNode {
 // A timer of an actor: runs as one of its handlers; while the actor is parked it stays due, once.
 class UserTimer : public Timer {
  public:
-  UserTimer(Slot* slot, uint32_t id) : slot_(slot), id_(id) {}
+  UserTimer(Slot* slot, TimerId id) : slot_(slot), id_(id) {}
   void OnTimer(Worker& worker) override;
 
   absl::AnyInvocable<void()> callback;
@@ -46,7 +46,7 @@ class UserTimer : public Timer {
 
  private:
   Slot* slot_;
-  uint32_t id_;
+  TimerId id_;
 };
 
 class ProbeTimer : public Timer {
@@ -121,7 +121,7 @@ struct AskEntry {
   // Called once, with the reply (a StatusOr<R>* behind void*) or with the status that there is
   // none. Empty after the deadline has answered, while the reservation waits for the late reply.
   absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback;
-  uint32_t timer = 0;
+  TimerId timer = 0;
 };
 
 struct Child {
@@ -132,8 +132,8 @@ struct Child {
 
 // What becomes of each must not hang on the order of a hash: a run repeats exactly.
 template <class Map>
-std::vector<uint32_t> IdsInOrder(const Map& map) {
-  std::vector<uint32_t> ids;
+std::vector<uint64_t> IdsInOrder(const Map& map) {
+  std::vector<uint64_t> ids;
   ids.reserve(map.size());
   for (const auto& [id, entry] : map) ids.push_back(id);
   std::sort(ids.begin(), ids.end());
@@ -148,9 +148,9 @@ struct ActorExtra {
   std::vector<Watcher> watchers;                 // Who monitors this actor.
   absl::btree_map<MonitorId, Watched> watching;  // In order, as the end walks it.
   // These come and go with each question, so they keep their memory; walked by IdsInOrder() alone.
-  absl::flat_hash_map<uint32_t, AskEntry> asks;
-  absl::flat_hash_map<uint32_t, std::unique_ptr<UserTimer>> timers;
-  std::vector<uint32_t> due_timers;           // Fired while parked.
+  absl::flat_hash_map<AskId, AskEntry> asks;
+  absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>> timers;
+  std::vector<TimerId> due_timers;            // Fired while parked.
   absl::btree_map<uint64_t, Child> children;  // In order of spawn.
   uint64_t last_child = 0;
   uint64_t stop_below = 0;  // While it ends: its children from here on have been told to stop.
@@ -159,7 +159,7 @@ struct ActorExtra {
   uint64_t child_order = 0;          // Its place among its parent's children.
   const Slot* restarting = nullptr;  // The ancestor whose restart waits for this actor's end.
   std::unique_ptr<Restart> restart;  // How it is made anew; nullptr: it is not.
-  uint32_t last_id = 0;              // Of monitors, asks and timers.
+  uint64_t last_id = 0;              // Of monitors, asks and timers.
   LingerTimer linger;
   bool linger_over = false;
   bool closed_told = false;

@@ -34,7 +34,11 @@ enum class EndReason : uint8_t {
 };
 std::string_view EndReasonName(EndReason reason);
 
-using MonitorId = uint32_t;
+// Numbers of an actor's monitors, questions and timers; 0 is none. 64 bits wide, as each of them is
+// used once: at 100,000 questions a second 32 bits come round in half a day.
+using MonitorId = uint64_t;
+using AskId = uint64_t;
+using TimerId = uint64_t;
 
 // What a monitor hears, exactly once, after the last message of the actor that ended.
 struct Down {

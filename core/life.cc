@@ -256,7 +256,7 @@ void Worker::EndStep(Slot* slot) {
   if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   if (budget > 0) budget -= ForgetTimers(slot, budget);
-  for (const uint32_t ask : IdsInOrder(extra.asks)) {
+  for (const AskId ask : IdsInOrder(extra.asks)) {
     if (budget-- <= 0) break;
     extra.asks.erase(ask);
   }
@@ -315,7 +315,7 @@ void Worker::Unwatch(Slot* slot) {
 int Worker::ForgetTimers(Slot* slot, int most) {
   auto& timers = slot->extra->timers;
   int forgotten = 0;
-  for (const uint32_t id : IdsInOrder(timers)) {
+  for (const TimerId id : IdsInOrder(timers)) {
     if (forgotten == most) break;
     ++forgotten;
     const auto timer = timers.find(id);

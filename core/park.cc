@@ -168,8 +168,8 @@ void Worker::Unpark(Slot* slot) {
     Schedule(slot);
     return;
   }
-  std::vector<uint32_t> due = std::exchange(extra.due_timers, {});
-  for (uint32_t id : due) {
+  std::vector<TimerId> due = std::exchange(extra.due_timers, {});
+  for (const TimerId id : due) {
     // One of them may end the actor, park it again, or cancel the next.
     if (slot->extra == nullptr) return;
     auto found = slot->extra->timers.find(id);

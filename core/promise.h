@@ -27,7 +27,7 @@ namespace internal {
 
 template <class R>
 struct ReplyMessage {
-  uint32_t ask = 0;
+  AskId ask = 0;
   absl::StatusOr<R> reply;
   int64_t HeldBytes() const {
     if constexpr (Message<R>) {
@@ -39,7 +39,7 @@ struct ReplyMessage {
 };
 
 // Calls the asker's callback and ends the reservation.
-void HandleReply(void* actor, uint32_t ask, void* reply);
+void HandleReply(void* actor, AskId ask, void* reply);
 
 template <class R>
 inline const MessageOps kReplyOps = {
@@ -59,7 +59,7 @@ template <class R>
 class Promise {
  public:
   Promise() = default;  // Of a question that was sent, not asked: the answer goes nowhere.
-  Promise(Slot* asker, uint32_t generation, uint32_t ask)
+  Promise(Slot* asker, uint32_t generation, AskId ask)
       : asker_(asker), generation_(generation), ask_(ask) {}
   ~Promise() {
     if (Planted(Plant::kPromiseSilent)) Forget();
@@ -93,7 +93,7 @@ class Promise {
 
   Slot* asker_ = nullptr;
   uint32_t generation_ = 0;
-  uint32_t ask_ = 0;
+  AskId ask_ = 0;
 };
 
 }  // namespace sluice

@@ -112,7 +112,7 @@ void Worker::RestartStep(Slot* slot) {
   extra.due_timers.clear();
   // Questions keep their place until the reply, or the word that none can come, arrives; but no one
   // is called back.
-  for (const uint32_t id : IdsInOrder(extra.asks)) {
+  for (const AskId id : IdsInOrder(extra.asks)) {
     AskEntry& ask = extra.asks.find(id)->second;
     ask.callback = nullptr;
     ask.timer = 0;
