@@ -26,6 +26,10 @@ Actor::Actor() : slot_(internal::ConstructionScope::current) {
 }
 
 Slot* Actor::OpenChild(const SpawnOptions& options) {
+  if (!runtime().Allows(options)) {
+    ++worker().ledger().spawn_refused;
+    return nullptr;
+  }
   Slot* slot = worker().AllocateSlot();
   if (slot == nullptr) return nullptr;
   worker().Open(slot, options.MailboxMax(runtime()));

@@ -153,7 +153,7 @@ class Actor {
   }
 
   // A child on this worker (or where `options` say): it ends before this actor does. A dead Ref:
-  // actors_max, or its constructor threw.
+  // actors_max, options that cannot be (SpawnOptions), or its constructor threw.
   template <class A, class... Args>
   Ref<A> Spawn(Args&&... args) {
     return SpawnWith<A>(SpawnOptions{}, std::forward<Args>(args)...);
@@ -215,10 +215,10 @@ class Actor {
       return worker().Send(slot_, target, generation, ops, message);
     }
   }
-  // nullptr: actors_max. Its actor is still to be made.
+  // nullptr: actors_max, or options that cannot be. Its actor is still to be made.
   Slot* OpenChild(const SpawnOptions& options);
   bool LivesHere(const SpawnOptions& options) const {
-    return options.worker < 0 || options.worker == worker().Index();
+    return options.worker == -1 || options.worker == worker().Index();
   }
   TimerId AddTimer(absl::Duration delay, absl::Duration interval,
                    absl::AnyInvocable<void()> callback);

@@ -1,6 +1,7 @@
 #include "sluice/core/runtime.h"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 #include "absl/strings/str_cat.h"
@@ -140,8 +141,31 @@ bool Runtime::CountActor() {
   return false;
 }
 
+bool Runtime::Allows(const SpawnOptions& options) {
+  std::string mistake;
+  if (options.worker < -1 || options.worker >= options_.workers) {
+    mistake = absl::StrCat("worker = ", options.worker, ": the workers are 0 to ",
+                           options_.workers - 1, ", and -1 leaves the choice to the runtime");
+  } else if (options.mailbox_messages_max > MailboxWord<>::kCreditsMax) {
+    mistake = absl::StrCat("mailbox_messages_max = ", options.mailbox_messages_max,
+                           " is out of range: it must be from 1 to ", MailboxWord<>::kCreditsMax,
+                           ", or 0 for the runtime's");
+  } else {
+    return true;
+  }
+  // A server may repeat its mistake for each peer: the first, second, fourth, eighth ... is logged.
+  const uint64_t times = spawn_mistakes_.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (std::has_single_bit(times)) {
+    LogError(absl::StrCat("a spawn is refused",
+                          options.name.empty() ? "" : absl::StrCat(" (\"", options.name, "\")"),
+                          ", for its SpawnOptions: ", mistake,
+                          times == 1 ? "" : absl::StrCat("; such spawns so far: ", times)));
+  }
+  return false;
+}
+
 Worker& Runtime::PlacementOf(const SpawnOptions& options) {
-  if (options.worker >= 0 && options.worker < options_.workers) return *workers_[options.worker];
+  if (options.worker >= 0) return *workers_[options.worker];
   return *workers_[next_placement_.fetch_add(1, std::memory_order_relaxed) % options_.workers];
 }
 
@@ -160,13 +184,14 @@ Slot* Runtime::TakePlacedSlot(Worker& to) {
 
 std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot* parent,
                                               absl::AnyInvocable<void(Worker&, Slot*)> construct) {
-  Worker& to = PlacementOf(options);
-  const uint32_t capacity = options.MailboxMax(*this);
-  Slot* slot = TakePlacedSlot(to);
+  const bool allowed = Allows(options);
+  Slot* slot = allowed ? TakePlacedSlot(PlacementOf(options)) : nullptr;
   if (slot == nullptr) {
     placed_refused_.fetch_add(1, std::memory_order_relaxed);
     return {nullptr, 0};
   }
+  Worker& to = *slot->worker;
+  const uint32_t capacity = options.MailboxMax(*this);
   // The word is open from here on: messages may overtake the order that makes the actor, and wait
   // for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);

@@ -46,10 +46,14 @@ class Runtime;
 template <class A>
 class Ref;
 
+// Where they ask for what cannot be, the spawn answers a dead Ref, is counted as refused, and the
+// log says why.
 struct SpawnOptions {
   std::string name;                   // For the log and the dump; empty: its type and number.
-  uint32_t mailbox_messages_max = 0;  // 0: the runtime's.
-  int worker = -1;  // Where it lives; -1: with its parent, or for a root, on the workers in turn.
+  uint32_t mailbox_messages_max = 0;  // At most INT32_MAX; 0: the runtime's.
+  // Where it lives: a number below Runtime::WorkerCount(). -1: with its parent, or for a root, on
+  // the workers in turn.
+  int worker = -1;
   uint32_t MailboxMax(const Runtime& runtime) const;
 };
 
@@ -166,6 +170,8 @@ class Runtime {
   // Runs `call` on a worker's thread; in order with what this thread sent there before.
   void Call(int worker, absl::AnyInvocable<void(Worker&)> call);
 
+  // False, and logged: there is no such worker, or no mailbox holds so much.
+  bool Allows(const SpawnOptions& options);
   Slot* SlotAt(uint32_t id) const;
   bool NewSlots(Worker* worker, bool placed, std::vector<Slot*>* free);
   void ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const;
@@ -194,7 +200,7 @@ class Runtime {
   template <class A, class... Args>
   Ref<A> Place(const SpawnOptions& options, Slot* parent, Args&&... args);
   // A slot on the worker of `options` whose actor `construct` makes, there, soon. {nullptr, 0}:
-  // actors_max.
+  // actors_max, or options that cannot be.
   std::pair<Slot*, uint32_t> PlaceSlot(const SpawnOptions& options, Slot* parent,
                                        absl::AnyInvocable<void(Worker&, Slot*)> construct);
 
@@ -249,6 +255,7 @@ class Runtime {
   std::vector<std::vector<Slot*>> placed_slots_;  // By worker; under its lock.
   std::atomic<uint32_t> next_placement_{0};       // Relaxed: any order will do.
   std::atomic<int64_t> placed_refused_{0};        // Relaxed: a count for the ledger.
+  std::atomic<uint64_t> spawn_mistakes_{0};       // Relaxed: how often Allows() said no.
 
   // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
   // runs handlers.

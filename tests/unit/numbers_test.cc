@@ -127,5 +127,39 @@ TEST_F(Numbers, PastTheLastOf32BitsAQuestionIsAnsweredOnce) {
   EXPECT_TRUE(step_.Until([&] { return replies.size() == 5; }));
 }
 
+// --- What a spawn asks for.
+
+TEST_F(Numbers, AMailboxLargerThanItsWordCanCountIsADeadRef) {
+  const SpawnOptions huge{.name = "", .mailbox_messages_max = uint32_t{1} << 31, .worker = -1};
+  EXPECT_FALSE(runtime_.SpawnWith<Being>(huge));
+  EXPECT_FALSE(runtime_.SpawnRestarting<Being>(RestartPolicy{}, huge));
+  const Ref<Being> a = Make();
+  Do(a, [&](Being& self) {
+    EXPECT_FALSE(self.SpawnWith<Being>(huge));
+    EXPECT_FALSE(self.SpawnRestarting<Being>(RestartPolicy{}, huge));
+    SpawnOptions elsewhere = huge;
+    elsewhere.worker = 1;
+    EXPECT_FALSE(self.SpawnWith<Being>(elsewhere));
+    SpawnOptions largest = huge;
+    largest.mailbox_messages_max = static_cast<uint32_t>(std::numeric_limits<int32_t>::max());
+    EXPECT_TRUE(self.SpawnWith<Being>(largest));
+  });
+  EXPECT_EQ(runtime_.TotalLedger().spawn_refused, 5);
+}
+
+TEST_F(Numbers, AWorkerThatIsNotThereIsADeadRef) {
+  for (const int worker : {2, 1'000, -2, std::numeric_limits<int>::min()}) {
+    EXPECT_FALSE(runtime_.SpawnWith<Being>(On(worker))) << worker;
+  }
+  const Ref<Being> a = Make();
+  Do(a, [&](Being& self) {
+    for (const int worker : {2, 1'000, -2}) EXPECT_FALSE(self.SpawnWith<Being>(On(worker)));
+    EXPECT_FALSE(self.SpawnRestarting<Being>(RestartPolicy{}, On(2)));
+    EXPECT_TRUE(self.SpawnWith<Being>(On(-1)));
+    EXPECT_TRUE(self.SpawnWith<Being>(On(1)));
+  });
+  EXPECT_EQ(runtime_.TotalLedger().spawn_refused, 8);
+}
+
 }  // namespace
 }  // namespace sluice::testing
