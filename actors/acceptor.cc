@@ -35,9 +35,7 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
   for (const Address& address : *addresses) {
     absl::StatusOr<ListeningSocket> socket = OpenListening(runtime.os(), address, options);
     if (!socket.ok()) {
-      for (ListeningSocket& opened : sockets) {
-        if (opened.unlink_at_end) runtime.os().Unlink(std::string(opened.address.path()));
-      }
+      for (ListeningSocket& opened : sockets) EndListening(runtime.os(), opened);
       runtime.KeepError(socket.status());
       return {};
     }
@@ -53,6 +51,12 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
 // --- A connection on its way to its worker.
 
 namespace {
+
+// Tells a peer that it is not served, even where a forked child holds the descriptor, too.
+void EndAccepted(Os& os, OwnedFd fd) {
+  os.ShutdownBoth(fd.Get());
+  fd.Reset();
+}
 
 struct AcceptedControl {
   OwnedFd fd;
@@ -77,6 +81,7 @@ struct AcceptedControl {
     Connection::Open(worker, slot, std::move(stream), acceptor);
   }
   void Refuse(Worker& worker) {
+    EndAccepted(worker.os(), std::move(fd));
     ConnectionLedger::Cell& counters =
         worker.runtime()
             .Attachment<ConnectionLedger>(worker.runtime().WorkerCount())
@@ -189,7 +194,7 @@ void Acceptor::Take(int fd, bool tcp) {
 }
 
 void Acceptor::TurnAway(OwnedFd fd, CloseReason reason) {
-  fd.Reset();
+  EndAccepted(worker().os(), std::move(fd));
   counters_->opened.Add(1);
   counters_->closed[static_cast<int>(reason)].Add(1);
 }
@@ -424,7 +429,7 @@ std::vector<Address> Acceptor::Addresses() const {
 void Acceptor::CloseSockets() {
   for (ListeningSocket& socket : sockets_) {
     if (slot()->io != nullptr) worker().os().PollerRemove(worker().Poller(), socket.fd.Get());
-    if (socket.unlink_at_end) worker().os().Unlink(std::string(socket.address.path()));
+    EndListening(worker().os(), socket);
   }
   sockets_.clear();
 }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -16,6 +17,16 @@ namespace {
 
 int Set(Os& os, int fd, int level, int name, int value) {
   return os.OptionSet(fd, level, name, &value, sizeof(value));
+}
+
+// A mapped address in words. The kernel's would be "Invalid argument", as an IPv6 socket of ours
+// takes no IPv4.
+std::string MappedIp4(const Address& address) {
+  if (address.family() != AF_INET6) return "";
+  const auto& ip6 = *reinterpret_cast<const sockaddr_in6*>(address.sockaddr());
+  if (!IN6_IS_ADDR_V4MAPPED(&ip6.sin6_addr)) return "";
+  const uint8_t* const ip4 = ip6.sin6_addr.s6_addr + 12;
+  return absl::StrCat(ip4[0], ".", ip4[1], ".", ip4[2], ".", ip4[3], ":", address.port());
 }
 
 int64_t Seconds(absl::Duration d) { return std::max<int64_t>(1, absl::ToInt64Seconds(d)); }
@@ -41,9 +52,14 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
     return absl::ErrnoToStatus(-result,
                                absl::StrCat("cannot listen on ", address.ToString(), ": ", call));
   };
+  if (const std::string ip4 = MappedIp4(address); !ip4.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot listen on ", address.ToString(),
+                     ": it is an IPv4 address in the form of an IPv6 one; write ", ip4));
+  }
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
   if (fd < 0) return error(fd, "socket");
-  ListeningSocket socket{OwnedFd(os, fd), address, false};
+  ListeningSocket socket{OwnedFd(os, fd), address, std::nullopt};
   if (IsTcp(address)) {
     Set(os, fd, SOL_SOCKET, SO_REUSEADDR, 1);
     // Each address says its own family: [::]:PORT does not take IPv4 along, so both can stand side
@@ -51,26 +67,16 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
     if (address.family() == AF_INET6) Set(os, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     SetTcpOptions(os, fd, options);
   }
-  int bound = os.Bind(fd, address.sockaddr(), address.size());
-  if (bound == -EADDRINUSE && address.IsUnixPath()) {
-    // A file that nobody listens behind is what a killed server left.
-    const int probe = os.SocketOpen(AF_UNIX, SOCK_STREAM);
-    if (probe >= 0) {
-      const int connected = os.Connect(probe, address.sockaddr(), address.size());
-      os.Close(probe);
-      if (connected == -ECONNREFUSED) {
-        os.Unlink(std::string(address.path()));
-        bound = os.Bind(fd, address.sockaddr(), address.size());
-      }
-    }
+  if (address.IsUnixPath()) {
+    absl::StatusOr<UnixFile> file = UnixFile::Listen(os, fd, address, options);
+    if (!file.ok()) return file.status();
+    socket.file = *std::move(file);
+    return socket;
   }
+  const int bound = os.Bind(fd, address.sockaddr(), address.size());
   if (bound < 0) return error(bound, "bind");
-  socket.unlink_at_end = address.IsUnixPath();
   const int listening = os.Listen(fd, options.backlog);
-  if (listening < 0) {
-    if (socket.unlink_at_end) os.Unlink(std::string(address.path()));
-    return error(listening, "listen");
-  }
+  if (listening < 0) return error(listening, "listen");
   sockaddr_storage storage;
   socklen_t size = sizeof(storage);
   if (IsTcp(address) && os.LocalAddress(fd, &storage, &size) == 0) {
@@ -79,6 +85,13 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
     if (local.ok()) socket.address = *local;
   }
   return socket;
+}
+
+void EndListening(Os& os, ListeningSocket& socket) {
+  if (!socket.fd.Valid()) return;
+  if (socket.file.has_value()) socket.file->Remove(os);
+  if (!Planted(Plant::kListenerStays)) os.ShutdownBoth(socket.fd.Get());
+  socket.fd.Reset();
 }
 
 }  // namespace sluice

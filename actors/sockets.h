@@ -8,8 +8,10 @@
 #define SLUICE_ACTORS_SOCKETS_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/statusor.h"
+#include "sluice/actors/unix_file.h"
 #include "sluice/core/address.h"
 #include "sluice/core/fd.h"
 #include "sluice/core/options.h"
@@ -21,8 +23,8 @@ namespace sluice {
 struct ListeningSocket {
   OwnedFd fd;
   Address address;
-  bool unlink_at_end = false;  // A UNIX socket's file that is ours.
-  int64_t next_accept_ns = 0;  // When the next one is due, at the rate that is allowed.
+  std::optional<UnixFile> file;  // A UNIX socket's, that it has made.
+  int64_t next_accept_ns = 0;    // When the next one is due, at the rate that is allowed.
 };
 
 // Binds and listens on one address; the stale file of a UNIX socket that nobody serves is replaced.
@@ -30,6 +32,10 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
                                               const Options& options);
 
 bool IsTcp(const Address& address);
+
+// Ends a listener, and removes its file: nobody can connect any more, even where a forked child
+// holds its descriptor.
+void EndListening(Os& os, ListeningSocket& socket);
 
 // What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
 // accepts.

@@ -80,6 +80,10 @@ absl::Status Options::Complete(Os& os) {
     return absl::InvalidArgumentError(
         absl::StrCat("log_level: ", ParseLogLevel(log_level).status().message()));
   }
+  if (unix_file_mode < 0 || unix_file_mode > 0777) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "unix_file_mode = %#o is no file mode: it must be from 0 to 0777", unix_file_mode));
+  }
   if (backlog < 1) return OutOfRange("backlog", backlog, 1, INT32_MAX);
   if (output_bytes_low < 0 || output_bytes_low > output_bytes_high ||
       output_bytes_high > output_bytes_max) {

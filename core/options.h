@@ -123,6 +123,10 @@ struct Options {
   // Unsent bytes the kernel takes for one socket (TCP_NOTSENT_LOWAT).
   int notsent_bytes_max = 128 * 1024;
 
+  // The mode of the file of a UNIX socket that listens, such as 0660: who may write to it may
+  // connect. 0: 0777 without what the process's umask takes away.
+  int unix_file_mode = 0;
+
   // Addresses from --listen=; empty: what the program says.
   std::string listen;
   // Of the process's log, from the Runtime's constructor on; empty: as it is (info, unless set).
@@ -130,8 +134,8 @@ struct Options {
 
   // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --accept_rate,
   // --idle_timeout, --lifetime_timeout, --half_closed_timeout, --drain_timeout, --memory,
-  // --log_level) and the program's own Abseil flags. A bad flag or an argument that is no flag
-  // prints one line on stderr and ends the process with code 1.
+  // --unix_mode, --log_level) and the program's own Abseil flags. A bad flag or an argument that is
+  // no flag prints one line on stderr and ends the process with code 1.
   static Options FromFlags(int argc, char** argv);
 
   // The least memory_bytes_max with which a server works: a sixteenth of it, which is free whenever

@@ -63,6 +63,26 @@ bool AbslParseFlag(absl::string_view text, Rate* rate, std::string* error) {
 }
 std::string AbslUnparseFlag(Rate rate) { return absl::StrCat(rate.value); }
 
+// The mode of a file, in octal as for chmod.
+struct FileMode {
+  int value = 0;
+};
+bool AbslParseFlag(absl::string_view text, FileMode* mode, std::string* error) {
+  if (text == "umask") return mode->value = 0, true;
+  int value = 0;
+  bool valid = !text.empty() && text.size() <= 4;
+  for (const char c : text) {
+    valid = valid && c >= '0' && c <= '7';
+    value = value * 8 + (c - '0');
+  }
+  if (valid && value > 0 && value <= 0777) return mode->value = value, true;
+  *error = "it must be an octal mode from 0001 to 0777, such as 0660, or umask";
+  return false;
+}
+std::string AbslUnparseFlag(FileMode mode) {
+  return mode.value == 0 ? "umask" : absl::StrFormat("%04o", mode.value);
+}
+
 // A number of bytes: 67108864, 65536KB, 64MB, 1GB.
 struct ByteCount {
   int64_t bytes = 0;
@@ -113,6 +133,10 @@ ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(5),
           "How long a drain may take, after SIGTERM.");
 ABSL_FLAG(sluice::ByteCount, memory, {},
           "Memory for messages and buffers (64MB); 0: a quarter of the machine's, at most 1GB.");
+ABSL_FLAG(
+    sluice::FileMode, unix_mode, {},
+    "Mode of the file of a UNIX socket (0660): who may write to it may connect; umask: as the "
+    "umask leaves it.");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warning, error or off.");
 
 namespace sluice {
@@ -153,6 +177,7 @@ Options Options::FromFlags(int argc, char** argv) {
   options.half_closed_timeout = absl::GetFlag(FLAGS_half_closed_timeout);
   options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   options.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
+  options.unix_file_mode = absl::GetFlag(FLAGS_unix_mode).value;
   options.log_level = absl::GetFlag(FLAGS_log_level);
   const absl::StatusOr<LogLevel> level = ParseLogLevel(options.log_level);
   if (!level.ok()) ExitWith(absl::StrCat("error: --log_level: ", level.status().message()));

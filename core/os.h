@@ -32,6 +32,13 @@
 
 namespace sluice {
 
+// Which file a path stands for, and not only how it is called.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  friend bool operator==(const FileId&, const FileId&) = default;
+};
+
 // A thread that ThreadStart started: opaque, and its Os's own.
 using ThreadId = uint64_t;
 
@@ -73,6 +80,11 @@ class Os {
   virtual int64_t Receive(int fd, void* data, size_t size) = 0;
   virtual int64_t Send(int fd, const iovec* parts, int count) = 0;  // Never raises SIGPIPE.
   virtual int ShutdownWrite(int fd) = 0;
+  // Close ends a connection, or a listener, only with the last descriptor of it, and a forked child
+  // may hold one. These two end it for everybody: in order (a listener accepts no more), and a TCP
+  // connection at once, with RST.
+  virtual int ShutdownBoth(int fd) = 0;
+  virtual int Reset(int fd) = 0;
   virtual int Close(int fd) = 0;
   virtual int OptionSet(int fd, int level, int name, const void* value, socklen_t size) = 0;
   virtual int OptionGet(int fd, int level, int name, void* value, socklen_t* size) = 0;
@@ -88,8 +100,21 @@ class Os {
 
   // A descriptor that stands for nothing, kept so that one can be freed when there are no more.
   virtual int SpareOpen() = 0;
-  // Removes the file of a UNIX socket; -ENOTSOCK, and it stays, when it is anything else.
-  virtual int Unlink(const std::string& path) = 0;
+  // Opens what is closed of descriptors 0 to 2, so that they become no file of the program's: what
+  // is written to stderr would go there. Reading 0 and writing 1 and 2 fail as before.
+  virtual void StandardDescriptorsOpen() = 0;
+
+  // Files of UNIX sockets. SocketFile answers which one `path` is; -ENOTSOCK when it is anything
+  // else. Unlink removes it if it still is that one; else -ESTALE, and it stays.
+  virtual int SocketFile(const std::string& path, FileId* file) = 0;
+  virtual int Unlink(const std::string& path, const FileId& file) = 0;
+  virtual int SetFileMode(const std::string& path, int mode) = 0;
+  // As seen from the root, so that it stays the same file's name when the process changes folder.
+  virtual std::string AbsolutePath(const std::string& path) = 0;
+  // Locks the folder of `path`, and answers a descriptor for UnlockFolder, which unlocks it even
+  // where a forked child holds that descriptor, too. -EWOULDBLOCK: another one has the lock.
+  virtual int LockFolderOf(const std::string& path) = 0;
+  virtual int UnlockFolder(int fd) = 0;
 
   // Starts a thread that runs `main`; 0, or -EAGAIN and the like: the system has none to give.
   // Each is joined or detached once.
@@ -103,10 +128,13 @@ class Os {
   virtual void NotifyOne(std::condition_variable& condition) = 0;
   virtual void NotifyAll(std::condition_variable& condition) = 0;
 
-  // Signals as values: blocks `signals` in the calling thread (and in those it starts later) and
-  // answers a descriptor; SignalRead answers the next pending signal's number, or -EAGAIN.
+  // Signals as values: from SignalOpen to SignalClose they end nothing, on whichever thread they
+  // come, and each of the process's readers is told of each. SignalOpen answers a descriptor;
+  // SignalRead answers the next pending signal's number, or -EAGAIN. SignalClose, on the thread
+  // that opened it and instead of Close, puts back what was there before.
   virtual int SignalOpen(const std::vector<int>& signals) = 0;
   virtual int SignalRead(int fd) = 0;
+  virtual int SignalClose(int fd) = 0;
   // Ends the process at once, without destructors: the second signal's answer.
   [[noreturn]] virtual void ExitNow(int code) = 0;
 };

@@ -1,17 +1,16 @@
 #include "sluice/core/os_linux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/sockios.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -27,6 +26,7 @@
 #include <utility>
 
 #include "sluice/core/os.h"
+#include "sluice/core/signal_readers.h"
 
 namespace sluice {
 namespace {
@@ -43,6 +43,17 @@ auto RetryOnSignal(Call call) {
   auto result = ErrnoAsValue(call());
   while (result == -EINTR) result = ErrnoAsValue(call());
   return result;
+}
+
+// A new descriptor, but none of 0 to 2: a program that has closed them still writes there, and its
+// lines would go into a connection.
+int AboveStandard(int fd) {
+  if (fd < 0) return -errno;
+  if (fd > STDERR_FILENO) [[likely]]
+    return fd;
+  const int above = ErrnoAsValue(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  close(fd);
+  return above;
 }
 
 // What a limit's file says; INT64_MAX when it says "max" (v2), or there is no such file.
@@ -124,7 +135,7 @@ class LinuxOsImpl final : public Os {
     return TcpMemoryBytes("/proc/sys/net/ipv4", sockets);
   }
 
-  int PollerCreate() override { return ErrnoAsValue(epoll_create1(EPOLL_CLOEXEC)); }
+  int PollerCreate() override { return AboveStandard(epoll_create1(EPOLL_CLOEXEC)); }
 
   int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override {
     epoll_event event{};
@@ -144,7 +155,7 @@ class LinuxOsImpl final : public Os {
     return count == -EINTR ? 0 : count;
   }
 
-  int WakeCreate() override { return ErrnoAsValue(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+  int WakeCreate() override { return AboveStandard(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 
   int WakeSignal(int fd) override {
     const uint64_t one = 1;
@@ -159,7 +170,7 @@ class LinuxOsImpl final : public Os {
   }
 
   int SocketOpen(int family, int type) override {
-    return ErrnoAsValue(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    return AboveStandard(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   }
 
   int Bind(int fd, const sockaddr* address, socklen_t size) override {
@@ -169,11 +180,12 @@ class LinuxOsImpl final : public Os {
   int Listen(int fd, int backlog) override { return ErrnoAsValue(listen(fd, backlog)); }
 
   int Accept(int fd, sockaddr_storage* peer, socklen_t* peer_size) override {
-    return RetryOnSignal([&] {
+    const int accepted = RetryOnSignal([&] {
       *peer_size = sizeof *peer;
       return accept4(fd, reinterpret_cast<sockaddr*>(peer), peer_size,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     });
+    return accepted < 0 ? accepted : AboveStandard(accepted);
   }
 
   int Connect(int fd, const sockaddr* address, socklen_t size) override {
@@ -202,6 +214,20 @@ class LinuxOsImpl final : public Os {
   }
 
   int ShutdownWrite(int fd) override { return ErrnoAsValue(shutdown(fd, SHUT_WR)); }
+
+  int ShutdownBoth(int fd) override { return ErrnoAsValue(shutdown(fd, SHUT_RDWR)); }
+
+  // connect(2): AF_UNSPEC dissolves the association, and TCP does that as close() does with
+  // SO_LINGER at 0, but whoever else holds a descriptor.
+  int Reset(int fd) override {
+    sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    const int result = ErrnoAsValue(connect(fd, &nobody, sizeof nobody));
+    if (result == 0) return 0;
+    const linger at_once{1, 0};  // Where a filter forbids it: at the last close(), then.
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    return result;
+  }
 
   int Close(int fd) override {
     const int result = ErrnoAsValue(close(fd));
@@ -246,7 +272,18 @@ class LinuxOsImpl final : public Os {
   }
 
   // Not /dev/null: a chroot may have none.
-  int SpareOpen() override { return ErrnoAsValue(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+  int SpareOpen() override { return AboveStandard(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+
+  void StandardDescriptorsOpen() override {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+      if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+      // In the contrary direction, so that a program that uses it learns that there is nothing.
+      // Programs that it starts are to have it, too: no O_CLOEXEC.
+      int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+      if (opened < 0) opened = open("/", O_PATH);  // A chroot may have no /dev.
+      if (opened > STDERR_FILENO) close(opened);   // Another thread was faster.
+    }
+  }
 
   int64_t UnacknowledgedBytes(int fd) override {
     int bytes = 0;
@@ -254,33 +291,56 @@ class LinuxOsImpl final : public Os {
     return result < 0 ? result : bytes;
   }
 
-  int Unlink(const std::string& path) override {
-    struct stat file;
-    if (const int result = ErrnoAsValue(lstat(path.c_str(), &file)); result < 0) return result;
-    if (!S_ISSOCK(file.st_mode)) return -ENOTSOCK;
-    return ErrnoAsValue(unlink(path.c_str()));
+  int SocketFile(const std::string& path, FileId* file) override {
+    struct stat found;
+    if (const int result = ErrnoAsValue(lstat(path.c_str(), &found)); result < 0) return result;
+    if (!S_ISSOCK(found.st_mode)) return -ENOTSOCK;
+    *file = {found.st_dev, found.st_ino};
+    return 0;
+  }
+
+  int Unlink(const std::string& path, const FileId& file) override {
+    FileId found;
+    if (const int result = SocketFile(path, &found); result < 0) return result;
+    return found == file ? ErrnoAsValue(unlink(path.c_str())) : -ESTALE;
+  }
+
+  int SetFileMode(const std::string& path, int mode) override {
+    return ErrnoAsValue(chmod(path.c_str(), static_cast<mode_t>(mode)));
+  }
+
+  std::string AbsolutePath(const std::string& path) override {
+    if (path.empty() || path[0] == '/') return path;
+    const std::unique_ptr<char, decltype(&free)> folder(getcwd(nullptr, 0), &free);
+    // Where the folder has no name any more, no other path is better.
+    return folder == nullptr ? path : std::string(folder.get()) + "/" + path;
+  }
+
+  int LockFolderOf(const std::string& path) override {
+    const size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "."
+                               : slash == 0               ? "/"
+                                                          : path.substr(0, slash);
+    const int fd = AboveStandard(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd < 0) return fd;
+    const int locked = RetryOnSignal([&] { return flock(fd, LOCK_EX | LOCK_NB); });
+    if (locked == 0) return fd;
+    close(fd);
+    return locked;
+  }
+
+  int UnlockFolder(int fd) override {
+    flock(fd, LOCK_UN);
+    return Close(fd);
   }
 
   int SignalOpen(const std::vector<int>& signals) override {
-    sigset_t set;
-    sigset_t before;
-    sigemptyset(&set);
-    for (int signal : signals) {
-      if (sigaddset(&set, signal) < 0) return -errno;
-    }
-    // Blocked first: a signal in between must wait for the descriptor, not kill the process.
-    const int error = pthread_sigmask(SIG_BLOCK, &set, &before);
-    if (error != 0) return -error;
-    const int fd = ErrnoAsValue(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
-    if (fd < 0) pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return fd;
+    return internal::OpenSignalReader(signals);
   }
 
-  int SignalRead(int fd) override {
-    signalfd_siginfo info{};
-    const ssize_t result = RetryOnSignal([&] { return read(fd, &info, sizeof info); });
-    return result < 0 ? static_cast<int>(result) : static_cast<int>(info.ssi_signo);
-  }
+  int SignalRead(int fd) override { return internal::ReadSignal(fd); }
+
+  int SignalClose(int fd) override { return internal::CloseSignalReader(fd); }
 
   int ThreadStart(std::function<void()> main, ThreadId* thread) override {
     try {

@@ -67,6 +67,11 @@ enum class Plant {
   kDrainSpins = 48,
   kBytesBehindHole = 49,
   kHighUnnoted = 50,
+  kStaleFileUnlocked = 85,
+  kFileByName = 86,
+  kEndByClose = 87,
+  kResetByClose = 88,
+  kListenerStays = 89,
 };
 
 struct PlantInfo {
@@ -181,6 +186,16 @@ inline constexpr PlantInfo kPlants[] = {
      "a connection goes on sending behind bytes that found no memory", "L9, bytes"},
     {Plant::kHighUnnoted, "high_unnoted",
      "reading stops for output that leaves at once, and nobody notes that it has", "L5"},
+    // What belongs to the process.
+    {Plant::kStaleFileUnlocked, "stale_file_unlocked",
+     "servers that find one stale file of a UNIX socket replace it without a lock", "files"},
+    {Plant::kFileByName, "file_by_name",
+     "the file of a UNIX socket is removed by its name, whosever it is", "files"},
+    {Plant::kEndByClose, "end_by_close",
+     "a connection ends with close() alone, which a forked child's descriptor undoes", "L9"},
+    {Plant::kResetByClose, "reset_by_close", "an abort ends in order, without a reset", "L9"},
+    {Plant::kListenerStays, "listener_stays",
+     "a listener that a forked child holds accepts on after the drain", "drain"},
 };
 
 #ifdef SLUICE_PLANT

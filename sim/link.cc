@@ -138,7 +138,7 @@ int64_t Link::Receive(int side, char* data, size_t size) {
     return static_cast<int64_t>(count);
   }
   if (self.error != 0) return -TakeError(side);
-  if (self.eof || self.dead) return 0;
+  if (self.eof || self.dead || self.read_shut) return 0;
   return self.up ? -EAGAIN : -ENOTCONN;
 }
 
@@ -198,6 +198,21 @@ int Link::ShutdownWrite(int side) {
   return 0;
 }
 
+int Link::ShutdownBoth(int side) {
+  Side& self = sides_[side];
+  if (tcp_ || self.dead || !self.up) {
+    self.read_shut = true;
+    return ShutdownWrite(side);
+  }
+  // unix_shutdown(): the peer's writes fail at once, and both read what has arrived, then the end.
+  Side& peer = sides_[1 - side];
+  self.write_shut = self.eof = true;
+  peer.eof = peer.write_shut = true;
+  Changed(side);
+  Changed(1 - side);
+  return 0;
+}
+
 void Link::Close(int side, bool at_once) {
   Side& self = sides_[side];
   if (!self.open) return;
@@ -246,7 +261,7 @@ void Link::Go(int from) {
   Side& self = sides_[from];
   Side& peer = sides_[1 - from];
   if (!peer.up || self.dead || self.travelling || lost_) return;
-  const bool window = peer.InBytes() < peer.receive_max || !peer.open;
+  const bool window = peer.InBytes() < peer.receive_max || !peer.open || peer.read_shut;
   if (!(self.OutBytes() > 0 && window) && !(self.OutBytes() == 0 && self.fin && !self.fin_arrived))
     return;
   if (!tcp_) {
@@ -278,7 +293,7 @@ void Link::Arrive(int from) {
     return;
   }
   self.heard_ns = peer.heard_ns = simulation_.NowNs();
-  if (peer.dead || !peer.open) {
+  if (peer.dead || !peer.open || peer.read_shut) {
     // Nobody reads there any more: data is answered by RST, a FIN by an acknowledgement.
     if (self.OutBytes() > 0) {
       if (tcp_) {

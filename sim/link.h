@@ -60,7 +60,8 @@ class Listener : public File {
   SimOs* machine = nullptr;
   SocketOptions options;
   int backlog = 0;
-  int coming = 0;  // On their way: their place in the queue is kept.
+  bool shut = false;  // shutdown(): nobody can connect any more.
+  int coming = 0;     // On their way: their place in the queue is kept.
   std::deque<std::shared_ptr<Link>> queue;
 };
 
@@ -81,6 +82,7 @@ class Link : public std::enable_shared_from_this<Link> {
   int64_t Receive(int side, char* data, size_t size);
   int64_t Send(int side, const iovec* parts, int count);
   int ShutdownWrite(int side);
+  int ShutdownBoth(int side);
   void Close(int side, bool at_once);
   uint32_t Ready(int side);
   int TakeError(int side);
@@ -115,6 +117,7 @@ class Link : public std::enable_shared_from_this<Link> {
     bool fin_arrived = false;
     bool eof = false;  // The peer's FIN has arrived.
     bool write_shut = false;
+    bool read_shut = false;   // What comes is answered by RST.
     bool starved = false;     // A send found no room: tell when there is.
     bool travelling = false;  // A segment is on its way.
     size_t OutBytes() const { return out.size() - out_at; }

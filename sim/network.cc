@@ -124,7 +124,7 @@ void Network::Queue(const std::shared_ptr<Link>& link) {
         const std::shared_ptr<Listener> at = std::exchange(made->listener, {}).lock();
         if (at != nullptr) --at->coming;
         if (!made->Up(0)) return;  // It gave up while it connected.
-        if (at == nullptr || at->machine == nullptr) {
+        if (at == nullptr || at->machine == nullptr || at->shut) {
           made->Reset(1);
           return;
         }

@@ -127,7 +127,15 @@ void SimOs::RefuseDescriptors(int error, int count) {
 void SimOs::Replace(int fd, std::shared_ptr<File> file) {
   file->TakeWatches(*files_[fd]);
   if (const auto named = names_.extract(files_[fd].get()); !named.empty()) {
-    bound_[named.mapped().Whole().ToString()] = file;
+    const std::string text = named.mapped().Whole().ToString();
+    if (named.mapped().base->IsUnixPath()) {
+      const auto path = paths_.find(text);
+      if (path != paths_.end() && path->second.socket.lock() == files_[fd]) {
+        path->second.socket = file;
+      }
+    } else {
+      bound_[text] = file;
+    }
     names_.emplace(file.get(), named.mapped());
   }
   files_[fd] = std::move(file);
@@ -141,14 +149,30 @@ int SimOs::Close(int fd) {
   free_.push_back(fd);
   std::push_heap(free_.begin(), free_.end(), std::greater<>());
   --open_;
-  if (const auto named = names_.extract(file.get()); !named.empty()) {
-    bound_.erase(named.mapped().Whole().ToString());
-  }
   if (Worker::Current() != nullptr) {
     traffic_.closed += dynamic_cast<Stream*>(file.get()) != nullptr;
   }
-  file->Closed();
+  if (std::ranges::find(childs_, file) == childs_.end()) LastClosed(*file);
   return static_cast<int>(Done("close", fd, 0));
+}
+
+void SimOs::LastClosed(File& file) {
+  if (const auto named = names_.extract(&file); !named.empty()) {
+    bound_.erase(named.mapped().Whole().ToString());
+  }
+  file.Closed();
+}
+
+void SimOs::Fork() {
+  for (const auto& file : files_) {
+    if (file != nullptr) childs_.push_back(file);
+  }
+}
+
+void SimOs::EndChild() {
+  for (const std::shared_ptr<File>& file : std::exchange(childs_, {})) {
+    if (std::ranges::find(files_, file) == files_.end()) LastClosed(*file);
+  }
 }
 
 int SimOs::SpareOpen() {
@@ -315,6 +339,8 @@ int SimOs::SignalOpen(const std::vector<int>& signals) {
   signal_files_.push_back(file);
   return static_cast<int>(Done("signalfd", -1, Open(std::move(file))));
 }
+
+int SimOs::SignalClose(int fd) { return Close(fd); }
 
 int SimOs::SignalRead(int fd) {
   auto* const file = Find<SignalFile>(fd);

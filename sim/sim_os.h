@@ -46,6 +46,10 @@ class SimOs : public Os {
   // Without: nothing is sent or received, and every connection of it vanishes.
   void SetPlugged(bool plugged);
   bool plugged() const { return plugged_; }
+  // The program forks: a child holds all that is open now, and does nothing, until it ends. One at
+  // a time.
+  void Fork();
+  void EndChild();
   // The next `count` calls that make a descriptor answer -error.
   void RefuseDescriptors(int error, int count);
   int64_t OpenDescriptors() const { return open_; }
@@ -69,6 +73,7 @@ class SimOs : public Os {
   // For the network.
   std::shared_ptr<Listener> ListenerAt(const std::string& address);
   bool HasFile(const std::string& address) const { return paths_.contains(address); }
+  void RemoveFile(const std::string& address) { paths_.erase(address); }  // As rm does.
 
   int64_t NowNs() override;
   int64_t ThreadProcessorNs() override;
@@ -91,6 +96,8 @@ class SimOs : public Os {
   int64_t Receive(int fd, void* data, size_t size) override;
   int64_t Send(int fd, const iovec* parts, int count) override;
   int ShutdownWrite(int fd) override;
+  int ShutdownBoth(int fd) override;
+  int Reset(int fd) override;
   int Close(int fd) override;
   int OptionSet(int fd, int level, int name, const void* value, socklen_t size) override;
   int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override;
@@ -99,7 +106,13 @@ class SimOs : public Os {
   int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) override;
   int64_t UnacknowledgedBytes(int fd) override;
   int SpareOpen() override;
-  int Unlink(const std::string& path) override;
+  void StandardDescriptorsOpen() override {}  // Descriptors begin at 3 here.
+  int SocketFile(const std::string& path, FileId* file) override;
+  int Unlink(const std::string& path, const FileId& file) override;
+  int SetFileMode(const std::string& path, int mode) override;
+  std::string AbsolutePath(const std::string& path) override { return path; }
+  int LockFolderOf(const std::string& path) override;
+  int UnlockFolder(int fd) override;
   int ThreadStart(std::function<void()> main, ThreadId* thread) override;
   void ThreadJoin(ThreadId thread) override;
   void ThreadDetach(ThreadId thread) override;
@@ -108,6 +121,7 @@ class SimOs : public Os {
   void NotifyAll(std::condition_variable& condition) override;
   int SignalOpen(const std::vector<int>& signals) override;
   int SignalRead(int fd) override;
+  int SignalClose(int fd) override;
   [[noreturn]] void ExitNow(int code) override;
 
  private:
@@ -118,6 +132,7 @@ class SimOs : public Os {
   F* Find(int fd) {
     return dynamic_cast<F*>(FileAt(fd));
   }
+  void LastClosed(File& file);                 // No descriptor stands for it any more.
   int Open(std::shared_ptr<File> file);        // Its descriptor, or why there is none.
   int OpenOrFail(std::shared_ptr<File> file);  // And by chance there is none.
   void Replace(int fd, std::shared_ptr<File> file);
@@ -140,7 +155,15 @@ class SimOs : public Os {
   uint16_t next_port_ = 32'768;
   std::map<std::string, std::weak_ptr<File>> bound_;  // By address.
   std::map<const File*, SocketName> names_;           // Of bound sockets; by key only.
-  std::set<std::string> paths_;                       // Files of UNIX sockets.
+  // Files of UNIX sockets, by address; each stays until it is removed.
+  struct PathFile {
+    uint64_t inode;
+    std::weak_ptr<File> socket;
+  };
+  std::map<std::string, PathFile> paths_;
+  uint64_t next_inode_ = 1;
+  bool folder_locked_ = false;                 // One folder is enough here.
+  std::vector<std::shared_ptr<File>> childs_;  // What a forked child holds, by descriptor.
   std::map<std::condition_variable*, std::vector<SimThread*>> conditions_;  // By key only.
   std::vector<std::weak_ptr<SignalFile>> signal_files_;
   int threads_started_ = 0;

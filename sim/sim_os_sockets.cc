@@ -65,10 +65,15 @@ int SimOs::Bind(int fd, const sockaddr* address, socklen_t size) {
   SocketName name{std::make_shared<const Address>(*parsed), parsed->port()};
   if (parsed->family() == AF_UNIX) {
     const std::string text = parsed->ToString();
-    if (bound_.contains(text) || paths_.contains(text)) {
+    const bool is_path = parsed->IsUnixPath();
+    if (is_path ? paths_.contains(text) : bound_.contains(text)) {
       return static_cast<int>(Done("bind", fd, -EADDRINUSE));
     }
-    if (parsed->IsUnixPath()) paths_.insert(text);
+    if (is_path) {
+      paths_[text] = {next_inode_++, files_[fd]};
+      names_.emplace(files_[fd].get(), std::move(name));
+      return static_cast<int>(Done("bind", fd, 0));
+    }
   } else {
     if (!IsLocal(*parsed)) return static_cast<int>(Done("bind", fd, -EADDRNOTAVAIL));
     for (int tries = 0; parsed->port() == 0 && tries <= kLastPort - kFirstPort; ++tries) {
@@ -99,9 +104,14 @@ int SimOs::Listen(int fd, int backlog) {
 }
 
 std::shared_ptr<Listener> SimOs::ListenerAt(const std::string& address) {
-  const auto found = bound_.find(address);
-  return found == bound_.end() ? nullptr
-                               : std::dynamic_pointer_cast<Listener>(found->second.lock());
+  std::shared_ptr<File> file;
+  if (const auto path = paths_.find(address); path != paths_.end()) {
+    file = path->second.socket.lock();
+  } else if (const auto found = bound_.find(address); found != bound_.end()) {
+    file = found->second.lock();
+  }
+  const auto listener = std::dynamic_pointer_cast<Listener>(file);
+  return listener == nullptr || listener->shut ? nullptr : listener;
 }
 
 SocketName SimOs::NameOf(int fd, int side) {
@@ -125,9 +135,41 @@ int SimOs::PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) {
   return 0;
 }
 
-int SimOs::Unlink(const std::string& path) {
+// --- Files of UNIX sockets.
+
+int SimOs::SocketFile(const std::string& path, FileId* file) {
   simulation_.Called(false);
-  return static_cast<int>(Done("unlink", -1, paths_.erase("unix:" + path) > 0 ? 0 : -ENOENT));
+  const auto found = paths_.find("unix:" + path);
+  if (found == paths_.end()) return -ENOENT;
+  *file = {1, found->second.inode};
+  return 0;
+}
+
+int SimOs::Unlink(const std::string& path, const FileId& file) {
+  simulation_.Called(false);
+  const auto found = paths_.find("unix:" + path);
+  if (found == paths_.end()) return static_cast<int>(Done("unlink", -1, -ENOENT));
+  if (found->second.inode != file.inode) return static_cast<int>(Done("unlink", -1, -ESTALE));
+  paths_.erase(found);
+  return static_cast<int>(Done("unlink", -1, 0));
+}
+
+int SimOs::SetFileMode(const std::string& path, int) {
+  FileId file;
+  return SocketFile(path, &file);
+}
+
+int SimOs::LockFolderOf(const std::string&) {
+  simulation_.Called(false);
+  if (folder_locked_) return static_cast<int>(Done("flock", -1, -EWOULDBLOCK));
+  const int fd = Open(std::make_shared<WakeFile>());
+  folder_locked_ = fd >= 0;
+  return static_cast<int>(Done("flock", -1, fd));
+}
+
+int SimOs::UnlockFolder(int fd) {
+  folder_locked_ = false;
+  return Close(fd);
 }
 
 // The answer is that of the moment in which it is given.
@@ -228,6 +270,27 @@ int SimOs::ShutdownWrite(int fd) {
   auto* const stream = Find<Stream>(fd);
   if (stream == nullptr) return -ENOTCONN;
   return static_cast<int>(Done("shutdown", fd, stream->link().ShutdownWrite(stream->side())));
+}
+
+int SimOs::ShutdownBoth(int fd) {
+  simulation_.Called(false);
+  File* const file = Find<File>(fd);
+  if (auto* const listener = dynamic_cast<Listener*>(file); listener != nullptr) {
+    listener->shut = true;
+    listener->Closed();
+    return static_cast<int>(Done("shutdown", fd, 0));
+  }
+  auto* const stream = dynamic_cast<Stream*>(file);
+  if (stream == nullptr) return -ENOTCONN;
+  return static_cast<int>(Done("shutdown", fd, stream->link().ShutdownBoth(stream->side())));
+}
+
+int SimOs::Reset(int fd) {
+  simulation_.Called(false);
+  auto* const stream = Find<Stream>(fd);
+  if (stream == nullptr) return 0;  // There is nothing to dissolve.
+  stream->link().Close(stream->side(), /*at_once=*/true);
+  return static_cast<int>(Done("reset", fd, 0));
 }
 
 int64_t SimOs::UnacknowledgedBytes(int fd) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "sluice/tests/e2e/client.h"
@@ -125,6 +126,32 @@ TEST(Address, TheNextServerTakesThePathWhileTheLastOneDrains) {
   EXPECT_EQ(first.Wait(), 0);
   Client client(address);
   EXPECT_TRUE(Echoes(client)) << "the first server removed the file of the second";
+}
+
+TEST(Address, TheEndOfAServerLeavesTheFileOfItsSuccessor) {
+  TempDir folder;
+  const std::string path = folder.Path("echo.sock");
+  Server first("echo", {"--listen=unix:" + path});
+  std::filesystem::remove(path);
+  Server second("echo", {"--listen=unix:" + path});
+  EXPECT_EQ(first.Stop(), 0);
+  Client client(second.address());
+  EXPECT_TRUE(Echoes(client));
+}
+
+TEST(Address, AUnixFileHasTheModeThatTheFlagSays) {
+  TempDir folder;
+  for (const auto& [flag, mode] :
+       {std::pair{"--unix_mode=0600", 0600}, {"--unix_mode=666", 0666}}) {
+    const std::string path = folder.Path("echo.sock");
+    Server server("echo", {"--listen=unix:" + path, flag});
+    EXPECT_EQ(static_cast<int>(std::filesystem::status(path).permissions()), mode);
+    EXPECT_EQ(server.Stop(), 0);
+  }
+}
+
+TEST(Address, AMappedAddressIsRefusedWithTheOneToWrite) {
+  ExpectRefusal("[::ffff:127.0.0.1]:0", "write 127.0.0.1:0");
 }
 
 TEST(Address, AUnixNameInUseIsRefused) {

@@ -73,6 +73,9 @@ TEST_P(Flags, ABadValueIsNamed) {
                            "--drain_timeout=-1s",
                            "--drain_timeout=",
                            "--log_level=loud",
+                           "--unix_mode=rw",
+                           "--unix_mode=0888",
+                           "--unix_mode=01777",
                            "--memory=1MB",
                            "--memory=-1",
                            "--memory=lots"}) {

@@ -242,6 +242,28 @@ const Steps kTcp[] = {
        pair.See("bind", pair.os_.Bind(fd, reinterpret_cast<sockaddr*>(&at), size));
        pair.os_.Close(fd);
      }},
+    {"ShuttingBothDownLeavesNobodyWhoReads",
+     [](Pair& pair) {
+       pair.AwaitNear(EPOLLOUT);
+       pair.See("send", pair.Send(pair.near_, "hello"));
+       pair.See("shutdown", pair.os_.ShutdownBoth(pair.near_));
+       pair.AwaitFar(EPOLLRDHUP);
+       pair.See("receive", pair.Receive(pair.far_, 100));
+       pair.See("receive", pair.Receive(pair.far_, 100));
+       pair.See("receive", pair.Receive(pair.near_, 100));
+       pair.See("send", pair.Send(pair.far_, "to nobody"));
+       pair.AwaitFar(EPOLLERR);
+       pair.SeeError(pair.far_);
+       pair.See("shutdown", pair.os_.ShutdownBoth(pair.far_));
+     }},
+    {"AResetReachesThePeerThoughTheDescriptorIsOpen",
+     [](Pair& pair) {
+       pair.AwaitNear(EPOLLOUT);
+       pair.See("reset", pair.os_.Reset(pair.near_));
+       pair.AwaitFar(EPOLLERR);
+       pair.See("receive", pair.Receive(pair.far_, 100));
+       pair.See("receive", pair.Receive(pair.far_, 100));
+     }},
 };
 
 const Steps kUnix[] = {
@@ -265,6 +287,25 @@ const Steps kUnix[] = {
        pair.See("receive", pair.Receive(pair.far_, 100));
      }},
     {"AnAddressIsTakenOnce", kTcp[10].run},
+    {"ShuttingBothDownEndsBothDirections",
+     [](Pair& pair) {
+       pair.See("send", pair.Send(pair.near_, "hello"));
+       pair.See("shutdown", pair.os_.ShutdownBoth(pair.near_));
+       pair.AwaitFar(EPOLLHUP);
+       pair.See("receive", pair.Receive(pair.far_, 100));
+       pair.See("receive", pair.Receive(pair.far_, 100));
+       pair.See("send", pair.Send(pair.far_, "no"));
+     }},
+    {"AListenerThatIsShutIsRefused",
+     [](Pair& pair) {
+       sockaddr_storage at;
+       socklen_t size;
+       pair.os_.LocalAddress(pair.listener_, &at, &size);
+       pair.See("shutdown", pair.os_.ShutdownBoth(pair.listener_));
+       const int fd = pair.Open(at.ss_family);
+       pair.See("connect", pair.os_.Connect(fd, reinterpret_cast<sockaddr*>(&at), size));
+       pair.os_.Close(fd);
+     }},
 };
 
 std::vector<std::string> SeenOn(Os& os, const Steps& steps, const std::string& address) {

@@ -49,6 +49,8 @@ class ForwardingOs : public Os {
     return to_.Send(fd, parts, count);
   }
   int ShutdownWrite(int fd) override { return to_.ShutdownWrite(fd); }
+  int ShutdownBoth(int fd) override { return to_.ShutdownBoth(fd); }
+  int Reset(int fd) override { return to_.Reset(fd); }
   int Close(int fd) override { return to_.Close(fd); }
   int OptionSet(int fd, int level, int name, const void* value, socklen_t size) override {
     return to_.OptionSet(fd, level, name, value, size);
@@ -67,7 +69,19 @@ class ForwardingOs : public Os {
   }
   int64_t UnacknowledgedBytes(int fd) override { return to_.UnacknowledgedBytes(fd); }
   int SpareOpen() override { return to_.SpareOpen(); }
-  int Unlink(const std::string& path) override { return to_.Unlink(path); }
+  void StandardDescriptorsOpen() override { to_.StandardDescriptorsOpen(); }
+  int SocketFile(const std::string& path, FileId* file) override {
+    return to_.SocketFile(path, file);
+  }
+  int Unlink(const std::string& path, const FileId& file) override {
+    return to_.Unlink(path, file);
+  }
+  int SetFileMode(const std::string& path, int mode) override {
+    return to_.SetFileMode(path, mode);
+  }
+  std::string AbsolutePath(const std::string& path) override { return to_.AbsolutePath(path); }
+  int LockFolderOf(const std::string& path) override { return to_.LockFolderOf(path); }
+  int UnlockFolder(int fd) override { return to_.UnlockFolder(fd); }
   int ThreadStart(std::function<void()> main, ThreadId* thread) override {
     return to_.ThreadStart(std::move(main), thread);
   }
@@ -80,6 +94,7 @@ class ForwardingOs : public Os {
   void NotifyAll(std::condition_variable& condition) override { to_.NotifyAll(condition); }
   int SignalOpen(const std::vector<int>& signals) override { return to_.SignalOpen(signals); }
   int SignalRead(int fd) override { return to_.SignalRead(fd); }
+  int SignalClose(int fd) override { return to_.SignalClose(fd); }
   [[noreturn]] void ExitNow(int code) override {
     to_.ExitNow(code);
     __builtin_unreachable();

@@ -1,14 +1,22 @@
 // Where an acceptor listens, and connections that are made to it: addresses, files of UNIX sockets,
 // refusals.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <barrier>
+#include <cstdlib>
+#include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/connector.h"
+#include "sluice/actors/sockets.h"
+#include "sluice/core/fd.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
 namespace sluice::testing {
@@ -93,6 +101,100 @@ TEST_F(UnixFile, AFileThatIsNoSocketIsNeverRemoved) {
   ::close(file);
   EXPECT_FALSE(Open().ok());
   EXPECT_TRUE(Exists());
+}
+
+TEST_F(UnixFile, TheEndOfAnOldServerLeavesTheFileOfTheNewOne) {
+  absl::StatusOr<ListeningSocket> next = absl::UnknownError("not yet");
+  {
+    AcceptorRig rig(AcceptorRig::Small(3, AtLimit::kRefuse), "unix:" + path_);
+    ASSERT_EQ(::unlink(path_.c_str()), 0);  // As a deployment does before it starts the next one.
+    next = Open();
+    ASSERT_TRUE(next.ok()) << next.status();
+  }
+  EXPECT_TRUE(Exists());
+  EndListening(LinuxOs(), *next);
+  EXPECT_FALSE(Exists());
+}
+
+TEST_F(UnixFile, ItsOwnGoesThoughTheProcessHasChangedItsFolder) {
+  const std::unique_ptr<char, decltype(&free)> before(::getcwd(nullptr, 0), &free);
+  ASSERT_EQ(::chdir(folder_.c_str()), 0);
+  auto socket = OpenListening(LinuxOs(), *Address::Parse("unix:s"), Options());
+  ASSERT_EQ(::chdir(before.get()), 0);
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  EXPECT_TRUE(Exists());
+  EndListening(LinuxOs(), *socket);
+  EXPECT_FALSE(Exists());
+}
+
+TEST_F(UnixFile, AmongThoseWhoFindAStaleOneOneListens) {
+  constexpr int kServers = 8;
+  for (int round = 0; round < 50; ++round) {
+    { ASSERT_TRUE(Open().ok()); }  // Its file stays.
+    std::barrier start(kServers);
+    std::vector<absl::StatusOr<ListeningSocket>> servers(kServers);
+    std::vector<std::thread> threads;
+    for (auto& server : servers) {
+      threads.emplace_back([&] {
+        start.arrive_and_wait();
+        server = Open();
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    int listening = 0;
+    for (auto& server : servers) listening += server.ok();
+    ASSERT_EQ(listening, 1) << "round " << round;
+    for (auto& server : servers) {
+      if (server.ok()) EndListening(LinuxOs(), *server);
+    }
+    ASSERT_FALSE(Exists());
+  }
+}
+
+TEST_F(UnixFile, AStaleOneInAFolderThatAnotherHasLockedIsLeftInWords) {
+  { ASSERT_TRUE(Open().ok()); }
+  const OwnedFd lock(LinuxOs(), ::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(lock.Get(), LOCK_EX), 0);
+  const auto refused = Open();
+  EXPECT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("remove the file"), absl::string_view::npos)
+      << refused.status();
+  // Where nothing is to be replaced, no lock is needed.
+  ASSERT_EQ(::unlink(path_.c_str()), 0);
+  EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(UnixFile, HasTheModeThatTheOptionSays) {
+  for (const int mode : {0600, 0660, 0777}) {
+    Options options;
+    options.unix_file_mode = mode;
+    auto socket = OpenListening(LinuxOs(), *Address::Parse("unix:" + path_), options);
+    ASSERT_TRUE(socket.ok()) << socket.status();
+    struct stat file;
+    ASSERT_EQ(::lstat(path_.c_str(), &file), 0);
+    EXPECT_EQ(file.st_mode & 07777u, static_cast<mode_t>(mode));
+    EndListening(LinuxOs(), *socket);
+  }
+  Options wrong;
+  wrong.unix_file_mode = 01777;
+  EXPECT_NE(wrong.Complete(LinuxOs()).message().find("unix_file_mode = 01777"),
+            absl::string_view::npos);
+}
+
+TEST_F(UnixFile, WhereNoneCanBeMadeIsSaidInWords) {
+  const auto refused = OpenListening(LinuxOs(), *Address::Parse("unix:/proc/s"), Options());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("cannot listen on unix:/proc/s: bind"),
+            absl::string_view::npos)
+      << refused.status();
+}
+
+TEST(Listening, AMappedAddressIsRefusedWithTheOneToWrite) {
+  const auto refused =
+      OpenListening(LinuxOs(), *Address::Parse("[::ffff:127.0.0.1]:7001"), Options());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("write 127.0.0.1:7001"), absl::string_view::npos)
+      << refused.status();
 }
 
 TEST_F(UnixFile, IsRemovedWithItsAcceptor) {

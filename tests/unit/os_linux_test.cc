@@ -427,8 +427,13 @@ TEST(LinuxOs, UnixSocketsWorkAndTheirFileIsRemoved) {
   OwnedFd server(os(), os().Accept(listener.Get(), &peer, &peer_size));
   EXPECT_EQ(SendText(client.Get(), "hello"), 5);
   EXPECT_EQ(ReceiveExactly(server.Get(), 5), "hello");
-  EXPECT_EQ(os().Unlink(path), 0);
-  EXPECT_EQ(os().Unlink(path), -ENOENT);
+  FileId file;
+  EXPECT_EQ(os().SocketFile(path, &file), 0);
+  FileId other = file;
+  ++other.inode;
+  EXPECT_EQ(os().Unlink(path, other), -ESTALE);
+  EXPECT_EQ(os().Unlink(path, file), 0);
+  EXPECT_EQ(os().Unlink(path, file), -ENOENT);
   rmdir(folder.c_str());
 }
 
@@ -445,6 +450,8 @@ TEST(LinuxOs, ErrorsAreMinusErrno) {
   EXPECT_EQ(os().Receive(-1, data, 1), -EBADF);
   EXPECT_EQ(os().Send(-1, &part, 1), -EBADF);
   EXPECT_EQ(os().ShutdownWrite(-1), -EBADF);
+  EXPECT_EQ(os().ShutdownBoth(-1), -EBADF);
+  EXPECT_EQ(os().Reset(-1), -EBADF);
   EXPECT_EQ(os().Close(-1), -EBADF);
 }
 
@@ -472,18 +479,40 @@ TEST(LinuxOs, ASpareDescriptorFreesARoomWhenThereIsNoMore) {
 // ---- Signals
 
 TEST(LinuxOs, SignalsAreReadAsValuesInsteadOfEndingTheProcess) {
-  sigset_t before;
-  pthread_sigmask(SIG_BLOCK, nullptr, &before);
-  OwnedFd signals(os(), os().SignalOpen({SIGTERM, SIGINT}));
-  EXPECT_TRUE(IsNonBlockingAndCloexec(signals.Get()));
-  EXPECT_EQ(os().SignalRead(signals.Get()), -EAGAIN);
+  const int signals = os().SignalOpen({SIGTERM, SIGINT});
+  EXPECT_TRUE(IsNonBlockingAndCloexec(signals));
+  EXPECT_EQ(os().SignalRead(signals), -EAGAIN);
   ASSERT_EQ(pthread_kill(pthread_self(), SIGTERM), 0);
-  AwaitEvents(signals.Get(), EPOLLIN);
-  EXPECT_EQ(os().SignalRead(signals.Get()), SIGTERM);
+  AwaitEvents(signals, EPOLLIN);
+  EXPECT_EQ(os().SignalRead(signals), SIGTERM);
   ASSERT_EQ(pthread_kill(pthread_self(), SIGINT), 0);
-  EXPECT_EQ(os().SignalRead(signals.Get()), SIGINT);
-  EXPECT_EQ(os().SignalRead(signals.Get()), -EAGAIN);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  EXPECT_EQ(os().SignalRead(signals), SIGINT);
+  EXPECT_EQ(os().SignalRead(signals), -EAGAIN);
+  EXPECT_EQ(os().SignalClose(signals), 0);
+  EXPECT_EQ(os().SignalClose(-1), -EBADF);
+  struct sigaction now;
+  ASSERT_EQ(sigaction(SIGTERM, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_DFL);
+}
+
+TEST(LinuxOs, EachReaderIsToldOfEachSignal) {
+  const int first = os().SignalOpen({SIGTERM, SIGINT});
+  const int second = os().SignalOpen({SIGTERM, SIGUSR1});
+  ASSERT_NE(first, second);
+  ASSERT_EQ(pthread_kill(pthread_self(), SIGTERM), 0);
+  ASSERT_EQ(pthread_kill(pthread_self(), SIGUSR1), 0);
+  EXPECT_EQ(os().SignalRead(first), SIGTERM);
+  EXPECT_EQ(os().SignalRead(first), -EAGAIN);
+  EXPECT_EQ(os().SignalClose(first), 0);
+  EXPECT_EQ(os().SignalRead(second), SIGUSR1);  // The least number first.
+  EXPECT_EQ(os().SignalRead(second), SIGTERM);
+  ASSERT_EQ(pthread_kill(pthread_self(), SIGTERM), 0);  // The other one still takes it.
+  EXPECT_EQ(os().SignalRead(second), SIGTERM);
+  EXPECT_EQ(os().SignalClose(second), 0);
+  // Its descriptor serves the next one, and remembers nothing.
+  const int next = os().SignalOpen({SIGTERM});
+  EXPECT_EQ(os().SignalRead(next), -EAGAIN);
+  EXPECT_EQ(os().SignalClose(next), 0);
 }
 
 TEST(LinuxOs, SignalOpenRefusesWhatIsNoSignal) {
