@@ -1,14 +1,18 @@
 // The end of a runtime: a drain, step by step, by a thread that is no worker; and the run until a
 // signal begins one.
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "sluice/core/blocking_pool.h"
+#include "sluice/core/check.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
@@ -27,7 +31,80 @@ void PrintError(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
 }
 
+// Not printf: stdio would keep what the disk has no room for, and try again at exit, where SIGXFSZ
+// ends the process.
+void SayListening(const std::string& address) {
+  if (dprintf(STDOUT_FILENO, "listening on %s\n", address.c_str()) >= 0) return;
+  const int error = errno;
+  // Through the log, as stderr may be a pipe that nobody reads; whatever its level.
+  LogAnyway(absl::StrCat("cannot write \"listening on ", address, "\" to stdout: ",
+                         absl::ErrnoToStatus(error, "write").message(), "; it is served"));
+}
+
+// The signals of RunUntilSignal, and a poller that waits for them.
+class Signals {
+ public:
+  explicit Signals(Os& os)
+      : os_(os),
+        // SIGPIPE and SIGXFSZ mean nothing here: a closed or a full stdout is no reason to end.
+        signals_(os.SignalOpen({SIGTERM, SIGINT, SIGUSR1, SIGPIPE, SIGXFSZ})),
+        poller_(os.PollerCreate()) {
+    error_ = std::min({signals_, poller_, 0});
+    if (error_ == 0) error_ = std::min(0, os.PollerAdd(poller_, signals_, EPOLLIN, 0));
+  }
+  ~Signals() {
+    if (poller_ >= 0) os_.Close(poller_);
+    if (signals_ >= 0) os_.SignalClose(signals_);
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  int error() const { return error_; }  // -errno, or 0.
+  void Wait(int timeout_ms) {
+    epoll_event event;
+    os_.PollerWait(poller_, &event, 1, timeout_ms);
+  }
+  int Next() { return os_.SignalRead(signals_); }  // Not above 0: no more.
+
+ private:
+  Os& os_;
+  const int signals_;
+  const int poller_;
+  int error_ = 0;
+};
+
+// exit() destroys static objects, on the thread that calls it, while workers use them; one of them
+// may be the Runtime, which would wait for this very thread. So where a handler calls it, the
+// process ends at once: with that code, and without destructors.
+void EndInHandler(int code, void*) {
+  Worker* const worker = Worker::Current();
+  if (worker == nullptr) return;
+  const std::string text = absl::StrCat(
+      "sluice: exit(", code, ") in ", worker->Running().Text(),
+      ": the process ends at once, without a drain and without destructors; to drain, let the "
+      "handler send it SIGTERM");
+  std::fprintf(stderr, "%s\n", text.c_str());
+  LogShutdown();
+  std::fflush(nullptr);
+  worker->os().ExitNow(code);
+}
+
 }  // namespace
+
+// Registered late, so that it comes before the destructors of what was there before.
+void Runtime::WatchExit() {
+  [[maybe_unused]] static const int once = on_exit(EndInHandler, nullptr);
+}
+
+// A handler that waits for the end of all handlers would wait for itself.
+void Runtime::RefuseInHandler(const char* call) const {
+  Worker* const worker = Worker::Current();
+  if (worker == nullptr || &worker->runtime() != this) return;
+  const std::string text =
+      absl::StrCat(call, " in ", worker->Running().Text(),
+                   ": it waits until every handler has returned, this one, too; send the process "
+                   "SIGTERM, or let a thread that is no worker call it");
+  SLUICE_CHECK(false, text.c_str());
+}
 
 bool Runtime::Quiescent() {
   // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
@@ -127,6 +204,7 @@ void Runtime::JoinWorkers() {
 }
 
 void Runtime::Drain(absl::Duration timeout) {
+  RefuseInHandler("Drain()");
   if (ended_) return;
   // Without threads (never started) this thread takes the workers' turns itself.
   const bool own_turns = !started_;
@@ -152,15 +230,14 @@ void Runtime::Drain(absl::Duration timeout) {
 }
 
 int Runtime::RunUntilSignal() {
+  RefuseInHandler("RunUntilSignal()");
   if (!status_.ok()) {
     PrintError(status_);
     return 1;
   }
-  // SIGPIPE is blocked with the others and means nothing: a closed stdout is no reason to end.
-  const int signals = os_.SignalOpen({SIGTERM, SIGINT, SIGUSR1, SIGPIPE});
-  const int poller = os_.PollerCreate();
-  if (signals < 0 || poller < 0 || os_.PollerAdd(poller, signals, EPOLLIN, 0) < 0) {
-    PrintError(absl::ErrnoToStatus(-std::min(signals, poller), "cannot wait for signals"));
+  Signals signals(os_);
+  if (signals.error() < 0) {
+    PrintError(absl::ErrnoToStatus(-signals.error(), "cannot wait for signals"));
     return 1;
   }
   LogInfo(Ceiling().ToString());
@@ -168,15 +245,12 @@ int Runtime::RunUntilSignal() {
     PrintError(started);
     return 1;
   }
-  for (const std::string& address : listening_) {
-    std::printf("listening on %s\n", address.c_str());
-  }
-  std::fflush(stdout);
+  std::fflush(stdout);  // What the program has printed comes first.
+  for (const std::string& address : listening_) SayListening(address);
   int64_t deadline_ms = -1;
   for (bool done = false; !done;) {
-    epoll_event event;
-    os_.PollerWait(poller, &event, 1, deadline_ms < 0 ? -1 : kDrainLookMs);
-    for (int signal = os_.SignalRead(signals); signal > 0; signal = os_.SignalRead(signals)) {
+    signals.Wait(deadline_ms < 0 ? -1 : kDrainLookMs);
+    for (int signal = signals.Next(); signal > 0; signal = signals.Next()) {
       if (signal == SIGUSR1) {
         // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe
         // that nobody reads.
@@ -196,8 +270,6 @@ int Runtime::RunUntilSignal() {
     LogWarn(absl::StrCat("drain: a blocking function of ", caller, " has not returned"));
   }
   if (held_workers_.empty()) JoinWorkers();
-  os_.Close(poller);
-  os_.Close(signals);
   PrintLedger();
   if (left.empty() && held_workers_.empty()) {
     LogShutdown();

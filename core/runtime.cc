@@ -43,6 +43,7 @@ std::string Ceiling::ToString() const {
 Runtime::Runtime(Options options) : Runtime(std::move(options), LinuxOs()) {}
 
 Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os) {
+  os_.StandardDescriptorsOpen();  // Before the first descriptor of ours.
   status_ = options_.Complete(os_);
   if (!status_.ok()) {
     // The object must stand, to say what was wrong with it; it never starts.
@@ -68,6 +69,7 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
 }
 
 Runtime::~Runtime() {
+  RefuseInHandler("~Runtime()");
   if (!ended_) Drain(absl::ZeroDuration());
   workers_.clear();
   const uint32_t count = chunk_count_.load(std::memory_order_acquire);
@@ -273,6 +275,7 @@ void Runtime::Unregister(std::string_view name) {
 
 absl::Status Runtime::Start() {
   if (!status_.ok() || started_) return status_;
+  WatchExit();
   for (auto& worker : workers_) {
     ThreadId thread = 0;
     const int started = os_.ThreadStart([this, w = worker.get()] { WorkerMain(*w); }, &thread);

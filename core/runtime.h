@@ -6,7 +6,11 @@
 //   return runtime.RunUntilSignal();
 //
 // Owner:  the program.
-// Thread: any, but Start, Drain and RunUntilSignal belong to the thread that made it.
+// Thread: any, but Start, Drain and RunUntilSignal belong to the thread that made it, and not to a
+//         handler: Drain, RunUntilSignal and the destructor end the process there, with a line that
+//         names the handler, as they wait for it. exit() in a handler ends the process at once,
+//         with its code: no drain, no destructors. Elsewhere exit() destroys static objects while
+//         workers run, so a program drains first.
 // Bound:  the three numbers of Ceiling(): fixed part, budget, the kernel's worst case.
 // Errors: what goes wrong before the run (an option, an address) is kept; Start and RunUntilSignal
 //         say the first.
@@ -120,9 +124,12 @@ class Runtime {
   void Drain(absl::Duration timeout);
   // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM or SIGINT, drains.
   // The exit code: 0, or 1 with the error on stderr. A second signal ends the process at once;
-  // SIGUSR1 prints Dump() to stderr. Where a handler, a second after the drain's deadline, or a
-  // blocking function has not returned, it names it in the log and ends the process itself, with
-  // code 0, after the ledger: no destructor runs then.
+  // SIGUSR1 prints Dump() to stderr. On any thread, and whichever thread a signal comes on: of
+  // several runtimes that run, each drains. SIGPIPE and SIGXFSZ end nothing meanwhile. When it
+  // returns, signals do what they did before; and children and programs that handlers start know
+  // nothing of it. A line that stdout does not take is in the log instead. Where a handler, a
+  // second after the drain's deadline, or a blocking function has not returned, it names it in the
+  // log and ends the process itself, with code 0, after the ledger: no destructor runs then.
   int RunUntilSignal();
 
   // --- Looking at it.
@@ -216,6 +223,8 @@ class Runtime {
   void CallAll(void (Worker::*order)());
   void JoinWorkers();
   void JoinThreads();
+  static void WatchExit();
+  void RefuseInHandler(const char* call) const;
   void PrintLedger();
   std::vector<std::string> Reports();
   void AwaitAnswers(absl::FunctionRef<bool()> all_in);

@@ -66,6 +66,41 @@ TEST(Output, NobodyReadsStandardErrorAnyMore) {
   ExpectToServe(server);
 }
 
+TEST(Output, AFullDiskIsNamedOnStandardErrorAndEndsNothing) {
+  Server server("echo", Flags(), {.standard_output = Output::kFullDisk});
+  WaitUntilItListens(server);
+  EXPECT_TRUE(WaitFor([&] {
+    return server.StandardError().find("cannot write \"listening on " + server.address() +
+                                       "\" to stdout: write: No space left on device") !=
+           std::string::npos;
+  })) << server.StandardError();
+  ExpectToServe(server);
+}
+
+TEST(Output, AFileAtItsLimitEndsNothing) {
+  TempDir folder;
+  const std::string address = "unix:" + UniqueSocketName();
+  // Not only the first line: what is written at exit would raise SIGXFSZ, too. stderr is a pipe, as
+  // the limit is that of every file.
+  Process server("/bin/sh",
+                 {"-c", "ulimit -f 0; exec \"$0\" --listen=\"$1\" > \"$2\"", ExamplePath("echo"),
+                  address, folder.Path("output")},
+                 {.standard_error = Output::kBrokenPipe});
+  ASSERT_TRUE(WaitFor([&] { return Client(address).EchoPattern(100'000); }));
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST(Output, AClosedStandardOutputIsNamedOnStandardError) {
+  Server server("echo", Flags(), {.standard_output = Output::kClosed});
+  WaitUntilItListens(server);
+  EXPECT_TRUE(WaitFor([&] {
+    return server.StandardError().find("to stdout: write: Bad file descriptor") !=
+           std::string::npos;
+  })) << server.StandardError();
+  ExpectToServe(server);
+}
+
 TEST(Output, AFullPipeOnStandardErrorBlocksNothing) {
   Server server("echo", Flags(), {.standard_error = Output::kFullPipe});
   ExpectToServe(server);

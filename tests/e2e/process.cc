@@ -39,6 +39,10 @@ struct Plumbing {
 Plumbing Plumb(Output output) {
   Plumbing plumbing;
   if (output == Output::kClosed) return plumbing;
+  if (output == Output::kFullDisk) {
+    plumbing.child_fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    return plumbing;
+  }
   if (output == Output::kCaptured) {
     plumbing.child_fd = memfd_create("sluice-e2e-output", MFD_CLOEXEC);
     plumbing.parent_fd = plumbing.child_fd;

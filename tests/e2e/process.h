@@ -73,6 +73,7 @@ enum class Output {
   kClosed,      // The descriptor is not there.
   kBrokenPipe,  // Nobody reads, and a write says EPIPE.
   kFullPipe,    // Nobody reads, and a write blocks.
+  kFullDisk,    // A write says ENOSPC.
 };
 
 struct ProcessOptions {

@@ -1,0 +1,377 @@
+// What belongs to the whole process: signals, the standard descriptors, exit(). Each test runs in a
+// process of its own, as it changes just that.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/os.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+class ProcessState : public ::testing::Test {
+ protected:
+  ProcessState() { ::testing::GTEST_FLAG(death_test_style) = "threadsafe"; }
+};
+
+// --- Signals.
+
+// Sends the process a signal once `others` runtimes run, too: then all of them listen for it.
+std::atomic<int> running_count{0};
+
+class SendsSignal : public Actor {
+ public:
+  explicit SendsSignal(int runtimes, int signal = SIGTERM) : runtimes_(runtimes), signal_(signal) {}
+  void OnStart() override {
+    ++running_count;
+    Look();
+  }
+
+ private:
+  void Look() {
+    // A runtime that was started before it waits for signals runs, but is not told of them yet.
+    struct sigaction now;
+    sigaction(signal_, nullptr, &now);
+    if (running_count < runtimes_ || now.sa_handler == SIG_DFL) {
+      After(absl::Milliseconds(1), [this] { Look(); });
+      return;
+    }
+    kill(getpid(), signal_);
+  }
+  const int runtimes_;
+  const int signal_;
+};
+
+class Counts : public Actor {
+ public:
+  void OnStart() override { ++running_count; }
+};
+
+int RunAndSignal(int signal = SIGTERM) {
+  running_count = 0;
+  Runtime runtime(SmallOptions(2));
+  runtime.Spawn<SendsSignal>(1, signal);
+  return runtime.RunUntilSignal();
+}
+
+// A thread that the program had before, and that takes any signal.
+class Bystander {
+ public:
+  Bystander() : thread_([this] { ended_.wait(false); }) {}
+  ~Bystander() {
+    ended_ = true;
+    ended_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+TEST_F(ProcessState, ASignalDrainsThoughAnotherThreadMayTakeIt) {
+  EXPECT_EXIT(
+      {
+        Bystander bystander;
+        std::_Exit(RunAndSignal());
+      },
+      ::testing::ExitedWithCode(0), "draining(.|\n)*ledger");
+}
+
+TEST_F(ProcessState, ASignalDrainsARuntimeThatWasStartedBefore) {
+  EXPECT_EXIT(
+      {
+        Runtime runtime(SmallOptions(2));
+        if (!runtime.Start().ok()) std::_Exit(3);
+        runtime.Spawn<SendsSignal>(1);
+        std::_Exit(runtime.RunUntilSignal());
+      },
+      ::testing::ExitedWithCode(0), "draining(.|\n)*ledger");
+}
+
+TEST_F(ProcessState, ASignalDrainsARuntimeThatRunsInAThread) {
+  EXPECT_EXIT(
+      {
+        int code = -1;
+        std::thread([&] { code = RunAndSignal(); }).join();
+        std::_Exit(code);
+      },
+      ::testing::ExitedWithCode(0), "draining(.|\n)*ledger");
+}
+
+TEST_F(ProcessState, OneSignalEndsEveryRuntime) {
+  EXPECT_EXIT(
+      {
+        const auto run = [](int* code) {
+          Runtime runtime(SmallOptions(1));
+          runtime.Spawn<SendsSignal>(2);
+          *code = runtime.RunUntilSignal();
+        };
+        const auto only_counts = [](int* code) {
+          Runtime runtime(SmallOptions(1));
+          runtime.Spawn<Counts>();
+          *code = runtime.RunUntilSignal();
+        };
+        alarm(30);
+        int first = -1;
+        int second = -1;
+        std::thread one(run, &first);
+        std::thread other(only_counts, &second);
+        one.join();
+        other.join();
+        std::_Exit(first + second);
+      },
+      ::testing::ExitedWithCode(0), "ledger(.|\n)*ledger");
+}
+
+TEST_F(ProcessState, AfterTheRunASignalEndsTheProcessAgain) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGPIPE, SIGXFSZ}) {
+    EXPECT_EXIT(
+        {
+          ::signal(signal, SIG_DFL);  // Whoever started this test may have it ignored.
+          if (RunAndSignal() != 0) std::_Exit(3);
+          kill(getpid(), signal);
+          std::_Exit(4);
+        },
+        ::testing::KilledBySignal(signal), "ledger")
+        << signal;
+  }
+}
+
+std::atomic<int> own_signals{0};
+
+TEST_F(ProcessState, TheProgramsOwnHandlerIsBackAfterEachRun) {
+  EXPECT_EXIT(
+      {
+        signal(SIGTERM, [](int) { ++own_signals; });
+        for (int run = 1; run <= 3; ++run) {
+          if (RunAndSignal() != 0) std::_Exit(3);
+          kill(getpid(), SIGTERM);
+          if (own_signals != run) std::_Exit(4);
+        }
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(ProcessState, ASignalDrainsThoughTheParentHadBlockedIt) {
+  EXPECT_EXIT(
+      {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, nullptr);
+        alarm(30);
+        Bystander bystander;
+        const int code = RunAndSignal();
+        sigset_t now;
+        pthread_sigmask(SIG_BLOCK, nullptr, &now);
+        std::_Exit(code + (sigismember(&now, SIGTERM) == 1 ? 0 : 5));
+      },
+      ::testing::ExitedWithCode(0), "ledger");
+}
+
+// Waits for a child; its wait status.
+int StatusOf(pid_t child) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+// In a handler: a program that is started, and a child that is only forked, take signals as if
+// there were no runtime.
+class StartsChildren : public Actor {
+ public:
+  explicit StartsChildren(int* wrong) : wrong_(*wrong) {}
+  void OnStart() override {
+    for (const char* command : {"kill -TERM $$; exit 7", "kill -INT $$; exit 7",
+                                "kill -PIPE $$; exit 7", "kill -USR1 $$; exit 7"}) {
+      const pid_t child = fork();
+      if (child == 0) {
+        execl("/bin/sh", "sh", "-c", command, nullptr);
+        _exit(8);
+      }
+      wrong_ += !WIFSIGNALED(StatusOf(child));
+    }
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGPIPE}) {
+      const pid_t child = fork();
+      if (child == 0) {
+        kill(getpid(), signal);
+        _exit(7);
+      }
+      const int status = StatusOf(child);
+      wrong_ += 100 * (!WIFSIGNALED(status) || WTERMSIG(status) != signal);
+    }
+    kill(getpid(), SIGTERM);
+  }
+
+ private:
+  int& wrong_;
+};
+
+TEST_F(ProcessState, StartedProgramsAndForkedChildrenTakeSignalsAsBefore) {
+  EXPECT_EXIT(
+      {
+        int wrong = 0;
+        Runtime runtime(SmallOptions(1));
+        runtime.Spawn<StartsChildren>(&wrong);
+        runtime.RunUntilSignal();
+        std::_Exit(wrong);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+// A closed pipe and a file at its limit are errors of a call, not the end of the process; the
+// handler runs on a worker.
+class WritesInVain : public Actor {
+ public:
+  void OnStart() override {
+    int ends[2];
+    if (pipe(ends) < 0) std::_Exit(3);
+    close(ends[0]);
+    if (write(ends[1], "x", 1) >= 0 || errno != EPIPE) std::_Exit(4);
+    kill(getpid(), SIGTERM);
+  }
+};
+
+TEST_F(ProcessState, AClosedPipeEndsNoProcessThatRuns) {
+  EXPECT_EXIT(
+      {
+        Bystander bystander;
+        Runtime runtime(SmallOptions(1));
+        runtime.Spawn<WritesInVain>();
+        std::_Exit(runtime.RunUntilSignal());
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+// --- Descriptors 0 to 2.
+
+bool IsNoFileOfOurs(int fd) {
+  struct stat file;
+  struct stat null;
+  return fstat(fd, &file) == 0 && stat("/dev/null", &null) == 0 && file.st_rdev == null.st_rdev &&
+         S_ISCHR(file.st_mode) && (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+}
+
+TEST_F(ProcessState, ClosedStandardDescriptorsBecomeNoSocket) {
+  EXPECT_EXIT(
+      {
+        for (const int fd : {0, 1, 2}) close(fd);
+        Runtime runtime(SmallOptions(2));
+        for (const int fd : {0, 1, 2}) {
+          if (!IsNoFileOfOurs(fd)) std::_Exit(10 + fd);
+        }
+        // Written to in vain, as before: whoever writes there is told.
+        if (write(1, "x", 1) >= 0) std::_Exit(4);
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(ProcessState, StandardDescriptorsThatAreOpenStayAsTheyAre) {
+  EXPECT_EXIT(
+      {
+        close(1);
+        struct stat before;
+        struct stat after;
+        fstat(2, &before);
+        Runtime runtime(SmallOptions(1));
+        fstat(2, &after);
+        std::_Exit(IsNoFileOfOurs(1) && before.st_ino == after.st_ino ? 0 : 3);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(ProcessState, DescriptorsClosedDuringTheRunBecomeNoSocket) {
+  EXPECT_EXIT(
+      {
+        for (const int fd : {0, 1, 2}) close(fd);
+        for (int i = 0; i < 4; ++i) {
+          const int fd = i == 0   ? LinuxOs().SocketOpen(AF_INET, SOCK_STREAM)
+                         : i == 1 ? LinuxOs().PollerCreate()
+                         : i == 2 ? LinuxOs().WakeCreate()
+                                  : LinuxOs().SpareOpen();
+          if (fd <= 2 || (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) std::_Exit(10 + i);
+        }
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+// --- The end of the process from inside a handler.
+
+struct Order {};
+
+class Exits : public Actor {
+ public:
+  void On(Order) { std::exit(3); }
+};
+
+std::atomic<bool> statics_destroyed{false};
+struct TellsOfItsEnd {
+  ~TellsOfItsEnd() { statics_destroyed = true; }
+};
+
+TEST_F(ProcessState, ExitInAHandlerEndsTheProcessWithItsCodeAndSaysWhose) {
+  EXPECT_EXIT(
+      {
+        static Runtime runtime(SmallOptions(2));
+        const Ref<Exits> exits = runtime.Spawn<Exits>();
+        (void)exits.TrySend(Order{});
+        runtime.RunUntilSignal();
+      },
+      ::testing::ExitedWithCode(3), "exit\\(3\\) in On\\(.*Order\\) of .*Exits#[0-9]+");
+}
+
+class DrainsItself : public Actor {
+ public:
+  void On(Order) { runtime().Drain(absl::Milliseconds(10)); }
+};
+
+TEST_F(ProcessState, DrainInAHandlerIsAMistakeThatNamesTheHandler) {
+  EXPECT_DEATH(
+      {
+        Runtime runtime(SmallOptions(2));
+        const Ref<DrainsItself> drains = runtime.Spawn<DrainsItself>();
+        (void)drains.TrySend(Order{});
+        runtime.RunUntilSignal();
+      },
+      "Drain\\(\\) in On\\(.*Order\\) of .*DrainsItself#[0-9]+");
+}
+
+class DestroysIt : public Actor {
+ public:
+  explicit DestroysIt(std::unique_ptr<Runtime>* its) : its_(*its) {}
+  void On(Order) { its_.reset(); }
+
+ private:
+  std::unique_ptr<Runtime>& its_;
+};
+
+TEST_F(ProcessState, DestroyingTheRuntimeInAHandlerIsAMistakeThatNamesTheHandler) {
+  EXPECT_DEATH(
+      {
+        auto runtime = std::make_unique<Runtime>(SmallOptions(1));
+        const Ref<DestroysIt> destroys = runtime->Spawn<DestroysIt>(&runtime);
+        (void)destroys.TrySend(Order{});
+        runtime->RunUntilSignal();
+      },
+      "~Runtime\\(\\) in On\\(.*Order\\) of .*DestroysIt#[0-9]+");
+}
+
+}  // namespace
+}  // namespace sluice::testing
