@@ -10,7 +10,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include <cstdint>
 
 #include "sluice/core/os.h"
+#include "sluice/core/plant.h"
 
 namespace sluice {
 
@@ -27,7 +27,8 @@ class Stream {
   virtual int64_t Read(char* data, size_t size) = 0;  // 0: the peer has ended its side.
   virtual int64_t Write(const iovec* parts, int count) = 0;
   virtual int ShutdownWrite() = 0;
-  // The descriptor goes; with `reset` the peer hears RST, and what it was not given yet is lost.
+  // The connection ends, whoever else holds a descriptor of it; with `reset` the peer hears RST,
+  // and what it was not given yet is lost.
   virtual void Close(bool reset) = 0;
   virtual int Descriptor() const = 0;
   // Of what was written, what the peer may still lose by a reset.
@@ -46,13 +47,23 @@ class PlainStream : public Stream {
   ~PlainStream() override {
     if (fd_ >= 0) Close(/*reset=*/false);
   }
-  int64_t Read(char* data, size_t size) override { return os_.Receive(fd_, data, size); }
+  int64_t Read(char* data, size_t size) override {
+    const int64_t count = os_.Receive(fd_, data, size);
+    if (count == 0 && size > 0) [[unlikely]]
+      read_ended_ = true;
+    return count;
+  }
   int64_t Write(const iovec* parts, int count) override { return os_.Send(fd_, parts, count); }
-  int ShutdownWrite() override { return os_.ShutdownWrite(fd_); }
+  int ShutdownWrite() override {
+    write_ended_ = true;
+    return os_.ShutdownWrite(fd_);
+  }
   void Close(bool reset) override {
-    if (reset && tcp_) {
-      const linger at_once{1, 0};
-      os_.OptionSet(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    // Not close() alone: a forked child may hold the descriptor, and the peer would wait for it.
+    if (reset && tcp_ && !Planted(Plant::kResetByClose)) {
+      os_.Reset(fd_);
+    } else if (!(read_ended_ && write_ended_) && !Planted(Plant::kEndByClose)) {
+      os_.ShutdownBoth(fd_);
     }
     os_.Close(fd_);
     fd_ = -1;
@@ -75,6 +86,8 @@ class PlainStream : public Stream {
   Os& os_;
   int fd_;
   const bool tcp_;
+  bool read_ended_ = false;  // The peer's FIN was read; ours was sent.
+  bool write_ended_ = false;
 };
 
 }  // namespace sluice

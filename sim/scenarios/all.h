@@ -18,6 +18,7 @@ void RunEviction(Simulation& simulation);
 void RunDrain(Simulation& simulation);
 void RunParkedDrain(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
+void RunProcesses(Simulation& simulation);
 void RunMillion(Simulation& simulation);
 
 // Of actors, without a network.

@@ -24,6 +24,8 @@ const std::vector<Scenario>& Scenarios() {
        RunEviction},
       {"dead_peers", "who is gone, silent or stands still is ended in time, for the right reason",
        Faults::Harsh(), RunDeadPeers},
+      {"processes", "one file of a UNIX socket and several servers; children that hold descriptors",
+       Faults::Harsh(), RunProcesses},
       {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",
        Faults::Harsh(), RunRelay},
       {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(), RunDrain},

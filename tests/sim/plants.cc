@@ -29,7 +29,8 @@
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(std::string, scenarios,
           "messages,saturation,withdrawals,restarts,deadlock,timers,blocking,echo,relay,dns,"
-          "chat,broadcast,overload,accept_storm,eviction,drain,parked_drain,dead_peers",
+          "chat,broadcast,overload,accept_storm,eviction,drain,parked_drain,dead_peers,"
+          "processes",
           "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");
 ABSL_FLAG(int64_t, seed, 1, "the first seed");
@@ -88,6 +89,12 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kBytesBehindHole:
     case Plant::kHighUnnoted:
       return "broadcast";
+    case Plant::kStaleFileUnlocked:
+    case Plant::kFileByName:
+    case Plant::kEndByClose:
+    case Plant::kResetByClose:
+    case Plant::kListenerStays:
+      return "processes";
     default:
       return plant < Plant::kWaitCycleUnseen || plant == Plant::kStaleHandle ||
                      plant == Plant::kWrongMonitor || plant == Plant::kPromiseSilent
