@@ -8,11 +8,11 @@
 //         caller. EINTR is retried inside wherever a retry means the same.
 //
 // A simulation runs all threads on one, each as a fiber, and goes from one to another only inside
-// PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Wait and ThreadJoin. So the framework
-// calls none of these while it holds a mutex (Wait releases the one that it is given): another
-// fiber that asked for it would stop them all. What a thread has for itself, a fiber must be given
-// back when it goes on: Worker::Current(), internal::ConstructionScope::current, and the exceptions
-// that the C++ runtime counts as caught.
+// PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Unlink, Wait and ThreadJoin. So the
+// framework calls none of these while it holds a mutex (Wait releases the one that it is given):
+// another fiber that asked for it would stop them all. What a thread has for itself, a fiber must
+// be given back when it goes on: Worker::Current(), internal::ConstructionScope::current, and the
+// exceptions that the C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_H_
 #define SLUICE_CORE_OS_H_
 

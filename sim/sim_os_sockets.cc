@@ -150,8 +150,9 @@ int SimOs::Unlink(const std::string& path, const FileId& file) {
   const auto found = paths_.find("unix:" + path);
   if (found == paths_.end()) return static_cast<int>(Done("unlink", -1, -ENOENT));
   if (found->second.inode != file.inode) return static_cast<int>(Done("unlink", -1, -ESTALE));
-  paths_.erase(found);
-  return static_cast<int>(Done("unlink", -1, 0));
+  // Linux looks and unlinks in two calls: what is removed is what has the name by then.
+  simulation_.Called(/*may_switch=*/true);
+  return static_cast<int>(Done("unlink", -1, paths_.erase("unix:" + path) > 0 ? 0 : -ENOENT));
 }
 
 int SimOs::SetFileMode(const std::string& path, int) {

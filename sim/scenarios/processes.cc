@@ -53,7 +53,7 @@ void StartOnStaleFile(Simulation& simulation) {
   Crowd crowd(simulation, os);
   for (int64_t i = 0; i < count; ++i) {
     crowd.Add(absl::StrCat("server ", i), [&, i] {
-      simulation.Sleep(absl::Microseconds(simulation.random().Below(20)));
+      simulation.Sleep(absl::Nanoseconds(simulation.random().Below(3'000)));
       servers[static_cast<size_t>(i)] = Serve(os);
     });
   }
@@ -161,7 +161,8 @@ void RunProcesses(Simulation& simulation) {
   CalmOrHarsh(simulation);
   switch (simulation.Amount("case", 0, 2)) {
     case 0:
-      StartOnStaleFile(simulation);
+      simulation.faults.preempt = 300'000;  // They are to meet in the midst of it.
+      for (int64_t i = simulation.Amount("rounds", 1, 4); i > 0; --i) StartOnStaleFile(simulation);
       break;
     case 1:
       EndAfterSuccessor(simulation);
