@@ -517,6 +517,47 @@ TEST(LinuxOs, EachReaderIsToldOfEachSignal) {
 
 TEST(LinuxOs, SignalOpenRefusesWhatIsNoSignal) {
   EXPECT_EQ(os().SignalOpen({SIGTERM, 12345}), -EINVAL);
+  EXPECT_EQ(os().SignalOpen({SIGTERM, SIGKILL}), -EINVAL);
+  EXPECT_EQ(os().SignalOpen({}), -EINVAL);
+  struct sigaction now;
+  ASSERT_EQ(sigaction(SIGTERM, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_DFL);
+}
+
+// Whichever thread takes it, and whoever comes and goes meanwhile.
+TEST(LinuxOs, AReaderMissesNoSignalWhileOthersComeAndGo) {
+  const int stays = os().SignalOpen({SIGUSR1});
+  ASSERT_GE(stays, 0);
+  std::atomic<bool> over{false};
+  std::vector<std::thread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&] {
+      while (!over) {
+        const int comes = os().SignalOpen({SIGUSR1, SIGUSR2});
+        EXPECT_GE(comes, 0);
+        os().SignalRead(comes);
+        EXPECT_EQ(os().SignalClose(comes), 0);
+      }
+    });
+  }
+  for (int i = 0; i < 2'000; ++i) {
+    ASSERT_EQ(kill(getpid(), SIGUSR1), 0);
+    AwaitEvents(stays, EPOLLIN);
+    ASSERT_EQ(os().SignalRead(stays), SIGUSR1) << i;
+    ASSERT_EQ(os().SignalRead(stays), -EAGAIN) << i;
+  }
+  over = true;
+  for (std::thread& other : others) other.join();
+  EXPECT_EQ(os().SignalClose(stays), 0);
+}
+
+TEST(LinuxOs, ReadersAreBounded) {
+  std::vector<int> readers;
+  int last = 0;
+  while ((last = os().SignalOpen({SIGUSR1})) >= 0) readers.push_back(last);
+  EXPECT_EQ(last, -EMFILE);
+  EXPECT_EQ(readers.size(), 64u);
+  for (const int reader : readers) EXPECT_EQ(os().SignalClose(reader), 0);
 }
 
 TEST(LinuxOs, ThreadJoinWaitsUntilItsThreadHasReturned) {
