@@ -1,7 +1,7 @@
 // Session is the actor that speaks on a connection: what a user writes to serve a protocol.
 //
 //   class Echo : public sluice::Session {
-//     void OnData(sluice::Input& in) override { Write(in.TakeAll()); }
+//     void OnData(sluice::Input& in) override { WriteOrAbort(in.TakeAll()); }
 //   };
 //
 // Owner:  its slot; made when a connection is accepted or begun, ended with it.
@@ -82,6 +82,11 @@ class Session : public Actor {
   // output_bytes_max leaves room for that (and input it kept) above output_bytes_high.
   Answer Write(std::string_view bytes) { return WriteBytes(bytes); }
   Answer Write(const Bytes& payload);  // Shared, not copied.
+  // Writes; where there is no room or no memory for it (kFull, kOverloaded) the connection is reset
+  // (kMemory), so that the peer does not take what follows for the whole. Where the write side has
+  // ended it does nothing: that end is told, or was this session's own.
+  void WriteOrAbort(std::string_view bytes) { AbortUnlessTaken(Write(bytes)); }
+  void WriteOrAbort(const Bytes& payload) { AbortUnlessTaken(Write(payload)); }
 
   // Sends what was written, then ends this side, and reads (and forgets) what the peer still sends,
   // within linger_timeout, so that no reset overtakes the last bytes.
@@ -135,6 +140,9 @@ class Session : public Actor {
  private:
   friend class Connection;
   Answer WriteBytes(std::string_view bytes);
+  void AbortUnlessTaken(Answer answer) {
+    if (answer != Answer::kAccepted && answer != Answer::kClosed) Abort(CloseReason::kMemory);
+  }
 
   Connection* connection_ = nullptr;
   CloseReason close_reason_ = CloseReason::kClosed;

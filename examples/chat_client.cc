@@ -1,11 +1,15 @@
 // Standard input to the room, the room to standard output: chat_client ADDRESS
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <future>
-#include <iostream>
+#include <semaphore>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "sluice/actors/connector.h"
@@ -13,15 +17,21 @@
 
 namespace {
 
+// Input is read in pieces, whatever its lines are, and so many of them may wait for the server. One
+// that reads late stops the reading of the input; nothing is lost, and memory stays bounded.
+constexpr size_t kPieceBytes = 16 * 1024;
+constexpr int kPiecesMax = 16;
+using Places = std::counting_semaphore<kPiecesMax>;
+
 struct Typed {
-  std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+  std::string bytes;
+  int64_t HeldBytes() const { return sluice::HeldBytes(bytes); }
 };
 struct InputEnded {};
 
 class Client : public sluice::Session {
  public:
-  explicit Client(std::string address) : address_(std::move(address)) {}
+  Client(std::string address, Places* places) : address_(std::move(address)), places_(*places) {}
 
   void OnOpen() override { open_ = true; }
   void OnData(sluice::Input& in) override {
@@ -30,15 +40,19 @@ class Client : public sluice::Session {
     std::fflush(stdout);
   }
   void On(Typed typed) {
-    quits_ |= typed.text == "/quit\n";
-    Write(typed.text);
+    waiting_.push_back(std::move(typed.bytes));
+    WriteWaiting();
   }
   void On(InputEnded) {
-    quits_ = true;
-    CloseWrite();  // What the server still has to say is heard.
+    input_ended_ = true;
+    WriteWaiting();
   }
+  void OnWritable() override { WriteWaiting(); }
   void OnClose(sluice::CloseReason reason) override {
-    if (quits_ && open_) std::_Exit(0);
+    const bool ended_well =
+        reason == sluice::CloseReason::kClosed || reason == sluice::CloseReason::kPeerClosed;
+    const bool all_said = input_ended_ && waiting_.empty() && ended_well;
+    if (open_ && (quit_said_ || all_said)) std::_Exit(0);
     std::fprintf(stderr, "chat_client: %s %s (%s)\n",
                  open_ ? "lost the server at" : "cannot connect to", address_.c_str(),
                  std::string(sluice::CloseReasonName(reason)).c_str());
@@ -46,9 +60,37 @@ class Client : public sluice::Session {
   }
 
  private:
+  void WriteWaiting() {
+    while (!waiting_.empty()) {
+      const sluice::Answer answer = Write(waiting_.front());
+      if (answer == sluice::Answer::kFull) return;    // OnWritable follows.
+      if (answer == sluice::Answer::kClosed) return;  // OnClose follows, and says that it is lost.
+      if (answer == sluice::Answer::kOverloaded) return Abort(sluice::CloseReason::kMemory);
+      LookForQuit(waiting_.front());
+      waiting_.pop_front();
+      places_.release();
+    }
+    if (input_ended_) CloseWrite();  // What the server still has to say is heard.
+  }
+  void LookForQuit(std::string_view bytes) {
+    static constexpr std::string_view kQuit = "/quit";
+    for (const char c : bytes) {
+      if (c == '\n') {
+        quit_said_ |= line_ == kQuit;
+        line_.clear();
+      } else if (line_.size() <= kQuit.size()) {
+        line_ += c;
+      }
+    }
+  }
+
   const std::string address_;
+  Places& places_;  // One goes back with each piece that was written.
+  std::deque<std::string> waiting_;
+  std::string line_;  // The beginning of the last one.
   bool open_ = false;
-  bool quits_ = false;
+  bool input_ended_ = false;
+  bool quit_said_ = false;
 };
 
 }  // namespace
@@ -61,19 +103,37 @@ int main(int argc, char** argv) {
   sluice::Options options;
   options.workers = 1;
   sluice::Runtime runtime(options);
+  Places places(kPiecesMax);
   const auto client =
-      sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10), std::string(argv[1]));
+      sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10), std::string(argv[1]), &places);
   const absl::Status status = client.ok() ? runtime.Start() : client.status();
   if (!status.ok()) {
     std::fprintf(stderr, "chat_client: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  // This thread is outside the runtime: it may block on its input, and offers again what the
-  // session has no room for.
+  // This thread is outside the runtime: it may block, and offers again what was refused for now.
+  // Closed: OnClose ends the process.
   const auto offer = [&](auto message) {
-    while (client->TrySend(std::move(message)) == sluice::Answer::kFull) usleep(1'000);
+    for (;;) {
+      const sluice::Answer answer = client->TrySend(std::move(message));
+      if (answer == sluice::Answer::kAccepted || answer == sluice::Answer::kClosed) return;
+      usleep(1'000);
+    }
   };
-  for (std::string line; std::getline(std::cin, line);) offer(Typed{line + "\n"});
+  const auto type = [&](std::string bytes) {
+    places.acquire();
+    offer(Typed{std::move(bytes)});
+  };
+  std::array<char, kPieceBytes> piece;
+  char last = '\n';
+  for (;;) {
+    const ssize_t count = read(STDIN_FILENO, piece.data(), piece.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    last = piece[static_cast<size_t>(count) - 1];
+    type(std::string(piece.data(), static_cast<size_t>(count)));
+  }
+  if (last != '\n') type("\n");  // The last line gets its end.
   offer(InputEnded{});
   std::promise<void>().get_future().wait();  // OnClose ends the process.
 }

@@ -24,7 +24,8 @@ class Herald : public sluice::Actor {
  public:
   Herald(Ref<sluice::Hub> hub, const std::string& line, sluice::Except except) {
     if (std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget())) {
-      Send(hub, sluice::Publish{*std::move(payload), except});
+      // The room has ended with its last member, or memory is spent: nobody hears who has left.
+      (void)Send(hub, sluice::Publish{*std::move(payload), except});
     }
     Stop();
   }
@@ -51,6 +52,7 @@ void Member::On(sluice::Subscribed subscription) {
 }
 
 void Member::On(Private message) {
+  OnWritable();  // What memory was missing for may go now.
   if (missed_ > 0 || Write(message.text) != Answer::kAccepted) ++missed_;
 }
 
@@ -168,7 +170,8 @@ void Member::Say(std::string line) {
 
 void Member::Tell(std::string line) {
   line += '\n';
-  if (Write(line) == Answer::kFull) ++missed_;
+  OnWritable();
+  if (missed_ > 0 || Write(line) != Answer::kAccepted) ++missed_;
 }
 
 void Member::LeaveChat() {

@@ -2,7 +2,7 @@
 #include "sluice/sluice.h"
 
 class Echo : public sluice::Session {
-  void OnData(sluice::Input& in) override { Write(in.TakeAll()); }
+  void OnData(sluice::Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 int main(int argc, char** argv) {

@@ -25,12 +25,17 @@ class Customer : public sluice::Actor {
   explicit Customer(sluice::Ref<Account> account) : account_(account) {}
 
   void OnStart() override {
-    // Where the account is full, this actor is parked until it is not.
-    Send(account_, Deposit{250});
-    Send(account_, Deposit{50});
-    Ask(account_, Balance{}, absl::Seconds(1), [](absl::StatusOr<int64_t> cents) {
-      if (cents.ok()) std::printf("balance: %lld cents\n", static_cast<long long>(*cents));
-    });
+    // Where the account is full, this actor is parked until it is not. An answer that is not
+    // accepted says that the account has ended, or that memory is spent; the compiler warns where
+    // nobody looks at it.
+    const bool paid = Send(account_, Deposit{250}) == sluice::Answer::kAccepted &&
+                      Send(account_, Deposit{50}) == sluice::Answer::kAccepted;
+    if (!paid) return Stop("the account takes no money");
+    const sluice::Answer asked =
+        Ask(account_, Balance{}, absl::Seconds(1), [](absl::StatusOr<int64_t> cents) {
+          if (cents.ok()) std::printf("balance: %lld cents\n", static_cast<long long>(*cents));
+        });
+    if (asked != sluice::Answer::kAccepted) Stop("the account cannot be asked");
   }
 
  private:

@@ -39,23 +39,30 @@ class Guest : public sluice::Actor {
  public:
   Guest(sluice::Ref<Waiter> waiter, std::latch* done) : waiter_(waiter), done_(*done) {}
   void OnStart() override {
-    Ask(waiter_, Root{144}, absl::Seconds(5),
-        [](absl::StatusOr<int> root) { std::printf("144: %d\n", root.value_or(-1)); });
-    Ask(waiter_, Root{7}, absl::Seconds(5),
-        [](absl::StatusOr<int> root) { std::printf("7: %s\n", root.status().ToString().c_str()); });
+    // A question that is not accepted is never answered: its callback does not run.
+    MustBe(Ask(waiter_, Root{144}, absl::Seconds(5),
+               [](absl::StatusOr<int> root) { std::printf("144: %d\n", root.value_or(-1)); }));
+    MustBe(Ask(waiter_, Root{7}, absl::Seconds(5), [](absl::StatusOr<int> root) {
+      std::printf("7: %s\n", root.status().ToString().c_str());
+    }));
     // The callback runs exactly once, here with the deadline.
-    Ask(waiter_, Coffee{}, absl::Milliseconds(10), [this](absl::StatusOr<std::string> cup) {
+    MustBe(Ask(waiter_, Coffee{}, absl::Milliseconds(10), [this](absl::StatusOr<std::string> cup) {
       std::printf("coffee: %s\n", cup.status().ToString().c_str());
       AskAgain();
-    });
+    }));
   }
 
  private:
   void AskAgain() {
-    Ask(waiter_, Coffee{}, absl::Seconds(5), [this](absl::StatusOr<std::string> cup) {
+    MustBe(Ask(waiter_, Coffee{}, absl::Seconds(5), [this](absl::StatusOr<std::string> cup) {
       std::printf("coffee: %s\n", cup.value_or("none").c_str());
       done_.count_down();
-    });
+    }));
+  }
+  void MustBe(sluice::Answer accepted) {
+    if (accepted == sluice::Answer::kAccepted) return;
+    std::printf("nobody to ask\n");
+    done_.count_down();
   }
   const sluice::Ref<Waiter> waiter_;
   std::latch& done_;

@@ -30,13 +30,19 @@ class Slow : public sluice::Actor {
 class Fast : public sluice::Actor {
  public:
   explicit Fast(sluice::Ref<Slow> slow) : slow_(slow) {}
-  void OnStart() override { Send(RefOf(this), More{}); }
+  void OnStart() override { GoOn(); }
   void On(More) {
-    for (int i = 0; i < 10 && produced < kItems; ++i) Send(slow_, Item{++produced});
-    if (produced < kItems) Send(RefOf(this), More{});
+    for (int i = 0; i < 10 && produced < kItems; ++i) {
+      // Not full: that parks this actor, and the item goes later.
+      if (Send(slow_, Item{++produced}) != sluice::Answer::kAccepted) return Stop("Slow is gone");
+    }
+    if (produced < kItems) GoOn();
   }
 
  private:
+  void GoOn() {
+    if (Send(RefOf(this), More{}) != sluice::Answer::kAccepted) Stop("no room for one message");
+  }
   const sluice::Ref<Slow> slow_;
 };
 

@@ -39,7 +39,7 @@ class Teller : public sluice::LineSession {
     int64_t cents = 0;
     std::from_chars(line.data(), line.data() + line.size(), cents);
     AskInOrder(account_, Deposit{cents}, absl::Seconds(5), [this](absl::StatusOr<int64_t> now) {
-      Write(now.ok() ? absl::StrCat(*now, "\n") : "error\n");
+      WriteOrAbort(now.ok() ? absl::StrCat(*now, "\n") : "error\n");
     });
   }
   void OnLongLine() override { Close(); }

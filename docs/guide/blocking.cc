@@ -14,7 +14,7 @@ class Reader : public sluice::Actor {
   void On(Look) {
     // The function runs on a thread of the pool. It has copies of what it needs, and touches
     // nothing of the actor, which goes on meanwhile.
-    RunBlocking(
+    const sluice::Answer asked = RunBlocking(
         [path = path_] {
           std::ifstream file(path);
           std::string line;
@@ -26,6 +26,7 @@ class Reader : public sluice::Actor {
           std::printf("%s\n", line.ok() ? "one line was read" : "there is none");
           done_.count_down();
         });
+    if (asked != sluice::Answer::kAccepted) return done_.count_down();  // Too much is under way.
     std::printf("asked; the worker is free\n");
   }
 

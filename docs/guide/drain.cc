@@ -11,7 +11,9 @@ class Kitchen : public sluice::Actor {
   void On(Order order) {
     cooked_ = order.number;
     // What a handler sends while it drains is handled as well.
-    if (order.number == 1'000) Send(RefOf(this), Order{1'001});
+    if (order.number == 1'000 && Send(RefOf(this), Order{1'001}) != sluice::Answer::kAccepted) {
+      std::printf("no room for one more\n");
+    }
   }
   void OnStop() override { std::printf("%d cooked, then the lights went out\n", cooked_); }
 

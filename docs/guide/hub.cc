@@ -14,7 +14,9 @@ class Listener : public sluice::LineSession {
   void OnOpen() override {
     sluice::SubscribeOptions options;
     options.slow = sluice::SlowPolicy::kDropOldest;  // If it does not read; it is told how many.
-    Send(news_, sluice::Subscribe(this, options, "welcome\n"));
+    if (Send(news_, sluice::Subscribe(this, options, "welcome\n")) != sluice::Answer::kAccepted) {
+      Abort();  // There is no such hub any more.
+    }
   }
   void On(sluice::Subscribed) { joined_.count_down(); }
   void OnLine(std::string_view) override {}
@@ -33,7 +35,9 @@ class Editor : public sluice::Actor {
   void On(Announce announce) {
     // One block of bytes for all subscribers, charged to the memory budget once.
     auto bytes = sluice::Bytes::Copy(announce.text, runtime().budget());
-    if (bytes) Send(news_, sluice::Publish{*bytes, {}});
+    if (!bytes || Send(news_, sluice::Publish{*bytes, {}}) != sluice::Answer::kAccepted) {
+      std::printf("not published\n");
+    }
   }
 
  private:

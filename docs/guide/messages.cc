@@ -25,7 +25,7 @@ class Writer : public sluice::Actor {
   explicit Writer(sluice::Recipient<Line> to) : to_(to) {}
   void OnStart() override {
     for (const char* text : {"the messages", "of one sender", "come in order"}) {
-      Send(to_, Line{text});
+      if (Send(to_, Line{text}) != sluice::Answer::kAccepted) return Stop("nobody takes it");
     }
   }
 

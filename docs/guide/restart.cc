@@ -30,7 +30,9 @@ class Boss : public sluice::Actor {
         {.restarts_max = 1, .within = absl::Seconds(60)}, {}, std::string("prices"));
     // The second one fails it. The third waits in the mailbox, and reaches the next incarnation by
     // the same Ref. The fourth is one failure too many.
-    for (int number : {1, 2, 3, 2}) Send(cache, Request{number});
+    for (int number : {1, 2, 3, 2}) {
+      if (Send(cache, Request{number}) != sluice::Answer::kAccepted) return Stop("no cache");
+    }
   }
 };
 

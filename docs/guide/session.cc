@@ -11,12 +11,13 @@ class Mirror : public sluice::LineSession {
  public:
   Mirror() : LineSession(/*line_bytes_max=*/1024) {}
   void OnLine(std::string_view line) override {
-    Write(std::string(line.rbegin(), line.rend()) + "\n");
+    // Where there is no room for it the peer is reset: a line must not be missing in silence.
+    WriteOrAbort(std::string(line.rbegin(), line.rend()) + "\n");
   }
-  void OnLongLine() override { Write("that was too long\n"); }
+  void OnLongLine() override { WriteOrAbort("that was too long\n"); }
   // The peer has sent its last byte and still reads. Close() sends what was written, first.
   void OnLastLine() override {
-    Write("bye\n");
+    WriteOrAbort("bye\n");
     Close();
   }
 };
@@ -26,9 +27,9 @@ class Visitor : public sluice::LineSession {
  public:
   explicit Visitor(std::latch* done) : LineSession(1024), done_(*done) {}
   void OnOpen() override {
-    Write("hello\r\nwo");
-    Write("rld\n");
-    Write(std::string(2000, 'x') + "\n");
+    WriteOrAbort("hello\r\nwo");
+    WriteOrAbort("rld\n");
+    WriteOrAbort(std::string(2000, 'x') + "\n");
     CloseWrite();
   }
   void OnLine(std::string_view line) override { std::printf("%s\n", std::string(line).c_str()); }

@@ -34,9 +34,10 @@ class Boss : public sluice::Actor {
   void Begin() {
     const sluice::Ref<Worker> worker = Spawn<Worker>();  // A child: it ends before this actor does.
     Monitor(worker);
-    Send(worker, Work{4});
-    Send(worker, Work{0});  // An exception ends the actor, not the program,
-    Send(worker, Work{5});  // and what it still held is dropped, and counted.
+    // 0: an exception ends the actor, not the program; what it still held (5) is dropped, counted.
+    for (int divisor : {4, 0, 5}) {
+      if (Send(worker, Work{divisor}) != sluice::Answer::kAccepted) return Stop("no worker");
+    }
   }
   int ended_ = 0;
   std::latch& done_;

@@ -42,7 +42,7 @@ class Guest : public Session {
                                                         storm_.limit_max, " are allowed"));
     }
   }
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
   void OnClose(CloseReason) override { storm_.alive -= open_ ? 1 : 0; }
 
  private:

@@ -45,10 +45,10 @@ class Patient : public Session {
       if (in.size() < 2) return;
       fate_ = &ward_.fates[static_cast<size_t>(in.Take(1)[0] - 'A')];
       const char manner = in.Take(1)[0];
-      if (manner == 'f') Write(std::string(kFullBytes, 'f'));
+      if (manner == 'f') WriteOrAbort(std::string(kFullBytes, 'f'));
       if (manner == 'h') CloseWrite();
     }
-    Write(in.TakeAll());
+    WriteOrAbort(in.TakeAll());
   }
   void OnEof() override {}  // It may wait for ever for its own half.
   void OnClose(CloseReason reason) override {

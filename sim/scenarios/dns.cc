@@ -29,8 +29,8 @@ constexpr const char* kRefuses = "10.0.0.1";  // The relay's own machine: nobody
 class Upstream : public Session {
  public:
   explicit Upstream(int64_t number) : number_(number) {}
-  void OnOpen() override { Write(absl::StrCat(number_, "\n")); }
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnOpen() override { WriteOrAbort(absl::StrCat(number_, "\n")); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 
  private:
   const int64_t number_;

@@ -69,7 +69,7 @@ class Speaker : public Session {
   void On(Subscribed) {}
   void OnData(Input& in) override {
     const std::string_view bytes = in.TakeAll();
-    Write(bytes);
+    WriteOrAbort(bytes);
     if (server_.random.Below(4) == 0) {
       (void)Send(server_.hub, Publish{Bytes::Copy("-"), ExceptOf(*this)});
     }

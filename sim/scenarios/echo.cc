@@ -82,11 +82,11 @@ class Speaker : public Session {
       const auto rest = absl::Microseconds(tally_.simulation.random().Between(1, 50'000));
       After(rest, [this] { ResumeReading(); });
     }
-    Write(in.Take(manner_ == kKeeps ? in.size() / kRecordBytes * kRecordBytes : in.size()));
+    WriteOrAbort(in.Take(manner_ == kKeeps ? in.size() / kRecordBytes * kRecordBytes : in.size()));
     EndAnother();
   }
   void OnEof() override {
-    Write(Unconsumed());
+    WriteOrAbort(Unconsumed());
     Close();
   }
   void OnWritable() override {

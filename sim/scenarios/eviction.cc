@@ -19,7 +19,7 @@ namespace {
 constexpr absl::Duration kApart = absl::Seconds(3);
 
 class Echo : public Session {
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 // Speaks and is answered. False: its connection has ended.

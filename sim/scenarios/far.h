@@ -48,12 +48,12 @@ class Far : public Session {
       manner_ = line[0];
       self_ = &way_.upstreams[std::stoul(std::string(line.substr(2)))];
       if (manner_ == kFarAborts) return Abort();
-      if (manner_ != kFarEcho) Write(Pattern(1, 1, kFarAnswerBytes));
+      if (manner_ != kFarEcho) WriteOrAbort(Pattern(1, 1, kFarAnswerBytes));
       if (manner_ == kFarSaysAll) return Close();
       if (manner_ == kFarHalfCloses) CloseWrite();
     }
     if (manner_ == kFarEcho) {
-      Write(in.TakeAll());
+      WriteOrAbort(in.TakeAll());
     } else {
       self_->counted += static_cast<int64_t>(in.TakeAll().size());
     }

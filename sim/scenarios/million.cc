@@ -32,20 +32,20 @@ struct Tally {
 };
 
 class Echo : public Session {
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 class Caller : public Session {
  public:
   explicit Caller(Tally* tally) : tally_(tally) {}
-  void OnOpen() override { Write(kWord); }
+  void OnOpen() override { WriteOrAbort(kWord); }
   void OnData(Input& in) override {
     if (in.size() < kWord.size()) return;
     if (in.Take(kWord.size()) != kWord) ++tally_->wrong;
     if (++rounds_ == kRounds) {
       ++tally_->open;
     } else {
-      Write(kWord);
+      WriteOrAbort(kWord);
     }
   }
   void OnClose(CloseReason) override { ++tally_->ended; }

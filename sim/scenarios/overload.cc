@@ -38,7 +38,7 @@ class Speaker : public LineSession {
   void OnLine(std::string_view line) override {
     // Without the sink's consent: the line is answered all the same.
     (void)Send(sink_, Line{std::string(line)});
-    Write(absl::StrCat(ToAbsl(line), "\n"));
+    WriteOrAbort(absl::StrCat(ToAbsl(line), "\n"));
   }
 
  private:

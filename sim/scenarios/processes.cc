@@ -101,7 +101,7 @@ class Obeys : public Session {
     const std::string_view order = in.TakeAll();
     if (order == "a") Abort();
     if (order == "c") Close();
-    if (order == "e") Write(order);
+    if (order == "e") WriteOrAbort(order);
   }
 };
 

@@ -3,13 +3,18 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "sluice/tests/e2e/chat_member.h"
 #include "sluice/tests/e2e/client.h"
+#include "sluice/tests/e2e/listener.h"
 #include "sluice/tests/e2e/server.h"
 
 namespace sluice::e2e {
@@ -163,6 +168,100 @@ TEST(ChatClient, RestsWhileNobodyTalks) {
   EXPECT_LT(client.ProcessorTime() - before, absl::Milliseconds(500)) << "it spins";
   alice.Say("still there?");
   EXPECT_TRUE(client.Prints("alice: still there?"));
+}
+
+// A chat_client whose server is the test, which it does not greet.
+class Typist {
+ public:
+  explicit Typist(const Listener& listener)
+      : client(ExamplePath("chat_client"), {listener.address()}, {.input_pipe = true}) {}
+  ~Typist() {
+    client.Signal(SIGKILL);  // Who still types would wait for ever.
+    if (thread_.joinable()) thread_.join();
+  }
+  // On a thread of its own, as a pipe holds little.
+  void Type(std::string text) {
+    thread_ = std::thread([this, text = std::move(text)] {
+      // A client that ends meanwhile is no reason for the test to end.
+      sigset_t pipe;
+      sigemptyset(&pipe);
+      sigaddset(&pipe, SIGPIPE);
+      pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+      if (client.WriteInput(text)) client.CloseInput();
+      done = true;
+    });
+  }
+  Process client;
+  std::atomic<bool> done = false;
+
+ private:
+  std::thread thread_;
+};
+
+TEST(ChatClient, SaysWhatIsTypedBeforeTheConnectionStands) {
+  for (int i = 0; i < 10; ++i) {
+    Listener listener;
+    Typist typist(listener);
+    typist.Type("hello\n");
+    Client server = listener.Accept();
+    EXPECT_EQ(server.ReadUntilEof(), "hello\n");
+    server.Close();
+    EXPECT_EQ(typist.client.Wait(), 0) << typist.client.StandardError();
+  }
+}
+
+TEST(ChatClient, LosesNothingTowardsAServerThatReadsLate) {
+  ListenerOptions options;
+  options.receive_buffer_bytes = 16 * 1024;
+  Listener listener(options);
+  Typist typist(listener);
+  std::string text;
+  for (int i = 0; text.size() < 13'000'000; ++i) text += "line " + std::to_string(i) + "\n";
+  typist.Type(text);
+  Client server = listener.Accept();
+  // Late: when all has been typed, or typing has come to a stop.
+  WaitFor([&] { return typist.done.load(); }, absl::Seconds(2));
+  EXPECT_FALSE(typist.done) << "it takes what it cannot pass on";
+  EXPECT_TRUE(SameBytes(text, server.ReadUntilEof()));
+  server.Close();
+  EXPECT_EQ(typist.client.Wait(), 0) << typist.client.StandardError();
+}
+
+TEST(ChatClient, SaysThatSomethingWasLost) {
+  ListenerOptions options;
+  options.receive_buffer_bytes = 16 * 1024;
+  Listener listener(options);
+  Typist typist(listener);
+  typist.Type(std::string(13'000'000, 'x') + "\n");
+  Client server = listener.Accept();
+  EXPECT_EQ(server.ReadExactly(1'000).size(), 1'000u);
+  server.Reset();
+  ExpectFailure(typist.client);
+}
+
+TEST(ChatClient, SaysALineThatIsLongerThanItsOutputMayBe) {
+  Listener listener;
+  Typist typist(listener);
+  const std::string line = std::string(1'500'000, 'x') + "\n";
+  typist.Type(line + "after it");
+  Client server = listener.Accept();
+  EXPECT_TRUE(SameBytes(line + "after it\n", server.ReadUntilEof()));
+  server.Close();
+  EXPECT_EQ(typist.client.Wait(), 0) << typist.client.StandardError();
+}
+
+TEST(ChatClient, ALineWithoutAnEndTakesNoMoreMemoryThanAnother) {
+  Listener listener;
+  Typist typist(listener);
+  constexpr size_t kBytes = 64 * 1024 * 1024;
+  typist.Type(std::string(kBytes, 'x'));
+  Client server = listener.Accept();
+  EXPECT_EQ(server.ReadUntilEof().size(), kBytes + 1);
+  if (!kSanitized) {
+    EXPECT_LT(typist.client.ResidentBytes(), int64_t{kBytes} / 2);
+  }
+  server.Close();
+  EXPECT_EQ(typist.client.Wait(), 0) << typist.client.StandardError();
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST(L9Close, EachReasonIsCountedOnceAndWithItTheBytesThatWereLost) {
     wire.room = 4;
     rig.Open(wire, notes);
     rig.Settle();
-    notes.session->Write("0123456789");
+    EXPECT_EQ(notes.session->Write("0123456789"), Answer::kAccepted);
     rig.Settle();
     c.end(rig, wire, notes);
     rig.Settle();

@@ -73,7 +73,8 @@ class Sender : public Actor {
   Sender(Seen* seen, Ref<Target> target) : seen_(*seen), target_(target) {}
   void OnStart() override { Monitor(target_); }
   void On(Go go) {
-    for (int i = 1; i <= go.count; ++i) Send(target_, Work{i});
+    // To a target that has ended it is closed, which some orders of turns are about.
+    for (int i = 1; i <= go.count; ++i) (void)Send(target_, Work{i});
   }
   void OnDown(const Down&) override { ++seen_.downs; }
 

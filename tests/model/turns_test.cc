@@ -22,7 +22,7 @@ class Writer : public Actor {
 class Sender : public Actor {
  public:
   explicit Sender(Ref<Writer> writer) : writer_(writer) {}
-  void On(Word word) { Send(writer_, word); }
+  void On(Word word) { (void)Send(writer_, word); }  // What is missing is seen in the text.
 
  private:
   const Ref<Writer> writer_;

@@ -91,7 +91,7 @@ class Wanderer : public Actor {
 
 class Echo : public Session {
  public:
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 void Talk(Simulation& simulation, SimOs& machine) {

@@ -16,7 +16,7 @@ namespace sluice::sim {
 namespace {
 
 class Echo : public Session {
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 // A relay on the first machine, an echo on the second, whose address is 10.0.0.2, a client's on the

@@ -17,7 +17,7 @@ namespace sluice::sim {
 namespace {
 
 class Echo : public Session {
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 Options ServerOptions(int workers) {

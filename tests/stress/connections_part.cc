@@ -81,9 +81,10 @@ ConnectionsPart::LineScript ConnectionsPart::MakeLineScript(Random& random) {
 void ConnectionsPart::Prepare() {
   echo_ = stress_.runtime.Listen<EchoSession>("127.0.0.1:0", &stress_, &ends_);
   lines_ = stress_.runtime.Listen<LineEchoSession>("127.0.0.1:0", &stress_, &ends_);
-  echo_.TrySend(SetConnectionLimit{kEchoMax, AtLimit::kRefuse});
+  bool set = echo_.TrySend(SetConnectionLimit{kEchoMax, AtLimit::kRefuse}) == Answer::kAccepted;
   // Here they wait in the backlog instead.
-  lines_.TrySend(SetConnectionLimit{kLinesMax, AtLimit::kWait});
+  set &= lines_.TrySend(SetConnectionLimit{kLinesMax, AtLimit::kWait}) == Answer::kAccepted;
+  if (!set) stress_.laws.Broken("set-up", "an acceptor takes no limit");
 }
 
 void ConnectionsPart::Start() {

@@ -12,7 +12,10 @@ void HubsPart::Prepare() {
   Runtime& runtime = stress_.runtime;
   Random random(stress_.seed + 4);
   acceptor_ = runtime.Listen<FeedSession>("127.0.0.1:0", &stress_, &ends_, &feeds_);
-  acceptor_.TrySend(SetConnectionLimit{kSubscribersMax, AtLimit::kRefuse});
+  if (acceptor_.TrySend(SetConnectionLimit{kSubscribersMax, AtLimit::kRefuse}) !=
+      Answer::kAccepted) {
+    stress_.laws.Broken("set-up", "an acceptor takes no limit");
+  }
   for (int i = 0; i < kHubs; ++i) {
     Feed& feed = feeds_[static_cast<size_t>(i)];
     feed.publishers = i % 2 == 0 ? 1 : kPublishersMax;

@@ -98,7 +98,8 @@ void Mortal::On(Hello hello) {
 
 // Its mailbox closes with this handler, so nobody whom its last words wait for waits for it.
 void Mortal::Die() {
-  for (int i = 0; i < kLastWords; ++i) Send(mourner_, LastWord{serial_});
+  // Closed when the mourner has ended, too.
+  for (int i = 0; i < kLastWords; ++i) (void)Send(mourner_, LastWord{serial_});
   if (death_ == Death::kThrowsStd || death_ == Death::kHasChildrenThrows) {
     throw std::runtime_error("it was time");
   }

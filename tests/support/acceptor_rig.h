@@ -63,8 +63,8 @@ class FailingOs : public ForwardingOs {
 };
 
 class Greeter : public Session {
-  void OnOpen() override { Write("hi"); }
-  void OnData(Input& in) override { Write(in.TakeAll()); }
+  void OnOpen() override { WriteOrAbort("hi"); }
+  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
 class AcceptorRig {

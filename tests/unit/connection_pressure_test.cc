@@ -27,7 +27,8 @@ void TakeFrames(ScriptSession& session, Input& in, std::string* frames,
 // Writes for others, as a hub's spoke does.
 struct Filler : OutputListener {
   void OnOutputLow(Connection& connection) override {
-    if (std::exchange(left, 0) > 0) connection.Write(Bytes::Copy(std::string(2'000, 'x')));
+    if (std::exchange(left, 0) > 0)
+      EXPECT_EQ(connection.Write(Bytes::Copy(std::string(2'000, 'x'))), Answer::kAccepted);
   }
   void OnClosing(Connection&) override {}
   void OnConnectionEnded(Connection&) override {}
@@ -45,7 +46,7 @@ TEST(ConnectionPressure, InputIsReadThatCameWhileAListenerFilledTheOutput) {
   rig.Open(wire, notes);
   rig.Settle();
   wire.room = 0;
-  notes.session->Write(Bytes::Copy(std::string(500, 'w')));
+  EXPECT_EQ(notes.session->Write(Bytes::Copy(std::string(500, 'w'))), Answer::kAccepted);
   rig.Settle();
   notes.session->connection()->AddListener(&filler);
   rig.Arrive(wire, "question");

@@ -174,7 +174,8 @@ TEST(ConnectionRead, FramesAreNotForgottenWhenWhatStoppedTheSessionIsOverAtOnce)
   std::string frames;
   const std::string big(100 * 1024, 'x');  // Above the high watermark until the slice ends.
   notes.on_data = [&, &notes = notes](ScriptSession& session, Input& in) {
-    TakeFrames(session, in, &frames, [&] { notes.session->Write(Bytes::Copy(big)); });
+    TakeFrames(session, in, &frames,
+               [&] { EXPECT_EQ(notes.session->Write(Bytes::Copy(big)), Answer::kAccepted); });
   };
   rig.Open(wire, notes);
   rig.Arrive(wire, "aabbcc");
@@ -213,7 +214,7 @@ TEST(ConnectionRead, AClosingSessionWithKeptInputEndsWell) {
   notes.on_data = [](ScriptSession& session, Input& in) {
     if (in.size() < 5) return;
     in.Take(4);
-    session.Write("bye");
+    EXPECT_EQ(session.Write("bye"), Answer::kAccepted);
     session.Close();
   };
   rig.Open(wire, notes);

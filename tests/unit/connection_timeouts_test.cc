@@ -21,7 +21,7 @@ TEST(ConnectionTimeouts, IdleCountsFromTheLastByteInEitherDirection) {
   rig.Arrive(wire, "in");
   rig.Settle();
   rig.Advance(absl::Seconds(29));
-  notes.session->Write("out");
+  EXPECT_EQ(notes.session->Write("out"), Answer::kAccepted);
   rig.Settle();
   rig.Advance(absl::Seconds(29));
   EXPECT_FALSE(wire.closed);
@@ -79,7 +79,7 @@ TEST(ConnectionTimeouts, WriteStalledCountsFromTheLastProgress) {
   wire.room = 0;
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write(std::string(1'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
   rig.Settle();
   rig.Advance(absl::Seconds(59));
   rig.Room(wire, 1);
@@ -98,7 +98,7 @@ TEST(ConnectionTimeouts, AClosingSideThatCannotFlushIsStalledToo) {
   wire.room = 0;
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write("x");
+  EXPECT_EQ(notes.session->Write("x"), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   rig.Advance(absl::Seconds(59));
@@ -154,7 +154,7 @@ TEST(ConnectionTimeouts, ALateReaderIsWaitedForAsLongAsItTakesSome) {
   auto [wire, notes] = rig.New();
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write(std::string(1'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   for (wire.unacknowledged = 1'000; wire.unacknowledged > 0; wire.unacknowledged -= 200) {
@@ -170,7 +170,7 @@ TEST(ConnectionTimeouts, AReaderThatTakesNothingIsNotWaitedForForEver) {
   auto [wire, notes] = rig.New();
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write(std::string(1'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   wire.unacknowledged = 1'000;
@@ -185,7 +185,7 @@ TEST(ConnectionTimeouts, ALateReaderIsWaitedForNoLongerThanCloseTimeout) {
   rig.Open(wire, notes);
   rig.Settle();
   rig.Advance(absl::Minutes(10));  // What was before the close does not count.
-  notes.session->Write(std::string(1'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   wire.unacknowledged = 1'000;
@@ -206,7 +206,7 @@ TEST(ConnectionTimeouts, AClosingSideThatFlushesAByteNowAndThenIsBoundedByCloseT
     wire.room = 0;
     rig.Open(wire, notes);
     rig.Settle();
-    notes.session->Write(std::string(10'000, 'x'));
+    EXPECT_EQ(notes.session->Write(std::string(10'000, 'x')), Answer::kAccepted);
     rig.Settle();
     rig.Advance(absl::Seconds(5));
     ends ? notes.session->Stop() : notes.session->Close();
@@ -232,7 +232,7 @@ TEST(ConnectionTimeouts, InfiniteCloseAndLingerTimeoutsWaitForThePeerForAsLongAs
   auto [wire, notes] = rig.New();
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write("x");
+  EXPECT_EQ(notes.session->Write("x"), Answer::kAccepted);
   notes.session->Close();
   for (int year = 0; year < 3; ++year) rig.Advance(absl::Hours(24 * 365));
   EXPECT_FALSE(wire.closed);

@@ -35,7 +35,9 @@ TEST(ConnectionWrite, SmallWritesOfOneCallbackLeaveTogether) {
 TEST(ConnectionWrite, AMessageOfTwoSystemCallsReadsOnceAndWritesOnce) {
   Rig rig;
   auto [wire, notes] = rig.New();
-  notes.on_data = [](ScriptSession& session, Input& in) { session.Write(in.TakeAll()); };
+  notes.on_data = [](ScriptSession& session, Input& in) {
+    EXPECT_EQ(session.Write(in.TakeAll()), Answer::kAccepted);
+  };
   rig.Open(wire, notes);
   rig.Settle();
   wire.reads = 0;
@@ -57,8 +59,8 @@ TEST(ConnectionWrite, ConnectionsThatWriteInOneHandlerShareTheGatherBuffer) {
   first_notes.on_data = [&, &second_notes = second_notes](ScriptSession& session, Input& in) {
     in.TakeAll();
     for (int i = 0; i < 3; ++i) {
-      session.Write("a");
-      second_notes.session->Write("bb");
+      EXPECT_EQ(session.Write("a"), Answer::kAccepted);
+      EXPECT_EQ(second_notes.session->Write("bb"), Answer::kAccepted);
     }
   };
   rig.Arrive(first, "?");
@@ -96,9 +98,9 @@ TEST(ConnectionWrite, ALargeWriteGoesBehindWhatWasGatheredWithoutACopy) {
   auto [wire, notes] = rig.New();
   const std::string large = Numbered(200'000);
   notes.on_open = [&](ScriptSession& session) {
-    session.Write("head ");
-    session.Write(large);
-    session.Write(" tail");
+    EXPECT_EQ(session.Write("head "), Answer::kAccepted);
+    EXPECT_EQ(session.Write(large), Answer::kAccepted);
+    EXPECT_EQ(session.Write(" tail"), Answer::kAccepted);
   };
   rig.Open(wire, notes);
   rig.Settle();
@@ -165,7 +167,7 @@ TEST(ConnectionWrite, WhoWantsToWriteHearsOnceWhenOutputIsLow) {
   rig.Settle();
   EXPECT_EQ(notes.heard, "OW");
   wire.room = 0;
-  notes.session->Write(std::string(100'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(100'000, 'x')), Answer::kAccepted);
   notes.session->WantWritable();
   rig.Settle();
   rig.Room(wire, 100'000 - rig.runtime.options().output_bytes_low - 1);
@@ -186,7 +188,7 @@ TEST(ConnectionWrite, OnWritableComesToASessionThatHasPausedItsReading) {
   wire.room = 0;
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write(std::string(1'000'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(1'000'000, 'x')), Answer::kAccepted);
   EXPECT_EQ(notes.session->Write(std::string(100'000, 'y')), Answer::kFull);
   notes.session->PauseReading();
   notes.on_writable = [](ScriptSession& session) { session.ResumeReading(); };
@@ -214,10 +216,11 @@ TEST(ConnectionWrite, ASessionThatCannotUseTheRoomIsNoBusyLoop) {
   auto [wire, notes] = rig.New();
   wire.room = 0;
   const std::string big(1'040'000, 'b');
-  notes.on_writable = [&](ScriptSession& session) { session.Write(big); };
+  // It asks, whatever it is told.
+  notes.on_writable = [&](ScriptSession& session) { (void)session.Write(big); };
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write(std::string(20'000, 'x'));
+  EXPECT_EQ(notes.session->Write(std::string(20'000, 'x')), Answer::kAccepted);
   EXPECT_EQ(notes.session->Write(big), Answer::kFull);
   rig.Room(wire, 10'000);
   rig.Settle(50);
@@ -280,7 +283,7 @@ TEST(ConnectionWrite, NothingFollowsBehindBytesThatFoundNoMemory) {
   int64_t debt = 0;
   while (lease.ChargeOverdraft(16)) debt += 16;
   lease.Refund(256);  // Enough to share a payload, not to copy what is left of the notice.
-  notes.session->Write("missed 1\n");
+  EXPECT_EQ(notes.session->Write("missed 1\n"), Answer::kAccepted);
   EXPECT_EQ(notes.session->Write(Bytes::Copy("message\n")), Answer::kAccepted);
   rig.Settle();
   EXPECT_EQ(wire.output, "m");
@@ -316,7 +319,7 @@ TEST(ConnectionWrite, AListenerMayEndTheConnectionWhenItIsToldOfRoom) {
   first.abort = second.abort = true;
   notes.session->connection()->AddListener(&first);
   notes.session->connection()->AddListener(&second);
-  notes.session->Write("x");
+  EXPECT_EQ(notes.session->Write("x"), Answer::kAccepted);
   rig.Settle();
   EXPECT_EQ(notes.reason, CloseReason::kSlow);
   EXPECT_EQ(first.low + second.low, 1);
@@ -340,7 +343,7 @@ TEST(ConnectionWrite, AConnectionThatIsIdleAgainHoldsNoChargedMemory) {
   Rig rig;
   auto [wire, notes] = rig.New();
   notes.on_data = [](ScriptSession& session, Input& in) {
-    if (in.size() > 10'000) session.Write(in.TakeAll());
+    if (in.size() > 10'000) session.WriteOrAbort(in.TakeAll());
   };
   rig.Open(wire, notes);
   rig.Settle();

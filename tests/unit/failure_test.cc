@@ -335,7 +335,7 @@ TEST(Failures, AChildThatGivesUpEndsItsParentsConnection) {
    public:
     using ScriptSession::ScriptSession;
     void OnOpen() override {
-      Write("bye");
+      WriteOrAbort("bye");
       SpawnRestarting<Helper>({.restarts_max = 2, .backoff_min = absl::ZeroDuration()}, {});
     }
   };

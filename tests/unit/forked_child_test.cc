@@ -36,7 +36,7 @@ class Child {
 // Each line is an order.
 class Obeys : public Session {
  public:
-  void OnOpen() override { Write("hi"); }
+  void OnOpen() override { WriteOrAbort("hi"); }
   void OnData(Input& in) override {
     const std::string order(in.TakeAll());
     if (order == "close") Close();

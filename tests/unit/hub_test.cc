@@ -53,8 +53,10 @@ class Listener : public Session {
  public:
   explicit Listener(Shared* shared) : shared_(shared) {}
   void OnOpen() override {
-    Send(shared_->hub, Subscribe(this, shared_->options, "hello\n"));
-    if (shared_->twice) Send(shared_->hub, Subscribe(this, shared_->options, "hello\n"));
+    EXPECT_EQ(Send(shared_->hub, Subscribe(this, shared_->options, "hello\n")), Answer::kAccepted);
+    if (shared_->twice)
+      EXPECT_EQ(Send(shared_->hub, Subscribe(this, shared_->options, "hello\n")),
+                Answer::kAccepted);
   }
   void On(Subscribed subscription) {
     EXPECT_EQ(subscription.hub, shared_->hub);

@@ -58,13 +58,13 @@ class Asker : public LineSession {
                });
   }
   void OnLastLine() override {
-    Write("bye\n");
+    WriteOrAbort("bye\n");
     Close();
   }
 
  private:
   void Say(const absl::StatusOr<std::string>& reply) {
-    Write((reply.ok() ? *reply : reply.status().ToString()) + "\n");
+    WriteOrAbort((reply.ok() ? *reply : reply.status().ToString()) + "\n");
   }
   const Ref<Oracle> oracle_;
 };

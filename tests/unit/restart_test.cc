@@ -42,10 +42,10 @@ TEST_F(RestartTest, AChildIsMadeAnewOnItsOwnWorkerAsOnAnother) {
   Do(parent, [&](Phoenix& self) {
     here = self.SpawnRestarting<Phoenix>(kOften, On(0), &log_, "h", std::make_shared<int>(0));
     there = self.SpawnRestarting<Phoenix>(kOften, On(1), &log_, "t", std::make_shared<int>(0));
-    self.Send(here, Fail{});
-    self.Send(there, Fail{});
-    self.Send(here, Note{1});
-    self.Send(there, Note{1});
+    EXPECT_EQ(self.Send(here, Fail{}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(there, Fail{}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(here, Note{1}), Answer::kAccepted);
+    EXPECT_EQ(self.Send(there, Note{1}), Answer::kAccepted);
   });
   step_.Round(6);
   EXPECT_EQ(Count("h2 note 1"), 1);
