@@ -37,11 +37,6 @@ CloseReason ReasonOf(int error) {
   }
 }
 
-ConnectionLedger::Cell& CountersOf(Worker& worker) {
-  Runtime& runtime = worker.runtime();
-  return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).At(worker.Index());
-}
-
 }  // namespace
 
 // --- Life.
@@ -67,13 +62,17 @@ Connection::~Connection() {
 void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                       ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
   auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
+  if (!Planted(Plant::kMailBeforeOpen)) worker.HoldMail(slot);  // Until OnOpen.
   if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
   connection->session_->connection_ = connection;
   connection->counters_->opened.Add(1);
+  connection->session_->begun_ = true;
   worker.AttachIo(slot, connection);
   const int added = worker.os().PollerAdd(worker.Poller(), connection->stream_->Descriptor(),
                                           kInterest, Worker::PollData(slot));
   if (added < 0) {
+    if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
+    connection->session_->early_.reset();
     worker.RunHandler(slot, "OnStart", [] {});  // Only who has started hears OnClose.
     connection->SocketFailed(-added);
     return;
@@ -83,13 +82,19 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
     connection->writable_ = false;
     connection->phase_ms_ = worker.NowMs();
     connection->SetConnectTimeout(connect_timeout);
-    // Before a timer can end it: only who has started hears OnClose.
-    worker.RunHandler(slot, "OnStart", [] {});
-    if (connection->Ended()) return;
   } else {
     // Data may be here already: the first read is tried without waiting for the poller.
     connection->readable_ = true;
-    connection->TellOpen();
+  }
+  if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
+  if (start == Start::kConnecting || connection->session_->early_ != nullptr) {
+    // Before a timer or an early call can end it: only who has started hears OnClose.
+    worker.RunHandler(slot, "OnStart", [] {});
+    if (!connection->Ended()) connection->EndEarly();
+    if (connection->Ended()) return;
+  }
+  if (start == Start::kConnected) {
+    if (connection->OpenDue()) connection->TellOpen();
     if (connection->Ended()) return;
     worker.MarkReady(connection);
   }
@@ -98,11 +103,38 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   if (worker.DrainClosing()) connection->OnDrainClose();
 }
 
+// What the session's constructor has called. What ends the connection waits for OnStart (EndEarly).
+void Connection::TakeEarlyCalls() {
+  EarlyCalls& early = *session_->early_;
+  output_.TakeFrom(early.output);
+  if (Planted(Plant::kEarlyBytesLost)) output_.Clear(worker().lease());
+  if (early.input_bytes_max > 0) SetInputMax(early.input_bytes_max);
+  paused_ = early.pause_reading;
+  wants_writable_ = early.wants_writable;
+  if (early.close || early.close_write || early.abort) write_state_ = WriteState::kFlushing;
+  worker().FlushAfterSlice(this);
+}
+
+void Connection::EndEarly() {
+  if (session_ == nullptr || session_->early_ == nullptr) return;
+  const std::unique_ptr<EarlyCalls> early = std::move(session_->early_);
+  if (early->abort) {
+    Abort(*early->abort);
+  } else if (early->close) {
+    Close();
+  }
+}
+
 void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   ConnectionLedger::Cell& counters = CountersOf(worker);
   counters.opened.Add(1);
   counters.closed[static_cast<int>(reason)].Add(1);
-  static_cast<Session*>(slot->actor)->close_reason_ = reason;
+  auto& session = *static_cast<Session*>(slot->actor);
+  session.close_reason_ = reason;
+  session.begun_ = true;
+  if (session.early_ != nullptr) session.early_->Drop(worker);
+  session.early_.reset();
+  worker.HoldMail(slot);                      // It will never open.
   worker.RunHandler(slot, "OnStart", [] {});  // Only who has started hears OnClose.
   worker.Stop(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
@@ -145,7 +177,7 @@ void Connection::OnActorEnded(bool failed) {
   session_->connection_ = nullptr;
   session_ = nullptr;
   if (failed) close_reason_ = CloseReason::kFailed;
-  if (connecting_ || (failed && CutShort())) {
+  if ((connecting_ && OutputBytes() == 0) || (failed && CutShort())) {
     Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, CutShort());
     return;
   }
@@ -178,7 +210,10 @@ bool Connection::MayRead() const {
   return MayGoOn() && !read_ended_ && (!input_drained_ || Paired());
 }
 
-bool Connection::HasWork() const { return (offer_again_ && MayGoOn()) || (readable_ && MayRead()); }
+bool Connection::HasWork() const {
+  return (offer_again_ && MayGoOn()) || (readable_ && MayRead()) ||
+         (OpenDue() && session_ != nullptr && slot_->Runnable());
+}
 
 void Connection::PairWith(Connection& other) {
   SLUICE_CHECK(&other != this && &other.worker() == &worker());
@@ -220,7 +255,7 @@ void Connection::OnTurn() {
     if (readable_ && discarded_bytes_ <= kDiscardMax) Discard();
     return;
   }
-  if (!open_told_) TellOpen();
+  if (OpenDue()) TellOpen();
   if (!Ended() && listeners_wait_for_memory_) {
     listeners_wait_for_memory_ = false;
     if (!OutputAboveLow()) TellListeners(&OutputListener::OnOutputLow);
@@ -250,10 +285,12 @@ void Connection::ConnectDone() {
   if (got < 0) error = -got;
   if (error != 0) {
     LogDebug("connect failed: %s", absl::ErrnoToStatus(error, "connect").ToString());
-    Finish(CloseReason::kConnectFailed);
+    Finish(CloseReason::kConnectFailed, /*reset=*/true);
     return;
   }
   connecting_ = false;
+  if (!output_.Empty()) stalled_ms_ = worker().NowMs();  // It could not have left earlier.
+  if (write_state_ == WriteState::kFlushing) worker().FlushAfterSlice(this);
   error_reported_ = false;
   readable_ = true;
   active_ms_ = worker().NowMs();
@@ -277,7 +314,9 @@ void Connection::LookForError() {
 
 void Connection::TellOpen() {
   worker().RunHandler(slot_, "OnOpen", [&] {
+    if (closing_) return;  // OnStart has closed it.
     open_told_ = true;
+    worker().ReleaseMail(slot_);
     session_->OnOpen();
   });
 }
@@ -377,10 +416,11 @@ void Connection::OfferInput(std::string_view fresh) {
     offer_again_ = true;                      // It stopped because it had to; more may be in there.
     if (MayGoOn()) worker().MarkReady(this);  // What stopped it is over: no event will tell.
   } else if (input_.size() >= input_bytes_max_) {
-    LogWarn("a session left %d bytes of input unconsumed (input_bytes_max); its reading stops",
-            input_.size());
     offer_again_ = true;
     paused_ = true;  // Until it resumes reading.
+  } else {
+    offer_again_ = false;  // There is place again: it goes on when more has come.
+    worker().MarkReady(this);
   }
 }
 

@@ -11,6 +11,7 @@
 #ifndef SLUICE_ACTORS_CONNECTION_H_
 #define SLUICE_ACTORS_CONNECTION_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -162,6 +163,9 @@ class Connection final : public IoHandler, private Timer {
   void Discard();
   void OfferInput(std::string_view fresh);
   void LookForError();
+  void TakeEarlyCalls();
+  void EndEarly();
+  bool OpenDue() const { return !connecting_ && !open_told_ && !closing_; }
   void TellOpen();
   void TellEof();
   void TellWritable();

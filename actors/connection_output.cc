@@ -25,7 +25,7 @@ size_t Connection::OutputBytes() const {
 }
 
 Answer Connection::MayWrite(size_t bytes) {
-  if (write_state_ != WriteState::kOpen || connecting_ || write_error_ != 0) return Answer::kClosed;
+  if (write_state_ != WriteState::kOpen || write_error_ != 0) return Answer::kClosed;
   const size_t bytes_max = static_cast<size_t>(options().output_bytes_max);
   if (bytes > bytes_max) return Answer::kOverloaded;  // Not even when all else has left.
   if (OutputBytes() + bytes > bytes_max) {
@@ -95,7 +95,7 @@ void Connection::Keep(std::string_view bytes) {
 // Negative results never leave: the socket's failure is told at the end of the slice, not in the
 // middle of a handler.
 int64_t Connection::WriteParts(const iovec* parts, int count) {
-  if (!writable_) return 0;
+  if (!writable_ || connecting_) return 0;
   const int64_t sent = stream_->Write(parts, count);
   if (sent > 0) {
     counters_->bytes_sent.Add(sent);
@@ -197,7 +197,7 @@ void Connection::FlushListeners() { TellListeners(&OutputListener::OnClosing); }
 // --- Closing.
 
 void Connection::Close() {
-  if (connecting_) {
+  if (connecting_ && OutputBytes() == 0) {
     Finish(CloseReason::kAborted);
     return;
   }
@@ -217,7 +217,7 @@ void Connection::BeginClose() {
 }
 
 void Connection::CloseWrite() {
-  if (write_state_ != WriteState::kOpen || connecting_) return;
+  if (write_state_ != WriteState::kOpen) return;
   write_state_ = WriteState::kFlushing;
   worker().FlushAfterSlice(this);
 }
@@ -225,6 +225,7 @@ void Connection::CloseWrite() {
 // When nothing is left to write: our FIN; then the end, if the peer has ended its side, too; else a
 // closing side lingers.
 void Connection::FinishWriting() {
+  if (connecting_) return;  // ConnectDone comes back here.
   if ((!output_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && closing_)) || gathering_) return;
   if (write_state_ == WriteState::kFlushing) {
     if (read_ended_ && closing_) {

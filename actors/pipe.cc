@@ -39,7 +39,23 @@ Pipe::~Pipe() { PartnerEnded(CloseReason::kFailed); }
 
 void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
   SLUICE_CHECK(partner_ == nullptr && attempts_ == nullptr, "a pipe has one partner");
-  if (connection() == nullptr) return;
+  if (timeout <= absl::ZeroDuration()) {
+    LogWarn("connect to %s: the time for it, %s, is not longer than 0", target.ToString(),
+            absl::FormatDuration(timeout));
+    Abort();
+    return;
+  }
+  if (connection() == nullptr) {
+    if (HasEnded()) return;
+    // In the constructor: there is nothing yet that a partner could be paired with.
+    PauseReading();
+    const TimerId then = After(absl::ZeroDuration(), [this, target, timeout] {
+      ResumeReading();
+      ConnectPartner(target, timeout);
+    });
+    if (then == 0) Abort();
+    return;
+  }
   attempts_ = std::make_unique<Attempts>();
   attempts_->deadline_ms = worker().DeadlineMs(timeout);
   attempts_->target = target.ToString();
@@ -131,6 +147,12 @@ void Pipe::OnOpen() {
 
 void Pipe::PairWith(Pipe& partner) {
   SLUICE_CHECK(partner_ == nullptr && partner.partner_ == nullptr, "a pipe has one partner");
+  if (connection() == nullptr || partner.connection() == nullptr) {
+    // One of them has ended: whoever is left has nobody to copy to.
+    Abort();
+    partner.Abort();
+    return;
+  }
   partner_ = &partner;
   partner.partner_ = this;
   connection()->PairWith(*partner.connection());

@@ -1,50 +1,77 @@
 #include "sluice/actors/session.h"
 
 #include "sluice/actors/connection.h"
+#include "sluice/actors/early_calls.h"
+#include "sluice/core/log.h"
 
 namespace sluice {
+
+Session::Session() = default;
+
+Session::~Session() {
+  if (early_ != nullptr) early_->Drop(worker());  // Its constructor has failed.
+}
+
+EarlyCalls* Session::Early() {
+  if (begun_) return nullptr;
+  if (early_ == nullptr) early_ = std::make_unique<EarlyCalls>();
+  return early_.get();
+}
 
 void Session::OnStop() { OnClose(close_reason_); }
 
 Answer Session::WriteBytes(std::string_view bytes) {
-  return connection_ == nullptr ? Answer::kClosed : connection_->Write(bytes);
+  if (connection_ != nullptr) return connection_->Write(bytes);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
 }
 Answer Session::Write(const Bytes& payload) {
-  return connection_ == nullptr ? Answer::kClosed : connection_->Write(payload);
+  if (connection_ != nullptr) return connection_->Write(payload);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->Write(worker(), payload);
 }
 void Session::Close() {
-  if (connection_ != nullptr) connection_->Close();
+  if (connection_ != nullptr) return connection_->Close();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->close = true;
 }
 void Session::FlushSubscriptions() {
   if (connection_ != nullptr) connection_->FlushListeners();
 }
 void Session::CloseWrite() {
-  if (connection_ != nullptr) connection_->CloseWrite();
+  if (connection_ != nullptr) return connection_->CloseWrite();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->close_write = true;
 }
 void Session::Abort(CloseReason reason) {
-  if (connection_ != nullptr) connection_->Abort(reason);
+  if (connection_ != nullptr) return connection_->Abort(reason);
+  if (EarlyCalls* const early = Early(); early != nullptr && !early->abort) early->abort = reason;
 }
 void Session::PauseReading() {
-  if (connection_ != nullptr) connection_->PauseReading();
+  if (connection_ != nullptr) return connection_->PauseReading();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->pause_reading = true;
 }
 void Session::ResumeReading() {
-  if (connection_ != nullptr) connection_->ResumeReading();
+  if (connection_ != nullptr) return connection_->ResumeReading();
+  if (early_ != nullptr) early_->pause_reading = false;
 }
 bool Session::ReadingPaused() const {
-  return connection_ != nullptr && connection_->ReadingPaused();
+  if (connection_ != nullptr) return connection_->ReadingPaused();
+  return early_ != nullptr && early_->pause_reading;
 }
 std::string_view Session::Unconsumed() const {
   return connection_ == nullptr ? std::string_view() : connection_->Unconsumed();
 }
 bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayGoOn(); }
 void Session::WantWritable() {
-  if (connection_ != nullptr) connection_->WantWritable();
+  if (connection_ != nullptr) return connection_->WantWritable();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->wants_writable = true;
 }
 size_t Session::OutputBytes() const {
-  return connection_ == nullptr ? 0 : connection_->OutputBytes();
+  if (connection_ != nullptr) return connection_->OutputBytes();
+  return early_ == nullptr ? 0 : early_->output.size();
 }
 void Session::SetInputMax(size_t bytes) {
-  if (connection_ != nullptr) connection_->SetInputMax(bytes);
+  if (connection_ != nullptr) return connection_->SetInputMax(bytes);
+  if (EarlyCalls* const early = Early(); early != nullptr) early->input_bytes_max = bytes;
 }
 Address Session::PeerAddress() const {
   return connection_ == nullptr ? Address() : connection_->PeerAddress();

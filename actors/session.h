@@ -4,6 +4,15 @@
 //     void OnData(sluice::Input& in) override { WriteOrAbort(in.TakeAll()); }
 //   };
 //
+// Before its connection stands (in the constructor, in OnStart, while it connects):
+//   1. Messages, replies and Downs wait in the mailbox, in their order; OnOpen runs before them. If
+//      the connection never stands they are dropped, and counted. Its own timers run.
+//   2. Write is answered as ever; what it accepts leaves when the connection stands.
+//   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when it stands. So does a
+//      Close behind bytes that were accepted: they leave, then the connection is closed, without
+//      OnOpen. A Close with nothing to send, and Abort, end it before it stands.
+// After its end each of them does nothing, and Write answers kClosed.
+//
 // Owner:  its slot; made when a connection is accepted or begun, ended with it.
 // Thread: its worker's, as any actor's.
 // Bound:  input kept for it: one read and one frame (input_bytes_max); output: output_bytes_max.
@@ -28,6 +37,7 @@
 namespace sluice {
 
 class Connection;
+struct EarlyCalls;
 
 // What has arrived and was not consumed yet. What a call of OnData leaves is kept, and offered
 // again with what comes after it. The bytes stay where they are until OnData returns.
@@ -54,7 +64,10 @@ class Session : public Actor {
   // One that fails ends its connection: a new one would not know what the peer has been told.
   static constexpr bool kRestartable = false;
 
-  // The connection stands. The first that a session hears, after OnStart.
+  Session();
+  ~Session() override;
+
+  // The connection stands. The first that a session hears, after OnStart: messages wait for it.
   virtual void OnOpen() {}
   // Bytes have come. Not called while the session is parked, or its output stands above
   // output_bytes_high.
@@ -73,7 +86,8 @@ class Session : public Actor {
   // The end of the actor is the end of the connection.
   void OnStop() final;
 
-  Connection* connection() const { return connection_; }  // nullptr once it has ended.
+  // nullptr in the constructor, and once it has ended.
+  Connection* connection() const { return connection_; }
 
  protected:
   // Takes all of it or nothing. kFull: past output_bytes_max, OnWritable follows. kClosed: the
@@ -89,7 +103,8 @@ class Session : public Actor {
   void WriteOrAbort(const Bytes& payload) { AbortUnlessTaken(Write(payload)); }
 
   // Sends what was written, then ends this side, and reads (and forgets) what the peer still sends,
-  // within linger_timeout, so that no reset overtakes the last bytes.
+  // within linger_timeout, so that no reset overtakes the last bytes. While it connects and has
+  // written nothing, this ends the attempt (kAborted).
   void Close();
   // As Close, but this side goes on reading: a half-close of our own.
   void CloseWrite();
@@ -136,16 +151,22 @@ class Session : public Actor {
   // Frames longer than input_bytes_max less one read need more.
   void SetInputMax(size_t bytes);
   Address PeerAddress() const;
+  // Its connection has ended, or it will never have one. False in the constructor.
+  bool HasEnded() const { return begun_ && connection_ == nullptr; }
 
  private:
   friend class Connection;
   Answer WriteBytes(std::string_view bytes);
+  // Where a call goes while there is no connection yet; nullptr: there is one, or it has ended.
+  EarlyCalls* Early();
   void AbortUnlessTaken(Answer answer) {
     if (answer != Answer::kAccepted && answer != Answer::kClosed) Abort(CloseReason::kMemory);
   }
 
   Connection* connection_ = nullptr;
+  std::unique_ptr<EarlyCalls> early_;  // Null, unless its constructor has called something.
   CloseReason close_reason_ = CloseReason::kClosed;
+  bool begun_ = false;     // It has been given its connection, or will never have one.
   int asks_in_order_ = 0;  // Open ones.
 };
 

@@ -98,6 +98,12 @@ class OutputQueue {
   int Parts(iovec* parts, int parts_max) const;
   void Consume(size_t bytes, Lease& lease);  // From the front. Requires: bytes <= size().
   void Clear(Lease& lease);
+  // All that `other` holds, with its charges. Requires: this one is empty.
+  void TakeFrom(OutputQueue& other) {
+    SLUICE_CHECK(Empty());
+    last_ = std::exchange(other.last_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
 
   size_t size() const { return size_; }
   bool Empty() const { return size_ == 0; }

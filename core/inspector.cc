@@ -99,6 +99,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->state = slot.state;
   view->scheduled = slot.scheduled;
   view->runnable = slot.Runnable();
+  view->mail_held = slot.MailHeld();
   view->parked = slot.parked;
   view->stop_asked = slot.stop_asked;
   view->has_actor = slot.actor != nullptr;

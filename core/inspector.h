@@ -69,6 +69,7 @@ class Inspector {
     ActorState state = ActorState::kFree;
     bool scheduled = false;
     bool runnable = false;
+    bool mail_held = false;  // Until its connection stands.
     bool parked = false;
     bool stop_asked = false;
     bool has_actor = false;

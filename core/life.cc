@@ -336,7 +336,8 @@ void Worker::Free(Slot* slot) {
   delete std::exchange(slot->extra, nullptr);
   slot->mailbox.Reset();
   slot->state = ActorState::kFree;
-  slot->parked = slot->suspended = slot->started = slot->stop_asked = slot->has_outbox = false;
+  slot->suspended = 0;
+  slot->parked = slot->started = slot->stop_asked = slot->has_outbox = false;
   // Odd to even: no Ref is equal to it, and what still arrives for the old one is known as such.
   ++slot->generation;
   --actor_count_;

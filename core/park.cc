@@ -243,7 +243,7 @@ void Worker::OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t 
 
 void Worker::IssueGrants(Slot* slot) {
   Grant grant;
-  while (slot->mailbox.NextGrant(&grant, /*eager=*/!slot->Runnable())) {
+  while (slot->mailbox.NextGrant(&grant, /*eager=*/!slot->Runnable() || slot->MailHeld())) {
     Slot* waiter = reinterpret_cast<Slot*>(grant.waiter.key);
     Post(*waiter->worker, waiter, grant.waiter.generation,
          GrantControl{slot, slot->generation, grant.waiter.episode, grant.credits});

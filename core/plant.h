@@ -72,6 +72,11 @@ enum class Plant {
   kEndByClose = 87,
   kResetByClose = 88,
   kListenerStays = 89,
+  kMailBeforeOpen = 80,
+  kEarlyBytesLost = 81,
+  kInputFullUntold = 82,
+  kSelfConnectTaken = 83,
+  kEvictsInDrain = 84,
 };
 
 struct PlantInfo {
@@ -196,6 +201,16 @@ inline constexpr PlantInfo kPlants[] = {
     {Plant::kResetByClose, "reset_by_close", "an abort ends in order, without a reset", "L9"},
     {Plant::kListenerStays, "listener_stays",
      "a listener that a forked child holds accepts on after the drain", "drain"},
+    {Plant::kMailBeforeOpen, "mail_before_open",
+     "a session is given its messages while it still connects", "early"},
+    {Plant::kEarlyBytesLost, "early_bytes_lost",
+     "what a session writes in its constructor is forgotten", "early, bytes"},
+    {Plant::kInputFullUntold, "input_full_untold",
+     "a frame that is longer than may be kept stops the reading, and nobody is told", "frames"},
+    {Plant::kSelfConnectTaken, "self_connect_taken",
+     "a socket that is connected to itself is taken for one that found its server", "early"},
+    {Plant::kEvictsInDrain, "evicts_in_drain",
+     "an eviction that was asked for before a drain ends a connection in it", "eviction"},
 };
 
 #ifdef SLUICE_PLANT

@@ -131,7 +131,7 @@ void Worker::RestartStep(Slot* slot) {
     return;
   }
   extra.linger_over = false;
-  slot->suspended = false;
+  slot->suspended = 0;
   slot->state = ActorState::kStarting;
   if (Planted(Plant::kRestartForgetsMessage) && !slot->queue.Empty())
     CountDropped(slot, slot->queue.Pop(), DropReason::kFailed);

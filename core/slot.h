@@ -34,12 +34,19 @@ struct alignas(64) Slot {
   Slot(Worker* owner, uint32_t slot_id, bool placed)
       : worker(owner), id(slot_id), for_placed(placed) {}
 
+  // Why it takes no message though it is not parked: bits of `suspended`.
+  static constexpr uint8_t kBySelf = 1;  // Until it resumes (a spoke that waits for peers).
+  // Its connection does not stand yet: messages, replies and Downs wait in their order, for OnOpen.
+  static constexpr uint8_t kMailHeld = 2;
+
   bool Parked() const { return parked; }
+  bool MailHeld() const { return (suspended & kMailHeld) != 0; }
   // May a handler run now?
   bool Runnable() const {
-    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked && !suspended;
+    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked &&
+           (suspended & kBySelf) == 0;
   }
-  // May it be given its next message?
+  // May it be given its next message? Not while kMailHeld, though its other handlers run.
   bool TakesMail() const {
     return state == ActorState::kLive && !(parked | suspended | stop_asked | has_outbox);
   }
@@ -63,8 +70,7 @@ struct alignas(64) Slot {
   ActorState state = ActorState::kFree;
   bool scheduled = false;
   bool parked = false;
-  // By itself: it takes no message until it resumes (a spoke that waits for peers).
-  bool suspended = false;
+  uint8_t suspended = 0;
   bool stop_asked = false;
   bool has_outbox = false;  // Something waits in its outbox.
 };

@@ -197,9 +197,16 @@ class Worker {
   // --- Parking (park.cc).
 
   // An actor of this worker takes no message from its next handler on, until it is resumed.
-  void Suspend(Slot* slot) { slot->suspended = true; }
+  void Suspend(Slot* slot) { slot->suspended |= Slot::kBySelf; }
   void Resume(Slot* slot) {
-    slot->suspended = false;
+    slot->suspended &= static_cast<uint8_t>(~Slot::kBySelf);
+    ScheduleIfRunnable(slot);
+  }
+  // From its next handler on what lies in its mailbox waits, and only that: OnStart, timers and
+  // what its descriptor tells go on.
+  void HoldMail(Slot* slot) { slot->suspended |= Slot::kMailHeld; }
+  void ReleaseMail(Slot* slot) {
+    slot->suspended &= static_cast<uint8_t>(~Slot::kMailHeld);
     ScheduleIfRunnable(slot);
   }
 
@@ -323,8 +330,8 @@ class Worker {
     run_last_ = slot;
   }
   void ScheduleIfRunnable(Slot* slot) {
-    if (slot->Runnable() && (!slot->queue.Empty() || slot->state == ActorState::kStarting))
-      Schedule(slot);
+    const bool mail = !slot->queue.Empty() && !slot->MailHeld();
+    if (slot->Runnable() && (mail || slot->state == ActorState::kStarting)) Schedule(slot);
   }
   bool HasWork() const {
     return run_first_ != nullptr || ready_first_ != nullptr || !local_control_.Empty();

@@ -315,7 +315,9 @@ void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where
   const bool mail = slot.user_messages + slot.reserved_messages > 0;
   switch (slot.state) {
     case ActorState::kLive:
-      expect(!slot.runnable || !mail, "it has mail, may run, and is not scheduled");
+      expect(!slot.runnable || !mail || slot.mail_held,
+             "it has mail, may run, and is not scheduled");
+      expect(!slot.mail_held || slot.has_io, "its mail waits for a connection that is not there");
       expect(!slot.stop_asked, "it was told to stop, and does not");
       break;
     case ActorState::kStarting:

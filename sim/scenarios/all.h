@@ -14,6 +14,8 @@ void RunChat(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
 void RunOverload(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
+void RunEarly(Simulation& simulation);
+void RunFrames(Simulation& simulation);
 void RunEviction(Simulation& simulation);
 void RunDrain(Simulation& simulation);
 void RunParkedDrain(Simulation& simulation);

@@ -29,7 +29,8 @@
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(std::string, scenarios,
           "messages,saturation,withdrawals,restarts,deadlock,timers,blocking,echo,relay,dns,"
-          "chat,broadcast,overload,accept_storm,eviction,drain,parked_drain,dead_peers,"
+          "chat,broadcast,overload,accept_storm,eviction,early,frames,"
+          "drain,parked_drain,dead_peers,"
           "processes",
           "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");
@@ -80,7 +81,14 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kPlaceLeaked:
       return "accept_storm";
     case Plant::kEvictsByAge:
+    case Plant::kEvictsInDrain:
       return "eviction";
+    case Plant::kMailBeforeOpen:
+    case Plant::kEarlyBytesLost:
+    case Plant::kSelfConnectTaken:
+      return "early";
+    case Plant::kInputFullUntold:
+      return "frames";
     case Plant::kLagOffByOne:
     case Plant::kConflateKeepsOldest:
     case Plant::kDropCountedTwice:

@@ -253,11 +253,13 @@ class ScriptSession : public Session {
   using Session::MayGoOn;
   using Session::OutputBytes;
   using Session::PauseReading;
+  using Session::ReadingPaused;
   using Session::ResumeReading;
   using Session::SetInputMax;
   using Session::Unconsumed;
   using Session::WantWritable;
   using Session::Write;
+  using Session::WriteOrAbort;
 
  private:
   void Run(const std::function<void(ScriptSession&)>& handler) {

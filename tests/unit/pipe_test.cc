@@ -67,6 +67,42 @@ class Pair {
   Wire& far;
 };
 
+// --- Calls made too early, or too late.
+
+class Hasty : public Pipe {
+ public:
+  explicit Hasty(absl::Duration timeout) {
+    ConnectPartner(*Address::Parse("127.0.0.1:1"), timeout);
+  }
+};
+
+// It was forgotten: the client stood there for ever, and what it sent was kept.
+TEST(Pipe, APartnerThatIsAskedForInTheConstructorIsConnectedTo) {
+  for (const absl::Duration timeout : {absl::Seconds(3), absl::Seconds(-1)}) {
+    Rig rig;
+    Wire& wire = rig.os.NewWire();
+    rig.Arrive(wire, "hello");
+    rig.OpenAs<Hasty>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), timeout);
+    rig.Settle();
+    rig.Advance(absl::Milliseconds(5));
+    EXPECT_TRUE(wire.closed && wire.reset) << "nobody listens there";
+  }
+}
+
+TEST(Pipe, OneThatIsPairedWithOneThatHasEndedEndsToo) {
+  Rig rig;
+  TestPipe *a = nullptr, *b = nullptr;
+  Wire& near = rig.os.NewWire();
+  Wire& far = rig.os.NewWire();
+  rig.OpenAs<TestPipe>(near, Connection::Start::kConnected, absl::InfiniteDuration(), &a);
+  rig.OpenAs<TestPipe>(far, Connection::Start::kConnected, absl::InfiniteDuration(), &b);
+  b->connection()->Evict();
+  ASSERT_NE(b, nullptr);
+  a->PairWith(*b);
+  rig.Settle();
+  EXPECT_TRUE(near.closed && near.reset);
+}
+
 // --- Bytes.
 
 TEST(Pipe, WhatOneSideReadsIsWrittenToTheOtherInTheSameTurn) {
