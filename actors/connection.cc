@@ -417,6 +417,24 @@ void Connection::OfferInput(std::string_view fresh) {
     if (MayGoOn()) worker().MarkReady(this);  // What stopped it is over: no event will tell.
   } else if (input_.size() >= input_bytes_max_) {
     offer_again_ = true;
+    if (in.size() < offered) {
+      worker().MarkReady(this);  // It takes one frame a call: there may be another one.
+    } else if (Planted(Plant::kInputFullUntold)) {
+      paused_ = true;
+    } else {
+      TellInputFull();
+    }
+  }
+}
+
+// All that may be kept is kept, and the session has taken nothing of it.
+void Connection::TellInputFull() {
+  worker().RunHandler(slot_, "OnInputFull", [&] { session_->OnInputFull(); });
+  if (Ended()) return;
+  if (closing_) {
+    input_.Clear(worker().lease());
+    offer_again_ = false;
+  } else if (input_.size() >= input_bytes_max_) {
     paused_ = true;  // Until it resumes reading.
   } else {
     offer_again_ = false;  // There is place again: it goes on when more has come.

@@ -85,7 +85,10 @@ class Connection final : public IoHandler, private Timer {
   void PairWith(Connection& other);
   // Open both ways, nothing held, and no byte received or sent after that time.
   bool QuietSince(int64_t ms) const;
-  void SetInputMax(size_t bytes) { input_bytes_max_ = static_cast<uint32_t>(bytes); }
+  void SetInputMax(size_t bytes) {
+    input_bytes_max_ = static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX));
+  }
+  size_t InputMax() const { return input_bytes_max_; }
   Address PeerAddress() const;
   Worker& worker() const { return *slot_->worker; }
   Slot* slot() const { return slot_; }
@@ -162,6 +165,7 @@ class Connection final : public IoHandler, private Timer {
   void ReadOnce();
   void Discard();
   void OfferInput(std::string_view fresh);
+  void TellInputFull();
   void LookForError();
   void TakeEarlyCalls();
   void EndEarly();

@@ -11,7 +11,7 @@ std::string_view CloseReasonName(CloseReason reason) {
       "closed",    "closed by the peer", "reset by the peer", "aborted",       "session failed",
       "idle",      "lifetime over",      "half-closed",       "write stalled", "linger over",
       "dead peer", "too slow",           "out of memory",     "refused",       "connect failed",
-      "shutdown",  "socket error",       "shed for memory",   "evicted"};
+      "shutdown",  "socket error",       "shed for memory",   "evicted",       "frame too long"};
   return kNames[static_cast<int>(reason)];
 }
 

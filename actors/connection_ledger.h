@@ -40,8 +40,9 @@ enum class CloseReason : uint8_t {
   kError,          // Any other error of the socket.
   kShed,           // Memory stayed spent, and of all whose peers stood still it held most.
   kEvicted,        // The longest idle at the limit: it made room for another one.
+  kInputFull,      // The peer sent a frame longer than its session may keep (OnInputFull).
 };
-inline constexpr int kCloseReasonCount = 19;
+inline constexpr int kCloseReasonCount = 20;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {

@@ -20,6 +20,15 @@ EarlyCalls* Session::Early() {
 
 void Session::OnStop() { OnClose(close_reason_); }
 
+void Session::OnInputFull() {
+  if (connection_ == nullptr) return;
+  LogWarn(
+      "input: %s sent a frame longer than %d bytes (input_bytes_max), which its session cannot "
+      "take; the connection is reset",
+      PeerAddress().ToString(), connection_->InputMax());
+  Abort(CloseReason::kInputFull);
+}
+
 Answer Session::WriteBytes(std::string_view bytes) {
   if (connection_ != nullptr) return connection_->Write(bytes);
   EarlyCalls* const early = Early();

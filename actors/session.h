@@ -77,6 +77,11 @@ class Session : public Actor {
   virtual void OnEof() { Close(); }
   // After a Write that answered kFull, or WantWritable(): output is down to output_bytes_low.
   virtual void OnWritable() {}
+  // OnData took nothing of the input that is kept, and there is no place for more: a frame longer
+  // than SetInputMax (input_bytes_max) allows. Unless overridden the connection is reset
+  // (kInputFull), with a line in the log. One that overrides it answers and closes, or raises the
+  // maximum; else its reading is paused, and after ResumeReading it is offered the same once more.
+  virtual void OnInputFull();
   // The runtime drains, and all that had arrived was handled. Unless overridden the session closes;
   // one that still waits for something closes when it has it, or is ended at the deadline.
   virtual void OnDrain() { Close(); }
@@ -148,7 +153,7 @@ class Session : public Actor {
   // OnWritable follows, once, as soon as output is down to output_bytes_low: for a session that
   // has more to write than it is asked for, and writes it piece by piece.
   void WantWritable();
-  // Frames longer than input_bytes_max less one read need more.
+  // The longest frame; input_bytes_max unless said otherwise. OnInputFull tells of a longer one.
   void SetInputMax(size_t bytes);
   Address PeerAddress() const;
   // Its connection has ended, or it will never have one. False in the constructor.

@@ -1,5 +1,6 @@
 #include "sluice/protocols/line_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "sluice/actors/connection.h"
@@ -10,7 +11,8 @@ void LineSession::OnData(Input& in) {
   if (!input_max_set_) {
     input_max_set_ = true;
     // One line that is not complete, its end, and the read that completes it.
-    SetInputMax(size_t{decoder_.line_bytes_max()} + 2 + Worker::kReadBytes);
+    SetInputMax(std::max(connection()->InputMax(),
+                         size_t{decoder_.line_bytes_max()} + 2 + Worker::kReadBytes));
   }
   while (MayGoOn()) {
     const LineResult result = decoder_.Next(in.Peek());
