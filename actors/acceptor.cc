@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "absl/strings/str_cat.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
@@ -14,6 +15,7 @@ namespace {
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kBackoffFirstMs = 10;
 constexpr int64_t kBackoffMaxMs = 1'000;
+constexpr int64_t kLogEveryMs = 60'000;  // That descriptors or memory are out.
 // One session's actor with its vtable and slot, and the allocator's headers for it, its connection
 // and its stream.
 constexpr int64_t kConnectionBytes =
@@ -99,7 +101,11 @@ struct AcceptedControl {
 struct EvictControl {
   ConnectionOwner owned;
   void Run(Worker& worker, Slot*, uint32_t) {
-    if (Connection* oldest = owned->Oldest(worker.Index()); oldest != nullptr) oldest->Evict();
+    // It may have been asked before a drain began here: then the newcomer waits for one that ends
+    // by itself.
+    Connection* const oldest = owned->Oldest(worker.Index());
+    const bool may = !worker.Draining() || Planted(Plant::kEvictsInDrain);
+    if (oldest != nullptr && may) oldest->Evict();
     Worker::Post(*owned->slot->worker, owned->slot, owned->generation, EvictionDoneControl{});
   }
 };
@@ -369,7 +375,7 @@ Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket) {
     TurnAway(OwnedFd(os, fd), CloseReason::kRefused);
   }
   if (TakeSpare()) return nobody ? Accepted::kNone : fd >= 0 ? Accepted::kOne : Accepted::kError;
-  if (fd >= 0 && evict) Evict();
+  if (fd >= 0 && evict && (!draining_ || Planted(Plant::kEvictsInDrain))) Evict();
   if (evicting_) {
     Pause();  // The one that ends wakes us.
   } else {
@@ -387,9 +393,17 @@ bool Acceptor::TakeSpare() {
 }
 
 void Acceptor::OutOfResources(int error) {
-  if (backoff_ms_ == 0) {
-    LogWarn("accept: %s; paused, %d connections are open",
-            absl::ErrnoToStatus(error, "no room").ToString(), open_);
+  // Each connection that ends makes room for one accept, and the next one is refused again: that
+  // may go on for hours.
+  ++out_of_resources_;
+  if (worker().NowMs() >= next_log_ms_) {
+    LogWarn("accept: %s; paused, %d connections are open%s",
+            absl::ErrnoToStatus(error, "no room").ToString(), open_,
+            out_of_resources_ == 1
+                ? ""
+                : absl::StrCat("; ", out_of_resources_, " times since this was last logged"));
+    out_of_resources_ = 0;
+    next_log_ms_ = worker().NowMs() + kLogEveryMs;
   }
   Pause();
 }

@@ -140,6 +140,8 @@ class Acceptor : public Actor {
   TimerId rate_timer_ = 0;
   OwnedFd spare_;
   int64_t backoff_ms_ = 0;
+  int64_t out_of_resources_ = 0;  // Times, since that was last logged.
+  int64_t next_log_ms_ = 0;       // The earliest for the next line about it.
   TimerId pause_timer_ = 0;
   bool suspended_ = false;
   // Out of descriptors or memory; a timer wakes it, or a connection that ends.

@@ -247,6 +247,9 @@ void Connection::FinishWriting() {
   } else if (closing_) {
     write_state_ = WriteState::kLingering;
     discarded_bytes_ = 0;
+    // What waits was never seen to stand still: shedding may have looked for reasons of its own.
+    unacknowledged_bytes_ = 0;
+    stalled_ms_ = worker().NowMs();
     offer_again_ = false;
     readable_ = true;  // What was left unread while paused gives no new event.
     phase_ms_ = worker().NowMs();

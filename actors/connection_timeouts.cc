@@ -21,7 +21,7 @@ constexpr int64_t kConnectAgainMs = 10;
 // Never further than half of the range, so that a point in time may be added.
 int64_t Ms(absl::Duration timeout) {
   if (timeout == absl::InfiniteDuration()) return TimerWheel::kNever;
-  return std::min(absl::ToInt64Milliseconds(timeout), TimerWheel::kNever / 2);
+  return std::min(Worker::WholeMs(timeout), TimerWheel::kNever / 2);
 }
 
 // A fifth of the timeout, from look to look: 10, 15, 20 and 25 s after the bytes that are not
@@ -35,7 +35,9 @@ int64_t LookEveryMs(absl::Duration timeout, bool unanswered) {
 }  // namespace
 
 void Connection::SetConnectTimeout(absl::Duration timeout) {
-  connect_timeout_ms_ = static_cast<uint32_t>(std::min<int64_t>(Ms(timeout), kNoConnectTimeout));
+  // Below 0 there is no time at all; a cast alone would make weeks of it.
+  connect_timeout_ms_ =
+      static_cast<uint32_t>(std::clamp<int64_t>(Ms(timeout), 0, kNoConnectTimeout));
 }
 
 int64_t Connection::NextDeadlineMs() const {

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/actors/session.h"
@@ -31,6 +32,10 @@ absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl:
   static_assert(std::derived_from<S, Session>, "Connect<S>: S is a Session");
   const absl::StatusOr<Address> parsed = Address::Parse(address);
   if (!parsed.ok()) return parsed.status();
+  if (timeout <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        "the time to connect in must be longer than 0 (or inf for no limit)");
+  }
   SessionFactory factory = [args...](Worker& worker, Slot* slot) {
     internal::Construct<S>(worker, slot, args...);
   };

@@ -29,7 +29,27 @@ std::string MappedIp4(const Address& address) {
   return absl::StrCat(ip4[0], ".", ip4[1], ".", ip4[2], ".", ip4[3], ":", address.port());
 }
 
-int64_t Seconds(absl::Duration d) { return std::max<int64_t>(1, absl::ToInt64Seconds(d)); }
+// Up, as no probe is sent early. Options::Complete() has seen to it that it fits.
+int Seconds(absl::Duration d) {
+  return static_cast<int>(absl::ToInt64Seconds(absl::Ceil(d, absl::Seconds(1))));
+}
+
+// The same host of IPv4 or IPv6, without its port.
+Address AnyPort(const Address& address) {
+  sockaddr_storage storage{};
+  std::memcpy(&storage, address.sockaddr(), address.size());
+  // At the same place in both families.
+  reinterpret_cast<sockaddr_in*>(&storage)->sin_port = 0;
+  return *Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), address.size());
+}
+
+bool IsAnyHost(const Address& address) {
+  return AnyPort(address) == *Address::Parse(address.family() == AF_INET ? "0.0.0.0:0" : "[::]:0");
+}
+
+Address Loopback(const Address& of_family) {
+  return *Address::Parse(of_family.family() == AF_INET ? "127.0.0.1:0" : "[::1]:0");
+}
 
 }  // namespace
 
@@ -37,10 +57,12 @@ bool IsTcp(const Address& address) { return address.family() != AF_UNIX; }
 
 void SetTcpOptions(Os& os, int fd, const Options& options) {
   Set(os, fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  Set(os, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  Set(os, fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(Seconds(options.keepalive_idle)));
-  Set(os, fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(Seconds(options.keepalive_interval)));
-  Set(os, fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
+  if (options.keepalive_idle < absl::InfiniteDuration()) {
+    Set(os, fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    Set(os, fd, IPPROTO_TCP, TCP_KEEPIDLE, Seconds(options.keepalive_idle));
+    Set(os, fd, IPPROTO_TCP, TCP_KEEPINTVL, Seconds(options.keepalive_interval));
+    Set(os, fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_probes);
+  }
   Set(os, fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_bytes_max);
   // Urgent data stays in its place in the stream (RFC 6093): no byte is lost, none overtakes.
   Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);

@@ -19,6 +19,9 @@ constexpr int64_t kConnectionsDefaultMax = 65'536;
 constexpr int64_t kMemoryDefaultMax = int64_t{1} << 30;
 constexpr int64_t kMemoryMax = int64_t{1} << 60;       // What the budget's word can count.
 constexpr int64_t kBufferBytesMax = int64_t{1} << 31;  // One connection's.
+// Linux takes no more (include/net/tcp.h), and would leave its own 2 h, 75 s and 9 instead.
+constexpr absl::Duration kKeepaliveMax = absl::Seconds(32'767);
+constexpr int kKeepaliveProbesMax = 127;
 
 absl::Status OutOfRange(absl::string_view name, int64_t value, int64_t low, int64_t high) {
   return absl::InvalidArgumentError(
@@ -30,6 +33,14 @@ absl::Status CheckPositive(absl::string_view name, absl::Duration value) {
   return absl::InvalidArgumentError(
       absl::StrFormat("%s = %s is not a time-out: it must be longer than 0 (or inf for none)", name,
                       absl::FormatDuration(value)));
+}
+
+absl::Status CheckKeepalive(absl::string_view name, absl::Duration value, bool may_be_off) {
+  if (value >= absl::Seconds(1) && value <= kKeepaliveMax) return absl::OkStatus();
+  if (may_be_off && value == absl::InfiniteDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%s = %s is out of range: it must be from 1s to %s%s", name, absl::FormatDuration(value),
+      absl::FormatDuration(kKeepaliveMax), may_be_off ? " (or inf for no keepalive)" : ""));
 }
 
 }  // namespace
@@ -117,8 +128,24 @@ absl::Status Options::Complete(Os& os) {
            {"slow_handler", slow_handler},
            {"probe_after", probe_after},
            {"shed_after", shed_after},
+           {"unacknowledged_timeout", unacknowledged_timeout},
        }) {
     if (absl::Status status = CheckPositive(name, value); !status.ok()) return status;
+  }
+  if (absl::Status status = CheckKeepalive("keepalive_idle", keepalive_idle, /*may_be_off=*/true);
+      !status.ok()) {
+    return status;
+  }
+  if (absl::Status status =
+          CheckKeepalive("keepalive_interval", keepalive_interval, /*may_be_off=*/false);
+      !status.ok()) {
+    return status;
+  }
+  if (keepalive_probes < 1 || keepalive_probes > kKeepaliveProbesMax) {
+    return OutOfRange("keepalive_probes", keepalive_probes, 1, kKeepaliveProbesMax);
+  }
+  if (notsent_bytes_max < 1) {
+    return OutOfRange("notsent_bytes_max", notsent_bytes_max, 1, INT32_MAX);
   }
   if (drain_timeout < absl::ZeroDuration()) {
     return absl::InvalidArgumentError(absl::StrFormat("drain_timeout = %s: it cannot be negative",

@@ -105,7 +105,8 @@ struct Options {
   // Since this side closed, whatever progress the peer makes: a byte now and then would hold the
   // connection for ever, and there is no session any more that could end it.
   absl::Duration close_timeout = absl::Minutes(5);
-  // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them.
+  // Dead peers: probes after 10 s of silence, then each 5 s, 3 of them. In whole seconds, up to
+  // 32,767 s; an idle of inf: no probes.
   absl::Duration keepalive_idle = absl::Seconds(10);
   absl::Duration keepalive_interval = absl::Seconds(5);
   int keepalive_probes = 3;

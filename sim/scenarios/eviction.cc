@@ -9,6 +9,7 @@
 #include "sluice/actors/acceptor.h"
 #include "sluice/sim/client.h"
 #include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
 
 namespace sluice::sim {
@@ -19,11 +20,39 @@ namespace {
 constexpr absl::Duration kApart = absl::Seconds(3);
 
 class Echo : public Session {
+ public:
+  explicit Echo(Simulation* simulation) : simulation_(*simulation) {}
   void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
+  void OnClose(CloseReason reason) override {
+    if (reason == CloseReason::kEvicted && worker().Draining()) {
+      simulation_.Broken("eviction", "a live connection is ended for a newcomer in a drain");
+    }
+  }
+
+ private:
+  Simulation& simulation_;
 };
 
 // Speaks and is answered. False: its connection has ended.
 bool Speak(Client& client) { return client.Write("hello").ok() && client.ReadExactly(5).ok(); }
+
+// Newcomers come while a drain begins. From then on nobody is ended for them.
+void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
+  // With the spare descriptor alone each of them would take the place of another one.
+  SimOs& server = site.os();
+  if (simulation.random().Below(2) == 0) server.descriptors_max = server.OpenDescriptors();
+  Crowd crowd(simulation, machine);
+  for (int64_t i = simulation.Amount("late", 4, 24); i > 0; --i) {
+    crowd.Add(absl::StrCat("late ", i), [&simulation, &machine] {
+      simulation.Sleep(absl::Microseconds(simulation.random().Below(200)));
+      Client client(machine);
+      if (client.Connect("10.0.0.1:7001").ok()) (void)Speak(client);  // Served, or turned away.
+    });
+  }
+  simulation.Sleep(absl::Microseconds(200 + simulation.random().Below(1'000)));
+  site.End();
+  crowd.Join();
+}
 
 }  // namespace
 
@@ -32,7 +61,7 @@ void RunEviction(Simulation& simulation) {
   options.at_limit = AtLimit::kEvictIdle;
   options.max_connections = simulation.Amount("limit", 1, 6);
   Site site(simulation, options);
-  site.runtime().Listen<Echo>("10.0.0.1:7001");
+  site.runtime().Listen<Echo>("10.0.0.1:7001", &simulation);
   if (!site.Start()) return;
   SimOs& machine = simulation.NewMachine("clients");
   std::vector<std::unique_ptr<Client>> heard;  // The longest silent first.
@@ -65,6 +94,10 @@ void RunEviction(Simulation& simulation) {
     }
   }
   for (size_t i = heard.size(); i > 0 && !simulation.Failed(); --i) speaks(0);
+  if (!heard.empty() && simulation.random().Below(2) == 0) {
+    DrainAmongNewcomers(simulation, site, machine);
+    return;
+  }
   heard.clear();
   site.End();
 }

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/connector.h"
+#include "sluice/core/log.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
 namespace sluice::testing {
@@ -208,6 +210,41 @@ TEST(EvictIdle, OutOfDescriptorsTheNewcomerTakesThePlaceOfTheLongestSilent) {
   EXPECT_LE(rig.os.accepts - accepts, 2) << "one look, and with the spare one more";
 }
 
+// Asked for before a drain and answered in it, or asked for because descriptors are out: in a drain
+// none is ended for a newcomer, who waits until one ends by itself.
+TEST(EvictIdle, InADrainNoLiveConnectionMakesRoom) {
+  for (const bool descriptors : {false, true}) {
+    AcceptorRig rig(AcceptorRig::Small(descriptors ? 100 : 2, AtLimit::kEvictIdle), "127.0.0.1:0",
+                    descriptors ? 3 : -1);
+    const int first = rig.Connect();
+    int second = rig.Connect();
+    rig.Settle();
+    const int third = rig.Connect();
+    ASSERT_EQ(::send(third, "question", 8, 0), 8);
+    if (descriptors) {
+      rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+    } else {
+      // The acceptor asks, and before that arrives the drain begins.
+      rig.Tell(SuspendAccept{});
+      rig.runtime.Call(0, [&rig](Worker& worker) {
+        rig.actor().On(ResumeAccept{});
+        static_cast<IoHandler*>(rig.acceptor.slot()->io)->OnTurn();
+        worker.BeginDrain();
+      });
+    }
+    rig.Settle();
+    EXPECT_EQ(Closed(rig, CloseReason::kEvicted), 0);
+    EXPECT_EQ(rig.Heard(first), "hi");
+    EXPECT_EQ(rig.Heard(first), "");
+    EXPECT_EQ(rig.Heard(second), "hi");
+    EXPECT_EQ(rig.Heard(second), "");
+    rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
+    rig.Settle();
+    rig.Hangup(second);
+    EXPECT_EQ(rig.Heard(third), "hiquestion");
+  }
+}
+
 TEST(EvictIdle, OnRealThreadsEachNewcomerIsServedAndEachEndIsCountedOnce) {
   const std::string where = "unix:@sluice-evict-threads-" + std::to_string(::getpid());
   Runtime runtime(AcceptorRig::Small(8, AtLimit::kEvictIdle, /*workers=*/3));
@@ -289,6 +326,28 @@ class Caller : public Session {
  private:
   std::string& heard_;
 };
+
+TEST(OutOfResources, IsLoggedOnceAMinuteHoweverManyConnectionsEndMeanwhile) {
+  AcceptorRig rig(AcceptorRig::Small(100, AtLimit::kWait), "127.0.0.1:0", /*descriptors=*/3);
+  std::vector<int> clients;
+  SetLogLevel(LogLevel::kWarning);
+  ::testing::internal::CaptureStderr();
+  for (int i = 0; i < 30; ++i) clients.push_back(rig.Connect());
+  rig.Settle();
+  for (int i = 0; i < 20; ++i) {
+    rig.Hangup(clients[static_cast<size_t>(i)]);
+    rig.Advance(absl::Milliseconds(1'500));
+  }
+  EXPECT_TRUE(LogFlush());
+  std::string lines = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1) << lines;
+  ::testing::internal::CaptureStderr();
+  rig.Advance(absl::Seconds(60));
+  EXPECT_TRUE(LogFlush());
+  lines = ::testing::internal::GetCapturedStderr();
+  SetLogLevel(LogLevel::kInfo);
+  EXPECT_NE(lines.find("times since"), std::string::npos) << lines;
+}
 
 TEST(OutOfResources, AConnectHearsOfItAndTheNextOneIsMade) {
   AcceptorRig server(AcceptorRig::Small(100, AtLimit::kRefuse));

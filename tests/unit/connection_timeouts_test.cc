@@ -178,6 +178,29 @@ TEST(ConnectionTimeouts, AReaderThatTakesNothingIsNotWaitedForForEver) {
   EXPECT_EQ(notes.reason, CloseReason::kWriteStalled);
 }
 
+// What shedding has seen of the peer, while output was queued, says nothing of the lingering.
+TEST(ConnectionTimeouts, ALateReaderThatSheddingHasLookedAtIsWaitedForAsLong) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 0;
+  Slot* const slot = rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
+  rig.Settle();
+  wire.unacknowledged = 5'000;
+  EXPECT_EQ(Rig::Of(slot)->StalledBytes(rig.worker.NowMs(), 1'000, 1), 0);
+  rig.Room(wire, 1'000);
+  rig.Settle();
+  notes.session->Close();
+  rig.Settle();
+  for (int i = 0; i < 11; ++i) {
+    rig.Advance(absl::Seconds(5));
+    ASSERT_FALSE(wire.closed) << i;
+  }
+  for (int i = 0; i < 3; ++i) rig.Advance(absl::Seconds(5));
+  EXPECT_EQ(notes.reason, CloseReason::kWriteStalled);
+}
+
 // A byte now and then is progress, and would hold the connection for as long as the peer likes.
 TEST(ConnectionTimeouts, ALateReaderIsWaitedForNoLongerThanCloseTimeout) {
   Rig rig;

@@ -93,6 +93,19 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
       {"linger_timeout = -1s", [](Options& o) { o.linger_timeout = absl::Seconds(-1); }},
       {"drain_timeout = -1s", [](Options& o) { o.drain_timeout = absl::Seconds(-1); }},
       {"log_level", [](Options& o) { o.log_level = "loud"; }},
+      {"keepalive_idle = 0", [](Options& o) { o.keepalive_idle = absl::ZeroDuration(); }},
+      {"keepalive_idle = -1s", [](Options& o) { o.keepalive_idle = absl::Seconds(-1); }},
+      {"keepalive_idle = 10h is out of range: it must be from 1s to 9h6m7s (or inf for no",
+       [](Options& o) { o.keepalive_idle = absl::Hours(10); }},
+      {"keepalive_interval = inf is out of range: it must be from 1s to 9h6m7s",
+       [](Options& o) { o.keepalive_interval = absl::InfiniteDuration(); }},
+      {"keepalive_interval = 1ms",
+       [](Options& o) { o.keepalive_interval = absl::Milliseconds(1); }},
+      {"keepalive_probes = 0", [](Options& o) { o.keepalive_probes = 0; }},
+      {"keepalive_probes = 128", [](Options& o) { o.keepalive_probes = 128; }},
+      {"unacknowledged_timeout = 0",
+       [](Options& o) { o.unacknowledged_timeout = absl::ZeroDuration(); }},
+      {"notsent_bytes_max = 0", [](Options& o) { o.notsent_bytes_max = 0; }},
   };
   for (const auto& [text, change] : wrong) {
     Options options = SmallOptions(1);
