@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "sluice/actors/acceptor.h"
+#include "sluice/actors/early_calls.h"
+#include "sluice/actors/sockets.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
@@ -283,6 +285,9 @@ void Connection::ConnectDone() {
   const int got =
       worker().os().OptionGet(stream_->Descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (got < 0) error = -got;
+  if (error == 0 && IsConnectedToItself(worker().os(), stream_->Descriptor())) {
+    error = ECONNREFUSED;
+  }
   if (error != 0) {
     LogDebug("connect failed: %s", absl::ErrnoToStatus(error, "connect").ToString());
     Finish(CloseReason::kConnectFailed, /*reset=*/true);

@@ -24,7 +24,8 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   }
   const bool tcp = IsTcp(address);
   if (tcp) SetTcpOptions(os, fd, worker.options());
-  const int connected = os.Connect(fd, address.sockaddr(), address.size());
+  int connected = os.Connect(fd, address.sockaddr(), address.size());
+  if (connected == 0 && IsConnectedToItself(os, fd)) connected = -ECONNREFUSED;
   // A UNIX socket whose backlog is full says so, and no event follows.
   const bool full = connected == -EAGAIN && !tcp;
   if (connected < 0 && connected != -EINPROGRESS && !full) {

@@ -3,8 +3,9 @@
 // names.
 //
 // Thread: any.
-// Errors: an address that cannot be read, or actors_max; what the network refuses is told to the
-// session.
+// Errors: an address that cannot be read, a timeout that is not longer than 0, or actors_max; what
+// the network refuses is told to the session. A socket that the kernel has connected to itself
+// counts as refused.
 #ifndef SLUICE_ACTORS_CONNECTOR_H_
 #define SLUICE_ACTORS_CONNECTOR_H_
 

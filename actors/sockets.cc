@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +67,37 @@ void SetTcpOptions(Os& os, int fd, const Options& options) {
   Set(os, fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_bytes_max);
   // Urgent data stays in its place in the stream (RFC 6093): no byte is lost, none overtakes.
   Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+bool LeadsTo(Os& os, const Address& listening, const Address& target) {
+  if (listening == target) return true;
+  if (!IsTcp(target) || target.family() != listening.family()) return false;
+  if (target.port() != listening.port()) return false;
+  // Each interface of the machine listens; connecting to "any" is connecting to localhost.
+  const Address here = AnyPort(target);
+  if (IsAnyHost(target)) return IsAnyHost(listening) || AnyPort(listening) == Loopback(target);
+  if (!IsAnyHost(listening)) return false;
+  // Who may bind an address has it.
+  const int fd = os.SocketOpen(target.family(), SOCK_STREAM);
+  if (fd < 0) return false;
+  const bool own = os.Bind(fd, here.sockaddr(), here.size()) == 0;
+  os.Close(fd);
+  return own;
+}
+
+bool IsConnectedToItself(Os& os, int fd) {
+  if (Planted(Plant::kSelfConnectTaken)) return false;
+  sockaddr_storage storage;
+  socklen_t size = sizeof(storage);
+  if (os.LocalAddress(fd, &storage, &size) < 0) return false;
+  const auto* const address = reinterpret_cast<const sockaddr*>(&storage);
+  // Two UNIX sockets without a name look the same, and are not.
+  if (address->sa_family != AF_INET && address->sa_family != AF_INET6) return false;
+  const absl::StatusOr<Address> local = Address::FromSockaddr(address, size);
+  size = sizeof(storage);
+  if (!local.ok() || os.PeerAddress(fd, &storage, &size) < 0) return false;
+  const absl::StatusOr<Address> peer = Address::FromSockaddr(address, size);
+  return peer.ok() && *peer == *local;
 }
 
 absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,

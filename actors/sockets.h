@@ -37,6 +37,15 @@ bool IsTcp(const Address& address);
 // holds its descriptor.
 void EndListening(Os& os, ListeningSocket& socket);
 
+// A TCP socket that connects to a port of this machine on which nobody listens may be given that
+// very port for its own, and then the kernel connects it to itself: it would read what it writes,
+// and hold the port against the real server. For a connected socket of any kind.
+bool IsConnectedToItself(Os& os, int fd);
+
+// Would a connection to `target` come to a listener of this machine at `listening`? (A relay whose
+// upstream it is itself would fill up with its own connections.)
+bool LeadsTo(Os& os, const Address& listening, const Address& target);
+
 // What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
 // accepts.
 void SetTcpOptions(Os& os, int fd, const Options& options);

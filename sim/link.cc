@@ -80,7 +80,7 @@ void Listener::Closed() {
 
 void Link::SetUp(int side) {
   Side& self = sides_[side];
-  Side& peer = sides_[1 - side];
+  Side& peer = sides_[Other(side)];
   const SocketOptions options = files[side] != nullptr ? files[side]->options : SocketOptions();
   const auto usual = [&] {
     return static_cast<uint32_t>(kMachineBuffers[simulation_.random().Below(4)]);
@@ -93,8 +93,13 @@ void Link::SetUp(int side) {
   Changed(side);
   if (peer.up) {
     Go(side);
-    Go(1 - side);
+    Go(Other(side));
   }
+}
+
+void Link::MeetItself() {
+  itself_ = true;
+  SetUp(0);
 }
 
 void Link::Changed(int side) {
@@ -131,9 +136,9 @@ int64_t Link::Receive(int side, char* data, size_t size) {
     self.in_at += static_cast<uint32_t>(count);
     Compact(&self.in, &self.in_at);
     if (tcp_) {
-      Go(1 - side);  // The window is open again.
+      Go(Other(side));  // The window is open again.
     } else {
-      TellOfRoom(1 - side);
+      TellOfRoom(Other(side));
     }
     return static_cast<int64_t>(count);
   }
@@ -228,11 +233,11 @@ void Link::Close(int side, bool at_once) {
     return;
   }
   if (!tcp_) {
-    Side& peer = sides_[1 - side];
+    Side& peer = sides_[Other(side)];
     self.dead = true;
     if (self.InBytes() > 0) peer.error = ECONNRESET;  // unix_release_sock().
     peer.eof = peer.write_shut = true;
-    Changed(1 - side);
+    Changed(Other(side));
     return;
   }
   self.in.clear();
@@ -246,7 +251,7 @@ int64_t Link::Unacknowledged(int side) const { return static_cast<int64_t>(Used(
 
 int64_t Link::SilentNs(int side) const {
   const Side& self = sides_[side];
-  const bool probes_are_answered = !lost_ && sides_[1 - side].open;
+  const bool probes_are_answered = !lost_ && sides_[Other(side)].open;
   return probes_are_answered ? 0 : simulation_.NowNs() - self.heard_ns;
 }
 
@@ -259,7 +264,7 @@ int64_t Link::DelayNs() {
 
 void Link::Go(int from) {
   Side& self = sides_[from];
-  Side& peer = sides_[1 - from];
+  Side& peer = sides_[Other(from)];
   if (!peer.up || self.dead || self.travelling || lost_) return;
   const bool window = peer.InBytes() < peer.receive_max || !peer.open || peer.read_shut;
   if (!(self.OutBytes() > 0 && window) && !(self.OutBytes() == 0 && self.fin && !self.fin_arrived))
@@ -280,7 +285,7 @@ void Link::Go(int from) {
 
 void Link::Arrive(int from) {
   Side& self = sides_[from];
-  Side& peer = sides_[1 - from];
+  Side& peer = sides_[Other(from)];
   if (self.dead || lost_) return;
   Random& random = simulation_.random();
   if (tcp_ && random.Chance(simulation_.faults.reset)) {
@@ -311,18 +316,18 @@ void Link::Arrive(int from) {
   const bool fin_too = self.OutBytes() == 0 && self.fin && !self.fin_arrived &&
                        (carried == 0 || !tcp_ || random.Below(2) == 0);
   if (fin_too) Fin(from);
-  if (carried > 0 || fin_too) Changed(1 - from);
+  if (carried > 0 || fin_too) Changed(Other(from));
   TellOfRoom(from);
   Go(from);
 }
 
 // What a UNIX socket has sent lies at its peer.
 size_t Link::Used(int side) const {
-  return tcp_ ? sides_[side].OutBytes() : sides_[1 - side].InBytes();
+  return tcp_ ? sides_[side].OutBytes() : sides_[Other(side)].InBytes();
 }
 
 size_t Link::SendMax(int side) const {
-  return tcp_ ? sides_[side].send_max : sides_[1 - side].receive_max;
+  return tcp_ ? sides_[side].send_max : sides_[Other(side)].receive_max;
 }
 
 bool Link::HasRoom(int side) const { return Used(side) <= SendMax(side) / 3 * 2; }
@@ -335,7 +340,7 @@ void Link::TellOfRoom(int side) {
 
 size_t Link::Carry(int from) {
   Side& self = sides_[from];
-  Side& peer = sides_[1 - from];
+  Side& peer = sides_[Other(from)];
   Random& random = simulation_.random();
   size_t most = self.OutBytes();
   if (tcp_ && most > 1) {
@@ -357,15 +362,15 @@ size_t Link::Carry(int from) {
 
 void Link::Fin(int from) {
   sides_[from].fin_arrived = true;
-  sides_[1 - from].eof = true;
+  sides_[Other(from)].eof = true;
 }
 
 void Link::Reset(int from) {
   Side& self = sides_[from];
   // What was on its way arrives before the reset.
-  const Side& peer = sides_[1 - from];
+  const Side& peer = sides_[Other(from)];
   if (tcp_ && !lost_ && self.travelling && peer.open && !peer.dead && Carry(from) > 0) {
-    Changed(1 - from);
+    Changed(Other(from));
   }
   self.dead = true;
   self.out.clear();
@@ -373,11 +378,11 @@ void Link::Reset(int from) {
   self.out.shrink_to_fit();
   if (lost_) return;
   if (!tcp_) {
-    Fail(1 - from, ECONNRESET);
+    Fail(Other(from), ECONNRESET);
     return;
   }
   simulation_.Post(simulation_.NowNs() + DelayNs(), shared_from_this(), RunReset,
-                   static_cast<uint64_t>(1 - from));
+                   static_cast<uint64_t>(Other(from)));
 }
 
 void Link::Fail(int side, int error) {

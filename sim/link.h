@@ -91,6 +91,9 @@ class Link : public std::enable_shared_from_this<Link> {
   bool Closed(int side) const { return !sides_[side].open; }
   void Reset(int from);  // Its peer hears RST.
   void Vanish();         // Nothing of it is ever heard again.
+  // Side 0 has connected to its own address, where nobody listens: it is its own peer (RFC 793, a
+  // simultaneous open with itself).
+  void MeetItself();
   bool tcp() const { return tcp_; }
 
   SocketName names[2];  // The connecting side's first.
@@ -124,6 +127,7 @@ class Link : public std::enable_shared_from_this<Link> {
     size_t InBytes() const { return in.size() - in_at; }
   };
 
+  int Other(int side) const { return itself_ ? side : 1 - side; }
   void Go(int from);       // A segment leaves, unless one is on its way.
   void Arrive(int from);   // It has arrived.
   size_t Carry(int from);  // One segment of what is out; how many bytes.
@@ -141,6 +145,7 @@ class Link : public std::enable_shared_from_this<Link> {
   Simulation& simulation_;
   const bool tcp_;
   bool lost_ = false;
+  bool itself_ = false;
   Side sides_[2];
 };
 

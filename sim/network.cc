@@ -92,6 +92,10 @@ void Network::Queue(const std::shared_ptr<Link>& link) {
   const bool heard = to != nullptr && to->plugged() && link->machines[0]->plugged();
   std::shared_ptr<Listener> listener = heard ? Find(*to, link->names[1].Whole()) : nullptr;
   if (heard && listener == nullptr) {
+    if (to == link->machines[0] && link->names[0].Whole() == link->names[1].Whole()) {
+      link->MeetItself();
+      return;
+    }
     link->Fail(0, ECONNREFUSED);
     return;
   }

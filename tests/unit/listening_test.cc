@@ -2,6 +2,7 @@
 // refusals.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "sluice/actors/connector.h"
 #include "sluice/actors/sockets.h"
 #include "sluice/core/fd.h"
+#include "sluice/core/os_linux.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
 namespace sluice::testing {
@@ -258,6 +260,124 @@ TEST(Connecting, AConnectReachesAnAcceptor) {
   worker.Leave();
   rig.Settle();
   EXPECT_EQ(heard, "open hi");
+}
+
+// Gives a socket that connects the very port that it connects to, as the kernel does by chance.
+class SelfConnectOs : public FailingOs {
+ public:
+  int Connect(int fd, const sockaddr* address, socklen_t size) override {
+    EXPECT_EQ(::bind(fd, address, size), 0);
+    return FailingOs::Connect(fd, address, size);
+  }
+};
+
+// A port of this machine on which nobody listens.
+std::string DeadPort(const std::string& host) {
+  const Address any = *Address::Parse(host + ":0");
+  const int fd = ::socket(any.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(::bind(fd, any.sockaddr(), any.size()), 0);
+  sockaddr_storage storage;
+  socklen_t size = sizeof(storage);
+  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size), 0);
+  ::close(fd);
+  return Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), size)->ToString();
+}
+
+TEST(Connecting, ASocketThatIsConnectedToItselfWasRefused) {
+  for (const std::string host : {"127.0.0.1", "[::1]"}) {
+    SelfConnectOs os;
+    Runtime runtime(AcceptorRig::Small(8, AtLimit::kRefuse), os);
+    Worker& worker = runtime.worker(0);
+    const std::string address = DeadPort(host);
+    std::string heard;
+    worker.Enter();
+    Slot* slot = worker.AllocateSlot();
+    worker.Open(slot, 16);
+    ConnectOn(
+        worker, *Address::Parse(address), absl::Seconds(5),
+        [&](Worker& w, Slot* s) { internal::Construct<Caller>(w, s, &heard); }, slot);
+    for (int i = 0; i < 5; ++i) worker.Turn(worker.NowMs());
+    worker.Leave();
+    EXPECT_EQ(heard, "connect failed") << address;
+    // And the port is free for the real server.
+    AcceptorRig server(AcceptorRig::Small(8, AtLimit::kRefuse), address);
+    os.clock_runs = true;
+    runtime.Drain(absl::ZeroDuration());
+  }
+}
+
+TEST(Connecting, ATimeThatIsNotLongerThanZeroIsRefusedInWords) {
+  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse));
+  std::string heard;
+  for (const absl::Duration timeout : {absl::ZeroDuration(), absl::Seconds(-1)}) {
+    const auto refused = Connect<Caller>(rig.runtime, rig.Where(0), timeout, &heard);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+// --- Which addresses lead back to a listener of the same process.
+
+TEST(Listening, KnowsTheAddressesThatLeadBackToIt) {
+  const auto leads = [](std::string_view listening, std::string_view target) {
+    return LeadsTo(LinuxOs(), *Address::Parse(listening), *Address::Parse(target));
+  };
+  EXPECT_TRUE(leads("127.0.0.1:7003", "127.0.0.1:7003"));
+  EXPECT_TRUE(leads("127.0.0.1:7003", "localhost:7003"));
+  EXPECT_TRUE(leads("127.0.0.1:7003", "0.0.0.0:7003"));
+  EXPECT_TRUE(leads("0.0.0.0:7003", "127.0.0.1:7003"));
+  EXPECT_TRUE(leads("0.0.0.0:7003", "127.1.2.3:7003"));
+  EXPECT_TRUE(leads("[::]:7003", "[::1]:7003"));
+  EXPECT_TRUE(leads("unix:@relay", "unix:@relay"));
+  EXPECT_TRUE(leads("unix:/tmp/relay", "unix:/tmp/relay"));
+  EXPECT_FALSE(leads("127.0.0.1:7003", "127.0.0.1:7004"));
+  EXPECT_FALSE(leads("127.0.0.1:7003", "127.0.0.2:7003"));
+  EXPECT_FALSE(leads("127.0.0.1:7003", "192.0.2.1:7003"));  // TEST-NET: nobody's.
+  EXPECT_FALSE(leads("0.0.0.0:7003", "192.0.2.1:7003"));
+  EXPECT_FALSE(leads("0.0.0.0:7003", "[::1]:7003"));
+  EXPECT_FALSE(leads("unix:/tmp/relay", "unix:@relay"));
+}
+
+// --- Keepalive.
+
+// Options that were set on sockets.
+class OptionsOs : public ForwardingOs {
+ public:
+  int OptionSet(int fd, int level, int name, const void* value, socklen_t size) override {
+    const int result = ForwardingOs::OptionSet(fd, level, name, value, size);
+    EXPECT_EQ(result, 0) << level << " " << name;
+    return result;
+  }
+};
+int OptionOf(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof(value);
+  EXPECT_EQ(::getsockopt(fd, level, name, &value, &size), 0);
+  return value;
+}
+
+TEST(Sockets, KeepaliveIsSetAsTheOptionsSayAndInfIsOff) {
+  OptionsOs os;
+  const auto open = [&](const Options& options) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    SetTcpOptions(os, fd, options);
+    return fd;
+  };
+  Options options;
+  options.keepalive_idle = absl::Milliseconds(1'500);
+  options.keepalive_interval = absl::Seconds(32'767);
+  options.keepalive_probes = 127;
+  ASSERT_TRUE(options.Complete(LinuxOs()).ok());
+  int fd = open(options);
+  EXPECT_EQ(OptionOf(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(OptionOf(fd, IPPROTO_TCP, TCP_KEEPIDLE), 2);  // Up, as no probe is sent early.
+  EXPECT_EQ(OptionOf(fd, IPPROTO_TCP, TCP_KEEPINTVL), 32'767);
+  EXPECT_EQ(OptionOf(fd, IPPROTO_TCP, TCP_KEEPCNT), 127);
+  ::close(fd);
+  options.keepalive_idle = absl::InfiniteDuration();
+  ASSERT_TRUE(options.Complete(LinuxOs()).ok());
+  fd = open(options);
+  EXPECT_EQ(OptionOf(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+  ::close(fd);
 }
 
 }  // namespace
