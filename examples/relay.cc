@@ -3,8 +3,10 @@
 
 #include "absl/flags/flag.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "sluice/actors/sockets.h"
 #include "sluice/examples/relay_session.h"
 #include "sluice/sluice.h"
 
@@ -30,6 +32,26 @@ absl::StatusOr<relay::Upstream> UpstreamFromFlags() {
   return relay::Upstream{*target, timeout};
 }
 
+// A relay to itself would fill up with its own connections: refused, as far as it can be seen.
+absl::Status CheckUpstream(sluice::Runtime& runtime, const sluice::Target& target) {
+  for (const std::string& text : runtime.Listening()) {
+    const absl::StatusOr<sluice::Address> listening = sluice::Address::Parse(text);
+    if (!listening.ok()) continue;
+    // A name is looked up here only where its port gives cause.
+    const std::string port = absl::StrCat(":", listening->port());
+    if (target.IsName() && !absl::EndsWith(target.ToString(), port)) continue;
+    const auto addresses = target.LookUp(runtime.os());
+    if (!addresses.ok()) continue;  // Each connection will ask again.
+    for (const sluice::Address& address : *addresses) {
+      if (!sluice::LeadsTo(runtime.os(), *listening, address)) continue;
+      return absl::InvalidArgumentError(absl::StrCat("--upstream=", target.ToString(),
+                                                     " is this relay itself, which listens on ",
+                                                     text, ": it must be another server"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -39,5 +61,10 @@ int main(int argc, char** argv) {
   sluice::Runtime runtime(options);
   if (!upstream.ok()) runtime.KeepError(upstream.status());
   runtime.Listen<relay::Relay>("127.0.0.1:7003", upstream.ok() ? &*upstream : nullptr);
+  if (upstream.ok()) {
+    if (absl::Status status = CheckUpstream(runtime, upstream->target); !status.ok()) {
+      runtime.KeepError(status);
+    }
+  }
   return runtime.RunUntilSignal();
 }

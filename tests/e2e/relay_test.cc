@@ -308,6 +308,27 @@ TEST(RelayFlags, AMissingOrBadUpstreamIsNamedInOneLine) {
   }
 }
 
+// It would fill up with connections to itself.
+TEST(RelayFlags, ItsOwnAddressIsNoUpstream) {
+  TempDir folder;
+  const std::string file = "unix:" + folder.Path("relay");
+  const std::string name = "unix:" + UniqueSocketName();
+  std::string port;
+  {
+    Listener free;
+    port = free.address().substr(free.address().rfind(':'));
+  }
+  const std::pair<std::string, std::string> selves[] = {{"127.0.0.1" + port, "127.0.0.1" + port},
+                                                        {"0.0.0.0" + port, "127.0.0.1" + port},
+                                                        {"0.0.0.0" + port, "localhost" + port},
+                                                        {"[::1]" + port, "[::1]" + port},
+                                                        {file, file},
+                                                        {name, name}};
+  for (const auto& [listen, upstream] : selves) {
+    ExpectOneLine(To(upstream, {"--listen=" + listen}), "another server");
+  }
+}
+
 TEST(RelayFlags, ABadConnectTimeoutIsNamedInOneLine) {
   for (const char* bad : {"--connect_timeout=0", "--connect_timeout=-1s", "--connect_timeout=x"}) {
     ExpectOneLine(To("127.0.0.1:1", {"--listen=127.0.0.1:0", bad}), "connect_timeout");
