@@ -19,11 +19,11 @@ struct Slot;
 
 // The message is moved from only when the answer is kAccepted. An answer that nobody looks at is a
 // message or bytes that are lost in silence, so the compiler warns; `(void)` says that it is meant.
-enum class [[nodiscard]] Answer : uint8_t {
-  kAccepted,    // It will be handled, or counted as dropped with a reason.
-  kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
-  kClosed,      // The actor has ended.
-  kOverloaded,  // The memory budget or the sender's outbox is spent.
+enum class [[nodiscard]] Answer : uint8_t{
+    kAccepted,    // It will be handled, or counted as dropped with a reason.
+    kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
+    kClosed,      // The actor has ended.
+    kOverloaded,  // The memory budget or the sender's outbox is spent.
 };
 std::string_view AnswerName(Answer answer);
 

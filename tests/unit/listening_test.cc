@@ -1,8 +1,8 @@
 // Where an acceptor listens, and connections that are made to it: addresses, files of UNIX sockets,
 // refusals.
 #include <fcntl.h>
-#include <sys/file.h>
 #include <netinet/tcp.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
