@@ -72,6 +72,17 @@ class Signals {
   int error_ = 0;
 };
 
+// Before the process ends without destructors: what stdio holds is written. A thread that reads
+// stdin in a blocking function holds its lock meanwhile, and fflush(nullptr) would wait for it.
+void FlushStdio() {
+  if (ftrylockfile(stdin) == 0) {
+    funlockfile(stdin);
+    std::fflush(nullptr);
+  } else {
+    std::fflush(stdout);
+  }
+}
+
 // exit() destroys static objects, on the thread that calls it, while workers use them; one of them
 // may be the Runtime, which would wait for this very thread. So where a handler calls it, the
 // process ends at once: with that code, and without destructors.
@@ -84,7 +95,7 @@ void EndInHandler(int code, void*) {
       "handler send it SIGTERM");
   std::fprintf(stderr, "%s\n", text.c_str());
   LogShutdown();
-  std::fflush(nullptr);
+  FlushStdio();
   worker->os().ExitNow(code);
 }
 
@@ -278,7 +289,7 @@ int Runtime::RunUntilSignal() {
   // Their threads would use what main() is about to destroy.
   LogWarn("drain: the process ends without them");
   LogShutdown();
-  std::fflush(nullptr);
+  FlushStdio();
   os_.ExitNow(0);
   return 0;
 }

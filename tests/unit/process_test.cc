@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -321,20 +322,50 @@ class Exits : public Actor {
   void On(Order) { std::exit(3); }
 };
 
-std::atomic<bool> statics_destroyed{false};
-struct TellsOfItsEnd {
-  ~TellsOfItsEnd() { statics_destroyed = true; }
+// A static object that other workers may use.
+struct EndsTheTest {
+  ~EndsTheTest() { std::_Exit(9); }
 };
 
 TEST_F(ProcessState, ExitInAHandlerEndsTheProcessWithItsCodeAndSaysWhose) {
   EXPECT_EXIT(
       {
+        static EndsTheTest used_by_others;
         static Runtime runtime(SmallOptions(2));
         const Ref<Exits> exits = runtime.Spawn<Exits>();
         (void)exits.TrySend(Order{});
         runtime.RunUntilSignal();
       },
       ::testing::ExitedWithCode(3), "exit\\(3\\) in On\\(.*Order\\) of .*Exits#[0-9]+");
+}
+
+// A blocking function that waits for a line holds the lock of stdin.
+class ReadsALine : public Actor {
+ public:
+  void OnStart() override {
+    const Answer asked = RunBlocking(
+        [] {
+          kill(getpid(), SIGTERM);
+          (void)std::fgetc(stdin);
+        },
+        [](absl::Status) {});
+    if (asked != Answer::kAccepted) std::_Exit(5);
+  }
+};
+
+TEST_F(ProcessState, ABlockingFunctionThatReadsALineHoldsUpNoEnd) {
+  EXPECT_EXIT(
+      {
+        int ends[2];
+        if (pipe(ends) < 0 || dup2(ends[0], 0) < 0) std::_Exit(3);
+        alarm(30);
+        Options options = SmallOptions(1);
+        options.drain_timeout = absl::Milliseconds(10);
+        Runtime runtime(options);
+        runtime.Spawn<ReadsALine>();
+        runtime.RunUntilSignal();
+      },
+      ::testing::ExitedWithCode(0), "has not returned");
 }
 
 class DrainsItself : public Actor {
