@@ -1,14 +1,11 @@
 // Several programs and their children: servers that find one stale file of a UNIX socket, a server
 // that ends after its file was replaced, and a forked child that holds all descriptors while
 // connections and listeners end.
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "sluice/actors/sockets.h"
-#include "sluice/core/strings.h"
 #include "sluice/sim/client.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
