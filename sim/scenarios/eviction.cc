@@ -38,9 +38,6 @@ bool Speak(Client& client) { return client.Write("hello").ok() && client.ReadExa
 
 // Newcomers come while a drain begins. From then on nobody is ended for them.
 void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
-  // With the spare descriptor alone each of them would take the place of another one.
-  SimOs& server = site.os();
-  if (simulation.random().Below(2) == 0) server.descriptors_max = server.OpenDescriptors();
   Crowd crowd(simulation, machine);
   for (int64_t i = simulation.Amount("late", 4, 24); i > 0; --i) {
     crowd.Add(absl::StrCat("late ", i), [&simulation, &machine] {
@@ -50,6 +47,11 @@ void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
     });
   }
   simulation.Sleep(absl::Microseconds(200 + simulation.random().Below(1'000)));
+  if (simulation.random().Below(2) == 0) {
+    // With the spare descriptor alone each of them would take the place of another one.
+    simulation.At(absl::Microseconds(2 + simulation.random().Below(50)),
+                  [&server = site.os()] { server.descriptors_max = server.OpenDescriptors(); });
+  }
   site.End();
   crowd.Join();
 }

@@ -27,8 +27,9 @@ void TakeFrames(ScriptSession& session, Input& in, std::string* frames,
 // Writes for others, as a hub's spoke does.
 struct Filler : OutputListener {
   void OnOutputLow(Connection& connection) override {
-    if (std::exchange(left, 0) > 0)
+    if (std::exchange(left, 0) > 0) {
       EXPECT_EQ(connection.Write(Bytes::Copy(std::string(2'000, 'x'))), Answer::kAccepted);
+    }
   }
   void OnClosing(Connection&) override {}
   void OnConnectionEnded(Connection&) override {}

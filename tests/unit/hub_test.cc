@@ -54,9 +54,10 @@ class Listener : public Session {
   explicit Listener(Shared* shared) : shared_(shared) {}
   void OnOpen() override {
     EXPECT_EQ(Send(shared_->hub, Subscribe(this, shared_->options, "hello\n")), Answer::kAccepted);
-    if (shared_->twice)
+    if (shared_->twice) {
       EXPECT_EQ(Send(shared_->hub, Subscribe(this, shared_->options, "hello\n")),
                 Answer::kAccepted);
+    }
   }
   void On(Subscribed subscription) {
     EXPECT_EQ(subscription.hub, shared_->hub);
