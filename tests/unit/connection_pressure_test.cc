@@ -41,9 +41,9 @@ TEST(ConnectionPressure, InputIsReadThatCameWhileAListenerFilledTheOutput) {
   Options options = WireOptions();
   options.output_bytes_high = 1'000;
   options.output_bytes_low = 100;
+  Filler filler;  // It hears of the connection's end, which ~Rig brings.
   Rig rig(options);
   auto [wire, notes] = rig.New();
-  Filler filler;
   rig.Open(wire, notes);
   rig.Settle();
   wire.room = 0;
