@@ -116,10 +116,10 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
   if (target == nullptr) {
     Worker::SendReserved(slot_, slot_->generation, &kDownOps,
                          Down{id, EndReason::kNotFound, "it was never alive"});
-    extra.watching.emplace_hint(extra.watching.end(), id, Watched{slot_, 0});
+    extra.watching.emplace_last(id, Watched{slot_, 0});
     return id;
   }
-  extra.watching.emplace_hint(extra.watching.end(), id, Watched{target, generation});
+  extra.watching.emplace_last(id, Watched{target, generation});
   Worker::Post(*target->worker, target, generation, WatchControl{watcher});
   return id;
 }

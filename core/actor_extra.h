@@ -15,11 +15,13 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "sluice/core/answer.h"
 #include "sluice/core/envelope.h"
+#include "sluice/core/lazy.h"
 #include "sluice/core/restart.h"
 #include "sluice/core/timer_wheel.h"
 
@@ -100,13 +102,16 @@ struct Outbox {
   uint32_t confirming = 0;    // Of the one that was sent when `last_round` had come back.
   ProbeTimer probe;
   // The cycle that a probe returned, until a later one confirms it.
-  std::vector<ProbeHop> last_round;
+  std::unique_ptr<std::vector<ProbeHop>> last_round;
 };
 
 struct Watcher {
   Slot* slot = nullptr;
   uint32_t generation = 0;
   MonitorId monitor = 0;
+  // By numbers, not by addresses: the order in which monitors are told must repeat. The address
+  // tells apart those of two runtimes.
+  friend bool operator<(const Watcher& a, const Watcher& b);  // life.cc
 };
 
 // Whom an actor monitors. One that is taken back keeps its place among monitors_max until the
@@ -140,32 +145,69 @@ std::vector<uint64_t> IdsInOrder(const Map& map) {
   return ids;
 }
 
+// Takes entries out of such maps in the order of their ids, some now and some later: the ids are
+// sorted once, as sorting those that are left at each step would be quadratic.
+class IdsToForget {
+ public:
+  // Calls forget(iterator), which erases the entry, for at most so many. Answers how many.
+  template <class Map, class F>
+  int Take(Map& map, int most, F&& forget) {
+    int taken = 0;
+    while (taken < most && !map.empty()) {
+      if (ids_ == nullptr || ids_->empty()) {
+        ids_ = std::make_unique<std::vector<uint64_t>>(IdsInOrder(map));
+        std::reverse(ids_->begin(), ids_->end());
+      }
+      const auto entry = map.find(ids_->back());
+      ids_->pop_back();
+      if (entry == map.end()) continue;  // It went by itself, or stood in another map.
+      ++taken;
+      forget(entry);
+    }
+    if (ids_ != nullptr && ids_->empty()) ids_ = nullptr;
+    return taken;
+  }
+
+ private:
+  std::unique_ptr<std::vector<uint64_t>> ids_;  // The next one last.
+};
+
 struct ActorExtra {
-  explicit ActorExtra(Slot* slot) : outbox(slot), linger(slot) {}
+  explicit ActorExtra(Slot* slot) : outbox(slot) {}
+  bool LingerArmed() const { return linger != nullptr && linger->Armed(); }
 
   std::string name;
   Outbox outbox;
-  std::vector<Watcher> watchers;                 // Who monitors this actor.
-  absl::btree_map<MonitorId, Watched> watching;  // In order, as the end walks it.
+  Lazy<absl::btree_set<Watcher>> watchers;             // Who monitors this actor.
+  Lazy<absl::btree_map<MonitorId, Watched>> watching;  // In order, as the end walks it.
   // These come and go with each question, so they keep their memory; walked by IdsInOrder() alone.
-  absl::flat_hash_map<AskId, AskEntry> asks;
-  absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>> timers;
-  std::vector<TimerId> due_timers;            // Fired while parked.
-  absl::btree_map<uint64_t, Child> children;  // In order of spawn.
+  Lazy<absl::flat_hash_map<AskId, AskEntry>> asks;
+  Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
+  IdsToForget forgetting;           // While it ends or restarts: of its timers, then of its asks.
+  std::vector<TimerId> due_timers;  // Fired while parked.
+  Lazy<absl::btree_map<uint64_t, Child>> children;  // In order of spawn.
   uint64_t last_child = 0;
   uint64_t stop_below = 0;  // While it ends: its children from here on have been told to stop.
   Slot* parent = nullptr;
   uint32_t parent_generation = 0;
-  uint64_t child_order = 0;          // Its place among its parent's children.
-  const Slot* restarting = nullptr;  // The ancestor whose restart waits for this actor's end.
-  std::unique_ptr<Restart> restart;  // How it is made anew; nullptr: it is not.
-  uint64_t last_id = 0;              // Of monitors, asks and timers.
-  LingerTimer linger;
+  uint64_t child_order = 0;             // Its place among its parent's children.
+  const Slot* restarting = nullptr;     // The ancestor whose restart waits for this actor's end.
+  std::unique_ptr<Restart> restart;     // How it is made anew; nullptr: it is not.
+  uint64_t last_id = 0;                 // Of monitors, asks and timers.
+  std::unique_ptr<LingerTimer> linger;  // Made when first armed.
   bool linger_over = false;
   bool closed_told = false;
   EndReason reason = EndReason::kStopped;
   std::string reason_text;
 };
+static_assert(sizeof(ActorExtra) <= 336);
+
+// What an actor with a name, a parent or an end takes besides its slot: this, as the allocator
+// serves it (in steps of 16, with 8 for itself), and its entry among its parent's children, in a
+// node that is half full at least.
+inline constexpr int64_t kActorExtraBytes =
+    (static_cast<int64_t>(sizeof(ActorExtra)) + 8 + 15) / 16 * 16 +
+    2 * static_cast<int64_t>(sizeof(std::pair<uint64_t, Child>));
 
 }  // namespace sluice
 

@@ -118,10 +118,10 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->freed = mailbox.freed_;
   view->waited_for = mailbox.waited_for_;
   if (mailbox.waiters_ != nullptr) {
-    for (const Waiter& waiter : *mailbox.waiters_) {
+    mailbox.waiters_->ForEach([&](const Waiter& waiter) {
       view->waiters.push_back({reinterpret_cast<const Slot*>(waiter.key)->id, waiter.generation,
                                waiter.episode, waiter.wanted});
-    }
+    });
   }
   ForEachEnvelope(slot.queue, [&](const Envelope& envelope) {
     ++(envelope.Ops()->kind == MessageKind::kUser ? view->user_messages : view->reserved_messages);
@@ -147,7 +147,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
     view->head_generation = head->generation;
   }
   view->children = static_cast<int64_t>(slot.extra->children.size());
-  view->linger_armed = slot.extra->linger.Armed();
+  view->linger_armed = slot.extra->LingerArmed();
 }
 
 void Inspector::CheckInvariants(int index) const {

@@ -7,6 +7,8 @@
 // the slot is free.
 #include <cxxabi.h>
 
+#include <tuple>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sluice/core/actor.h"
@@ -34,6 +36,11 @@ std::string ExceptionText(std::exception_ptr error) {
     return absl::StrCat("an exception of type ",
                         type != nullptr ? Demangle(type->name()) : "unknown");
   }
+}
+
+bool operator<(const Watcher& a, const Watcher& b) {
+  return std::tie(a.slot->id, a.generation, a.monitor, a.slot) <
+         std::tie(b.slot->id, b.generation, b.monitor, b.slot);
 }
 
 ActorExtra& Worker::Extra(Slot* slot) {
@@ -120,7 +127,7 @@ void Worker::BeginEnd(Slot* slot) {
   slot->state = ActorState::kStopping;
   slot->mailbox.Close(slot->generation);
   ActorExtra& extra = Extra(slot);
-  timers_.Cancel(extra.linger);  // Of a restart that is not to be.
+  CancelLinger(extra);  // Of a restart that is not to be.
   if (extra.children.empty()) {
     ChildrenEnded(slot);
     return;
@@ -256,9 +263,11 @@ void Worker::EndStep(Slot* slot) {
   if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   if (budget > 0) budget -= ForgetTimers(slot, budget);
-  for (const AskId ask : IdsInOrder(extra.asks)) {
-    if (budget-- <= 0) break;
-    extra.asks.erase(ask);
+  if (budget > 0) {
+    budget -= extra.forgetting.Take(extra.asks, budget, [&](auto ask) {
+      const AskEntry gone = std::move(ask->second);  // What its callback holds may ask, too.
+      extra.asks.erase(ask);
+    });
   }
   if (budget <= 0) {
     Schedule(slot);
@@ -267,8 +276,8 @@ void Worker::EndStep(Slot* slot) {
   if (extra.restarting != nullptr) ForgetMessagesFor(slot, extra.restarting);
   if (extra.outbox.count > 0) {
     if (!extra.linger_over) {
-      if (!extra.linger.Armed()) {
-        timers_.Arm(extra.linger, DeadlineMs(options_.linger_timeout));
+      if (!extra.LingerArmed()) {
+        ArmLinger(slot, DeadlineMs(options_.linger_timeout));
         if (extra.parent != nullptr) {
           Post(*extra.parent->worker, extra.parent, extra.parent_generation,
                ChildEndedControl{extra.child_order, /*lingers=*/true});
@@ -278,11 +287,11 @@ void Worker::EndStep(Slot* slot) {
     }
     DropOutbox(slot, shutdown_ ? DropReason::kShutdown : DropReason::kSenderEnded);
   }
-  timers_.Cancel(extra.linger);
+  CancelLinger(extra);
   timers_.Cancel(extra.outbox.probe);
   while (budget-- > 0 && !extra.watchers.empty()) {
-    const Watcher watcher = extra.watchers.back();
-    extra.watchers.pop_back();
+    const Watcher watcher = *extra.watchers.begin();
+    extra.watchers.erase(extra.watchers.begin());
     SendReserved(watcher.slot, watcher.generation, &kDownOps,
                  Down{watcher.monitor, extra.reason, extra.reason_text});
   }
@@ -313,19 +322,25 @@ void Worker::Unwatch(Slot* slot) {
 
 // At most so many. Answers how many.
 int Worker::ForgetTimers(Slot* slot, int most) {
-  auto& timers = slot->extra->timers;
-  int forgotten = 0;
-  for (const TimerId id : IdsInOrder(timers)) {
-    if (forgotten == most) break;
-    ++forgotten;
-    const auto timer = timers.find(id);
+  ActorExtra& extra = *slot->extra;
+  return extra.forgetting.Take(extra.timers, most, [&](auto timer) {
     timers_.Cancel(*timer->second);
-    timers.erase(timer);
-  }
-  return forgotten;
+    const std::unique_ptr<UserTimer> gone = std::move(timer->second);
+    extra.timers.erase(timer);
+  });
 }
 
 void LingerTimer::OnTimer(Worker& worker) { worker.LingerOver(slot_); }
+
+void Worker::ArmLinger(Slot* slot, int64_t deadline_ms) {
+  std::unique_ptr<LingerTimer>& linger = slot->extra->linger;
+  if (linger == nullptr) linger = std::make_unique<LingerTimer>(slot);
+  timers_.Arm(*linger, deadline_ms);
+}
+
+void Worker::CancelLinger(ActorExtra& extra) {
+  if (extra.linger != nullptr) timers_.Cancel(*extra.linger);
+}
 
 void Worker::LingerOver(Slot* slot) {
   slot->extra->linger_over = true;
@@ -355,8 +370,7 @@ void Worker::Free(Slot* slot) {
 
 uint64_t Worker::AddChild(Slot* parent, Slot* child, uint32_t child_generation) {
   ActorExtra& extra = Extra(parent);
-  extra.children.emplace_hint(extra.children.end(), ++extra.last_child,
-                              Child{child, child_generation});
+  extra.children.emplace_last(++extra.last_child, Child{child, child_generation});
   return extra.last_child;
 }
 
@@ -386,7 +400,7 @@ void Worker::ChildEnded(Slot* parent, uint32_t generation, uint64_t order, bool 
 void Worker::AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
   // One that ends has told its monitors, or will tell this one too.
   if (target->generation == generation && target->state != ActorState::kFree) {
-    Extra(target).watchers.push_back(watcher);
+    Extra(target).watchers.emplace(watcher);
     if (target->state == ActorState::kLingering) Schedule(target);
     return;
   }
@@ -396,15 +410,13 @@ void Worker::AddWatcher(Slot* target, uint32_t generation, const Watcher& watche
 
 void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
   if (target->generation != generation || target->extra == nullptr) return;
-  std::vector<Watcher>& watchers = target->extra->watchers;
-  for (Watcher& w : watchers) {
-    if (w.slot == watcher.slot && w.generation == watcher.generation &&
-        (w.monitor == watcher.monitor || Planted(Plant::kWrongMonitor))) {
-      w = watchers.back();
-      watchers.pop_back();
-      return;
-    }
+  auto& watchers = target->extra->watchers;
+  if (Planted(Plant::kWrongMonitor)) {
+    const auto first = watchers.lower_bound(Watcher{watcher.slot, watcher.generation, 0});
+    if (first != watchers.end() && first->slot == watcher.slot) watchers.erase(first);
+    return;
   }
+  watchers.erase(watcher);
 }
 
 // --- Drain, as the Runtime orders it.

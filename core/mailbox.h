@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -145,46 +146,110 @@ struct Waiter {
 };
 
 // First in, first out. It keeps its place when it is empty, so that an actor that parks its senders
-// again and again allocates nothing.
+// again and again allocates nothing. Whoever is taken out of the middle of a long line is found by
+// an index, and leaves a hole: a crowd may end in any order.
 class WaiterQueue {
  public:
-  bool Empty() const { return first_ == items_.size(); }
-  const Waiter* begin() const { return items_.data() + first_; }
-  const Waiter* end() const { return items_.data() + items_.size(); }
-  size_t Size() const { return items_.size() - first_; }
-  Waiter& Front() { return items_[first_]; }
-  void Push(const Waiter& waiter) {
-    // Room in front is used when that moves no more than it frees.
-    if (items_.size() == items_.capacity() && first_ >= Size()) {
-      items_.erase(items_.begin(), items_.begin() + static_cast<ptrdiff_t>(first_));
-      first_ = 0;
+  bool Empty() const { return count_ == 0; }
+  size_t Size() const { return count_; }
+  Waiter& Front() { return items_[first_]; }  // Requires: !Empty().
+  template <class F>
+  void ForEach(F&& visit) const {
+    for (size_t i = first_; i < items_.size(); ++i) {
+      if (!IsHole(items_[i])) visit(items_[i]);
     }
+  }
+  void Push(const Waiter& waiter) {
+    // Room in front, and holes, are used when that moves no more than it frees.
+    if (items_.size() == items_.capacity() && items_.size() - count_ >= count_) Compact();
     items_.push_back(waiter);
+    ++count_;
     if (Planted(Plant::kWaiterOutOfOrder)) std::swap(items_[first_], items_.back());
+    if (index_ != nullptr) (*index_)[NameOf(items_.back())] = items_.size() - 1;
+    if (Planted(Plant::kWaiterOutOfOrder)) index_ = nullptr;
   }
   void Pop() {
-    ++first_;
-    if (!Empty()) return;
-    items_.clear();
-    first_ = 0;
-    if (items_.capacity() > kKeptMax) items_.shrink_to_fit();
+    if (index_ != nullptr) index_->erase(NameOf(items_[first_]));
+    items_[first_].wanted = 0;
+    Left();
   }
-  // Looks at each: a cancel is rare, and near the front where a crowd ends in the order it came.
   bool Remove(uint64_t key, uint32_t generation) {
-    for (size_t i = first_; i < items_.size(); ++i) {
-      if (items_[i].key != key || items_[i].generation != generation) continue;
-      for (; i > first_; --i) items_[i] = items_[i - 1];
-      Pop();
-      return true;
-    }
-    return false;
+    const size_t found = Find({key, generation});
+    if (found == items_.size()) return false;
+    if (index_ != nullptr) index_->erase({key, generation});
+    items_[found].wanted = 0;
+    Left();
+    return true;
+  }
+  // nullptr: it does not stand here.
+  const Waiter* Of(uint64_t key, uint32_t generation) {
+    const size_t found = Find({key, generation});
+    return found == items_.size() ? nullptr : &items_[found];
+  }
+  void CheckInvariants() const {
+    size_t counted = 0;
+    ForEach([&](const Waiter&) { ++counted; });
+    SLUICE_CHECK(counted == count_ && (count_ == 0 || !IsHole(items_[first_])));
+    SLUICE_CHECK(index_ == nullptr || index_->size() == count_);
   }
 
  private:
   static constexpr size_t kKeptMax = 16;
+  static constexpr size_t kIndexedMin = 64;  // A shorter line is looked through.
+
+  struct Name {
+    uint64_t key;
+    uint32_t generation;
+    friend bool operator==(const Name&, const Name&) = default;
+  };
+  struct Hash {
+    size_t operator()(const Name& name) const {
+      return (name.key ^ (uint64_t{name.generation} << 40)) * 0x9E3779B97F4A7C15u >> 7;
+    }
+  };
+  static Name NameOf(const Waiter& waiter) { return {waiter.key, waiter.generation}; }
+  static bool IsHole(const Waiter& waiter) { return waiter.wanted == 0; }  // Who waits wants one.
+
+  size_t Find(const Name& name) {
+    if (index_ == nullptr && count_ >= kIndexedMin) {
+      index_ = std::make_unique<std::unordered_map<Name, size_t, Hash>>(count_);
+      MakeIndex();
+    }
+    if (index_ != nullptr) {
+      const auto found = index_->find(name);
+      return found == index_->end() ? items_.size() : found->second;
+    }
+    size_t i = first_;
+    while (i < items_.size() && (IsHole(items_[i]) || !(NameOf(items_[i]) == name))) ++i;
+    return i;
+  }
+  void MakeIndex() {
+    index_->clear();
+    for (size_t i = first_; i < items_.size(); ++i) {
+      if (!IsHole(items_[i])) (*index_)[NameOf(items_[i])] = i;
+    }
+  }
+  void Left() {
+    if (--count_ == 0) {
+      items_.clear();
+      first_ = 0;
+      index_ = nullptr;
+      if (items_.capacity() > kKeptMax) items_.shrink_to_fit();
+      return;
+    }
+    while (IsHole(items_[first_])) ++first_;
+  }
+  void Compact() {
+    items_.erase(items_.begin(), items_.begin() + static_cast<ptrdiff_t>(first_));
+    std::erase_if(items_, [](const Waiter& waiter) { return IsHole(waiter); });
+    first_ = 0;
+    if (index_ != nullptr) MakeIndex();
+  }
 
   std::vector<Waiter> items_;
-  size_t first_ = 0;
+  size_t first_ = 0;  // Not a hole, unless it is empty.
+  size_t count_ = 0;  // Of those that wait: items_ less holes and what is before first_.
+  std::unique_ptr<std::unordered_map<Name, size_t, Hash>> index_;  // Where each stands in items_.
 };
 
 struct Grant {
@@ -300,9 +365,9 @@ class Mailbox {
   }
   // Does it stand in the line, in that wait? Not when all that it asked for has been granted.
   bool IsWaitedForBy(uint64_t key, uint32_t waiter_generation, uint32_t episode) const {
-    return waited_for_ && std::any_of(waiters_->begin(), waiters_->end(), [&](const Waiter& w) {
-             return w.key == key && w.generation == waiter_generation && w.episode == episode;
-           });
+    if (!waited_for_) return false;
+    const Waiter* const waiter = waiters_->Of(key, waiter_generation);
+    return waiter != nullptr && waiter->episode == episode;
   }
   // The next grant that is due, if any: from half empty, or when nothing is held that could free
   // more.
@@ -365,6 +430,7 @@ class Mailbox {
     SLUICE_CHECK(held_ <= capacity_ && FreeCredits() <= capacity_ - held_);
     SLUICE_CHECK(reserve_ <= ReserveMax());
     SLUICE_CHECK(waited_for_ == (waiters_ != nullptr && !waiters_->Empty()));
+    if (waiters_ != nullptr) waiters_->CheckInvariants();
     // What is free goes to waiters before any new sender.
     SLUICE_CHECK(!waited_for_ || (reserve_ == 0 && word_.Credits() == 0));
   }

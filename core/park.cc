@@ -162,7 +162,7 @@ void Worker::FlushOutbox(Slot* slot) {
 void Worker::Unpark(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   slot->parked = false;
-  extra.outbox.last_round.clear();
+  extra.outbox.last_round = nullptr;
   timers_.Cancel(extra.outbox.probe);
   if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) {
     Schedule(slot);

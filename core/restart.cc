@@ -119,15 +119,15 @@ void Worker::RestartStep(Slot* slot) {
   }
   if (extra.outbox.count > 0) {
     if (!extra.linger_over) {
-      if (!extra.linger.Armed()) timers_.Arm(extra.linger, DeadlineMs(options_.linger_timeout));
+      if (!extra.LingerArmed()) ArmLinger(slot, DeadlineMs(options_.linger_timeout));
       return;  // LingerOver or Unpark comes back here.
     }
     DropOutbox(slot, DropReason::kSenderEnded);
   }
-  timers_.Cancel(extra.linger);
+  CancelLinger(extra);
   // While the runtime drains nobody waits for better times: what its mailbox holds is due.
   if (NowMs() < extra.restart->not_before_ms && !draining_) {
-    timers_.Arm(extra.linger, extra.restart->not_before_ms);
+    ArmLinger(slot, extra.restart->not_before_ms);
     return;
   }
   extra.linger_over = false;

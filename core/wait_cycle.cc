@@ -77,13 +77,14 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   }
   if (slot == probe.origin) {
     if (generation != probe.origin_generation || outbox.episode != probe.origin_episode) return;
-    if (probe.number == outbox.confirming && outbox.last_round == *probe.hops) {
+    if (probe.number == outbox.confirming && outbox.last_round != nullptr &&
+        *outbox.last_round == *probe.hops) {
       timers_.Cancel(outbox.probe);
-      BreakCycle(std::move(outbox.last_round));
+      BreakCycle(*std::exchange(outbox.last_round, nullptr));
       return;
     }
     if (Planted(Plant::kWaitCycleUnseen) && probe.hops->size() > 2) return;
-    outbox.last_round = std::move(*probe.hops);
+    outbox.last_round = std::move(probe.hops);
     // The second round starts at once. Only this very probe counts: one that was under way already
     // has passed its first edges before the last ones were seen.
     outbox.confirming = outbox.probe_number + 1;

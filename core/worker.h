@@ -375,6 +375,8 @@ class Worker {
   void StopNextChild(Slot* slot);
   void Unwatch(Slot* slot);
   int ForgetTimers(Slot* slot, int most);
+  void ArmLinger(Slot* slot, int64_t deadline_ms);
+  void CancelLinger(ActorExtra& extra);
   bool MayRestart(Slot* slot);
   void BeginRestart(Slot* slot);
   void RestartStep(Slot* slot);

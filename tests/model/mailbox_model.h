@@ -24,15 +24,15 @@ class MailboxTestPeer {
   template <class Atomics>
   static uint64_t Fingerprint(const Mailbox<Atomics>& mailbox) {
     uint64_t hash = mailbox.held_;
-    for (const uint64_t part : {mailbox.reserve_, mailbox.freed_, mailbox.generation_,
+    for (const uint64_t part : {mailbox.reserve_, mailbox.freed_, uint32_t{mailbox.generation_},
                                 uint32_t{mailbox.closed_}, uint32_t{mailbox.granting_}}) {
       hash = model::Mix(hash, part);
     }
     if (mailbox.waiters_ == nullptr) return hash;
-    for (const Waiter& waiter : *mailbox.waiters_) {
+    mailbox.waiters_->ForEach([&](const Waiter& waiter) {
       hash = model::Mix(model::Mix(hash, waiter.key), waiter.generation);
       hash = model::Mix(model::Mix(hash, waiter.episode), waiter.wanted);
-    }
+    });
     return hash;
   }
   template <class Atomics>

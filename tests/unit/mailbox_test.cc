@@ -1,6 +1,8 @@
 #include "sluice/core/mailbox.h"
 
 #include <atomic>
+#include <deque>
+#include <random>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -256,6 +258,59 @@ TEST(L3Bound, WordHoldsBetweenThreadsOverGenerations) {
   over.store(true);
   for (std::thread& taker : takers) taker.join();
   EXPECT_EQ(word.Credits() + static_cast<uint32_t>(sent.load()), kCredits);
+}
+
+// Against a plain list: whoever leaves the line, in whatever order, and however long it is.
+TEST(WaiterQueue, KeepsItsOrderWhoeverLeavesIt) {
+  std::mt19937_64 random(1);
+  WaiterQueue queue;
+  std::deque<Waiter> line;
+  uint64_t last_key = 0;
+  for (int step = 0; step < 40'000; ++step) {
+    // For a while it grows past what has an index, and then it shrinks to nothing.
+    const bool grows = step / 1'000 % 2 == 0;
+    const uint64_t what = random() % 8;
+    if (line.empty() || what < (grows ? 4 : 2)) {
+      const Waiter waiter{.key = ++last_key / 2,
+                          .generation = static_cast<uint32_t>(1 + last_key % 2),
+                          .episode = static_cast<uint32_t>(step),
+                          .wanted = static_cast<uint32_t>(1 + random() % 3)};
+      queue.Push(waiter);
+      line.push_back(waiter);
+    } else if (what < 6) {
+      const auto leaves = line.begin() + static_cast<ptrdiff_t>(random() % line.size());
+      EXPECT_TRUE(queue.Remove(leaves->key, leaves->generation));
+      EXPECT_FALSE(queue.Remove(leaves->key, leaves->generation));
+      line.erase(leaves);
+    } else if (what == 6) {  // As a grant in part does.
+      const Waiter first = queue.Front();
+      queue.Pop();
+      line.pop_front();
+      queue.Push(first);
+      line.push_back(first);
+    } else {
+      queue.Pop();
+      line.pop_front();
+    }
+    ASSERT_EQ(queue.Size(), line.size());
+    ASSERT_EQ(queue.Empty(), line.empty());
+    if (!line.empty()) {
+      ASSERT_EQ(queue.Front().key, line.front().key);
+      ASSERT_EQ(queue.Front().generation, line.front().generation);
+      const Waiter& any = line[random() % line.size()];
+      const Waiter* const found = queue.Of(any.key, any.generation);
+      ASSERT_NE(found, nullptr);
+      EXPECT_EQ(found->episode, any.episode);
+    }
+    if (step % 100 != 0) continue;
+    queue.CheckInvariants();
+    std::vector<uint64_t> seen;
+    queue.ForEach(
+        [&](const Waiter& waiter) { seen.push_back(waiter.key * 2 + waiter.generation); });
+    std::vector<uint64_t> expected;
+    for (const Waiter& waiter : line) expected.push_back(waiter.key * 2 + waiter.generation);
+    ASSERT_EQ(seen, expected);
+  }
 }
 
 }  // namespace
