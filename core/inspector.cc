@@ -1,5 +1,8 @@
 #include "sluice/core/inspector.h"
 
+#include <algorithm>
+
+#include "sluice/core/check.h"
 #include "sluice/core/worker.h"
 
 namespace sluice {
@@ -59,8 +62,6 @@ Inspector::WorkerView Inspector::Look(int index) const {
   view.lease_bytes = worker.lease_.LeftBytes();
   view.actors = worker.actor_count_;
   view.descriptors = worker.io_count_;
-  view.free_slots =
-      static_cast<int64_t>(worker.free_slots_.size() + runtime_.placed_slots_[index].size());
   view.poller = worker.poller_;
   return view;
 }
@@ -74,15 +75,30 @@ int64_t Inspector::RunQueueLength(int worker) const {
   return length;
 }
 
+int64_t Inspector::FreeSlots(int index) const {
+  const Worker& worker = runtime_.worker(index);
+  const auto in_stock = std::count_if(runtime_.stock_.begin(), runtime_.stock_.end(),
+                                      [&](const Slot* slot) { return slot->worker == &worker; });
+  return static_cast<int64_t>(worker.free_slots_.size()) + in_stock;
+}
+
 uint32_t Inspector::SlotCount() const {
   return runtime_.chunk_count_.load(std::memory_order_acquire) * Runtime::kSlotsPerChunk;
+}
+
+void Inspector::ForEachPlace(const Worker& worker,
+                             absl::FunctionRef<void(const Slot&)> visit) const {
+  for (uint32_t id = 0; id < SlotCount(); ++id) {
+    const Slot& slot = *runtime_.SlotAt(id);
+    if (slot.worker == &worker) visit(slot);
+  }
 }
 
 int64_t Inspector::ForEachSlot(int worker, absl::FunctionRef<void(const SlotView&)> visit) const {
   int64_t walked = 0;
   SlotView view;
-  runtime_.ForEachSlot(&runtime_.worker(worker), [&](const Slot* slot) {
-    Fill(*slot, &view);
+  ForEachPlace(runtime_.worker(worker), [&](const Slot& slot) {
+    Fill(slot, &view);
     walked += 1 + view.user_messages + view.reserved_messages + view.outbox_listed;
     visit(view);
   });
@@ -150,6 +166,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->linger_armed = slot.extra->LingerArmed();
 }
 
+// Each count, flag or second list says the same as the list that it stands beside.
 void Inspector::CheckInvariants(int index) const {
   const Worker& worker = runtime_.worker(index);
   worker.timers_.CheckInvariants();

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -45,7 +46,6 @@ class Inspector {
     int64_t lease_bytes = 0;  // Negative: debt.
     int64_t actors = 0;
     int64_t descriptors = 0;
-    int64_t free_slots = 0;  // Its own and those for placed spawns.
     int poller = -1;
   };
   // What no worker counts, and the budget.
@@ -114,13 +114,25 @@ class Inspector {
   RuntimeView Look() const;
   WorkerView Look(int worker) const;
   int64_t RunQueueLength(int worker) const;  // Walks it.
-  uint32_t SlotCount() const;                // Every slot's id is below it.
+  // That it keeps, or that were its own when they went to the stock; walks the stock.
+  int64_t FreeSlots(int worker) const;
+  uint32_t SlotCount() const;  // Every slot's id is below it.
   // All of a worker, by id, free ones too. Answers how many slots and messages it walked.
   int64_t ForEachSlot(int worker, absl::FunctionRef<void(const SlotView&)> visit) const;
-  // Of the parts that check themselves: a broken one ends the process.
+  // Of the parts that check themselves, and of each count that stands beside a list: a broken one
+  // ends the process. Requires: the worker stands between two turns, or in its wait.
   void CheckInvariants(int worker) const;
 
  private:
+  using Handles = std::vector<std::pair<const Slot*, uint32_t>>;  // Sorted.
+  struct Waits {
+    Handles memory;
+    Handles lane;
+  };
+  static Waits WaitsOf(const Worker& worker);
+  static void CheckStages(const Worker& worker);
+  static void CheckExtra(const Slot& slot, const Waits& waits);
+  void ForEachPlace(const Worker& worker, absl::FunctionRef<void(const Slot&)> visit) const;
   static void Fill(const Slot& slot, SlotView* view);
 
   Runtime& runtime_;

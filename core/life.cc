@@ -49,11 +49,13 @@ ActorExtra& Worker::Extra(Slot* slot) {
 }
 
 Slot* Worker::AllocateSlot() {
-  if (free_slots_.empty() && !runtime_.NewSlots(this, /*placed=*/false, &free_slots_)) {
+  if (!runtime_.CountActor()) {
     ++ledger_.spawn_refused;
     return nullptr;
   }
-  if (!runtime_.CountActor()) {
+  // Each slot of the others is lived in, or one of the few that a worker keeps: there is one left.
+  if (free_slots_.empty() && !runtime_.TakeSlots(*this, &free_slots_)) {
+    runtime_.UncountActor();
     ++ledger_.spawn_refused;
     return nullptr;
   }
@@ -63,7 +65,7 @@ Slot* Worker::AllocateSlot() {
 }
 
 void Worker::Open(Slot* slot, uint32_t capacity) {
-  slot->generation = slot->mailbox.Open(capacity);
+  slot->generation.StoreRelease(slot->mailbox.Open(capacity));
   slot->state = ActorState::kStarting;
   ++actor_count_;
   ++ledger_.spawned;
@@ -72,9 +74,10 @@ void Worker::Open(Slot* slot, uint32_t capacity) {
 // A message or an order for an actor that another thread placed here and whose PlaceControl has not
 // come yet.
 void Worker::AdoptPlaced(Slot* slot, uint32_t generation) {
-  if (!slot->for_placed || slot->state != ActorState::kFree) return;
-  if (slot->mailbox.Word().Generation() != generation) return;
-  slot->generation = generation;
+  // The word first: with a stale handle all else may be another worker's by now.
+  if (slot->mailbox.Word().Generation() != generation || !MailboxWord<>::IsLive(generation)) return;
+  if (slot->state != ActorState::kFree) return;
+  slot->generation.StoreRelease(generation);
   slot->mailbox.Adopt(MailboxWord<>::kCreditsMax);
   slot->state = ActorState::kStarting;
   ++actor_count_;
@@ -305,6 +308,9 @@ void Worker::EndStep(Slot* slot) {
     extra.parent = nullptr;
   }
   if (slot->io != nullptr) return;  // DetachIo comes back here.
+  // Its last words have left in this very step, and scheduled it: its slice comes back here. A free
+  // slot may go to another worker, and must not stand in the run queue of this one.
+  if (slot->scheduled) return;
   Free(slot);
 }
 
@@ -348,21 +354,25 @@ void Worker::LingerOver(Slot* slot) {
 }
 
 void Worker::Free(Slot* slot) {
+  SLUICE_CHECK(!slot->scheduled);
   delete std::exchange(slot->extra, nullptr);
   slot->mailbox.Reset();
   slot->state = ActorState::kFree;
   slot->suspended = 0;
   slot->parked = slot->started = slot->stop_asked = slot->has_outbox = false;
   // Odd to even: no Ref is equal to it, and what still arrives for the old one is known as such.
-  ++slot->generation;
+  slot->generation = slot->generation + 1;
   --actor_count_;
   runtime_.UncountActor();
   if (slot->generation >= MailboxWord<>::kGenerationLast - 1)
     return;  // Used up: 2^31 actors lived here.
-  if (slot->for_placed) {
-    runtime_.ReturnPlacedSlot(slot);
-  } else {
-    free_slots_.push_back(slot);
+  free_slots_.push_back(slot);
+  if (free_slots_.size() > Runtime::kFreeSlotsMax && !Planted(Plant::kSlotsStay)) {
+    // What still looks at them goes first: handlers noted for the log of slow ones, and descriptors
+    // that were done in this turn. No handler is running here.
+    ReadClock();
+    Bury();
+    runtime_.GiveSlots(&free_slots_, Runtime::kFreeSlotsMax / 2);
   }
 }
 
@@ -492,8 +502,9 @@ std::string Worker::Dump() {
     const Outbox& outbox = slot->extra->outbox;
     const Slot* target = outbox.list.Front()->target;
     // A name belongs to its own worker; of others only the number is told.
-    const std::string target_name =
-        target->worker == this ? NameOf(target) : absl::StrCat("actor#", target->id);
+    const bool ours =
+        target->worker == this && target->generation == outbox.list.Front()->generation;
+    const std::string target_name = ours ? NameOf(target) : absl::StrCat("actor#", target->id);
     const char* why = outbox.waits_for_lane     ? "room in the lane to "
                       : outbox.waits_for_memory ? "memory to send to "
                                                 : "credits of ";

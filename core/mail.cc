@@ -22,9 +22,10 @@ Answer Worker::Refuse(Answer answer) {
 // The order matters: room and charge are this worker's own and can be given up again; a credit
 // cannot, as only the owner may give credits back (a waiter would not be told of one that somebody
 // else returned).
-Answer Worker::ReserveRemote(Slot* target, uint32_t generation, int64_t charge, bool overdraft) {
+Answer Worker::ReserveRemote(Worker& to, Slot* target, uint32_t generation, int64_t charge,
+                             bool overdraft) {
   if (Planted(Plant::kCreditsApart)) generation = target->mailbox.Word().Generation();
-  Inbox::Lane& lane = target->worker->inbox_.LaneFrom(index_);
+  Inbox::Lane& lane = to.inbox_.LaneFrom(index_);
   if (!lane.gate.HasRoom()) {
     return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
   }
@@ -110,8 +111,7 @@ void Worker::RouteOutside(Worker& to, Envelope& envelope) {
   if (to.sleep_.Rouse()) to.Signal();
 }
 
-Answer Worker::BeginOutside(Slot* target, uint32_t generation, int64_t charge) {
-  Worker& to = *target->worker;
+Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge) {
   Runtime& runtime = to.runtime_;
   if (runtime.OutsideClosed()) return Answer::kClosed;
   if (!runtime.budget().Take(charge)) {
@@ -135,8 +135,7 @@ Answer Worker::BeginOutside(Slot* target, uint32_t generation, int64_t charge) {
   return answer;
 }
 
-void Worker::CommitOutside(Slot* target, Envelope& envelope) {
-  Worker& to = *target->worker;
+void Worker::CommitOutside(Worker& to, Envelope& envelope) {
   Runtime& runtime = to.runtime_;
   runtime.CountOutsideCross();
   runtime.CountOutsideSent();

@@ -290,7 +290,7 @@ class Mailbox {
   // waiters.
   void Close(uint32_t generation) {
     word_.Close(generation);
-    ++generation_;
+    generation_ = generation_ + 1;
     reserve_ = freed_ = 0;
     closed_ = true;
     granting_ = false;
@@ -301,7 +301,8 @@ class Mailbox {
     waiters_ = nullptr;
   }
 
-  // Does the actor of this handle live here, and take messages?
+  // Does the actor of this handle live here, and take messages? Any thread: only its own worker
+  // hears that it does.
   bool Admits(uint32_t generation) const { return generation == generation_; }
 
   // A sender on the owner's worker: no atomic as long as the owner has credits at hand, and else
@@ -463,10 +464,12 @@ class Mailbox {
 
   MailboxWord<Atomics> word_;
   uint32_t capacity_ = 0;
-  uint32_t held_ = 0;        // Messages in the owner's FIFO that own a credit.
-  uint32_t reserve_ = 0;     // Credits kept for senders on this worker.
-  uint32_t freed_ = 0;       // Credits of messages handled, not given out again yet.
-  uint32_t generation_ = 0;  // The word's; an actor just placed here has it from Adopt on.
+  uint32_t held_ = 0;     // Messages in the owner's FIFO that own a credit.
+  uint32_t reserve_ = 0;  // Credits kept for senders on this worker.
+  uint32_t freed_ = 0;    // Credits of messages handled, not given out again yet.
+  // The word's; an actor just placed here has it from Adopt on. Read with stale handles, too: see
+  // core/slot.h.
+  OwnerWritten<uint32_t> generation_;
   bool closed_ = false;
   bool granting_ = false;                 // A batch of grants has begun.
   bool waited_for_ = false;               // Somebody stands in waiters_.

@@ -41,7 +41,8 @@ enum class OnWaitCycle : uint8_t {
 struct Options {
   // Threads. 0: as many as there are processors for this process.
   int workers = 0;
-  // Most actors alive at once; a session is an actor. A slot is 128 bytes.
+  // Most actors alive at once, wherever they live; a session is an actor. A slot is 128 bytes; what
+  // a name, a parent or an end takes besides is kActorExtraBytes (core/actor_extra.h).
   uint32_t actors_max = 262'144;
   // User messages that may wait for one actor, unless its spawn says otherwise.
   uint32_t mailbox_messages_max = 256;

@@ -77,6 +77,8 @@ enum class Plant {
   kInputFullUntold = 82,
   kSelfConnectTaken = 83,
   kEvictsInDrain = 84,
+  kSlotsStay = 75,
+  kDueForgotten = 76,
 };
 
 struct PlantInfo {
@@ -189,6 +191,12 @@ inline constexpr PlantInfo kPlants[] = {
      "a drain that takes the turns itself does not wait for blocking functions", "L5, drain"},
     {Plant::kBytesBehindHole, "bytes_behind_hole",
      "a connection goes on sending behind bytes that found no memory", "L9, bytes"},
+    {Plant::kSlotsStay, "slots_stay",
+     "places of actors that ended stay with their worker, and others are refused", "spawns"},
+    {Plant::kDueForgotten, "due_forgotten",
+     "of timers due while their actor was parked, those behind one that parks it again are "
+     "forgotten",
+     "audit, timers"},
     {Plant::kHighUnnoted, "high_unnoted",
      "reading stops for output that leaves at once, and nobody notes that it has", "L5"},
     // What belongs to the process.

@@ -55,12 +55,10 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
   budget_ = std::make_unique<Budget>(options_.memory_bytes_max);
   shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
   blocking_ = std::make_unique<BlockingPool>(*this);
-  chunks_max_ = (options_.actors_max + kSlotsPerChunk - 1) / kSlotsPerChunk + 2 * options_.workers;
+  chunks_max_ = (SlotsMax() + kSlotsPerChunk - 1) / kSlotsPerChunk;
   chunks_ = std::make_unique<std::atomic<Slot*>[]>(chunks_max_);
-  placed_slots_.resize(options_.workers);
   for (int i = 0; i < options_.workers; ++i) {
     outside_locks_.push_back(std::make_unique<std::mutex>());
-    placed_locks_.push_back(std::make_unique<std::mutex>());
   }
   for (int i = 0; i < options_.workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(*this, i));
@@ -98,7 +96,8 @@ sluice::Ceiling Runtime::Ceiling() const {
   sluice::Ceiling ceiling;
   ceiling.fixed_bytes = kProgramBytes + kLogBytesMax + workers * worker_bytes +
                         options_.blocking_threads_max * kBlockingThreadBytes +
-                        int64_t{options_.actors_max} * static_cast<int64_t>(sizeof(Slot)) +
+                        int64_t{SlotsMax()} * static_cast<int64_t>(sizeof(Slot)) +
+                        int64_t{options_.actors_max} * kActorExtraBytes +
                         connections_user_bytes_ * options_.sockets_per_connection;
   ceiling.budget_bytes = options_.memory_bytes_max;
   ceiling.kernel_bytes = os_.SocketMemoryBytes(sockets);
@@ -112,28 +111,55 @@ Slot* Runtime::SlotAt(uint32_t id) const {
   return chunks_[id / kSlotsPerChunk].load(std::memory_order_acquire) + id % kSlotsPerChunk;
 }
 
-bool Runtime::NewSlots(Worker* worker, bool placed, std::vector<Slot*>* free) {
-  std::lock_guard<std::mutex> lock(chunk_lock_);
+uint32_t Runtime::SlotsMax() const {
+  return options_.actors_max + static_cast<uint32_t>(options_.workers) * kFreeSlotsMax;
+}
+
+bool Runtime::AddChunk(Worker& worker) {
   const uint32_t index = chunk_count_.load(std::memory_order_relaxed);
   if (index == chunks_max_) return false;
   auto* slots = static_cast<Slot*>(
       ::operator new (sizeof(Slot) * kSlotsPerChunk, std::align_val_t{alignof(Slot)}));
   for (uint32_t i = 0; i < kSlotsPerChunk; ++i) {
-    new (&slots[i]) Slot(worker, index * kSlotsPerChunk + i, placed);
+    new (&slots[i]) Slot(&worker, index * kSlotsPerChunk + i);
   }
   chunks_[index].store(slots, std::memory_order_release);
   chunk_count_.store(index + 1, std::memory_order_release);
   // The lowest number comes last, and so is taken first.
-  for (uint32_t i = kSlotsPerChunk; i > 0; --i) free->push_back(&slots[i - 1]);
+  for (uint32_t i = kSlotsPerChunk; i > 0; --i) stock_.push_back(&slots[i - 1]);
   return true;
+}
+
+// A slot goes to another worker only here and in TakePlacedSlot: free, and its generation already
+// the next one's. What is still on its way for its last actor reaches the old worker or the new
+// one; both find another generation, and touch nothing else (core/slot.h).
+bool Runtime::TakeSlots(Worker& worker, std::vector<Slot*>* free) {
+  std::lock_guard<std::mutex> lock(stock_lock_);
+  if (stock_.empty() && !AddChunk(worker)) return false;
+  const size_t count = std::min<size_t>(stock_.size(), kSlotsPerChunk);
+  for (size_t i = stock_.size() - count; i < stock_.size(); ++i) {
+    stock_[i]->worker = &worker;
+    free->push_back(stock_[i]);
+  }
+  stock_.resize(stock_.size() - count);
+  return true;
+}
+
+void Runtime::GiveSlots(std::vector<Slot*>* free, size_t kept) {
+  std::lock_guard<std::mutex> lock(stock_lock_);
+  stock_.insert(stock_.end(), free->begin() + static_cast<ptrdiff_t>(kept), free->end());
+  free->resize(kept);
 }
 
 void Runtime::ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const {
   const uint32_t count = chunk_count_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < count; ++i) {
     Slot* slots = chunks_[i].load(std::memory_order_acquire);
-    if (slots[0].worker != worker) continue;
-    for (uint32_t j = 0; j < kSlotsPerChunk; ++j) visit(&slots[j]);
+    for (uint32_t j = 0; j < kSlotsPerChunk; ++j) {
+      // In this order: whoever moves in writes the worker first, and then the generation (release).
+      const bool lived_in = MailboxWord<>::IsLive(slots[j].generation.LoadAcquire());
+      if (lived_in && slots[j].worker == worker) visit(&slots[j]);
+    }
   }
 }
 
@@ -173,14 +199,14 @@ Worker& Runtime::PlacementOf(const SpawnOptions& options) {
 
 Slot* Runtime::TakePlacedSlot(Worker& to) {
   if (!CountActor()) return nullptr;
-  std::lock_guard<std::mutex> lock(*placed_locks_[to.Index()]);
-  std::vector<Slot*>& free = placed_slots_[to.Index()];
-  if (free.empty() && !NewSlots(&to, /*placed=*/true, &free)) {
+  std::lock_guard<std::mutex> lock(stock_lock_);
+  if (stock_.empty() && !AddChunk(to)) {
     UncountActor();
     return nullptr;
   }
-  Slot* slot = free.back();
-  free.pop_back();
+  Slot* slot = stock_.back();
+  stock_.pop_back();
+  slot->worker = &to;
   return slot;
 }
 
@@ -197,7 +223,7 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot*
   // The word is open from here on: messages may overtake the order that makes the actor, and wait
   // for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);
-  const uint32_t parent_generation = parent == nullptr ? 0 : parent->generation;
+  const uint32_t parent_generation = parent == nullptr ? 0 : uint32_t{parent->generation};
   const uint64_t order = parent == nullptr ? 0 : parent->worker->AddChild(parent, slot, generation);
   auto make = [capacity, name = options.name, parent, parent_generation, order,
                construct = std::move(construct)](Worker& worker, Slot* made) mutable {
@@ -215,11 +241,6 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot*
       to, slot, generation,
       PlaceControl{std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
   return {slot, generation};
-}
-
-void Runtime::ReturnPlacedSlot(Slot* slot) {
-  std::lock_guard<std::mutex> lock(*placed_locks_[slot->worker->Index()]);
-  placed_slots_[slot->worker->Index()].push_back(slot);
 }
 
 // --- Names.

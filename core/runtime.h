@@ -180,12 +180,19 @@ class Runtime {
   // False, and logged: there is no such worker, or no mailbox holds so much.
   bool Allows(const SpawnOptions& options);
   Slot* SlotAt(uint32_t id) const;
-  bool NewSlots(Worker* worker, bool placed, std::vector<Slot*>* free);
+  static constexpr uint32_t kSlotsPerChunk = 64;
+  // Free slots that one worker keeps for itself: two chunks, so that spawns take the stock's lock
+  // once for 64 of them. The table has room for those of all workers besides actors_max.
+  static constexpr uint32_t kFreeSlotsMax = 2 * kSlotsPerChunk;
+  // Free slots for actors of `worker`, into `free`: some of the stock, or new ones. False: none is
+  // left. And back, so that a worker whose actors have ended keeps none from the others.
+  bool TakeSlots(Worker& worker, std::vector<Slot*>* free);
+  void GiveSlots(std::vector<Slot*>* free, size_t kept);
+  // All slots where an actor of `worker` lives, on its thread or while none runs.
   void ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const;
   bool CountActor();
   void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
   int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
-  void ReturnPlacedSlot(Slot* slot);
   std::mutex& OutsideLock(int worker) { return *outside_locks_[static_cast<size_t>(worker)]; }
   bool OutsideClosed() const { return outside_closed_.load(std::memory_order_acquire); }
   void CountOutsideCross() { outside_cross_.fetch_add(1, std::memory_order_relaxed); }
@@ -214,8 +221,6 @@ class Runtime {
  private:
   friend class Inspector;
 
-  static constexpr uint32_t kSlotsPerChunk = 64;
-
   enum class DrainPhase { kNone, kReading, kClosing, kStopping, kShutdown, kDone };
 
   bool Quiescent();
@@ -230,6 +235,8 @@ class Runtime {
   void AwaitAnswers(absl::FunctionRef<bool()> all_in);
   void WorkerMain(Worker& worker);
   Worker& PlacementOf(const SpawnOptions& options);
+  uint32_t SlotsMax() const;
+  bool AddChunk(Worker& worker);  // Its slots into the stock, whose lock is held.
   Slot* TakePlacedSlot(Worker& to);
   absl::Status RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
                             const std::type_info* type);
@@ -253,18 +260,17 @@ class Runtime {
   bool ended_ = false;
 
   // Slots: chunks are added, never removed. A chunk is published by its pointer (release) and then
-  // counted.
+  // counted. Free ones that no worker keeps stand in the stock, for whichever needs them.
   std::unique_ptr<std::atomic<Slot*>[]> chunks_;
   uint32_t chunks_max_ = 0;
-  // Partner: readers in ForEachSlot and NewSlots. Acquire/release.
+  // Partner: readers in ForEachSlot and AddChunk. Acquire/release.
   std::atomic<uint32_t> chunk_count_{0};
-  std::mutex chunk_lock_;           // Making a chunk, once for 64 actors.
-  std::atomic<int64_t> actors_{0};  // Alive in all. Relaxed: only its own value counts.
-  std::vector<std::unique_ptr<std::mutex>> placed_locks_;
-  std::vector<std::vector<Slot*>> placed_slots_;  // By worker; under its lock.
-  std::atomic<uint32_t> next_placement_{0};       // Relaxed: any order will do.
-  std::atomic<int64_t> placed_refused_{0};        // Relaxed: a count for the ledger.
-  std::atomic<uint64_t> spawn_mistakes_{0};       // Relaxed: how often Allows() said no.
+  std::mutex stock_lock_;                    // Once for 64 actors, and for each that is placed.
+  std::vector<Slot*> stock_;                 // Under its lock.
+  std::atomic<int64_t> actors_{0};           // Alive in all. Relaxed: only its own value counts.
+  std::atomic<uint32_t> next_placement_{0};  // Relaxed: any order will do.
+  std::atomic<int64_t> placed_refused_{0};   // Relaxed: a count for the ledger.
+  std::atomic<uint64_t> spawn_mistakes_{0};  // Relaxed: how often Allows() said no.
 
   // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
   // runs handlers.

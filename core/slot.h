@@ -1,16 +1,22 @@
 // Slot is an actor's place: never unmapped while the runtime lives, so that a Ref may always look
 // at it.
 //
-// Owner:  its worker, for ever; the generation in the mailbox word says which actor lives there.
-// Thread: `mailbox.Word()` and `worker` any; all else the worker's.
-// Bound:  actors_max slots in all; 128 bytes each.
-// Errors: none: who finds another generation than his meets an actor that has ended.
+// Owner:  the worker of the actor that lives there; the generation in the mailbox word says which
+//         actor that is. A free slot belongs to whoever took it from the runtime's stock: so the
+//         next actor may live on another worker, in a later generation.
+// Thread: `mailbox.Word()`, `worker`, `generation` and `mailbox.Admits()` any; all else the
+// worker's,
+//         and only once it has seen that its handle's generation is that of the slot: with a stale
+//         handle the slot may be another worker's by now.
+// Bound:  actors_max slots, and a small stock for each worker; 128 bytes each.
+// Errors: none: a handle of another generation is one of an actor that has ended.
 #ifndef SLUICE_CORE_SLOT_H_
 #define SLUICE_CORE_SLOT_H_
 
 #include <cstddef>
 #include <cstdint>
 
+#include "sluice/core/atomics.h"
 #include "sluice/core/envelope.h"
 #include "sluice/core/io_handler.h"
 #include "sluice/core/mailbox.h"
@@ -31,8 +37,7 @@ enum class ActorState : uint8_t {
 };
 
 struct alignas(64) Slot {
-  Slot(Worker* owner, uint32_t slot_id, bool placed)
-      : worker(owner), id(slot_id), for_placed(placed) {}
+  Slot(Worker* owner, uint32_t slot_id) : worker(owner), id(slot_id) {}
 
   // Why it takes no message though it is not parked: bits of `suspended`.
   static constexpr uint8_t kBySelf = 1;  // Until it resumes (a spoke that waits for peers).
@@ -54,13 +59,17 @@ struct alignas(64) Slot {
   // The first cache line is what senders on other workers read, and the word that all of them
   // change: a message that is handled touches the second line only, so that owner and senders do
   // not take it from each other.
-  Worker* const worker;
+  //
+  // Whose it is. Changed under the lock of the runtime's stock, while nobody lives here; whoever
+  // holds a handle of the actor that lives here got it later, and so finds its worker.
+  OwnerWritten<Worker*> worker;
   IoHandler* io = nullptr;
   ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
   const uint32_t id;
-  uint32_t generation = 0;  // The owner's copy: of the actor that lives or lingers here.
-  const bool for_placed;    // From the stock for spawns that other threads place on this worker.
-  bool started = false;     // OnStart has run, so OnStop will.
+  // The owner's copy: of the actor that lives or lingers here; even: nobody does. Never used twice,
+  // so that a stale handle's worker reads another one, however old what it reads is.
+  OwnerWritten<uint32_t> generation;
+  bool started = false;  // OnStart has run, so OnStop will.
   alignas(8) char unused[16] = {};
   Mailbox<> mailbox;  // Its word ends the first line; its counts are in the second.
   // The second line: the owner's, with each message.

@@ -254,9 +254,10 @@ class Worker {
   };
 
   Answer Refuse(Answer answer);
-  // kAccepted: the outside lane of the target's worker is locked until CommitOutside.
-  static Answer BeginOutside(Slot* target, uint32_t generation, int64_t charge);
-  static void CommitOutside(Slot* target, Envelope& envelope);
+  // `to` is the target's worker, looked up once: the slot of an actor that ends meanwhile may
+  // change it. kAccepted: its outside lane is locked until CommitOutside.
+  static Answer BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge);
+  static void CommitOutside(Worker& to, Envelope& envelope);
   // A reserved message cannot be refused: where there is no memory it goes uncharged, and its
   // reservation is the bound.
   static int64_t ChargeReserved(Worker& to, int64_t bytes);
@@ -281,7 +282,8 @@ class Worker {
   void Flush(int to);
   void FlushStages();
   // The lane's room, the charge and the credit for a message to another worker, or why not.
-  Answer ReserveRemote(Slot* target, uint32_t generation, int64_t charge, bool overdraft);
+  Answer ReserveRemote(Worker& to, Slot* target, uint32_t generation, int64_t charge,
+                       bool overdraft);
   template <class M>
   Answer Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
                  bool overdraft);
@@ -462,7 +464,8 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
                        bool overdraft) {
   const int64_t charge = Envelope::BytesOf<M>(message);
   if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
-  if (target->worker == this) {
+  Worker& to = *target->worker;  // Once: the slot of an actor that ends meanwhile may change it.
+  if (&to == this) {
     if (!Live(target, generation)) [[unlikely]] {
       // An actor placed here may be written to before the order that makes it has come.
       AdoptPlaced(target, generation);
@@ -479,17 +482,17 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
     PutLocal(target, generation, ops, charge, message);
     return Answer::kAccepted;
   }
-  if (&target->worker->runtime_ != &runtime_) {
+  if (&to.runtime_ != &runtime_) {
     return TrySendOutside(target, generation, ops, message);
   }
-  const Answer answer = ReserveRemote(target, generation, charge, overdraft);
+  const Answer answer = ReserveRemote(to, target, generation, charge, overdraft);
   if (answer != Answer::kAccepted) return answer;
-  Stage& stage = StageFor(*target->worker);
+  Stage& stage = StageFor(to);
   Envelope& envelope = stage.Place();
   Fill(envelope, target, generation, charge);
   envelope.Put(ops, std::move(message));
   ++ledger_.sent;
-  StageAdded(stage, *target->worker);
+  StageAdded(stage, to);
   return Answer::kAccepted;
 }
 
@@ -537,12 +540,13 @@ Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOp
                               M& message) {
   const int64_t charge = Envelope::BytesOf<M>(message);
   if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
-  const Answer answer = BeginOutside(target, generation, charge);
+  Worker& to = *target->worker;
+  const Answer answer = BeginOutside(to, target, generation, charge);
   if (answer != Answer::kAccepted) return answer;
   Envelope envelope;
   Fill(envelope, target, generation, charge);
   envelope.Put(ops, std::move(message));
-  CommitOutside(target, envelope);
+  CommitOutside(to, envelope);
   return Answer::kAccepted;
 }
 

@@ -265,11 +265,11 @@ int64_t Laws::WalkWorker(Watched& of, int index, bool accounts, int64_t* bytes) 
                            sums.actors, sums.descriptors, worker.actors, worker.descriptors);
   });
   // A placed spawn whose order is on its way has a slot that looks free.
-  Expect(sums.free >= worker.free_slots && (!accounts || sums.free == worker.free_slots), "leak",
-         [&] {
-           return absl::StrFormat("worker %d has %d free slots, and %d can be taken", index,
-                                  sums.free, worker.free_slots);
-         });
+  const int64_t free_slots = of.inspector.FreeSlots(index);
+  Expect(sums.free >= free_slots && (!accounts || sums.free == free_slots), "leak", [&] {
+    return absl::StrFormat("worker %d has %d free slots, and %d can be taken", index, sums.free,
+                           free_slots);
+  });
   const int64_t run_queue = of.inspector.RunQueueLength(index);
   Expect(sums.scheduled == run_queue, "L5 progress", [&] {
     return absl::StrFormat("worker %d: %d actors are scheduled, and %d stand in its run queue",

@@ -31,6 +31,7 @@ void RunRestarts(Simulation& simulation);
 void RunDeadlock(Simulation& simulation);
 void RunTimers(Simulation& simulation);
 void RunBlocking(Simulation& simulation);
+void RunSpawns(Simulation& simulation);
 
 }  // namespace sluice::sim
 

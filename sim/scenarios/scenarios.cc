@@ -60,6 +60,8 @@ const std::vector<Scenario>& Scenarios() {
       {"restarts", "trees of actors that fail and are made anew under load", Faults(), RunRestarts},
       {"blocking", "functions on a small pool of threads, of callers that end and fail",
        WithoutThreads(), RunBlocking},
+      {"spawns", "crowds of actors move from worker to worker, and handles of the dead stay about",
+       Faults(), RunSpawns},
   };
   return scenarios;
 }

@@ -28,7 +28,7 @@
 
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(std::string, scenarios,
-          "messages,saturation,withdrawals,restarts,deadlock,timers,blocking,echo,relay,dns,"
+          "messages,saturation,withdrawals,restarts,deadlock,timers,blocking,spawns,echo,relay,dns,"
           "chat,broadcast,overload,accept_storm,eviction,early,frames,"
           "drain,parked_drain,dead_peers,"
           "processes",
@@ -47,6 +47,8 @@ std::string_view ScenarioFor(Plant plant) {
   switch (plant) {
     case Plant::kCreditLeakedOnDeath:
       return "withdrawals";
+    case Plant::kSlotsStay:
+      return "spawns";
     case Plant::kWaitCycleUnseen:
     case Plant::kCycleUnconfirmed:
       return "deadlock";
@@ -57,6 +59,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kRestartForgetsMessage:
     case Plant::kLastWordsUnsent:
       return "restarts";
+    case Plant::kDueForgotten:
     case Plant::kTimerAfterEnd:
     case Plant::kTimerAfterCancel:
     case Plant::kTimerEarly:

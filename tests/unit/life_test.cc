@@ -257,6 +257,13 @@ TEST_F(Life, ChildrenEndBeforeTheirParent) {
 
 TEST_F(Life, AChildsPlaceThatIsUsedAgainIsAnotherChild) {
   const Ref<Being> parent = Make("parent", 0);
+  // As many free places as the other worker keeps: the next one that ends goes back to the stock,
+  // and to the next child.
+  for (uint32_t i = 0; i < Runtime::kFreeSlotsMax; ++i) {
+    const Ref<Being> before = Make("before", 1);
+    before.Stop();
+    EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 1; }));
+  }
   Ref<Being> first, second;
   Do(parent, [&](Being& self) { first = self.SpawnWith<Being>(On(1), &log_, "first"); });
   step_.Turn(0);

@@ -1,4 +1,5 @@
-// Numbers of timers, monitors and questions never come round; a spawn says what it cannot do.
+// Numbers of timers, monitors and questions never come round; a spawn says what it cannot do; every
+// worker can reach actors_max.
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -159,6 +160,29 @@ TEST_F(Numbers, AWorkerThatIsNotThereIsADeadRef) {
     EXPECT_TRUE(self.SpawnWith<Being>(On(1)));
   });
   EXPECT_EQ(runtime_.TotalLedger().spawn_refused, 8);
+}
+
+// --- Actors_max is reached wherever they live, and however they are made.
+
+TEST_F(Numbers, PlacesOfRootsThatEndedServeTheChildrenOfOneActor) {
+  std::vector<Ref<Being>> roots;
+  for (int i = 0; i < 990; ++i) roots.push_back(runtime_.SpawnWith<Being>(On(i % 2)));
+  for (const Ref<Being>& root : roots) EXPECT_TRUE(root);
+  step_.Round(4);
+  for (const Ref<Being>& root : roots) root.Stop();
+  EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 0; }));
+  const Ref<Being> parent = Make(1);
+  int made = 0;
+  Do(parent, [&](Being& self) {
+    for (int i = 0; i < 999; ++i) made += static_cast<bool>(self.Spawn<Being>());
+    EXPECT_FALSE(self.Spawn<Being>());  // actors_max.
+  });
+  EXPECT_EQ(made, 999);
+  parent.Stop();
+  EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 0; }));
+  // And back: roots on the other worker.
+  for (int i = 0; i < 1'000; ++i) EXPECT_TRUE(runtime_.SpawnWith<Being>(On(0))) << i;
+  EXPECT_FALSE(runtime_.SpawnWith<Being>(On(0)));
 }
 
 }  // namespace
