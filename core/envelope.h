@@ -184,6 +184,12 @@ class EnvelopePool {
     ++kept_;
   }
 
+  void CheckInvariants() const {  // Walks what it keeps.
+    uint32_t kept = 0;
+    for (const Envelope* envelope = free_; envelope != nullptr; envelope = envelope->next) ++kept;
+    SLUICE_CHECK(kept == kept_ && kept <= kKeptMax);
+  }
+
  private:
   Envelope* free_ = nullptr;
   uint32_t kept_ = 0;

@@ -170,7 +170,89 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
 void Inspector::CheckInvariants(int index) const {
   const Worker& worker = runtime_.worker(index);
   worker.timers_.CheckInvariants();
-  runtime_.ForEachSlot(&worker, [](const Slot* slot) { slot->mailbox.CheckInvariants(); });
+  worker.pool_.CheckInvariants();
+  CheckStages(worker);
+  int64_t actors = 0;
+  int64_t descriptors = 0;
+  int64_t scheduled = 0;
+  const Waits waits = WaitsOf(worker);
+  ForEachPlace(worker, [&](const Slot& slot) {
+    slot.mailbox.CheckInvariants();
+    actors += slot.state != ActorState::kFree;
+    descriptors += slot.io != nullptr;
+    scheduled += slot.scheduled;
+    CheckExtra(slot, waits);
+  });
+  SLUICE_CHECK(actors == worker.actor_count_);
+  SLUICE_CHECK(descriptors == worker.io_count_);
+  SLUICE_CHECK(scheduled == RunQueueLength(index));
+  const Slot* last = nullptr;
+  for (const Slot* slot = worker.run_first_; slot != nullptr; slot = slot->run_next) {
+    SLUICE_CHECK(slot->scheduled && slot->worker == &worker);
+    last = slot;
+  }
+  SLUICE_CHECK(last == worker.run_last_);
+  for (const Slot* slot : worker.free_slots_) {
+    SLUICE_CHECK(slot->state == ActorState::kFree && slot->worker == &worker);
+  }
+  SLUICE_CHECK(worker.free_slots_.size() <= Runtime::kFreeSlotsMax);
+}
+
+void Inspector::CheckStages(const Worker& worker) {
+  std::vector<int> dirty = worker.dirty_stages_;
+  std::sort(dirty.begin(), dirty.end());
+  SLUICE_CHECK(std::adjacent_find(dirty.begin(), dirty.end()) == dirty.end());
+  for (size_t to = 0; to < worker.stages_.size(); ++to) {
+    if (worker.stages_[to] == nullptr) continue;
+    const bool listed = std::binary_search(dirty.begin(), dirty.end(), static_cast<int>(to));
+    SLUICE_CHECK(worker.stages_[to]->dirty == listed);
+    SLUICE_CHECK(worker.stages_[to]->count == 0 || listed);
+  }
+}
+
+// Who stands on the lists of those that wait. Some may have ended, or wait no more.
+Inspector::Waits Inspector::WaitsOf(const Worker& worker) {
+  Waits waits;
+  for (const auto& [slot, generation] : worker.memory_waiters_) {
+    waits.memory.emplace_back(slot, generation);
+  }
+  for (const auto& stage : worker.stages_) {
+    if (stage == nullptr) continue;
+    for (const auto& [slot, generation] : stage->room_waiters) {
+      waits.lane.emplace_back(slot, generation);
+    }
+  }
+  std::sort(waits.memory.begin(), waits.memory.end());
+  std::sort(waits.lane.begin(), waits.lane.end());
+  return waits;
+}
+
+void Inspector::CheckExtra(const Slot& slot, const Waits& waits) {
+  if (slot.extra == nullptr) {
+    SLUICE_CHECK(!slot.has_outbox && !slot.parked);
+    return;
+  }
+  const Outbox& outbox = slot.extra->outbox;
+  uint32_t messages = 0;
+  ForEachEnvelope(outbox.list, [&](const Envelope&) { ++messages; });
+  SLUICE_CHECK(messages == outbox.count && slot.has_outbox == (messages > 0));
+  SLUICE_CHECK(outbox.paid + outbox.waiting <= messages && outbox.uncharged <= messages);
+  const std::pair<const Slot*, uint32_t> self(&slot, slot.generation);
+  const auto stands_in = [&](const auto& list) {
+    return std::binary_search(list.begin(), list.end(), self);
+  };
+  SLUICE_CHECK(!outbox.waits_for_memory || stands_in(waits.memory));
+  SLUICE_CHECK(!outbox.waits_for_lane || stands_in(waits.lane));
+  // Ids of due timers: those that were cancelled may still stand there.
+  const std::vector<TimerId>& ids = slot.extra->due_timers;
+  int64_t due = 0;
+  int64_t listed = 0;
+  for (const auto& [id, timer] : slot.extra->timers) due += timer->due;
+  for (const TimerId id : ids) {
+    const auto timer = slot.extra->timers.find(id);
+    listed += timer != slot.extra->timers.end() && timer->second->due;
+  }
+  SLUICE_CHECK(due == listed);
 }
 
 }  // namespace sluice

@@ -176,7 +176,7 @@ void Worker::Unpark(Slot* slot) {
     if (found == slot->extra->timers.end() || !found->second->due) continue;
     if (slot->Runnable()) {
       found->second->OnTimer(*this);
-    } else {
+    } else if (!Planted(Plant::kDueForgotten)) {
       slot->extra->due_timers.push_back(id);
     }
   }
