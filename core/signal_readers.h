@@ -19,6 +19,8 @@
 
 #include <vector>
 
+#include "sluice/core/language.h"
+
 namespace sluice::internal {
 
 inline constexpr int kSignalReadersMax = 64;
