@@ -1,5 +1,10 @@
-// An acceptor on real loopback sockets whose workers take their turns on the test's thread, with an
-// Os that fails on demand and a clock that the test moves.
+// An acceptor on real sockets whose workers take their turns on the test's thread, with an Os that
+// fails on demand and a clock that the test moves.
+//
+// The sockets are UNIX sockets, unless the test names other addresses: what one side has done is
+// there for the other when the call returns. A packet over TCP's loopback may still wait for its
+// processor (a softirq, or RPS) when the workers have come to rest, and the test would go on
+// without it; WaitToHear() waits for it.
 #ifndef SLUICE_TESTS_SUPPORT_ACCEPTOR_RIG_H_
 #define SLUICE_TESTS_SUPPORT_ACCEPTOR_RIG_H_
 
@@ -7,16 +12,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/tests/support/forwarding_os.h"
+#include "sluice/tests/support/running.h"
 
 namespace sluice::testing {
 
@@ -69,13 +78,17 @@ class Greeter : public Session {
 
 class AcceptorRig {
  public:
-  explicit AcceptorRig(Options options, std::string_view addresses = "127.0.0.1:0",
-                       int descriptors = -1)
+  explicit AcceptorRig(Options options, std::string_view addresses = "", int descriptors = -1)
       : runtime(options, os) {
     os.descriptors_left = descriptors;
-    acceptor = runtime.Listen<Greeter>(addresses);
+    acceptor = runtime.Listen<Greeter>(addresses.empty() ? NewAddress() : std::string(addresses));
     EXPECT_TRUE(runtime.status().ok()) << runtime.status();
     Settle();
+  }
+  // Of no other rig, in no other process.
+  static std::string NewAddress() {
+    static std::atomic<int> count{0};
+    return absl::StrCat("unix:@sluice-rig-", ::getpid(), "-", count.fetch_add(1));
   }
   static Options Small(int64_t max_connections, AtLimit at_limit, int workers = 1) {
     Options options;
@@ -117,10 +130,16 @@ class AcceptorRig {
     Settle();
   }
   Acceptor& actor() { return *static_cast<Acceptor*>(acceptor.slot()->actor); }
-  // Loopback: the handshake is done when connect returns.
+  // It stands in the backlog when connect has returned.
   int Connect(std::string_view address = "") {
     const Address to = *Address::Parse(address.empty() ? Where(0) : std::string(address));
     const int fd = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    // A name of its own, by which the server's end is found: the kernel gives it (unix(7),
+    // autobind).
+    const sockaddr autobind{AF_UNIX, {}};
+    if (to.family() == AF_UNIX) {
+      EXPECT_EQ(::bind(fd, &autobind, sizeof(sa_family_t)), 0);
+    }
     EXPECT_EQ(::connect(fd, to.sockaddr(), to.size()), 0) << to.ToString();
     ::fcntl(fd, F_SETFL, O_NONBLOCK);
     clients.push_back(fd);
@@ -134,6 +153,16 @@ class AcceptorRig {
     if (count > 0) return std::string(buffer, static_cast<size_t>(count));
     if (count == 0) return "EOF";
     return errno == ECONNRESET ? "RST" : "";
+  }
+  // The first that a client of TCP hears; "" if nothing comes in a minute.
+  std::string WaitToHear(int fd) {
+    std::string heard;
+    Eventually([&] {
+      Settle();
+      heard = Heard(fd);
+      return heard != "";
+    });
+    return heard;
   }
   void Hangup(int& fd) {
     for (int& client : clients) {

@@ -194,7 +194,7 @@ TEST(EvictIdle, ALimitLoweredWhileItIsExceededIsReachedWithTheNextNewcomer) {
 }
 
 TEST(EvictIdle, OutOfDescriptorsTheNewcomerTakesThePlaceOfTheLongestSilent) {
-  AcceptorRig rig(AcceptorRig::Small(100, AtLimit::kEvictIdle), "127.0.0.1:0",
+  AcceptorRig rig(AcceptorRig::Small(100, AtLimit::kEvictIdle), "",
                   /*descriptors=*/3);  // One is the spare.
   std::vector<int> clients;
   for (int i = 0; i < 6; ++i) {
@@ -423,7 +423,7 @@ TEST(AcceptRate, WhatComesAboveItWaitsInTheBacklogForItsTurn) {
 TEST(AcceptRate, IsOfEachAddressAndMayBeChangedWhileItHoldsSomebody) {
   Options options = AcceptorRig::Small(100, AtLimit::kWait);
   options.accepts_per_second_max = 1;
-  AcceptorRig rig(options, "127.0.0.1:0,127.0.0.1:0");
+  AcceptorRig rig(options, AcceptorRig::NewAddress() + "," + AcceptorRig::NewAddress());
   for (int i = 0; i < 5; ++i) rig.Connect(rig.Where(0));
   rig.Settle();
   EXPECT_EQ(rig.actor().OpenConnections(), 1);
@@ -469,7 +469,7 @@ TEST_P(DrainAtTheLimit, ThoseWhoWaitedAreServedAsOthersEnd) {
   rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
   rig.Settle();
   const Address to = *Address::Parse(where);
-  const int late = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int late = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   EXPECT_EQ(::connect(late, to.sockaddr(), to.size()), -1) << "the door is closed";
   ::close(late);
   EXPECT_EQ(rig.Heard(first), "");

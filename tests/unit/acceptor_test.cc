@@ -1,4 +1,4 @@
-// The acceptor: limits, descriptors that run out and come back, hand-off, drain; on real loopback
+// The acceptor: limits, descriptors that run out and come back, hand-off, drain; on real
 // sockets, with an Os that fails on demand and a clock that the test moves.
 #include "sluice/actors/acceptor.h"
 
@@ -112,7 +112,7 @@ TEST(Acceptor, OutOfResourcesItPausesWithBackOffAndRecoversByItself) {
 }
 
 TEST(Acceptor, AConnectionThatEndsWakesAPausedAcceptor) {
-  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kWait), "127.0.0.1:0",
+  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kWait), "",
                   /*descriptors=*/2);  // One is the spare.
   int first = rig.Connect();
   const int second = rig.Connect();
@@ -128,7 +128,7 @@ TEST(Acceptor, AConnectionThatEndsWakesAPausedAcceptor) {
 // Linux says EMFILE although nobody waits: taken for a peer that was refused, it would be a busy
 // loop.
 TEST(Acceptor, OutOfDescriptorsItRefusesBySpareAndRests) {
-  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse), "127.0.0.1:0", /*descriptors=*/2);
+  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse), "", /*descriptors=*/2);
   int first = rig.Connect();
   const int second = rig.Connect();
   const int third = rig.Connect();
@@ -144,7 +144,7 @@ TEST(Acceptor, OutOfDescriptorsItRefusesBySpareAndRests) {
 }
 
 TEST(Acceptor, ASpareThatIsLostIsTakenAgainWhenADescriptorIsFree) {
-  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse), "127.0.0.1:0",
+  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse), "",
                   /*descriptors=*/0);  // Not even the spare.
   const int first = rig.Connect();
   rig.Settle();
@@ -229,7 +229,7 @@ TEST(Acceptor, ADrainTakesThoseWhoWaitAndThenClosesTheDoor) {
   rig.Settle();
   EXPECT_EQ(rig.Heard(waiting), "hiquestion");
   const Address to = *Address::Parse(where);
-  const int late = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int late = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   EXPECT_EQ(::connect(late, to.sockaddr(), to.size()), -1);
   EXPECT_EQ(errno, ECONNREFUSED);
   ::close(late);

@@ -28,15 +28,13 @@ namespace {
 
 TEST(Listening, ServesSeveralSocketsOfOneLimit) {
   AcceptorRig rig(AcceptorRig::Small(3, AtLimit::kRefuse),
-                  "127.0.0.1:0,[::1]:0,unix:@sluice-acceptor-test");
+                  "127.0.0.1:0,[::1]:0," + AcceptorRig::NewAddress());
   for (size_t i = 0; i < 3; ++i) {
     const int client = rig.Connect(rig.Where(i));
-    rig.Settle();
-    EXPECT_EQ(rig.Heard(client), "hi") << rig.Where(i);
+    EXPECT_EQ(rig.WaitToHear(client), "hi") << rig.Where(i);
   }
   const int refused = rig.Connect(rig.Where(2));
-  rig.Settle();
-  EXPECT_EQ(rig.Heard(refused), "EOF");
+  EXPECT_EQ(rig.WaitToHear(refused), "EOF");
 }
 
 class Deaf : public Session {
@@ -242,7 +240,10 @@ TEST(Connecting, AConnectThatIsRefusedAtOnceIsToldAsRefused) {
         worker, *Address::Parse(address), absl::Seconds(5),
         [&](Worker& w, Slot* s) { internal::Construct<Caller>(w, s, &heard); }, slot);
     worker.Leave();
-    rig.Settle();
+    EXPECT_TRUE(Eventually([&] {
+      rig.Settle();
+      return heard != "";
+    }));
     EXPECT_EQ(heard, "connect failed") << address;
   }
 }
