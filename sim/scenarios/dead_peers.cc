@@ -25,6 +25,8 @@ constexpr absl::Duration kSlack = absl::Seconds(3);
 // More than any socket takes; and a part of it that makes room in one.
 constexpr size_t kFullBytes = 900'000;
 constexpr size_t kSlowReadBytes = 100'000;
+// Behind the end of the peer's side, half of half_closed_timeout apart.
+constexpr int kDrips = 6;
 
 struct Fate {
   std::optional<CloseReason> ended;
@@ -47,10 +49,14 @@ class Patient : public Session {
       const char manner = in.Take(1)[0];
       if (manner == 'f') WriteOrAbort(std::string(kFullBytes, 'f'));
       if (manner == 'h') CloseWrite();
+      drips_ = manner == 'd';
     }
     WriteOrAbort(in.TakeAll());
   }
-  void OnEof() override {}  // It may wait for ever for its own half.
+  // It may wait for ever for its own half.
+  void OnEof() override {
+    if (drips_) Drip(kDrips);
+  }
   void OnClose(CloseReason reason) override {
     if (fate_ == nullptr) return;
     fate_->ended = reason;
@@ -58,8 +64,17 @@ class Patient : public Session {
   }
 
  private:
+  void Drip(int left) {
+    if (left == 0) return;
+    After(runtime().options().half_closed_timeout / 2, [this, left] {
+      (void)Write("d");  // Whose connection has ended writes nothing any more.
+      Drip(left - 1);
+    });
+  }
+
   Ward& ward_;
   Fate* fate_ = nullptr;
+  bool drips_ = false;
 };
 
 class Caller : public Session {
@@ -85,6 +100,7 @@ enum class Case {
   kHalfClosedHere,  // The server ended its side, the client does not.
   kSilent,
   kReadsSlowly,  // For a while it takes a little now and then, then nothing any more.
+  kDownloads,    // It ended its side, and is written to now and then; then no more.
   kTalks,        // Now and then, for ever: only the lifetime ends it.
   kCount,
 };
@@ -102,6 +118,7 @@ class DeadPeers {
     const bool full = IsFull(what);
     if (full) first[1] = 'f';
     if (what == Case::kHalfClosedHere) first[1] = 'h';
+    if (what == Case::kDownloads) first[1] = 'd';
     if (!Allowed(simulation_, client.Connect("10.0.0.1:7001")) ||
         !Allowed(simulation_, client.Write(first))) {
       return;
@@ -117,6 +134,7 @@ class DeadPeers {
     if (what == Case::kUnplugged || what == Case::kUnpluggedFull) machine.SetPlugged(false);
     if (what == Case::kHalfClosed && !Allowed(simulation_, client.CloseWrite())) return;
     if (what == Case::kReadsSlowly && !ReadSlowly(client, fate)) return;
+    if (what == Case::kDownloads && !Download(client)) return;
     const int64_t start_ns = simulation_.NowNs();
     int64_t active_ns = start_ns;
     const absl::Duration bound = BoundOf(what);
@@ -169,6 +187,20 @@ class DeadPeers {
     }
     return true;
   }
+  // For three times as long as the other half may be silent. False: it was not let live so long.
+  bool Download(Client& client) {
+    const absl::Duration needed = kDrips * options_.half_closed_timeout / 2 + kSlack;
+    if (options_.lifetime_timeout < needed + kSlack ||
+        options_.idle_timeout <= options_.half_closed_timeout / 2 + kSlack) {
+      return false;  // Another bound comes first: of no interest here.
+    }
+    if (!Allowed(simulation_, client.CloseWrite())) return false;
+    for (int i = 0; i < kDrips; ++i) {
+      simulation_.Sleep(options_.half_closed_timeout / 2);
+      if (!Allowed(simulation_, client.ReadExactly(1).status())) return false;
+    }
+    return true;
+  }
   absl::Duration Keepalive() const {
     return options_.keepalive_idle + options_.keepalive_interval * options_.keepalive_probes;
   }
@@ -181,10 +213,11 @@ class DeadPeers {
       case Case::kReadsSlowly:
         return std::min(options_.write_stalled_timeout, quiet);
       case Case::kUnpluggedFull:
-        return std::min(
-            {options_.write_stalled_timeout, quiet, absl::Nanoseconds(Link::kRetransmitTimeoutNs)});
+        return std::min({options_.write_stalled_timeout, options_.unacknowledged_timeout, quiet,
+                         absl::Nanoseconds(Link::kRetransmitTimeoutNs)});
       case Case::kHalfClosed:
       case Case::kHalfClosedHere:
+      case Case::kDownloads:
         return std::min(options_.half_closed_timeout, quiet);
       case Case::kTalks:
         return options_.lifetime_timeout;
@@ -197,8 +230,11 @@ class DeadPeers {
     return what == Case::kUnpluggedFull || what == Case::kStandsStill || what == Case::kReadsSlowly;
   }
   // What room was left in the kernel may be taken late (a spurious event), and counts as progress.
+  // Whether a peer still answers is looked at five times in unacknowledged_timeout.
   absl::Duration LatestOf(Case what) const {
     return BoundOf(what) + kSlack +
+           (what == Case::kUnpluggedFull ? options_.unacknowledged_timeout / 5
+                                         : absl::ZeroDuration()) +
            (IsFull(what) ? options_.write_stalled_timeout : absl::ZeroDuration());
   }
   // Of two bounds that may be due together either may be the first.
@@ -215,6 +251,7 @@ class DeadPeers {
         return reason == CloseReason::kWriteStalled;
       case Case::kHalfClosed:
       case Case::kHalfClosedHere:
+      case Case::kDownloads:
         return reason == CloseReason::kHalfClosed;
       default:
         return false;
@@ -243,6 +280,7 @@ void RunDeadPeers(Simulation& simulation) {
   options.keepalive_probes = static_cast<int>(simulation.Amount("probes", 1, 9));
   options.write_stalled_timeout = seconds("write_stalled", 5, 1'000);
   options.half_closed_timeout = seconds("half_closed", 5, 1'000);
+  options.unacknowledged_timeout = seconds("unacknowledged", 5, 1'000);
   options.idle_timeout = seconds("idle", 100, 20'000);
   options.lifetime_timeout = seconds("lifetime", 200, 30'000);
   const absl::Duration connect_timeout = seconds("connect", 1, 300);
