@@ -2,6 +2,7 @@
 // anew, and the runtime may end before the functions do: each function runs once or is dropped,
 // each caller that lives hears once, and nothing waits past its bound.
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -152,6 +153,53 @@ class Caller : public Actor {
   bool inside_ = false;
 };
 
+// Gives two functions at once, of which the first needs the second to run beside it.
+class Pairs : public Actor {
+ public:
+  Pairs(World* world, int64_t pairs) : world_(*world), left_(pairs) {}
+  void OnStart() override { Begin(); }
+
+ private:
+  void Begin() {
+    if (left_ == 0 || world_.over) return;
+    --left_;
+    open_ = 2;
+    const auto came = std::make_shared<bool>(false);
+    const auto told = [this](const absl::Status& status) {
+      --world_.open_of_lasting;
+      if (!status.ok() && !world_.over && world_.simulation.faults.no_thread == 0) {
+        world_.simulation.Broken("L5 progress", std::string(status.message()));
+      }
+      if (--open_ > 0) return;
+      After(absl::Microseconds(500), [this] { Begin(); });
+    };
+    const auto waits = [world = &world_, came] {
+      // By then every other function has ended, and the pool has a thread for it.
+      for (int i = 0; i < 1'000 && !*came && !world->over; ++i) {
+        world->simulation.Sleep(absl::Milliseconds(1));
+      }
+      return *came || world->over
+                 ? absl::OkStatus()
+                 : absl::InternalError("of two functions with two threads one never ran");
+    };
+    for (const bool first : {true, false}) {
+      const Answer answer =
+          first ? RunBlocking(waits, told) : RunBlocking([came] { *came = true; }, told);
+      if (answer == Answer::kAccepted) {
+        ++world_.accepted;
+        ++world_.open_of_lasting;
+      } else {
+        *came = true;  // The other one need not wait.
+        left_ = 0;
+      }
+    }
+  }
+
+  World& world_;
+  int64_t left_;
+  int open_ = 0;
+};
+
 void CheckCounts(World& world, const BlockingLedger& counts, bool ended) {
   if (!counts.Balanced() || (ended && counts.held != 0)) {
     world.simulation.Broken("L1 ledger", counts.ToString());
@@ -183,6 +231,12 @@ void RunRuntime(World& world, const Options& options) {
     } else {
       runtime.SpawnWith<Caller>(on, &world, key, fate, rounds);
     }
+  }
+  // It needs two threads for itself: those of the others are never held for long.
+  const int64_t pairs = simulation.Amount("pairs", 0, 3);
+  if (pairs > 1 && world.threads_max > 1) {
+    world.functions_max += 2;
+    runtime.Spawn<Pairs>(&world, pairs);
   }
   if (simulation.Amount("unstarted", 0, 7) == 7 || !site.Start()) {
     // The drain takes the turns, in which functions begin, and sees them end.
