@@ -8,6 +8,9 @@ usage: tools/docs.py           writes what is wrong anew
 2. docs/limits.md has a row for each field of an `...Options` struct in core/ and actors/, and for
    each constant there and in protocols/ whose name says that it is a bound or a time; its default
    is that of the code. Units and reasons are written by hand; a new row gets the code's comment.
+3. Each time among the options and policies has a test in tests/sim/time_limits_*_test.cc that
+   judges it by its name, `TimeLimit x(simulation, "NAME", ...)`: not before, and promptly. (Only
+   --check says so.)
 """
 import glob
 import os
@@ -22,6 +25,9 @@ BOUND = re.compile(r"^k\w*(Max|Min|Ms|Ns|Bytes|Kept|PerTurn)(?![a-z])\w*$")
 # Parts of a format or of an algorithm, and fields that bound nothing.
 NO_BOUNDS = {"kMallocHeaderBytes", "kOverheadBytes", "kExactNs", "kConnectionBytes", "name", "missed_notice",
              "filter", "kSecondNs", "kNobodyMs"}
+
+
+TIME_TESTS = "tests/sim/time_limits_*_test.cc"
 
 
 # --- Code blocks.
@@ -128,7 +134,7 @@ def bounds(known):
         struct = None
         for start, text, trailing in statements(lines):
             comment = comments_of(lines, start, trailing)
-            opening = re.match(r"struct (\w*Options) \{$", text)
+            opening = re.match(r"struct (\w*(?:Options|Policy)) \{$", text)
             if opening:
                 struct = opening.group(1)
             elif text.startswith("};") or text == "}":
@@ -176,6 +182,21 @@ def limits_text(text, wrong):
     return "\n".join(out)
 
 
+def untested_times(wrong):
+    """Says which time has no test that judges it by its name."""
+    tests = "".join(open(p, encoding="utf-8").read() for p in sorted(glob.glob(TIME_TESTS)))
+    judged = set(re.findall(r'TimeLimit \w+\(\s*(?:\w+\.)?simulation,\s*"(\w+)"', tests))
+    times = {}
+    for path in sorted(p for d in ("core", "actors", "protocols") for p in glob.glob(d + "/*.*")):
+        text = open(path, encoding="utf-8").read()
+        for struct in re.finditer(r"struct \w*(?:Options|Policy) \{(.*?)\n\};", text, re.S):
+            for name in re.findall(r"\n  absl::Duration (\w+) =", struct.group(1)):
+                times[name] = path
+    for name in sorted(set(times) - judged):
+        wrong.append("%s: %s of %s is a time, and no test there judges it by its name: TimeLimit"
+                     % (TIME_TESTS, name, times[name]))
+
+
 def main():
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
     check = sys.argv[1:] == ["--check"]
@@ -187,6 +208,8 @@ def main():
         after = with_blocks(before, path, wrong) if path != LIMITS else limits_text(before, wrong)
         if after != before and not check:
             open(path, "w", encoding="utf-8").write(after)
+    if check:
+        untested_times(wrong)
     for line in wrong:
         print(line)
     if check and wrong:
