@@ -487,7 +487,11 @@ void Connection::OnDrain() {
   if (connecting_) return;
   // Bytes may have come since the last event: one more read tells.
   readable_ = true;
-  if (write_state_ == WriteState::kLingering) ArmTimer();
+  if (write_state_ == WriteState::kLingering) {
+    // From now: its own linger_timeout began before, and a peer that still sends is not silent.
+    phase_ms_ = worker().NowMs();
+    ArmTimer();
+  }
   worker().MarkReady(this);
 }
 

@@ -1,6 +1,8 @@
 // How a connection ends: half-close both ways, lingering close, aborts, failures, the drain.
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
@@ -482,6 +484,139 @@ TEST(ConnectionClose, TheDrainsDeadlineCountsWhatIsLost) {
   EXPECT_EQ(notes.reason, CloseReason::kShutdown);
   EXPECT_TRUE(wire.reset);
   EXPECT_EQ(rig.Ledger().bytes_lost, 10);
+}
+
+// --- A drain meets connections that say good-bye already.
+
+TEST(ConnectionDrain, OneThatLingersHasTheTimeOfADrainFromItsBeginning) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 100;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("answer");
+  notes.session->Close();
+  rig.Settle();
+  rig.Advance(absl::Seconds(2));  // It lingers: the peer has not ended its side.
+  EXPECT_FALSE(wire.closed);
+  rig.worker.BeginDrain();
+  rig.Settle();
+  rig.Advance(absl::Milliseconds(99));
+  EXPECT_FALSE(wire.closed) << "the peer was given no time in the drain";
+  rig.Advance(absl::Milliseconds(2));
+  EXPECT_TRUE(wire.closed);
+  EXPECT_FALSE(wire.reset);
+  EXPECT_EQ(wire.output, "answer");
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+TEST(ConnectionDrain, OneThatLingersIsReadForAsLongAsItsPeerGoesOn) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 100;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("answer");
+  notes.session->Close();
+  rig.Settle();
+  rig.Advance(absl::Seconds(2));
+  rig.worker.BeginDrain();
+  for (int i = 0; i < 20; ++i) {
+    rig.Arrive(wire, "more");
+    rig.Settle();
+    rig.Advance(absl::Milliseconds(60));
+    EXPECT_FALSE(wire.closed) << i;
+  }
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_TRUE(wire.closed);
+  EXPECT_FALSE(wire.reset);
+}
+
+TEST(ConnectionDrain, OneThatStillFlushesSendsAllBeforeItEnds) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  wire.room = 4;
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Write("0123456789");
+  notes.session->Close();
+  rig.Settle();
+  rig.worker.BeginDrain();
+  rig.Settle();
+  rig.worker.DrainClose();
+  rig.Advance(absl::Seconds(1));
+  EXPECT_FALSE(wire.closed);
+  rig.Room(wire, 100);
+  rig.Settle();
+  EXPECT_EQ(wire.output, "0123456789");
+  rig.Fin(wire);
+  rig.Settle();
+  EXPECT_TRUE(wire.closed);
+  EXPECT_FALSE(wire.reset);
+  EXPECT_EQ(rig.Ledger().bytes_lost, 0);
+}
+
+// --- Monitors of sessions that have ended, and whose connection still sends.
+
+class Watcher : public Actor {
+ public:
+  explicit Watcher(std::vector<std::pair<MonitorId, EndReason>>* downs) : downs_(*downs) {}
+  void OnDown(const Down& down) override { downs_.emplace_back(down.monitor, down.reason); }
+  using Actor::Monitor;
+
+ private:
+  std::vector<std::pair<MonitorId, EndReason>>& downs_;
+};
+
+TEST(ConnectionMonitors, HearOnceOfASessionThatHasEndedWhenItsOutputIsStillOnTheWay) {
+  for (const bool fails : {false, true}) {
+    SCOPED_TRACE(fails ? "failed" : "stopped");
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    wire.room = 4;
+    if (fails) notes.on_message = [](ScriptSession&, int) { throw std::runtime_error("boom"); };
+    Slot* const slot = rig.Open(wire, notes);
+    rig.Settle();
+    const Ref<ScriptSession> session(slot, slot->generation);
+    std::vector<std::pair<MonitorId, EndReason>> downs;
+    const Ref<Watcher> watcher = rig.runtime.SpawnWith<Watcher>(
+        {.name = "", .mailbox_messages_max = 0, .worker = 0}, &downs);
+    rig.Settle();
+    std::vector<MonitorId> monitors;
+    const auto monitor = [&] {
+      rig.worker.RunHandler(watcher.slot(), "test", [&] {
+        monitors.push_back(static_cast<Watcher*>(watcher.slot()->actor)->Monitor(session));
+      });
+      rig.Settle();
+    };
+    monitor();
+    notes.session->Write("0123456789");
+    rig.Settle();
+    EXPECT_TRUE(downs.empty());
+    if (fails) {
+      EXPECT_EQ(session.TrySend(ScriptSession::Poke{1}), Answer::kAccepted);
+    } else {
+      session.Stop();
+    }
+    rig.Settle();
+    ASSERT_EQ(notes.session, nullptr) << "the session has ended";
+    ASSERT_FALSE(wire.closed) << "its output is still on the way";
+    EXPECT_EQ(downs.size(), 1u);
+    monitor();  // Late, of one whose connection is still there,
+    EXPECT_EQ(downs.size(), 2u);
+    rig.Room(wire, 100);
+    rig.Settle();
+    rig.Fin(wire);
+    rig.Settle();
+    EXPECT_TRUE(wire.closed);
+    monitor();  // ...and is not.
+    ASSERT_EQ(downs.size(), 3u);
+    const EndReason reason = fails ? EndReason::kFailed : EndReason::kStopped;
+    EXPECT_EQ(downs[0], (std::pair{monitors[0], reason}));
+    EXPECT_EQ(downs[1], (std::pair{monitors[1], reason}));
+    EXPECT_EQ(downs[2], (std::pair{monitors[2], EndReason::kNotFound}));
+  }
 }
 
 }  // namespace
