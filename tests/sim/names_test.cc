@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "sluice/examples/relay_session.h"
 #include "sluice/sim/client.h"
@@ -80,6 +81,46 @@ TEST(Names, OfSeveralAddressesTheNextIsTriedWhereOneRefusesOrIsSilent) {
   const auto heard = client.ReadExactly(5);
   ASSERT_TRUE(heard.ok()) << heard.status();
   EXPECT_EQ(*heard, "hello");
+}
+
+TEST(Names, DeadAddressesMayStandInAnyPosition) {
+  // Refuses, is silent, and lives: each in each place, and two dead ones of one kind.
+  const std::string refuses = "10.0.0.1", silent = "10.9.9.9", other = "10.9.9.10";
+  const std::string lives = "10.0.0.2";
+  const std::vector<std::vector<std::string>> lists = {
+      {refuses, silent, lives}, {silent, refuses, lives},
+      {refuses, lives, silent}, {silent, lives, refuses},
+      {lives, refuses, silent}, {lives, silent, refuses},
+      {silent, other, lives},   {silent, lives, other},
+      {lives, silent, other},   {refuses, lives},
+      {lives, refuses},         {silent, lives},
+      {lives, silent},          {silent, other, refuses, lives}};
+  for (const std::vector<std::string>& addresses : lists) {
+    SCOPED_TRACE(absl::StrJoin(addresses, ", "));
+    Relayed relayed(addresses);
+    Client client(relayed.machine);
+    ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
+    const int64_t start_ns = relayed.simulation.NowNs();
+    ASSERT_TRUE(client.Write("hello").ok());
+    const auto heard = client.ReadExactly(5);
+    ASSERT_TRUE(heard.ok()) << heard.status();
+    EXPECT_EQ(*heard, "hello");
+    // A silent one costs its share of the timeout before the next is tried; one that refuses costs
+    // nothing, and those behind the one that lives neither.
+    bool waits = false;
+    for (const std::string& address : addresses) {
+      if (address == lives) break;
+      waits = waits || address != refuses;
+    }
+    EXPECT_LT(relayed.SecondsSince(start_ns), waits ? 2.1 : 0.1);
+  }
+}
+
+TEST(Names, AClientIsResetWhereEachAddressRefusesOrIsSilentInWhateverOrder) {
+  const std::string refuses = "10.0.0.1", silent = "10.9.9.9";
+  EXPECT_NEAR(Relayed({refuses, silent}).SecondsToReset(), 3, 0.1);
+  EXPECT_NEAR(Relayed({silent, refuses}).SecondsToReset(), 1.5, 0.1);  // Its half of the time.
+  EXPECT_LT(Relayed({refuses, refuses}).SecondsToReset(), 0.1);
 }
 
 TEST(Names, EachConnectionAsksAnew) {

@@ -505,6 +505,53 @@ TEST_P(DrainAtTheLimit, AtTheDeadlineThoseWhoStillWaitAreCounted) {
   EXPECT_EQ(Closed(rig, CloseReason::kShutdown), 4);
 }
 
+TEST_P(DrainAtTheLimit, AHigherLimitLetsInThoseWhoWait) {
+  AcceptorRig rig(AcceptorRig::Small(1, GetParam()));
+  int first = rig.Connect();
+  rig.Settle();
+  EXPECT_EQ(rig.Heard(first), "hi");
+  std::vector<int> waiting;
+  for (int i = 0; i < 4; ++i) {
+    waiting.push_back(rig.Connect());
+    ASSERT_EQ(::send(waiting[i], "question", 8, 0), 8);
+  }
+  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.Settle();
+  EXPECT_EQ(rig.Heard(waiting[0]), "");
+  rig.Tell(SetConnectionLimit{3, GetParam()});
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(rig.Heard(waiting[i]), "hiquestion") << i;
+  EXPECT_EQ(rig.Heard(waiting[2]), "") << "there is no place for it yet";
+  // As the first ones end, so do the others come in; nobody is turned away.
+  rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
+  rig.Settle();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(rig.Heard(waiting[i]), "EOF") << i;
+    rig.Hangup(waiting[i]);
+  }
+  for (int i = 2; i < 4; ++i) {
+    EXPECT_EQ(rig.Heard(waiting[i]), "hiquestion") << i;
+    EXPECT_EQ(rig.Heard(waiting[i]), "EOF") << i;
+    rig.Hangup(waiting[i]);
+  }
+  rig.Hangup(first);
+  EXPECT_EQ(rig.runtime.worker(0).IoCount(), 0);
+  EXPECT_EQ(rig.Refused() + Closed(rig, CloseReason::kEvicted), 0);
+}
+
+TEST_P(DrainAtTheLimit, AHigherLimitThatRefusesTurnsAwayThoseWhoStillHaveNoPlace) {
+  AcceptorRig rig(AcceptorRig::Small(1, GetParam()));
+  int first = rig.Connect();
+  rig.Settle();
+  std::vector<int> waiting;
+  for (int i = 0; i < 4; ++i) waiting.push_back(rig.Connect());
+  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.Settle();
+  rig.Tell(SetConnectionLimit{3, AtLimit::kRefuse});
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(rig.Heard(waiting[i]), "hi") << i;
+  for (int i = 2; i < 4; ++i) EXPECT_EQ(rig.Heard(waiting[i]), "EOF") << i;
+  EXPECT_EQ(rig.Refused(), 2);
+}
+
 INSTANTIATE_TEST_SUITE_P(Policies, DrainAtTheLimit,
                          ::testing::Values(AtLimit::kWait, AtLimit::kEvictIdle));
 
