@@ -16,7 +16,9 @@
 
 #include "sluice/core/lane_gate.h"
 #include "sluice/core/mailbox.h"
+#include "sluice/core/outside_gate.h"
 #include "sluice/core/rest.h"
+#include "sluice/core/shed_board.h"
 #include "sluice/core/sleep_word.h"
 
 #endif  // SLUICE_TESTS_MODEL_WORDS_H_
