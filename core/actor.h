@@ -249,6 +249,7 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
   Actor* actor = nullptr;
   try {
     const ConstructionScope scope(slot);
+    const Worker::HandlerScope sends(worker, slot);
     const Running::Scope running(worker.Running(), slot, "the constructor", typeid(A).name());
     actor = new A(std::forward<Args>(args)...);
   } catch (...) {

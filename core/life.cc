@@ -247,13 +247,18 @@ void Worker::CountDropped(Slot* slot, Envelope* envelope, DropReason reason) {
   pool_.Put(envelope);
 }
 
+void Worker::DeleteActor(Slot* slot) {
+  const HandlerScope sends(*this, slot);
+  delete std::exchange(slot->actor, nullptr);
+}
+
 void Worker::EndStep(Slot* slot) {
   ActorExtra& extra = Extra(slot);
   int budget = kEndStepMax;
   // The actor itself goes first: no handler of it runs any more, and what it held is free.
   if (slot->actor != nullptr) {
     if (slot->io != nullptr) slot->io->OnActorEnded(extra.reason == EndReason::kFailed);
-    delete std::exchange(slot->actor, nullptr);
+    DeleteActor(slot);
     // Its destructor's last words.
     if (extra.outbox.count > 0 && !slot->parked && !Planted(Plant::kLastWordsUnsent)) {
       FlushOutbox(slot);
@@ -479,6 +484,7 @@ void Worker::ShutdownAll() {
   }
   for (Slot* slot : slots) {
     if (slot->state == ActorState::kFree) continue;
+    rest_.CountStep();
     Extra(slot).linger_over = true;
     if (slot->state == ActorState::kLive || slot->state == ActorState::kStarting ||
         slot->state == ActorState::kRestarting) {

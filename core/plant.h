@@ -79,6 +79,9 @@ enum class Plant {
   kEvictsInDrain = 84,
   kSlotsStay = 75,
   kDueForgotten = 76,
+  kTrySendOvertakes = 90,
+  kFunctionRefused = 91,
+  kFunctionForgotten = 92,
 };
 
 struct PlantInfo {
@@ -219,6 +222,12 @@ inline constexpr PlantInfo kPlants[] = {
      "a socket that is connected to itself is taken for one that found its server", "early"},
     {Plant::kEvictsInDrain, "evicts_in_drain",
      "an eviction that was asked for before a drain ends a connection in it", "eviction"},
+    {Plant::kTrySendOvertakes, "try_send_overtakes",
+     "in a constructor or a destructor TrySend goes before what Send has left waiting", "L2"},
+    {Plant::kFunctionRefused, "function_refused",
+     "a drain refuses what blocking functions send that it waits for", "drain"},
+    {Plant::kFunctionForgotten, "function_forgotten",
+     "a drain does not wait until what a blocking function held is destroyed", "drain"},
 };
 
 #ifdef SLUICE_PLANT

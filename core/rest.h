@@ -1,5 +1,6 @@
-// RestCounts is what a worker tells the coordinator of a drain: whether it rests, and how much it
-// has sent and taken. RestWatch is the coordinator's side: is anything still on its way?
+// RestCounts is what a worker tells the coordinator of a drain: whether it rests, how much it has
+// sent and taken, and that it makes progress. RestWatch is the coordinator's side: is anything
+// still on its way?
 //
 // Owner:  RestCounts its worker; RestWatch the coordinator, which is no worker.
 // Thread: as marked.
@@ -47,6 +48,10 @@ class RestCounts {
     resting_.store(rests, std::memory_order_release);
   }
   bool Rests() const { return rests_; }  // As published last.
+  // In a drain: a turn, or one of the many actors that a turn ends. One writer, so no addition.
+  void CountStep() {
+    steps_.store(steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
 
   // The coordinator's, in this order.
   bool Resting() const { return resting_.load(std::memory_order_acquire); }
@@ -54,6 +59,7 @@ class RestCounts {
   int64_t Taken() const { return taken_.load(std::memory_order_relaxed); }
   int64_t Io() const { return io_.load(std::memory_order_relaxed); }
   int64_t Actors() const { return actors_.load(std::memory_order_relaxed); }
+  int64_t Steps() const { return steps_.load(std::memory_order_relaxed); }
 
  private:
   bool rests_ = false;
@@ -63,6 +69,8 @@ class RestCounts {
   typename Atomics::template Atomic<int64_t> taken_{0};
   typename Atomics::template Atomic<int64_t> io_{0};
   typename Atomics::template Atomic<int64_t> actors_{0};
+  // The worker stores, the coordinator loads. Relaxed: only whether it has changed counts.
+  typename Atomics::template Atomic<int64_t> steps_{0};
 };
 
 class RestWatch {

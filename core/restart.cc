@@ -101,7 +101,7 @@ void Worker::RestartStep(Slot* slot) {
     return;  // ChildEnded comes back here.
   }
   int budget = kRestartStepMax;
-  delete std::exchange(slot->actor, nullptr);
+  DeleteActor(slot);
   if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);  // Its destructor's last words.
   budget -= ForgetTimers(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);

@@ -30,6 +30,7 @@
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/rest.h"
 #include "sluice/core/running.h"
 #include "sluice/core/sleep_word.h"
@@ -66,6 +67,19 @@ class Worker {
   bool Turn(int64_t wait_until_ms);
   void Enter() { current_worker_ = this; }  // This thread takes its turns from now on.
   static void Leave() { current_worker_ = nullptr; }
+  // While a constructor, a destructor or a handler of `slot` runs: what it sends keeps its order.
+  class HandlerScope {
+   public:
+    HandlerScope(Worker& worker, Slot* slot)
+        : worker_(worker), before_(std::exchange(worker.current_, slot)) {}
+    ~HandlerScope() { worker_.current_ = before_; }
+    HandlerScope(const HandlerScope&) = delete;
+    HandlerScope& operator=(const HandlerScope&) = delete;
+
+   private:
+    Worker& worker_;
+    Slot* const before_;
+  };
   void StopTurning() { stop_turning_ = true; }
   void GoOnTurning() { stop_turning_ = false; }
   sluice::Running& Running() { return running_; }
@@ -303,6 +317,7 @@ class Worker {
     target->queue.Push(envelope);
     if (!target->scheduled) ScheduleIfRunnable(target);
   }
+  void DeleteActor(Slot* slot);
   static void Fill(Envelope& envelope, Slot* target, uint32_t generation, int64_t charge) {
     envelope.target = target;
     envelope.generation = generation;
@@ -498,7 +513,10 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
 
 template <class M>
 Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops, M& message) {
-  if (current_ != nullptr && OutboxHolds(current_, target)) return Refuse(Answer::kFull);
+  if (current_ != nullptr && OutboxHolds(current_, target) &&
+      !(Planted(Plant::kTrySendOvertakes) && current_->actor == nullptr)) {
+    return Refuse(Answer::kFull);
+  }
   const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/false);
   return answer == Answer::kAccepted ? answer : Refuse(answer);
 }

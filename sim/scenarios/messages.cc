@@ -100,10 +100,13 @@ class Node : public Actor {
     world_.At(key_).ref = RefOf(this);
     world_.At(key_).node = this;
     Handling handling(world_.simulation, inside_, slot());
+    SendInARow();
   }
   ~Node() override {
+    Handling handling(world_.simulation, inside_, slot());
     world_.At(key_).ending = true;
     world_.At(key_).node = nullptr;
+    SendInARow();
   }
   void OnStart() override {
     Handling handling(world_.simulation, inside_, slot());
@@ -220,6 +223,17 @@ class Node : public Actor {
         answer = may_park ? Send(target, note) : target.TrySend(note);
     }
     Answered(answer, to, may_park);
+  }
+  // To one target, some of them after others that had to wait.
+  void SendInARow() {
+    if (random_.Below(3) != 0) return;
+    const int64_t to = world_.Any();
+    const Ref<Node> target = world_.At(to).ref;
+    for (uint64_t i = random_.Below(5); i > 0; --i) {
+      const bool may_park = to > key_ && random_.Below(3) != 0;
+      const Note note{key_, to, world_.streams.Next(key_, to)};
+      Answered(may_park ? Send(target, note) : target.TrySend(note), to, may_park);
+    }
   }
   void Answered(Answer answer, int64_t to, bool may_park) {
     if (answer == Answer::kAccepted) {

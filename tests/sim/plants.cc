@@ -66,7 +66,11 @@ std::string_view ScenarioFor(Plant plant) {
       return "timers";
     case Plant::kOneGateResumed:
     case Plant::kDrainSpins:
+    case Plant::kFunctionRefused:
+    case Plant::kFunctionForgotten:
       return "blocking";
+    case Plant::kTrySendOvertakes:
+      return "messages";
     case Plant::kMemoryWaitersLost:
       return "overload";
     case Plant::kDrainForgetsParked:

@@ -392,5 +392,58 @@ TEST_F(ParkMemory, AMessageThatCanNeverBeHeldIsRefusedAtOnce) {
   EXPECT_FALSE(a.slot()->parked);
 }
 
+// --- Constructors and destructors send, too (L2).
+
+// Sends to a full target, then to another one: what goes there waits behind it.
+class Writer : public Actor {
+ public:
+  Writer(Ref<Node> full, Ref<Node> other, bool at_end)
+      : full_(full), other_(other), at_end_(at_end) {
+    if (!at_end_) SendAll();
+  }
+  ~Writer() override {
+    if (at_end_) SendAll();
+  }
+  void On(Go) {}
+  static inline Answer answer = Answer::kAccepted;
+
+ private:
+  void SendAll() {
+    EXPECT_EQ(Send(full_, Number{1}), Answer::kAccepted);
+    EXPECT_EQ(Send(full_, Number{2}), Answer::kAccepted);
+    EXPECT_EQ(Send(other_, Number{3}), Answer::kAccepted);
+    answer = other_.TrySend(Number{4});
+  }
+  const Ref<Node> full_;
+  const Ref<Node> other_;
+  const bool at_end_;
+};
+
+TEST_F(Park, TrySendInAConstructorOrADestructorDoesNotOvertakeSend) {
+  const Ref<Node> full = Make(0, 1, &seen_a_);
+  const Ref<Node> other = Make(0, 4, &seen_b_);
+  const Ref<Node> parent = Make(0, 4, &seen_c_);
+  for (const bool at_end : {false, true}) {
+    for (const bool child : {false, true}) {
+      SCOPED_TRACE(at_end ? "in the destructor" : "in the constructor");
+      SCOPED_TRACE(child ? "of a child" : "of a root");
+      Writer::answer = Answer::kAccepted;
+      Ref<Writer> writer;
+      if (child) {
+        Do(parent, [&](Node& self) { writer = self.Spawn<Writer>(full, other, at_end); });
+      } else {
+        writer = runtime_.SpawnWith<Writer>({.name = "", .mailbox_messages_max = 0, .worker = 0},
+                                            full, other, at_end);
+      }
+      step_.Round(3);
+      writer.Stop();
+      step_.Round(5);
+      EXPECT_EQ(Writer::answer, Answer::kFull);
+      EXPECT_EQ(std::exchange(seen_a_, {}), (std::vector<int>{1, 2}));
+      EXPECT_EQ(std::exchange(seen_b_, {}), (std::vector<int>{3}));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sluice::testing
