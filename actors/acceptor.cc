@@ -7,6 +7,7 @@
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
+#include "sluice/core/strings.h"
 
 namespace sluice {
 
@@ -26,6 +27,11 @@ constexpr int64_t kConnectionBytes =
 Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, SessionFactory factory,
                        size_t session_bytes) {
   if (!runtime.status().ok()) return {};
+  if (runtime.OutsideClosed()) {
+    runtime.KeepError(absl::UnavailableError(
+        absl::StrCat("cannot listen on ", ToAbsl(default_addresses), ": the runtime ends")));
+    return {};
+  }
   const Options& options = runtime.options();
   const absl::StatusOr<std::vector<Address>> addresses =
       ParseAddresses(options.listen.empty() ? default_addresses : std::string_view(options.listen));
@@ -41,9 +47,9 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
       runtime.KeepError(socket.status());
       return {};
     }
-    runtime.AddListening(socket->address.ToString());
     sockets.push_back(*std::move(socket));
   }
+  for (const ListeningSocket& socket : sockets) runtime.AddListening(socket.address.ToString());
   runtime.AddConnections(kConnectionBytes + static_cast<int64_t>(session_bytes));
   return runtime.SpawnWith<Acceptor>(
       SpawnOptions{.name = "acceptor", .mailbox_messages_max = 0, .worker = 0}, std::move(sockets),

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -23,13 +25,16 @@ class FolderLock {
  public:
   FolderLock(Os& os, const std::string& path) : os_(os), fd_(os.LockFolderOf(path)) {
     if (fd_ != -EWOULDBLOCK) return;
-    const int poller = os.PollerCreate();
-    epoll_event event;
+    // No descriptor for the wait: there may be none left.
+    std::mutex lock;
+    std::condition_variable never;
     for (int look = 0; look < kLockLooksMax && fd_ == -EWOULDBLOCK; ++look) {
-      os.PollerWait(poller, &event, 1, kLockLookMs);
+      {
+        std::unique_lock<std::mutex> held(lock);
+        os.WaitFor(never, held, kLockLookMs * int64_t{1'000'000});
+      }
       fd_ = os.LockFolderOf(path);
     }
-    if (poller >= 0) os.Close(poller);
   }
   ~FolderLock() { Unlock(); }
   FolderLock(const FolderLock&) = delete;

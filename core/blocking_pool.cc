@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/control.h"
+#include "sluice/core/outside_gate.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/strings.h"
@@ -16,6 +17,8 @@
 namespace sluice {
 
 namespace internal {
+
+thread_local constinit const BlockingState* FunctionScope::current = nullptr;
 
 // What the threads share with the pool. It outlives both: a thread whose function never returns
 // keeps it.
@@ -37,16 +40,18 @@ struct BlockingState {
   bool closed = false;  // Nothing is taken any more.
   bool ended = false;   // The runtime is not to be touched.
 
-  // Workers add to submitted and held, threads move from held to finished. Relaxed, but for held's
-  // way down: whoever finds it 0 finds the replies sent too (Runtime::Quiescent).
+  // Workers add to submitted and held, threads move from held to finished. Relaxed: figures.
   std::atomic<int64_t> submitted{0};
   std::atomic<int64_t> finished{0};
   std::atomic<int64_t> held{0};
   std::array<std::atomic<int64_t>, kDropReasonCount> dropped{};
+  // What a drain waits for: until what the function held is destroyed, too (outside_gate.h).
+  AwaitedFunctions<> awaited;
 
   void Drop(DropReason reason) {
     dropped[static_cast<size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
-    held.fetch_sub(1, std::memory_order_release);
+    held.fetch_sub(1, std::memory_order_relaxed);
+    awaited.Ended();
   }
 };
 
@@ -92,22 +97,27 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
       state.gates.clear();
     }
     lock.unlock();
+    const FunctionScope scope(&state);
     task->Run();
     lock.lock();
-    if (state.ended) {
+    const bool left_behind = state.ended;
+    if (left_behind) {
       task->Forget();  // End() has counted it.
     } else {
       // Under the lock: after End() nobody sends.
       task->Tell();
       state.threads[index].told = true;
       state.finished.fetch_add(1, std::memory_order_relaxed);
-      state.held.fetch_sub(1, std::memory_order_release);
+      state.held.fetch_sub(1, std::memory_order_relaxed);
     }
     task->Settled();
     lock.unlock();
+    if (Planted(Plant::kFunctionForgotten) && !left_behind) state.awaited.Ended();
     task.reset();  // With what the function holds: a user's destructor, which may block too.
     lock.lock();
     state.threads[index] = {};
+    // After the line above: a drain that waited for it must not find the thread at work.
+    if (!left_behind && !Planted(Plant::kFunctionForgotten)) state.awaited.Ended();
   }
 }
 
@@ -136,6 +146,7 @@ BlockingTask::~BlockingTask() {
 void BlockingTask::Accepted(std::shared_ptr<BlockingState> state) {
   state->submitted.fetch_add(1, std::memory_order_relaxed);
   state->held.fetch_add(1, std::memory_order_relaxed);
+  state->awaited.Accepted();
   counted_ = std::move(state);
 }
 
@@ -258,7 +269,7 @@ std::string BlockingPool::Report() const {
   return text;
 }
 
-int64_t BlockingPool::Held() const { return state_->held.load(std::memory_order_acquire); }
+int64_t BlockingPool::Awaited() const { return state_->awaited.Count(); }
 
 void BlockingPool::DropWaiting() {
   std::deque<std::unique_ptr<BlockingTask>> waiting;
@@ -288,7 +299,10 @@ std::vector<std::string> BlockingPool::End() {
         ending.push_back(threads_[i]);
         continue;
       }
-      left.push_back(Demangle(thread.caller));
+      left.push_back(absl::StrCat("a blocking function of ", Demangle(thread.caller),
+                                  thread.told
+                                      ? " has returned, but what it holds is still destroyed"
+                                      : " has not returned"));
       if (!thread.told) state_->Drop(DropReason::kShutdown);
       runtime_.os().ThreadDetach(threads_[i]);
     }

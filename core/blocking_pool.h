@@ -58,6 +58,14 @@ namespace internal {
 
 struct BlockingState;
 
+// While this thread is at a function: the state of its pool. In a simulation each fiber has its
+// own.
+struct FunctionScope {
+  explicit FunctionScope(const BlockingState* state) { current = state; }
+  ~FunctionScope() { current = nullptr; }
+  static thread_local constinit const BlockingState* current;
+};
+
 // One call. Its destructor answers for it if nothing else has, and counts it.
 class BlockingTask {
  public:
@@ -173,6 +181,8 @@ class BlockingPool {
   // The gate of a worker, on its thread; made when first asked for. {nullptr, 0}: actors_max.
   std::pair<Slot*, uint32_t> GateOf(Worker& worker);
   const std::shared_ptr<internal::BlockingState>& state() const { return state_; }
+  // Is this thread at a function of this pool? Until what that one held is destroyed.
+  bool RunsHere() const { return internal::FunctionScope::current == state_.get(); }
 
   // From a gate: its call is for the threads now. False: enough wait; the gate takes no more until
   // it is resumed.
@@ -181,12 +191,12 @@ class BlockingPool {
   BlockingLedger Counts() const;
   std::string Report() const;  // Counts, and whose functions run.
 
-  // For the drain. Held: what is accepted and has not answered.
-  int64_t Held() const;
+  // For the drain. Awaited: what is accepted and has not answered, or still holds something.
+  int64_t Awaited() const;
   void DropWaiting();  // The deadline: what does not run yet never will.
   // Ends the threads. Those whose function has not returned are left to themselves: they touch
   // nothing of the runtime any more, and what their function answers is forgotten, counted as
-  // dropped. Names their callers.
+  // dropped. Says for each what it is at, and for whom.
   std::vector<std::string> End();
 
  private:

@@ -25,7 +25,6 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
-constexpr int64_t kShutdownGraceMs = 1'000;  // After the deadline: for counting, not for work.
 
 void PrintError(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
@@ -119,19 +118,37 @@ void Runtime::RefuseInHandler(const char* call) const {
 
 bool Runtime::Quiescent() {
   // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
-  if (phase_ != DrainPhase::kShutdown && blocking_->Held() > 0) {
+  if (phase_ != DrainPhase::kShutdown && blocking_->Awaited() > 0) {
     rest_watch_.Forget();
     return false;
   }
   return rest_watch_.Look(
-      outside_cross_.load(std::memory_order_relaxed), workers_,
-      [](const auto& worker) -> auto& { return worker->rest_; });
+      outside_gate_.Sent(), workers_, [](const auto& worker) -> auto& { return worker->rest_; });
 }
 
 int64_t Runtime::Published(bool io) {
   int64_t sum = 0;
   for (const auto& worker : workers_) sum += io ? worker->rest_.Io() : worker->rest_.Actors();
   return sum;
+}
+
+bool Runtime::AllRest() const {
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const auto& worker) { return worker->rest_.Resting(); });
+}
+
+void Runtime::LookForProgress(int64_t now_ms) {
+  progress_watch_.Look(now_ms, [this](size_t index) {
+    const Worker& worker = *workers_[index];
+    return ProgressWatch::Mark{worker.rest_.Steps(), worker.running_.SlotMark(),
+                               worker.running_.MessageMark(), worker.running_.HandlerMark()};
+  });
+}
+
+// Needs no descriptor, as there may be none left. Nobody notifies.
+void Runtime::PauseDrain() {
+  std::unique_lock<std::mutex> lock(pause_lock_);
+  os_.WaitFor(pause_, lock, kDrainLookMs * 1'000'000);
 }
 
 bool Runtime::DrainStep(int64_t deadline_ms) {
@@ -143,8 +160,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   };
   const bool just_begun = phase_ == DrainPhase::kNone;
   if (just_begun) {
-    // Release: partner is OutsideClosed().
-    outside_closed_.store(true, std::memory_order_release);
+    outside_gate_.BeginDrain();
     enter(DrainPhase::kReading, &Worker::BeginDrain);
   }
   if (phase_ == DrainPhase::kDone) return true;
@@ -153,11 +169,13 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     if (!just_begun) {
       LogWarn("drain: the deadline has come; what is left is dropped");
     }
-    shutdown_at_ms_ = now_ms;
+    progress_watch_.Begin(workers_.size(), now_ms);
+    outside_gate_.Shut();
     blocking_->DropWaiting();
     enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
   }
-  if (phase_ == DrainPhase::kShutdown && now_ms > shutdown_at_ms_ + kShutdownGraceMs) {
+  if (phase_ == DrainPhase::kShutdown) LookForProgress(now_ms);
+  if (phase_ == DrainPhase::kShutdown && progress_watch_.Over()) {
     LogError("drain: some actors did not end");
     for (const auto& worker : workers_) {
       if (worker->rest_.Resting()) continue;
@@ -193,16 +211,15 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
 void Runtime::JoinWorkers() {
   if (ended_) return;
   ended_ = true;
-  for (const std::string& caller : blocking_->End()) {
-    LogWarn(absl::StrCat("drain: a blocking function of ", caller,
-                         " has not returned; it is left behind"));
+  for (const std::string& left : blocking_->End()) {
+    LogWarn(absl::StrCat("drain: ", left, "; it is left behind"));
   }
   CallAll(&Worker::StopTurning);
   JoinThreads();
   // A worker that a handler held past the deadline came last: what it still had to tell the others
   // is heard here.
   for (bool rest = false; !rest;) {
-    int64_t on_the_way = outside_cross_.load(std::memory_order_relaxed);
+    int64_t on_the_way = outside_gate_.Sent();
     rest = true;
     for (auto& worker : workers_) {
       worker->Enter();
@@ -212,6 +229,7 @@ void Runtime::JoinWorkers() {
     for (auto& worker : workers_) on_the_way += worker->CrossSent() - worker->CrossTaken();
     rest &= on_the_way == 0;
   }
+  turning_.store(false, std::memory_order_release);
 }
 
 void Runtime::Drain(absl::Duration timeout) {
@@ -220,9 +238,8 @@ void Runtime::Drain(absl::Duration timeout) {
   // Without threads (never started) this thread takes the workers' turns itself.
   const bool own_turns = !started_;
   started_ = true;
+  turning_.store(true, std::memory_order_relaxed);
   const int64_t deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, timeout);
-  const int poller = os_.PollerCreate();
-  epoll_event event;
   while (!DrainStep(deadline_ms)) {
     if (own_turns) {
       for (auto& worker : workers_) {
@@ -231,19 +248,18 @@ void Runtime::Drain(absl::Duration timeout) {
         worker->Leave();
       }
     }
-    // Here, no turn brings on what a blocking function does.
-    if (!own_turns || (blocking_->Held() > 0 && !Planted(Plant::kDrainSpins))) {
-      os_.PollerWait(poller, &event, 1, kDrainLookMs);
+    // Here, no turn brings on what a blocking function does, or a timer that is not due.
+    if (!own_turns || ((blocking_->Awaited() > 0 || AllRest()) && !Planted(Plant::kDrainSpins))) {
+      PauseDrain();
     }
   }
-  if (poller >= 0) os_.Close(poller);
   JoinWorkers();
 }
 
 int Runtime::RunUntilSignal() {
   RefuseInHandler("RunUntilSignal()");
-  if (!status_.ok()) {
-    PrintError(status_);
+  if (const absl::Status kept = status(); !kept.ok()) {
+    PrintError(kept);
     return 1;
   }
   Signals signals(os_);
@@ -257,7 +273,7 @@ int Runtime::RunUntilSignal() {
     return 1;
   }
   std::fflush(stdout);  // What the program has printed comes first.
-  for (const std::string& address : listening_) SayListening(address);
+  for (const std::string& address : Listening()) SayListening(address);
   int64_t deadline_ms = -1;
   for (bool done = false; !done;) {
     signals.Wait(deadline_ms < 0 ? -1 : kDrainLookMs);
@@ -277,9 +293,7 @@ int Runtime::RunUntilSignal() {
     done = deadline_ms >= 0 && DrainStep(deadline_ms);
   }
   const std::vector<std::string> left = blocking_->End();
-  for (const std::string& caller : left) {
-    LogWarn(absl::StrCat("drain: a blocking function of ", caller, " has not returned"));
-  }
+  for (const std::string& text : left) LogWarn(absl::StrCat("drain: ", text));
   if (held_workers_.empty()) JoinWorkers();
   PrintLedger();
   if (left.empty() && held_workers_.empty()) {

@@ -38,7 +38,7 @@ Inspector::RuntimeView Inspector::Look() const {
   RuntimeView view;
   view.outside_sent = runtime_.outside_sent_.load(std::memory_order_relaxed);
   view.outside_reserved = runtime_.outside_reserved_.load(std::memory_order_relaxed);
-  view.outside_cross = runtime_.outside_cross_.load(std::memory_order_relaxed);
+  view.outside_cross = runtime_.outside_gate_.Sent();
   view.budget_used = runtime_.budget().UsedBytes();
   view.budget_max = runtime_.budget().BytesMax();
   view.actors = runtime_.ActorCount();

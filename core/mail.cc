@@ -113,7 +113,7 @@ void Worker::RouteOutside(Worker& to, Envelope& envelope) {
 
 Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge) {
   Runtime& runtime = to.runtime_;
-  if (runtime.OutsideClosed()) return Answer::kClosed;
+  if (!runtime.OutsideAdmits()) return Answer::kClosed;
   if (!runtime.budget().Take(charge)) {
     // All workers may be asleep; one must see to it that this does not last.
     if (runtime.budget().Spent() && !runtime.shedder().Watched() && to.sleep_.Rouse()) to.Signal();

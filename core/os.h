@@ -3,16 +3,17 @@
 //
 // Owner:  the program; outlives the Runtime that uses it.
 // Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
-// Bound:  none of its own; no call blocks but PollerWait, Wait, ThreadJoin and Resolve.
+// Bound:  none of its own; no call blocks but PollerWait, Wait, WaitFor, ThreadJoin and Resolve.
 // Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
 //         caller. EINTR is retried inside wherever a retry means the same.
 //
 // A simulation runs all threads on one, each as a fiber, and goes from one to another only inside
-// PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Unlink, Wait and ThreadJoin. So the
-// framework calls none of these while it holds a mutex (Wait releases the one that it is given):
-// another fiber that asked for it would stop them all. What a thread has for itself, a fiber must
-// be given back when it goes on: Worker::Current(), internal::ConstructionScope::current, and the
-// exceptions that the C++ runtime counts as caught.
+// PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Unlink, Wait, WaitFor and ThreadJoin.
+// So the framework calls none of these while it holds a mutex (Wait and WaitFor release the one
+// that they are given): another fiber that asked for it would stop them all. What a thread has for
+// itself, a fiber must be given back when it goes on: Worker::Current(),
+// internal::ConstructionScope::current, internal::FunctionScope::current, and the exceptions that
+// the C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_H_
 #define SLUICE_CORE_OS_H_
 
@@ -125,6 +126,9 @@ class Os {
   // Waits until it is notified, with the lock released meanwhile. Now and then it returns though
   // nobody did, as std::condition_variable may: the caller looks again at what it waits for.
   virtual void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) = 0;
+  // As Wait, but for at most `timeout_ns`. A wait that needs no descriptor.
+  virtual void WaitFor(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+                       int64_t timeout_ns) = 0;
   virtual void NotifyOne(std::condition_variable& condition) = 0;
   virtual void NotifyAll(std::condition_variable& condition) = 0;
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -360,6 +361,11 @@ class LinuxOsImpl final : public Os {
 
   void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override {
     condition.wait(lock);
+  }
+
+  void WaitFor(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+               int64_t timeout_ns) override {
+    condition.wait_for(lock, std::chrono::nanoseconds(timeout_ns));
   }
 
   void NotifyOne(std::condition_variable& condition) override { condition.notify_one(); }

@@ -22,6 +22,10 @@ class Running {
   void Slice(const Slot* slot) { slot_.store(slot, std::memory_order_relaxed); }
   void Message(const MessageOps* ops) { ops_.store(ops, std::memory_order_relaxed); }
   std::string Text() const;  // "On(Order) of Kitchen#12"
+  // What runs there, to be compared with a later look: another one means progress.
+  const void* SlotMark() const { return slot_.load(std::memory_order_relaxed); }
+  const void* MessageMark() const { return ops_.load(std::memory_order_relaxed); }
+  const void* HandlerMark() const { return what_.load(std::memory_order_relaxed); }
 
   // A handler that is no message's; within another one, when that one spawns.
   class Scope {

@@ -9,6 +9,7 @@
 #include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
+#include "sluice/core/plant.h"
 #include "sluice/core/strings.h"
 #include "sluice/core/worker.h"
 
@@ -61,6 +62,7 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
     outside_locks_.push_back(std::make_unique<std::mutex>());
   }
   for (int i = 0; i < options_.workers; ++i) {
+    last_figures_.push_back(std::make_unique<LastFigures>());
     workers_.push_back(std::make_unique<Worker>(*this, i));
     KeepError(workers_.back()->Open());
   }
@@ -79,10 +81,44 @@ Runtime::~Runtime() {
 }
 
 void Runtime::KeepError(absl::Status status) {
+  if (status.ok()) return;
+  if (started_.load(std::memory_order_relaxed)) {
+    LogError(ToStd(status.message()));
+    return;
+  }
+  std::lock_guard<std::mutex> lock(setup_lock_);
   if (status_.ok()) status_ = std::move(status);
 }
 
+absl::Status Runtime::status() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  return status_;
+}
+
+void Runtime::AddListening(std::string address) {
+  if (started_.load(std::memory_order_relaxed)) LogInfo(absl::StrCat("listening on ", address));
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  listening_.push_back(std::move(address));
+}
+
+std::vector<std::string> Runtime::Listening() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  return listening_;
+}
+
+void Runtime::AddConnections(int64_t user_bytes) {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  connections_ += options_.max_connections;
+  connections_user_bytes_ += options_.max_connections * user_bytes;
+}
+
+bool Runtime::OutsideAdmits() const {
+  if (Planted(Plant::kFunctionRefused)) return !outside_gate_.Draining();
+  return outside_gate_.Admits([this] { return blocking_->RunsHere(); });
+}
+
 sluice::Ceiling Runtime::Ceiling() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
   const int64_t workers = options_.workers;
   const int64_t lane_bytes =
       int64_t{options_.lane_messages_max} * static_cast<int64_t>(sizeof(Envelope)) * 9 / 8;
@@ -295,8 +331,9 @@ void Runtime::Unregister(std::string_view name) {
 // --- Start and run.
 
 absl::Status Runtime::Start() {
-  if (!status_.ok() || started_) return status_;
+  if (const absl::Status kept = status(); !kept.ok() || started_) return kept;
   WatchExit();
+  turning_.store(true, std::memory_order_relaxed);
   for (auto& worker : workers_) {
     ThreadId thread = 0;
     const int started = os_.ThreadStart([this, w = worker.get()] { WorkerMain(*w); }, &thread);
@@ -308,8 +345,9 @@ absl::Status Runtime::Start() {
         Call(static_cast<int>(i), [](Worker& running) { running.StopTurning(); });
       }
       JoinThreads();
+      turning_.store(false, std::memory_order_release);
       for (auto& w : workers_) w->GoOnTurning();  // The drain takes their turns.
-      return status_;
+      return status();
     }
     threads_.push_back(thread);
   }
@@ -324,6 +362,7 @@ void Runtime::JoinThreads() {
 
 void Runtime::WorkerMain(Worker& worker) {
   worker.Enter();
+  TellFigures(worker, /*with_text=*/true);
   while (worker.Turn(TimerWheel::kNever)) {
   }
   worker.Leave();
@@ -340,98 +379,7 @@ void Runtime::CallAll(void (Worker::*order)()) {
   }
 }
 
-// --- Looking.
-
-Ledger Runtime::TotalLedger() {
-  Ledger total;
-  const auto add_outside = [&] {
-    total.sent += outside_sent_.load(std::memory_order_relaxed);
-    total.reserved_sent += outside_reserved_.load(std::memory_order_relaxed);
-    total.spawn_refused += placed_refused_.load(std::memory_order_relaxed);
-  };
-  if (ended_ || !started_) {
-    for (const auto& worker : workers_) total += worker->ledger_;
-    add_outside();
-    return total;
-  }
-  // Each worker adds its own, on its thread; shared, as a worker that is stuck in a handler may
-  // answer too late.
-  struct Answers {
-    std::mutex lock;
-    Ledger total;
-    int count = 0;
-  };
-  auto answers = std::make_shared<Answers>();
-  for (int i = 0; i < options_.workers; ++i) {
-    Call(i, [answers](Worker& worker) {
-      std::lock_guard<std::mutex> lock(answers->lock);
-      answers->total += worker.ledger();
-      ++answers->count;
-    });
-  }
-  AwaitAnswers([&] {
-    std::lock_guard<std::mutex> lock(answers->lock);
-    return answers->count == options_.workers;
-  });
-  std::lock_guard<std::mutex> lock(answers->lock);
-  total = answers->total;
-  add_outside();
-  return total;
-}
-
-std::string Runtime::Dump() {
-  struct Answers {
-    std::mutex lock;
-    std::vector<std::string> texts;
-    int count = 0;
-  };
-  auto answers = std::make_shared<Answers>();
-  answers->texts.resize(options_.workers);
-  for (int i = 0; i < options_.workers; ++i) {
-    Call(i, [answers, i](Worker& worker) {
-      std::string text = worker.Dump();
-      std::lock_guard<std::mutex> lock(answers->lock);
-      answers->texts[i] = std::move(text);
-      ++answers->count;
-    });
-  }
-  AwaitAnswers([&] {
-    std::lock_guard<std::mutex> lock(answers->lock);
-    return answers->count == options_.workers;
-  });
-  std::string text =
-      absl::StrFormat("sluice: %d workers, %d actors, %d of %d bytes of memory used\n",
-                      options_.workers, ActorCount(), budget_->UsedBytes(), budget_->BytesMax());
-  {
-    std::lock_guard<std::mutex> lock(answers->lock);
-    for (int i = 0; i < options_.workers; ++i) {
-      absl::StrAppend(&text,
-                      answers->texts[i].empty()
-                          ? absl::StrCat("worker ", i, ": no answer within 1 s; it is held by ",
-                                         workers_[i]->Running().Text(), "\n")
-                          : answers->texts[i]);
-    }
-  }
-  absl::StrAppend(&text, TotalLedger().ToString(), "\n");
-  for (const std::string& report : Reports()) absl::StrAppend(&text, report, "\n");
-  return text;
-}
-
-std::vector<std::string> Runtime::Reports() {
-  std::lock_guard<std::mutex> lock(attachments_lock_);
-  std::vector<std::string> texts;
-  for (auto& report : reports_) texts.push_back(report());
-  if (blocking_->Counts().submitted > 0) texts.push_back(blocking_->Report());
-  return texts;
-}
-
-// An outside thread waits for workers, at most a second.
-void Runtime::AwaitAnswers(absl::FunctionRef<bool()> all_in) {
-  const int poller = os_.PollerCreate();
-  epoll_event event;
-  for (int look = 0; look < 1'000 && !all_in(); ++look) os_.PollerWait(poller, &event, 1, 1);
-  if (poller >= 0) os_.Close(poller);
-}
+// --- Wait cycles.
 
 Runtime::CycleNote Runtime::NoteWaitCycle(const std::string& actors, const std::string& waits,
                                           const std::string& text, int64_t now_ms) {

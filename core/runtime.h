@@ -6,11 +6,11 @@
 //   return runtime.RunUntilSignal();
 //
 // Owner:  the program.
-// Thread: any, but Start, Drain and RunUntilSignal belong to the thread that made it, and not to a
-//         handler: Drain, RunUntilSignal and the destructor end the process there, with a line that
-//         names the handler, as they wait for it. exit() in a handler ends the process at once,
-//         with its code: no drain, no destructors. Elsewhere exit() destroys static objects while
-//         workers run, so a program drains first.
+// Thread: any, handlers included; but Start, Drain and RunUntilSignal belong to the thread that
+//         made it, and not to a handler: Drain, RunUntilSignal and the destructor end the process
+//         there, with a line that names the handler, as they wait for it. exit() in a handler ends
+//         the process at once, with its code: no drain, no destructors. Elsewhere exit() destroys
+//         static objects while workers run, so a program drains first.
 // Bound:  the three numbers of Ceiling(): fixed part, budget, the kernel's worst case.
 // Errors: what goes wrong before the run (an option, an address) is kept; Start and RunUntilSignal
 //         say the first.
@@ -18,6 +18,7 @@
 #define SLUICE_CORE_RUNTIME_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,6 +37,8 @@
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/outside_gate.h"
+#include "sluice/core/progress_watch.h"
 #include "sluice/core/rest.h"
 #include "sluice/core/restart.h"
 #include "sluice/core/shedder.h"
@@ -82,8 +85,9 @@ class Runtime {
   // --- Filling it.
 
   // Serves sessions of class S on these addresses (or on those of --listen=); the arguments are
-  // copied into each session's constructor. Defined in sluice/actors/acceptor.h. Its first error is
-  // kept.
+  // copied into each session's constructor. Defined in sluice/actors/acceptor.h. Any thread, also
+  // while it runs; a dead Ref when an address cannot be had. Before Start the first error is kept;
+  // later each one is logged, as is where it listens. A drain that has begun refuses.
   template <class S, class... Args>
   Ref<Acceptor> Listen(std::string_view default_addresses, Args... args);
   // A root actor on the worker next in turn, or as the options say. Never waits: the constructor
@@ -108,6 +112,7 @@ class Runtime {
   }
   void Unregister(std::string_view name);
   // What a program finds wrong itself (a flag of its own): Start and RunUntilSignal say the first.
+  // Once it runs, the log says each. Any thread.
   void KeepError(absl::Status status);
 
   // --- Running it.
@@ -127,9 +132,11 @@ class Runtime {
   // SIGUSR1 prints Dump() to stderr. On any thread, and whichever thread a signal comes on: of
   // several runtimes that run, each drains. SIGPIPE and SIGXFSZ end nothing meanwhile. When it
   // returns, signals do what they did before; and children and programs that handlers start know
-  // nothing of it. A line that stdout does not take is in the log instead. Where a handler, a
-  // second after the drain's deadline, or a blocking function has not returned, it names it in the
-  // log and ends the process itself, with code 0, after the ledger: no destructor runs then.
+  // nothing of it. A line that stdout does not take is in the log instead. Where a blocking
+  // function has not returned at the drain's deadline, or a handler a second later (a second in
+  // which no worker begins a turn or a handler: a slow machine is waited for, up to a minute), it
+  // names it in the log and ends the process itself, with code 0, after the ledger: no destructor
+  // runs then.
   int RunUntilSignal();
 
   // --- Looking at it.
@@ -141,20 +148,23 @@ class Runtime {
   BlockingPool& blocking() { return *blocking_; }
   int WorkerCount() const { return options_.workers; }
   // Where Listen listens, in the order of its calls; a port that was 0 is the one it got.
-  const std::vector<std::string>& Listening() const { return listening_; }
+  std::vector<std::string> Listening() const;
   sluice::Ceiling Ceiling() const;
-  // Sums of all workers' ledgers. Exact once Drain has returned; before, each worker's is asked by
-  // a message.
+  // Sums of all workers' ledgers. Exact once Drain has returned. Before, each worker is asked by a
+  // message, and a worker that has not answered within 1 s is left out. A handler does not wait:
+  // its own worker's ledger is exact, those of the others are what they told last, when they
+  // started or when they were asked last; each such call asks them again.
   Ledger TotalLedger();
-  // Workers, parked actors, who waits for whom, the ledger. Waits for the workers, at most 1 s.
+  // Workers, parked actors, who waits for whom, the ledger. Waits as TotalLedger does; what is not
+  // of now says how old it is, and a worker that does not answer is named with what holds it.
   std::string Dump();
   int64_t WaitCyclesFound() const { return wait_cycles_.load(std::memory_order_relaxed); }
   std::string LastWaitCycle() const;
 
   // --- For the layers above: not for programs.
 
-  absl::Status status() const { return status_; }
-  void AddListening(std::string address) { listening_.push_back(std::move(address)); }
+  absl::Status status() const;
+  void AddListening(std::string address);
   // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
   // Report() is a line of the dump, and of what is told after a drain.
   template <class T, class... Args>
@@ -169,10 +179,7 @@ class Runtime {
     return *static_cast<T*>(place.get());
   }
   // Adds to the numbers of Ceiling() max_connections more, and what a layer above keeps for each.
-  void AddConnections(int64_t user_bytes) {
-    connections_ += options_.max_connections;
-    connections_user_bytes_ += options_.max_connections * user_bytes;
-  }
+  void AddConnections(int64_t user_bytes);
   Worker& worker(int index) { return *workers_[static_cast<size_t>(index)]; }
   // Runs `call` on a worker's thread; in order with what this thread sent there before.
   void Call(int worker, absl::AnyInvocable<void(Worker&)> call);
@@ -194,8 +201,10 @@ class Runtime {
   void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
   int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
   std::mutex& OutsideLock(int worker) { return *outside_locks_[static_cast<size_t>(worker)]; }
-  bool OutsideClosed() const { return outside_closed_.load(std::memory_order_acquire); }
-  void CountOutsideCross() { outside_cross_.fetch_add(1, std::memory_order_relaxed); }
+  bool OutsideClosed() const { return outside_gate_.Draining(); }
+  // May this thread, which is no worker, send?
+  bool OutsideAdmits() const;
+  void CountOutsideCross() { outside_gate_.CountSent(); }
   void CountOutsideSent() { outside_sent_.fetch_add(1, std::memory_order_relaxed); }
   void CountOutsideReserved() { outside_reserved_.fetch_add(1, std::memory_order_relaxed); }
   // A cycle of waits was found. Each of its actors may find it; the first one to note it breaks it.
@@ -223,6 +232,21 @@ class Runtime {
 
   enum class DrainPhase { kNone, kReading, kClosing, kStopping, kShutdown, kDone };
 
+  // What a worker says of itself, and when it did, by the Os's clock; 0: never.
+  struct Figures {
+    Ledger ledger;
+    int64_t ledger_ns = 0;
+    std::string text;
+    int64_t text_ns = 0;
+  };
+  struct LastFigures {
+    std::mutex lock;
+    Figures figures;
+    bool ledger_asked = false;  // By a handler, and not answered yet: one question at a time.
+    bool text_asked = false;
+    int questions = 0;  // Of other threads, not answered yet.
+  };
+
   bool Quiescent();
   int64_t Published(bool io);
   void CallAll(void (Worker::*order)());
@@ -232,7 +256,16 @@ class Runtime {
   void RefuseInHandler(const char* call) const;
   void PrintLedger();
   std::vector<std::string> Reports();
-  void AwaitAnswers(absl::FunctionRef<bool()> all_in);
+  // figures.cc
+  static Figures FiguresOf(Worker& worker, bool with_text);
+  void TellFigures(Worker& worker, bool with_text);
+  std::vector<Figures> CollectFigures(bool with_text);
+  std::vector<Figures> LastFiguresFor(Worker& here, bool with_text);
+  std::vector<Figures> AskForFigures(bool with_text);
+  Ledger SumOf(const std::vector<Figures>& figures) const;
+  void PauseDrain();
+  bool AllRest() const;
+  void LookForProgress(int64_t now_ms);
   void WorkerMain(Worker& worker);
   Worker& PlacementOf(const SpawnOptions& options);
   uint32_t SlotsMax() const;
@@ -250,14 +283,21 @@ class Runtime {
   std::unique_ptr<BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<ThreadId> threads_;
-  std::vector<std::string> listening_;  // Written before the run only.
+  mutable std::mutex setup_lock_;  // status_, listening_, connections_, connections_user_bytes_.
+  std::vector<std::string> listening_;
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::mutex attachments_lock_;
   absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;
   int64_t connections_ = 0;  // Of all listeners at their limits.
   int64_t connections_user_bytes_ = 0;
-  bool started_ = false;
+  // Stored by Start and Drain; any thread asks whether an error is still kept. Relaxed: an error
+  // that comes meanwhile is kept or logged.
+  std::atomic<bool> started_{false};
   bool ended_ = false;
+  // Workers' turns are taken by their threads, or by a drain: who asks for figures may not look at
+  // the workers itself. Release when they have ended; partner: acquire in CollectFigures().
+  std::atomic<bool> turning_{false};
+  std::vector<std::unique_ptr<LastFigures>> last_figures_;  // By worker; each under its lock.
 
   // Slots: chunks are added, never removed. A chunk is published by its pointer (release) and then
   // counted. Free ones that no worker keeps stand in the stock, for whichever needs them.
@@ -275,10 +315,8 @@ class Runtime {
   // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
   // runs handlers.
   std::vector<std::unique_ptr<std::mutex>> outside_locks_;
-  // Set by the drain; a send that comes later answers closed.
-  std::atomic<bool> outside_closed_{false};
-  // Relaxed sums, read by the drain's coordinator between its two looks: see Quiescent().
-  std::atomic<int64_t> outside_cross_{0};
+  OutsideGate<> outside_gate_;  // May they still send, and how much of all kinds have they sent?
+  // Relaxed: figures.
   std::atomic<int64_t> outside_sent_{0};
   std::atomic<int64_t> outside_reserved_{0};
 
@@ -295,7 +333,9 @@ class Runtime {
   std::atomic<int64_t> wait_cycles_{0};  // Relaxed: a count for tests and figures.
 
   DrainPhase phase_ = DrainPhase::kNone;
-  int64_t shutdown_at_ms_ = 0;
+  ProgressWatch progress_watch_;  // From the deadline on.
+  std::mutex pause_lock_;         // Of the coordinator alone, as a wait needs a lock.
+  std::condition_variable pause_;
   std::vector<int> held_workers_;  // At the end of the drain a handler still ran there.
   RestWatch rest_watch_;
 };

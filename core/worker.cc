@@ -75,7 +75,6 @@ void Worker::RunActors() {
 }
 
 void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
-  --ledger_.reserved_held;
   try {
     envelope->Ops()->handle(slot->actor, *envelope);
     ++ledger_.reserved_delivered;
@@ -83,6 +82,7 @@ void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
     ++ledger_.reserved_dropped;
     Fail(slot, std::current_exception());
   }
+  --ledger_.reserved_held;  // Until here: a handler that asks for the ledger finds it balanced.
 }
 
 // In RunSlice's loop, and nowhere else: inline, as a message costs about as much as three calls.
@@ -92,7 +92,6 @@ void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
   lease_.Refund(envelope->charge);  // What the handler sends may use it.
   if (ops->kind == MessageKind::kUser) [[likely]] {
     slot->mailbox.Left();
-    --ledger_.held;
     try {
       ops->handle(slot->actor, *envelope);
       ++ledger_.delivered;
@@ -100,6 +99,7 @@ void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
       ++ledger_.dropped[static_cast<int>(DropReason::kFailed)];
       Fail(slot, std::current_exception());
     }
+    --ledger_.held;
     if (slot->mailbox.HasWaiters()) [[unlikely]]
       IssueGrants(slot);
   } else {
@@ -255,6 +255,7 @@ std::string Demangle(const char* name) {
 
 bool Worker::Turn(int64_t wait_until_ms) {
   if (rest_.Rests()) PublishRest(false);
+  if (draining_) rest_.CountStep();
   ReadClock();
   DrainInbox();
   RunLocalControl();

@@ -207,10 +207,20 @@ void SimOs::ThreadJoin(ThreadId thread) { simulation_.Join(thread); }
 void SimOs::ThreadDetach(ThreadId) {}
 
 void SimOs::Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) {
+  WaitUntil(condition, lock, Simulation::kNever);
+}
+
+void SimOs::WaitFor(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+                    int64_t timeout_ns) {
+  WaitUntil(condition, lock, simulation_.NowNs() + timeout_ns);
+}
+
+void SimOs::WaitUntil(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+                      int64_t deadline_ns) {
   SimThread& self = simulation_.Running();
   conditions_[&condition].push_back(&self);
   lock.unlock();
-  simulation_.Block(Simulation::kNever);
+  simulation_.Block(deadline_ns);
   lock.lock();
   const auto found = conditions_.find(&condition);
   if (found == conditions_.end()) return;

@@ -117,6 +117,8 @@ class SimOs : public Os {
   void ThreadJoin(ThreadId thread) override;
   void ThreadDetach(ThreadId thread) override;
   void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override;
+  void WaitFor(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+               int64_t timeout_ns) override;
   void NotifyOne(std::condition_variable& condition) override;
   void NotifyAll(std::condition_variable& condition) override;
   int SignalOpen(const std::vector<int>& signals) override;
@@ -127,6 +129,8 @@ class SimOs : public Os {
  private:
   // For the trace: the call has ended with `result`.
   int64_t Done(std::string_view call, int fd, int64_t result, std::string_view data = {});
+  void WaitUntil(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+                 int64_t deadline_ns);
   File* FileAt(int fd);
   template <class F>
   F* Find(int fd) {

@@ -174,10 +174,12 @@ void Simulation::SwitchAway() {
   SLUICE_CHECK(&self == threads_.front().get());
   self.worker = Worker::Current();
   self.constructing = std::exchange(internal::ConstructionScope::current, nullptr);
+  self.function_of = std::exchange(internal::FunctionScope::current, nullptr);
   while (self.state != SimThread::State::kRunning) StepOthers();
   running_ = &self;
   SetCurrentWorker(self.worker);
   internal::ConstructionScope::current = self.constructing;
+  internal::FunctionScope::current = self.function_of;
 }
 
 void Simulation::StepOthers() {
@@ -215,10 +217,12 @@ void Simulation::Run(SimThread& thread) {
   std::copy(thread.exceptions.begin(), thread.exceptions.end(), exceptions);
   SetCurrentWorker(thread.worker);
   internal::ConstructionScope::current = thread.constructing;
+  internal::FunctionScope::current = thread.function_of;
   thread.fiber->Resume();
   if (thread.state == SimThread::State::kDone) thread.fiber.reset();
   thread.worker = Worker::Current();
   thread.constructing = std::exchange(internal::ConstructionScope::current, nullptr);
+  thread.function_of = std::exchange(internal::FunctionScope::current, nullptr);
   std::copy_n(exceptions, outside.size(), thread.exceptions.begin());
   std::copy(outside.begin(), outside.end(), exceptions);
   SetCurrentWorker(nullptr);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sluice/core/blocking_pool.h"
 #include "sluice/core/slot.h"
 #include "sluice/core/worker.h"
 #include "sluice/sim/fiber.h"
@@ -34,6 +35,7 @@ struct SimThread {
   // run.
   Worker* worker = nullptr;
   Slot* constructing = nullptr;
+  const internal::BlockingState* function_of = nullptr;   // internal::FunctionScope::current.
   std::array<std::byte, 2 * sizeof(void*)> exceptions{};  // __cxa_eh_globals.
 };
 

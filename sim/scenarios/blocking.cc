@@ -34,6 +34,24 @@ struct World {
   int64_t open_of_lasting = 0;
   int64_t lasting_at_work = 0;
   bool over = false;
+  Ref<class Taker> taker = {};
+  bool taker_ends = false;
+  int64_t sent = 0;  // By functions, and taken.
+  int64_t taken = 0;
+  int64_t drain_deadline_ns = INT64_MAX;
+};
+
+struct Partly {};
+
+// Takes what functions send before they return.
+class Taker : public Actor {
+ public:
+  explicit Taker(World* world) : world_(*world) {}
+  void On(Partly) { ++world_.taken; }
+  void OnStop() override { world_.taker_ends = true; }
+
+ private:
+  World& world_;
 };
 
 // What a function holds.
@@ -49,7 +67,10 @@ class Counted {
   Counted(Counted&& other) noexcept : world_(std::exchange(other.world_, nullptr)) {}
   Counted& operator=(Counted&&) = delete;
   ~Counted() {
-    if (world_ != nullptr) --world_->functions;
+    if (world_ == nullptr) return;
+    Random& random = world_->simulation.random();
+    if (random.Below(4) == 0) world_->simulation.Sleep(absl::Microseconds(random.Below(1'000)));
+    --world_->functions;
   }
 
  private:
@@ -71,12 +92,22 @@ class Function {
     if (random.Below(3) != 0) {
       world_.simulation.Sleep(absl::Microseconds(random.Below(kFunctionUsMax)));
     }
+    if (number_ % 3 == 0) SendPart();
     --world_.running;
     if (number_ % 5 == 0) ThrowSomething(random);
     return number_;
   }
 
  private:
+  // A drain waits for this function, and so for what it sends.
+  void SendPart() {
+    const Answer answer = world_.taker.TrySend(Partly{});
+    world_.sent += answer == Answer::kAccepted;
+    if (answer == Answer::kClosed && !world_.taker_ends &&
+        world_.simulation.NowNs() < world_.drain_deadline_ns) {
+      world_.simulation.Broken("drain", "a function that is waited for may not send");
+    }
+  }
   World& world_;
   const int64_t number_;
   Counted counted_;
@@ -219,6 +250,8 @@ void RunRuntime(World& world, const Options& options) {
                         callers * int64_t{options.outbox_messages_max};
   Site site(simulation, options);
   Runtime& runtime = site.runtime();
+  world.taker =
+      runtime.SpawnWith<Taker>({.name = "", .mailbox_messages_max = 1'000, .worker = 0}, &world);
   for (int64_t key = 0; key < callers; ++key) {
     const auto fate = static_cast<Fate>(key % 3);
     const SpawnOptions on{.name = "",
@@ -251,12 +284,19 @@ void RunRuntime(World& world, const Options& options) {
   } else if (Happens(site, "all functions have run or were dropped, and all who wait have heard",
                      [&] {
                        return world.lasting_at_work == 0 && world.open_of_lasting == 0 &&
-                              runtime.blocking().Held() == 0 && world.functions == 0;
+                              runtime.blocking().Awaited() == 0 && world.functions == 0;
                      })) {
     CheckCounts(world, runtime.blocking().Counts(), /*ended=*/false);
   }
   world.over = true;
-  site.End(early_drain ? absl::Microseconds(drain_us) : absl::Seconds(10));
+  const absl::Duration timeout = early_drain ? absl::Microseconds(drain_us) : absl::Seconds(10);
+  // By the coordinator's clock, which has milliseconds.
+  world.drain_deadline_ns = simulation.NowNs() + absl::ToInt64Nanoseconds(timeout) - 2'000'000;
+  site.End(timeout);
+  if (simulation.NowNs() < world.drain_deadline_ns &&
+      (world.functions != 0 || world.taken != world.sent)) {
+    simulation.Broken("drain", "it has time enough, and leaves functions or messages behind");
+  }
   CheckCounts(world, runtime.blocking().Counts(), /*ended=*/true);
   if (runtime.blocking().Counts().submitted != world.accepted) {
     simulation.Broken("L1 ledger", runtime.blocking().Counts().ToString());

@@ -63,6 +63,8 @@ class FailingOs : public ForwardingOs {
     if (clock_runs) now_ns += 1'000'000;
     return count;
   }
+  // A drain that waits for nothing: only the test's turns move time.
+  void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   int64_t now_ns = 1'000'000'000'000;
   std::deque<int> accept_errors;
   int descriptors_left = -1;  // -1: no limit.

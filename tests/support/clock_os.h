@@ -19,6 +19,7 @@ class ClockOs : public ForwardingOs {
   int PollerWait(int poller, epoll_event* events, int events_max, int) override {
     return ForwardingOs::PollerWait(poller, events, events_max, 0);
   }
+  void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
   void UseProcessor(absl::Duration by) { processor_ns_ += absl::ToInt64Nanoseconds(by); }
   bool runs = false;  // The end of a test: time goes by itself, so that deadlines come.

@@ -90,6 +90,10 @@ class ForwardingOs : public Os {
   void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) override {
     to_.Wait(condition, lock);
   }
+  void WaitFor(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
+               int64_t timeout_ns) override {
+    to_.WaitFor(condition, lock, timeout_ns);
+  }
   void NotifyOne(std::condition_variable& condition) override { to_.NotifyOne(condition); }
   void NotifyAll(std::condition_variable& condition) override { to_.NotifyAll(condition); }
   int SignalOpen(const std::vector<int>& signals) override { return to_.SignalOpen(signals); }

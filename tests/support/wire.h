@@ -172,6 +172,8 @@ class WireOs : public ForwardingOs {
     slept = count == 0 && timeout_ms != 0;
     return count;
   }
+  // A drain that waits for nothing: only the test's turns move time.
+  void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override {
     if (fd < kFirstFd) return ForwardingOs::OptionGet(fd, level, name, value, size);
     ++option_gets;

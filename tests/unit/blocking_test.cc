@@ -477,6 +477,119 @@ TEST(BlockingDrain, WaitsForWhatRunsAndForItsCallback) {
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
 }
 
+TEST(BlockingDrain, TakesWhatFunctionsSendForAsLongAsItWaitsForThem) {
+  Runtime runtime(SmallOptions(2));
+  ASSERT_TRUE(runtime.Start().ok());
+  std::atomic<int> notes{0};
+  constexpr int kCalls = 8;
+  Gatekeeper entered;  // Its functions all run when the drain begins.
+  const Ref<Caller> to =
+      runtime.SpawnWith<Caller>({.name = "", .mailbox_messages_max = 64, .worker = 1}, &notes);
+  std::atomic<int> refused{0};
+  std::atomic<int> told{0};
+  // What the function holds sends once more when it is destroyed.
+  struct Last {
+    Last(Ref<Caller> ref, std::atomic<int>* refused) : to(ref), refused(refused) {}
+    Last(Last&& other) noexcept : to(other.to), refused(std::exchange(other.refused, nullptr)) {}
+    ~Last() {
+      if (refused != nullptr) *refused += to.TrySend(Note{2}) != Answer::kAccepted;
+    }
+    Ref<Caller> to;
+    std::atomic<int>* refused;
+  };
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    for (int i = 0; i < kCalls; ++i) {
+      (void)self.RunBlocking(
+          [hold = entered.Held(1), to, &refused, last = Last(to, &refused)] {
+            hold();
+            refused += to.TrySend(Note{1}) != Answer::kAccepted;
+          },
+          [&](absl::Status status) { told += status.ok(); });
+    }
+  };
+  ASSERT_EQ(runtime.Spawn<Caller>(&notes).TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return entered.Entered() == 4; }));
+  std::thread outside([&] {
+    EXPECT_TRUE(Eventually([&] { return runtime.OutsideClosed(); }));
+    EXPECT_EQ(to.TrySend(Note{3}), Answer::kClosed);  // No function runs on this thread.
+    entered.LetGo();
+  });
+  runtime.Drain(absl::Seconds(60));
+  outside.join();
+  EXPECT_EQ(refused, 0);
+  EXPECT_EQ(told, kCalls);
+  EXPECT_EQ(notes, 2 * kCalls);
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+}
+
+TEST(BlockingDrain, AtTheDeadlineAThreadThatStillDestroysIsLeftBehindToo) {
+  Gatekeeper keeper;
+  struct Slow {
+    explicit Slow(std::function<int()> hold) : hold(std::move(hold)) {}
+    Slow(Slow&& other) noexcept : hold(std::exchange(other.hold, nullptr)) {}
+    ~Slow() {
+      if (hold) hold();
+    }
+    std::function<int()> hold;
+  };
+  Options options = SmallOptions(2);
+  options.blocking_threads_max = 3;
+  auto runtime = std::make_unique<Runtime>(options);
+  ASSERT_TRUE(runtime->Start().ok());
+  std::atomic<int> notes{0};
+  std::atomic<int> told{0};
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    // One thread runs a function, two destroy what theirs held; a fourth call waits.
+    (void)self.RunBlocking(keeper.Held(1), [](absl::StatusOr<int>) { ADD_FAILURE(); });
+    for (int i = 0; i < 2; ++i) {
+      (void)self.RunBlocking([slow = Slow(keeper.Held(1))] { return 1; },
+                             [&](absl::StatusOr<int> value) { told += *value; });
+    }
+  };
+  const Ref<Caller> caller = runtime->Spawn<Caller>(&notes);
+  ASSERT_EQ(caller.TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return told == 2 && keeper.Entered() == 3; }));
+  std::function<void(Caller&)> more = [&](Caller& self) {
+    (void)self.RunBlocking([] { return 1; }, [](absl::StatusOr<int>) { ADD_FAILURE(); });
+  };
+  ASSERT_EQ(caller.TrySend(sluice::testing::Do{&more}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return runtime->blocking().Counts().submitted == 4; }));
+  runtime->Drain(absl::Milliseconds(20));
+  const BlockingLedger counts = runtime->blocking().Counts();
+  EXPECT_TRUE(counts.Balanced()) << counts.ToString();
+  EXPECT_EQ(counts.held, 0) << counts.ToString();
+  EXPECT_EQ(counts.finished, 2) << counts.ToString();
+  EXPECT_EQ(counts.dropped[static_cast<size_t>(DropReason::kShutdown)], 2) << counts.ToString();
+  EXPECT_TRUE(runtime->TotalLedger().Balanced()) << runtime->TotalLedger().ToString();
+  const std::shared_ptr<internal::BlockingState> state = runtime->blocking().state();
+  runtime.reset();
+  keeper.LetGo();
+  EXPECT_TRUE(Eventually([&] { return state.use_count() == 1; }));  // All three have ended.
+}
+
+TEST(BlockingDrain, AfterTheDeadlineAFunctionThatIsLeftBehindIsRefused) {
+  Gatekeeper keeper;
+  Runtime runtime(SmallOptions(1));
+  ASSERT_TRUE(runtime.Start().ok());
+  std::atomic<int> notes{0};
+  std::atomic<int> closed{0};
+  const Ref<Caller> caller = runtime.Spawn<Caller>(&notes);
+  std::function<void(Caller&)> act = [&](Caller& self) {
+    (void)self.RunBlocking(
+        [hold = keeper.Held(1), caller, &closed] {
+          hold();
+          closed += caller.TrySend(Note{1}) == Answer::kClosed;
+        },
+        [](absl::Status) { ADD_FAILURE(); });
+  };
+  ASSERT_EQ(caller.TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return keeper.Entered() == 1; }));
+  runtime.Drain(absl::Milliseconds(10));
+  keeper.LetGo();
+  EXPECT_TRUE(Eventually([&] { return closed == 1; }));
+  EXPECT_EQ(notes, 0);
+}
+
 TEST(BlockingDrain, AtTheDeadlineWhatWaitsIsDroppedAndWhatRunsIsLeftBehind) {
   Gatekeeper keeper;
   Options options = SmallOptions(2);

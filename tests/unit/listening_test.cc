@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <barrier>
 #include <cstdlib>
 #include <memory>
@@ -53,6 +54,57 @@ TEST(Listening, IsSaidBeforeTheRunWithThePortThatItGot) {
   ASSERT_EQ(runtime.Listening().size(), 3u);
   for (int i : {0, 1}) EXPECT_NE(Address::Parse(runtime.Listening()[i])->port(), 0);
   EXPECT_EQ(runtime.Listening()[2], name);
+}
+
+TEST(Listening, WorksWhileTheRuntimeRunsFromAnyThread) {
+  Options options;
+  options.workers = 2;
+  options.max_connections = 3;
+  Runtime runtime(options);
+  ASSERT_TRUE(runtime.Start().ok());
+  constexpr int kThreads = 3;
+  constexpr int kEach = 10;
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    while (!done) {
+      for (const std::string& address : runtime.Listening()) {
+        EXPECT_EQ(address.rfind("127.0.0.1:", 0), 0u);
+      }
+      EXPECT_GT(runtime.Ceiling().SumBytes(), 0);
+    }
+  });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) EXPECT_TRUE(runtime.Listen<Deaf>("127.0.0.1:0"));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  done = true;
+  reader.join();
+  const std::vector<std::string> listening = runtime.Listening();
+  ASSERT_EQ(listening.size(), static_cast<size_t>(kThreads * kEach));
+  for (const std::string& where : listening) {
+    const Address to = *Address::Parse(where);
+    const int fd = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(::connect(fd, to.sockaddr(), to.size()), 0) << where;
+    ::close(fd);
+  }
+  runtime.Drain(absl::Seconds(30));
+}
+
+TEST(Listening, AnErrorWhileTheRuntimeRunsIsThisCallsAlone) {
+  Options options;
+  options.workers = 1;
+  options.max_connections = 3;
+  Runtime runtime(options);
+  ASSERT_TRUE(runtime.Start().ok());
+  EXPECT_FALSE(runtime.Listen<Deaf>("127.0.0.1:none"));
+  EXPECT_TRUE(runtime.status().ok()) << runtime.status();
+  EXPECT_TRUE(runtime.Listen<Deaf>("127.0.0.1:0"));
+  runtime.Drain(absl::Seconds(30));
+  EXPECT_FALSE(runtime.Listen<Deaf>("127.0.0.1:0"));  // Nobody would serve it.
+  EXPECT_EQ(runtime.Listening().size(), 1u);
 }
 
 class UnixFile : public ::testing::Test {

@@ -1,0 +1,177 @@
+// The end of a drain, on the simulated system: what it waits for past its deadline, and for how
+// long.
+#include <signal.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/sim/sim_os.h"
+#include "sluice/sim/site.h"
+
+namespace sluice::sim {
+namespace {
+
+struct Hold {
+  absl::Duration time;
+};
+
+class Slow : public Actor {
+ public:
+  Slow(Simulation* simulation, absl::Duration at_end) : simulation_(*simulation), at_end_(at_end) {}
+  void On(Hold hold) { simulation_.Sleep(hold.time); }
+  void OnStop() override { simulation_.Sleep(at_end_); }
+
+ private:
+  Simulation& simulation_;
+  const absl::Duration at_end_;
+};
+
+Ref<Slow> Make(Site& site, int worker, absl::Duration at_end = absl::ZeroDuration()) {
+  return site.runtime().SpawnWith<Slow>({.name = "", .mailbox_messages_max = 0, .worker = worker},
+                                        &site.simulation(), at_end);
+}
+
+// Takes the steps of a drain, as RunUntilSignal does, until it says that all is over.
+absl::Duration StepsUntilOver(Site& site, absl::Duration timeout) {
+  Simulation& simulation = site.simulation();
+  const int64_t start_ns = simulation.NowNs();
+  const int64_t deadline_ms = Worker::DeadlineMs(start_ns / 1'000'000, timeout);
+  while (!site.runtime().DrainStep(deadline_ms)) simulation.Sleep(absl::Milliseconds(1));
+  return absl::Nanoseconds(simulation.NowNs() - start_ns);
+}
+
+// Before: a second after the deadline the process ended itself, without these actors' ends.
+TEST(DrainEnd, ASlowMachineIsNotTakenForAStuckHandler) {
+  Simulation simulation(1, Faults::None());
+  Options options = SmallOptions(2);
+  options.drain_timeout = absl::Milliseconds(10);
+  Site site(simulation, options);
+  for (int i = 0; i < 30; ++i) Make(site, i % 2, absl::Milliseconds(200));
+  const int64_t start_ns = simulation.NowNs();
+  simulation.At(absl::Milliseconds(5), [&] { site.os().Signal(SIGTERM); });
+  EXPECT_EQ(site.runtime().RunUntilSignal(), 0);
+  EXPECT_GT(simulation.NowNs() - start_ns, 3'000'000'000);
+  EXPECT_LT(simulation.NowNs() - start_ns, 3'200'000'000);
+  EXPECT_EQ(site.runtime().ActorCount(), 0);
+  EXPECT_EQ(simulation.violation(), "");
+}
+
+TEST(DrainEnd, AHandlerThatDoesNotReturnIsHeldAfterASecondAndTheOtherWorkersHaveEnded) {
+  for (const int held : {0, 1, 2}) {
+    Simulation simulation(1, Faults::None());
+    Site site(simulation, SmallOptions(3));
+    std::vector<Ref<Slow>> actors;
+    for (int i = 0; i < 9; ++i) actors.push_back(Make(site, i % 3));
+    ASSERT_TRUE(site.Start());
+    simulation.Sleep(absl::Milliseconds(1));
+    ASSERT_EQ(actors[held].TrySend(Hold{absl::Seconds(20)}), Answer::kAccepted);
+    ASSERT_EQ(actors[held].TrySend(Hold{absl::Seconds(20)}), Answer::kAccepted);
+    const absl::Duration took = StepsUntilOver(site, absl::Milliseconds(500));
+    EXPECT_GE(took, absl::Milliseconds(1'500));
+    EXPECT_LT(took, absl::Milliseconds(1'550));
+    EXPECT_EQ(site.runtime().ActorCount(), 3);  // Those of the held worker.
+    // Drain() itself waits for the handler, and counts what waits behind it.
+    site.End();
+    EXPECT_GT(simulation.NowNs(), 20'000'000'000);
+    EXPECT_EQ(site.runtime().ActorCount(), 0);
+    const Ledger ledger = site.runtime().TotalLedger();
+    EXPECT_EQ(ledger.delivered + ledger.dropped[static_cast<int>(DropReason::kShutdown)], 2)
+        << ledger.ToString();
+    EXPECT_EQ(simulation.violation(), "");
+  }
+}
+
+TEST(DrainEnd, AHandlerThatReturnsWithinTheSecondIsWaitedFor) {
+  Simulation simulation(1, Faults::None());
+  Site site(simulation, SmallOptions(2));
+  const Ref<Slow> slow = Make(site, 1);
+  ASSERT_TRUE(site.Start());
+  simulation.Sleep(absl::Milliseconds(1));
+  ASSERT_EQ(slow.TrySend(Hold{absl::Milliseconds(1'400)}), Answer::kAccepted);
+  const absl::Duration took = StepsUntilOver(site, absl::Milliseconds(500));
+  EXPECT_GE(took, absl::Milliseconds(1'390));
+  EXPECT_LT(took, absl::Milliseconds(1'450));
+  EXPECT_EQ(site.runtime().ActorCount(), 0);
+  site.End();
+  EXPECT_EQ(simulation.violation(), "");
+}
+
+TEST(DrainEnd, ProgressWithoutAnEndIsWaitedForAMinute) {
+  Simulation simulation(1, Faults::None());
+  Site site(simulation, SmallOptions(1));
+  for (int i = 0; i < 400; ++i) Make(site, 0, absl::Milliseconds(200));
+  ASSERT_TRUE(site.Start());
+  simulation.Sleep(absl::Milliseconds(1));
+  const absl::Duration took = StepsUntilOver(site, absl::Milliseconds(500));
+  EXPECT_GE(took, absl::Milliseconds(60'500));
+  EXPECT_LT(took, absl::Milliseconds(60'600));
+  site.End();
+  EXPECT_EQ(simulation.violation(), "");
+}
+
+// What a blocking function holds, and takes its time to destroy.
+class SlowToDestroy {
+ public:
+  SlowToDestroy(Simulation* simulation, int* destroyed)
+      : simulation_(simulation), destroyed_(destroyed) {}
+  SlowToDestroy(SlowToDestroy&& other) noexcept
+      : simulation_(other.simulation_), destroyed_(std::exchange(other.destroyed_, nullptr)) {}
+  ~SlowToDestroy() {
+    if (destroyed_ == nullptr) return;
+    simulation_->Sleep(absl::Milliseconds(300));
+    ++*destroyed_;
+  }
+
+ private:
+  Simulation* const simulation_;
+  int* destroyed_;
+};
+
+class Blocker : public Actor {
+ public:
+  Blocker(Simulation* simulation, int* destroyed) {
+    for (int i = 0; i < 6; ++i) {
+      EXPECT_EQ(RunBlocking([held = SlowToDestroy(simulation, destroyed)] {}, [](absl::Status) {}),
+                Answer::kAccepted);
+    }
+  }
+};
+
+TEST(DrainEnd, WhatBlockingFunctionsHoldIsDestroyedBeforeTheDrainIsOver) {
+  for (const int threads : {1, 2, 3}) {
+    Simulation simulation(1, Faults::None());
+    Options options = SmallOptions(2);
+    options.blocking_threads_max = threads;
+    options.drain_timeout = absl::Seconds(10);
+    Site site(simulation, options);
+    int destroyed = 0;
+    site.runtime().Spawn<Blocker>(&simulation, &destroyed);
+    simulation.At(absl::Milliseconds(5), [&] { site.os().Signal(SIGTERM); });
+    const int64_t start_ns = simulation.NowNs();
+    EXPECT_EQ(site.runtime().RunUntilSignal(), 0);
+    EXPECT_EQ(destroyed, 6);
+    EXPECT_GE(simulation.NowNs() - start_ns, int64_t{300'000'000} * 6 / threads);
+    EXPECT_LT(simulation.NowNs() - start_ns, int64_t{300'000'000} * 6 / threads + 50'000'000);
+    EXPECT_EQ(simulation.violation(), "");
+  }
+}
+
+// Before: a wait on a descriptor that is none, over and over.
+TEST(DrainEnd, ADrainNeedsNoDescriptor) {
+  Simulation simulation(1, Faults::None());
+  Site site(simulation, SmallOptions(2));
+  const Ref<Slow> slow = Make(site, 1);
+  ASSERT_TRUE(site.Start());
+  simulation.Sleep(absl::Milliseconds(1));
+  ASSERT_EQ(slow.TrySend(Hold{absl::Milliseconds(50)}), Answer::kAccepted);
+  site.os().descriptors_max = 0;
+  site.End();
+  EXPECT_EQ(simulation.violation(), "");
+}
+
+}  // namespace
+}  // namespace sluice::sim
