@@ -157,10 +157,7 @@ void Connection::Finish(CloseReason reason, bool reset) {
   owner_worker.timers().Cancel(*this);
   owner_worker.os().PollerRemove(owner_worker.Poller(), stream_->Descriptor());
   stream_->Close(reset || lost > 0);  // What is cut short must not look like an end.
-  while (listeners_ != nullptr) {
-    OutputListener* listener = std::exchange(listeners_, listeners_->next_listener_);
-    listener->OnConnectionEnded(*this);
-  }
+  TellOutputEnded();
   if (owner_ != nullptr) {
     owner_->Ended(*this);
     Worker::Post(*owner_->slot->worker, owner_->slot, owner_->generation,
@@ -517,8 +514,10 @@ void Connection::CheckInvariants() const {
   input_.CheckInvariants();
   SLUICE_CHECK(!gathering_ || output_.Empty());
   SLUICE_CHECK(static_cast<int64_t>(output_.size()) <= options().output_bytes_max);
-  SLUICE_CHECK(write_state_ == WriteState::kLingering ||
+  SLUICE_CHECK(write_state_ == WriteState::kLingering || OnFlushList() ||
                output_.Empty() == (stalled_ms_ < 0));  // Between turns.
+  listeners_.CheckInvariants();
+  SLUICE_CHECK(write_state_ == WriteState::kOpen || listeners_.Empty());
   SLUICE_CHECK(!closing_ || write_state_ != WriteState::kOpen);
   SLUICE_CHECK(write_state_ != WriteState::kLingering || (closing_ && output_.Empty()));
   SLUICE_CHECK(session_ != nullptr || closing_ || !slot_->Runnable());

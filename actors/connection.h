@@ -22,30 +22,31 @@
 #include "sluice/actors/session.h"
 #include "sluice/actors/stream.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/intrusive_list.h"
 #include "sluice/core/io_handler.h"
 #include "sluice/core/worker.h"
 
 namespace sluice {
 
-// Who is told that a connection's output has gone down (a hub's spoke), and that it has ended. On
-// its worker.
-class OutputListener {
+struct ListenerTag {};
+
+// Something that writes to a connection for others (a hub's subscriber). Called on its worker.
+class OutputListener : public ListNode<ListenerTag> {
  public:
   virtual void OnOutputLow(Connection& connection) = 0;
-  virtual void OnClosing(Connection& connection) = 0;  // Last chance to write.
-  virtual void OnConnectionEnded(Connection& connection) = 0;
+  // Write what is held back, as far as the output takes it: a last word follows.
+  virtual void OnFlush(Connection& connection) = 0;
+  // The last call: the connection takes nothing more, as its write side is closing or it has ended.
+  // The listener is off its list.
+  virtual void OnOutputEnded(Connection& connection) = 0;
   // What it holds back for the connection, in bytes of the budget that their end would free.
   virtual int64_t HeldBytes() const { return 0; }
 
  protected:
   virtual ~OutputListener() = default;
-
- private:
-  friend class Connection;
-  OutputListener* next_listener_ = nullptr;
 };
 
-class Connection final : public IoHandler, private Timer {
+class Connection final : public IoHandler, public ListNode<OwnedTag>, private Timer {
  public:
   enum class Start : uint8_t { kConnected, kConnecting };
 
@@ -94,7 +95,7 @@ class Connection final : public IoHandler, private Timer {
   Slot* slot() const { return slot_; }
   Session* session() const { return session_; }
   // Several hubs may have the same connection for a subscriber. A listener removes itself, or is
-  // told of the end.
+  // told of the end. Requires: WriteOpen().
   void AddListener(OutputListener* listener);
   void RemoveListener(OutputListener* listener);
   // For a listener whose Write answered kOverloaded: OnOutputLow follows when there is memory.
@@ -182,6 +183,8 @@ class Connection final : public IoHandler, private Timer {
   int64_t WriteParts(const iovec* parts, int count);
   void OutputMoved();
   void TellListeners(void (OutputListener::*tell)(Connection&));
+  void TellOutputEnded();
+  void EndOutput();
   void BeginClose();
   void FinishWriting();
   void SocketFailed(int error);
@@ -203,9 +206,7 @@ class Connection final : public IoHandler, private Timer {
   std::unique_ptr<Stream> stream_;
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
-  Connection* newer_ = nullptr;  // Of owner_, on this worker.
-  Connection* older_ = nullptr;
-  OutputListener* listeners_ = nullptr;
+  IntrusiveList<OutputListener, ListenerTag> listeners_;
   Connection* partner_ =
       this;  // Whose output has the room that reading needs: its own, or the pair's.
   std::unique_ptr<const Address> connect_again_;  // Null, but while the kernel has no room.

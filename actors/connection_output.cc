@@ -168,14 +168,11 @@ void Connection::OutputMoved() {
 // --- Those who write for others.
 
 void Connection::AddListener(OutputListener* listener) {
-  listener->next_listener_ = std::exchange(listeners_, listener);
+  SLUICE_CHECK(WriteOpen());
+  listeners_.PushFront(*listener);
 }
 
-void Connection::RemoveListener(OutputListener* listener) {
-  OutputListener** link = &listeners_;
-  while (*link != nullptr && *link != listener) link = &(*link)->next_listener_;
-  if (*link != nullptr) *link = listener->next_listener_;
-}
+void Connection::RemoveListener(OutputListener* listener) { listeners_.RemoveIfLinked(*listener); }
 
 void Connection::TellListenersWhenMemoryReturns() {
   listeners_wait_for_memory_ = true;
@@ -183,16 +180,29 @@ void Connection::TellListenersWhenMemoryReturns() {
   worker().WaitForMemory(this);
 }
 
+// In such a call the listener may go, or all of them may, with the connection or its write side.
 void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
-  for (OutputListener* listener = listeners_; listener != nullptr;) {
-    OutputListener* next = listener->next_listener_;  // It may remove itself.
+  for (OutputListener* listener = listeners_.Front(); listener != nullptr && WriteOpen();) {
+    OutputListener* const next = listeners_.Next(*listener);
     (listener->*tell)(*this);
-    if (Ended()) return;  // With that all of them were told to go.
+    if (Ended() || !WriteOpen()) return;
     listener = next;
   }
 }
 
-void Connection::FlushListeners() { TellListeners(&OutputListener::OnClosing); }
+void Connection::FlushListeners() { TellListeners(&OutputListener::OnFlush); }
+
+// Nothing more is taken: whoever writes for others must not count this connection any longer. (A
+// room would wait for a member that has left it.)
+void Connection::TellOutputEnded() {
+  while (OutputListener* const listener = listeners_.PopFront()) listener->OnOutputEnded(*this);
+}
+
+void Connection::EndOutput() {
+  if (write_state_ != WriteState::kOpen) return;
+  write_state_ = WriteState::kFlushing;
+  if (!Planted(Plant::kClosingMemberCounts)) TellOutputEnded();
+}
 
 // --- Closing.
 
@@ -212,14 +222,16 @@ void Connection::BeginClose() {
     closing_ms_ = worker().NowMs();
     if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
   }
-  if (write_state_ == WriteState::kOpen) write_state_ = WriteState::kFlushing;
   worker().FlushAfterSlice(this);  // What this callback wrote goes first.
+  EndOutput();
 }
 
 void Connection::CloseWrite() {
   if (write_state_ != WriteState::kOpen) return;
-  write_state_ = WriteState::kFlushing;
+  FlushListeners();
+  if (Ended() || write_state_ != WriteState::kOpen) return;
   worker().FlushAfterSlice(this);
+  EndOutput();
 }
 
 // When nothing is left to write: our FIN; then the end, if the peer has ended its side, too; else a

@@ -10,8 +10,8 @@ int64_t Connection::StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t byt
   // peer's.
   if (!output_.Empty() && !writable_) {
     int64_t held = output_.HeldBytes();
-    for (OutputListener* listener = listeners_; listener != nullptr;
-         listener = listener->next_listener_) {
+    for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
+         listener = listeners_.Next(*listener)) {
       held += listener->HeldBytes();
     }
     // The kernel says that it has room only after a good deal of it was taken; a slow reader is

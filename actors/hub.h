@@ -8,10 +8,17 @@
 // Owner:  an actor like any other; its spokes are its children, one on each worker.
 // Thread: its worker's. Spokes write to connections of their own worker only.
 // Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their
-//         mailboxes.
-// Errors: none of its own; a subscriber that ends is forgotten. For each one, exactly:
+//         mailboxes, and 64 messages that a spoke hands round. A subscriber (some 150 bytes) and
+//         its queue are charged to the budget.
+// Errors: a subscriber whose connection ends, or takes nothing more, is not counted any longer. A
+//         callback that throws ends its subscriber's connection, and no other. A spoke that fails
+//         is made anew, and ends the connections of its subscribers, as they could not be told what
+//         they miss; one that fails again and again fails the hub. For each subscriber, exactly:
 //         received + missed + conflated + skipped (its own, and its filter's) + queued = published
 //         since it joined. What it is told as missed is missed + conflated.
+//
+// A message to a crowd goes round in portions, and the worker serves everybody else in between: no
+// next message is taken meanwhile, so that each subscriber is given each message, in its order.
 //
 // Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on
 // while its session is parked. (Else a member parked on publishing and full as a subscriber would
@@ -20,24 +27,27 @@
 #define SLUICE_ACTORS_HUB_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "sluice/actors/connection.h"
 #include "sluice/actors/session.h"
 #include "sluice/core/actor.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/intrusive_list.h"
 
 namespace sluice {
 
 class Hub;
+namespace internal {
+class Spoke;
+struct SpokeTag {};
+}  // namespace internal
 
 // What becomes of a message for a subscriber whose queue is full.
 enum class SlowPolicy : uint8_t {
@@ -61,14 +71,15 @@ struct SubscribeOptions {
   absl::Duration park_timeout = absl::Seconds(10);
   uint32_t keys_max = 256;  // kConflate: instead of queue_messages_max. At least 1.
   // False: this message is not for it; counted as skipped. Called for each message, on the
-  // session's worker, so it must be quick; one that throws ends its connection. What it captures is
-  // the user's memory.
+  // session's worker, so it must be quick; one that throws ends its connection. It may end any
+  // session of its worker, its own too. What it captures is the user's memory.
   std::function<bool(std::string_view payload, uint64_t key)> filter = nullptr;
 };
 
 struct HubOptions {
   // The bytes that tell a subscriber how many messages it missed, in their place before the next
-  // one. Empty: not told. Copied to each worker, and called there.
+  // one. Empty: not told. Copied to each worker, and called there. One that throws ends the
+  // connection of the subscriber that it was for.
   std::function<std::string(int64_t missed)> missed_notice;
 };
 
@@ -92,7 +103,8 @@ struct Subscribed {
   Ref<Hub> hub;
   // Every message after this number is for it.
   uint64_t sequence = 0;
-  // False: it was not subscribed (no memory, or it is already), and gets nothing.
+  // False: it was not subscribed (no memory, it is already, or its write side has ended), and gets
+  // nothing.
   bool Joined() const { return spoke != nullptr; }
   // For Unsubscribe: the spoke that serves it.
   Slot* spoke = nullptr;
@@ -114,11 +126,14 @@ class HubLedger {  // An attachment of the runtime; a cell is written by its wor
  public:
   struct alignas(64) Cell {
     ConnectionLedger::Counter published, due, received, missed, conflated, skipped, queued;
+    IntrusiveList<internal::Spoke, internal::SpokeTag> spokes;  // That live there.
   };
   static HubTotals Of(Runtime& runtime);  // A moment old; exact when all is at rest.
   explicit HubLedger(int workers) : cells_(static_cast<size_t>(workers)) {}
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   HubTotals Sum() const;
+  // Of the spokes of one worker, which stands. Walks them; a broken one ends the process.
+  void CheckInvariants(int worker) const;
   std::string Report() const { return Sum().ToString(); }
 
  private:
@@ -135,24 +150,6 @@ struct SubscribeMessage {
   std::string greeting;
   int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
 };
-struct AddSubscriber {
-  SubscribeMessage subscriber;
-  uint64_t sequence;
-  int64_t HeldBytes() const { return subscriber.HeldBytes(); }
-};
-struct Deliver {
-  Bytes payload;
-  uint64_t sequence;
-  Except except;
-  int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
-};
-static_assert(Envelope::kInline<Deliver>);  // One that has no key needs no box.
-struct DeliverKeyed {
-  Deliver message;
-  uint64_t key;
-  int64_t HeldBytes() const { return message.HeldBytes(); }
-};
-
 // One reserved message of a known type for an actor of a known type.
 template <class A, class M>
 inline const MessageOps kReservedOps = {
@@ -161,109 +158,19 @@ inline const MessageOps kReservedOps = {
     [] { return typeid(M).name(); },
 };
 
-class Spoke;
-
-// One subscriber, on its own worker: what waits for its connection, and what it missed.
-class Subscriber final : public OutputListener, private Timer {
- public:
-  Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message,
-             uint64_t sequence);
-  ~Subscriber();
-  // May end the connection, and with it this.
-  void Offer(const Bytes& payload, const Except& except, uint64_t key);
-  void Missed(int64_t count);
-  bool Full() const { return queue_.size() >= queue_max_; }
-  bool Parks() const { return options_.slow == SlowPolicy::kPark; }
-  void ParkBegins();
-  void ParkEnds();
-  void Leave();  // Unsubscribed: what is queued is written if it can be, else it counts as missed.
-
-  void OnOutputLow(Connection& connection) override;
-  void OnConnectionEnded(Connection& connection) override;
-  void OnClosing(Connection& connection) override;
-  int64_t HeldBytes() const override;
-
- private:
-  friend class Spoke;
-  struct Entry {
-    Bytes payload;
-    uint64_t key;
-    int64_t missed_before;  // Dropped between the one before and this one, or replaced by it.
-  };
-  enum class Wanted : uint8_t { kYes, kNo, kEnded };
-  void OnTimer(Worker& worker) override;
-  Wanted Filter(const Bytes& payload, uint64_t key);
-  bool Replace(const Bytes& payload, uint64_t key);
-  bool ChargeQueue();
-  void Push(const Bytes& payload, uint64_t key);
-  Entry Pop();
-  Lease& lease() const;
-  void Pump(bool all);
-  bool WriteOne(const Bytes& payload, int64_t missed_before);
-  bool TellMissed(int64_t missed);
-  bool Taken(Answer answer);
-  void DropAll();
-
-  Spoke& spoke_;
-  Connection* connection_;  // nullptr once it has ended.
-  Slot* const slot_;
-  const uint32_t generation_;
-  const SubscribeOptions options_;
-  const size_t queue_max_;
-  const uint64_t joined_;
-  std::deque<Entry> queue_;
-  uint64_t popped_ = 0;  // So many have left the queue: place - popped_ is where one stands now.
-  absl::flat_hash_map<uint64_t, uint64_t> places_;  // kConflate: by key.
-  int64_t missed_tail_ = 0;                         // Dropped behind the last one in the queue.
-  int64_t charged_bytes_ = 0;  // For the queue itself; for a payload only if it does not itself.
-  int64_t payload_bytes_ = 0;  // Of all in the queue.
-  bool pumping_ = false;
-};
-
-class Spoke : public Actor {
- public:
-  Spoke(Slot* hub, uint32_t hub_generation, HubOptions options)
-      : hub_(hub), hub_generation_(hub_generation), options_(options) {}
-  ~Spoke() override;
-  void OnStart() override;
-  void On(AddSubscriber add);
-  void Unsubscribe(Slot* slot, uint32_t generation);  // By a control message: it never waits.
-  void On(Deliver message) { Hand(message, 0); }
-  void On(DeliverKeyed keyed) { Hand(keyed.message, keyed.key); }
-
- private:
-  friend class Subscriber;
-  Ref<Hub> hub() const { return Ref<Hub>(hub_, hub_generation_); }
-  void Hand(const Deliver& message, uint64_t key);
-  void Remove(Subscriber* subscriber);
-  void CatchUp(uint64_t sequence);
-  void Reconsider();
-  void TellGone();
-
-  Slot* const hub_;
-  const uint32_t hub_generation_;
-  const HubOptions options_;
-  HubLedger::Cell* ledger_ = nullptr;
-  absl::flat_hash_map<Slot*, Subscriber*> subscribers_;  // To find one; never walked.
-  // In the order of their coming: a run repeats exactly.
-  std::vector<std::unique_ptr<Subscriber>> order_;
-  size_t next_ = 0;  // Whose turn it is, while all are served.
-  uint64_t sequence_ = 0;
-};
-
 }  // namespace internal
 
 class Hub : public Actor {
  public:
   static constexpr bool kRestartable = false;  // Its subscribers are its spokes', and end with it.
 
-  explicit Hub(HubOptions options = {}) : options_(options) {}
+  explicit Hub(HubOptions options = {}) : options_(std::move(options)) {}
   void OnStart() override;
   void On(Publish message);
   void On(internal::SubscribeMessage message);
 
-  // Control, from a spoke: one of its subscribers has gone. Reserved by its subscription.
-  void SubscriberGone(int worker) { --subscribers_[static_cast<size_t>(worker)]; }
+  // Control, from a spoke.
+  void SubscribersGone(int worker, int64_t count) { subscribers_[static_cast<size_t>(worker)] -= count; }
 
  private:
   const HubOptions options_;
@@ -279,11 +186,11 @@ template <class S>
 internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
                                      std::string greeting = "") {
   static_assert(std::derived_from<S, Session>, "a subscriber is a Session");
-  return {session->slot(), session->generation(), options, &internal::kReservedOps<S, Subscribed>,
-          std::move(greeting)};
+  return {session->slot(), session->generation(), std::move(options),
+          &internal::kReservedOps<S, Subscribed>, std::move(greeting)};
 }
 // Leaves a hub, now: it never waits, however full the hub is. What is queued is still written, or
-// told as missed. The end of its connection does the same.
+// told as missed. A session that closes, or whose connection ends, leaves by that.
 void Unsubscribe(const Session& session, const Subscribed& subscription);
 inline Except ExceptOf(const Actor& session) { return {session.slot(), session.generation()}; }
 

@@ -4,7 +4,8 @@
 #include <exception>
 #include <utility>
 
-#include "sluice/actors/hub.h"
+#include "sluice/actors/hub_spoke.h"
+#include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 
@@ -12,33 +13,109 @@ namespace sluice::internal {
 
 namespace {
 
+using Filter = std::function<bool(std::string_view, uint64_t)>;
+
+// Its place in the spoke's set: a pointer and a byte, in a table that doubles when it is 7/8 full.
+constexpr int64_t kPlaceBytes = 2 * (sizeof(void*) + 1) * 8 / 7;
+constexpr int64_t kDequeBytes = 512;  // What a std::deque takes at a time.
+
 // What a holder of such a payload is charged for it.
 int64_t ChargeOf(const Bytes& payload) {
   return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
 }
 
+int64_t BaseBytes(bool filters) {
+  return AllocatedBytes(sizeof(Subscriber)) + kPlaceBytes +
+         (filters ? AllocatedBytes(sizeof(Filter)) : 0);
+}
+
 }  // namespace
 
-Subscriber::Subscriber(Spoke& spoke, Connection& connection, const SubscribeMessage& message,
-                       uint64_t sequence)
+int64_t Subscriber::BytesOf(const SubscribeOptions& options) {
+  return BaseBytes(options.filter != nullptr);
+}
+
+Subscriber::Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage message)
     : spoke_(spoke),
       connection_(&connection),
       slot_(message.slot),
+      filter_(message.options.filter == nullptr
+                  ? nullptr
+                  : std::make_unique<const Filter>(std::move(message.options.filter))),
+      park_timeout_(message.options.park_timeout),
       generation_(message.generation),
-      options_(message.options),
-      queue_max_(std::max<size_t>(1, options_.slow == SlowPolicy::kConflate
-                                         ? options_.keys_max
-                                         : options_.queue_messages_max)),
-      joined_(sequence) {
+      queue_max_(std::max<uint32_t>(1, message.options.slow == SlowPolicy::kConflate
+                                           ? message.options.keys_max
+                                           : message.options.queue_messages_max)),
+      slow_(message.options.slow) {
   connection.AddListener(this);
 }
 
 Subscriber::~Subscriber() {
-  spoke_.worker().timers().Cancel(*this);
-  SLUICE_CHECK(queue_.empty() && payload_bytes_ == 0);
+  SLUICE_CHECK(Gone() && backlog_ == nullptr);
+  lease().Refund(BaseBytes(filter_ != nullptr));
 }
 
 Lease& Subscriber::lease() const { return spoke_.worker().lease(); }
+
+// --- Ends.
+
+void Subscriber::Retire() {
+  if (!Gone()) std::exchange(connection_, nullptr)->RemoveListener(this);
+  if (backlog_ != nullptr) {
+    spoke_.ledger_->missed.Add(static_cast<int64_t>(Queued()));
+    while (Queued() > 0) Pop();
+    DropBacklog();
+  }
+  if (uses_ == 0) delete this;
+}
+
+void Subscriber::Leave() {
+  const Use use(*this);
+  Pump(/*all=*/true);
+  if (Gone()) return;
+  int64_t missed = missed_tail_;
+  if (backlog_ != nullptr) {
+    for (const Entry& entry : backlog_->queue) missed += 1 + entry.missed_before;
+  }
+  if (!TellMissed(missed) && !Gone()) {
+    LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
+  }
+  if (!Gone()) spoke_.Remove(*this);
+}
+
+void Subscriber::Fail() {
+  const Use use(*this);
+  connection_->Abort(CloseReason::kFailed);
+  if (!Gone()) Retire();  // Where the end follows later, this spoke is not there any more.
+}
+
+void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
+
+// Calls back to the user. False: that threw, or ended this.
+bool Subscriber::Guarded(const char* what, absl::FunctionRef<void()> call) {
+  try {
+    call();
+    return !Gone();
+  } catch (...) {
+    LogError("hub: a %s failed, and its subscriber is ended: %s", what,
+             ExceptionText(std::current_exception()));
+  }
+  if (!Gone()) connection_->Abort(CloseReason::kFailed);
+  return false;
+}
+
+// --- Messages.
+
+void Subscriber::Offer(const std::vector<Due>& batch) {
+  const Use use(*this);
+  for (const Due& due : batch) {
+    if (due.lost_before > 0) Missed(due.lost_before);
+    if (!Gone() && due.is_message) OfferOne(due);
+    if (Gone()) return;
+  }
+  if (Parks()) spoke_.NoteRoom(Room());
+}
 
 // Messages that were due and will not come: told before the next one that does.
 void Subscriber::Missed(int64_t count) {
@@ -49,30 +126,24 @@ void Subscriber::Missed(int64_t count) {
   Pump(/*all=*/false);
 }
 
-Subscriber::Wanted Subscriber::Filter(const Bytes& payload, uint64_t key) {
-  if (!options_.filter) return Wanted::kYes;
-  try {
-    return options_.filter(payload.view(), key) ? Wanted::kYes : Wanted::kNo;
-  } catch (const std::exception& error) {
-    LogError("hub: a filter failed, and its subscriber is ended: %s", error.what());
-  } catch (...) {
-    LogError("hub: a filter failed, and its subscriber is ended");
-  }
-  spoke_.ledger_->missed.Add(1);
-  connection_->Abort(CloseReason::kFailed);  // OnConnectionEnded removes this.
-  return Wanted::kEnded;
-}
-
-void Subscriber::Offer(const Bytes& payload, const Except& except, uint64_t key) {
+void Subscriber::OfferOne(const Due& due) {
+  const Bytes& payload = due.payload;
   HubLedger::Cell& ledger = *spoke_.ledger_;
   ledger.due.Add(1);
-  if (except.slot == slot_ && except.generation == generation_) {
+  if (due.except.slot == slot_ && due.except.generation == generation_) {
     ledger.skipped.Add(1);
     return;
   }
-  if (const Wanted wanted = Filter(payload, key); wanted != Wanted::kYes) {
-    if (wanted == Wanted::kNo) ledger.skipped.Add(1);
-    return;
+  if (filter_ != nullptr) {
+    bool wanted = false;
+    if (!Guarded("filter", [&] { wanted = (*filter_)(payload.view(), due.key); })) {
+      ledger.missed.Add(1);
+      return;
+    }
+    if (!wanted) {
+      ledger.skipped.Add(1);
+      return;
+    }
   }
   if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
     ++missed_tail_;  // No connection takes it, ever.
@@ -80,22 +151,17 @@ void Subscriber::Offer(const Bytes& payload, const Except& except, uint64_t key)
     Pump(/*all=*/false);
     return;
   }
-  if (queue_.empty() && missed_tail_ == 0 && !connection_->OutputAboveLow()) {
-    if (WriteOne(payload, 0)) {
-      ledger.received.Add(1);
-      return;
-    }
-    if (connection_ == nullptr || !connection_->WriteOpen()) {
-      ledger.missed.Add(1);  // It is closing: nothing more reaches it.
-      return;
-    }
+  if (backlog_ == nullptr && missed_tail_ == 0 && !connection_->OutputAboveLow() &&
+      Taken(connection_->Write(payload))) {
+    ledger.received.Add(1);
+    return;
   }
-  if (options_.slow == SlowPolicy::kConflate && Replace(payload, key)) {
+  if (slow_ == SlowPolicy::kConflate && Replace(payload, due.key)) {
     Pump(/*all=*/false);
     return;
   }
   if (Full()) {
-    switch (options_.slow) {
+    switch (slow_) {
       case SlowPolicy::kDropNewest:
         ++missed_tail_;
         ledger.missed.Add(1);
@@ -103,95 +169,113 @@ void Subscriber::Offer(const Bytes& payload, const Except& except, uint64_t key)
       case SlowPolicy::kDisconnect:
         ledger.missed.Add(1);
         if (Planted(Plant::kDropCountedTwice)) ledger.missed.Add(1);
-        connection_->Abort(CloseReason::kSlow);  // OnConnectionEnded removes this.
+        connection_->Abort(CloseReason::kSlow);  // OnOutputEnded removes this.
         return;
       case SlowPolicy::kDropOldest:
       case SlowPolicy::kConflate: {
         int64_t missed = 1 + Pop().missed_before;
-        if (Planted(Plant::kLagOffByOne) && popped_ % queue_max_ == 0) --missed;
+        if (Planted(Plant::kLagOffByOne) && backlog_->popped % queue_max_ == 0) --missed;
         ledger.missed.Add(1);
-        (queue_.empty() ? missed_tail_ : queue_.front().missed_before) += missed;
+        (Queued() == 0 ? missed_tail_ : backlog_->queue.front().missed_before) += missed;
         break;
       }
       case SlowPolicy::kPark:
-        break;  // The spoke takes no message while it is full, so this is the one that came with
-                // others.
+        break;  // Batches are no longer than there is room, so this does not happen.
     }
   }
-  if (!ChargeQueue() || !lease().ChargeOverdraft(ChargeOf(payload))) {
+  if (!MakeBacklog() || !lease().ChargeOverdraft(ChargeOf(payload))) {
     ++missed_tail_;
     ledger.missed.Add(1);
+    if (backlog_ != nullptr && Queued() == 0) DropBacklog();
     connection_->TellListenersWhenMemoryReturns();  // Then it is told.
     return;
   }
-  Push(payload, key);
+  Push(payload, due.key);
+  NoteFull();
   Pump(/*all=*/false);  // Where the output is low no event will come for it.
 }
 
 // False: there is none with this key.
 bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
-  const auto place = places_.find(key);
-  if (place == places_.end()) return false;
+  if (backlog_ == nullptr) return false;
+  const auto place = backlog_->places.find(key);
+  if (place == backlog_->places.end()) return false;
   HubLedger::Cell& ledger = *spoke_.ledger_;
-  const size_t at = place->second - popped_;
-  Entry& entry = queue_[at];
+  std::deque<Entry>& queue = backlog_->queue;
+  const size_t at = place->second - backlog_->popped;
+  Entry& entry = queue[at];
   if (Planted(Plant::kConflateKeepsOldest)) {
     ++entry.missed_before;
     ledger.conflated.Add(1);
     return true;
   }
-  if (!lease().ChargeOverdraft(ChargeOf(payload))) {
-    // No memory: the older one stays, and behind it one is missing.
-    ++(at + 1 < queue_.size() ? queue_[at + 1].missed_before : missed_tail_);
-    ledger.missed.Add(1);
+  // The memory of the older one is at hand: while memory is spent, a key still gets its newest.
+  const int64_t more = ChargeOf(payload) - ChargeOf(entry.payload);
+  if (more > 0 && !lease().ChargeOverdraft(more)) {
+    // The older one stays, and behind it one is missing.
+    ++(at + 1 < queue.size() ? queue[at + 1].missed_before : missed_tail_);
+    if (!Planted(Plant::kConflateUncounted)) ledger.missed.Add(1);
     return true;
   }
-  lease().Refund(ChargeOf(entry.payload));
-  payload_bytes_ += payload.AllocatedBytes() - entry.payload.AllocatedBytes();
+  if (more < 0) lease().Refund(-more);
+  backlog_->payload_bytes += payload.AllocatedBytes() - entry.payload.AllocatedBytes();
   entry.payload = payload;
   ++entry.missed_before;
   ledger.conflated.Add(1);
   return true;
 }
 
-// Once, for the whole queue, when the first one has to wait.
-bool Subscriber::ChargeQueue() {
-  if (charged_bytes_ != 0) return true;
-  int64_t bytes = AllocatedBytes(queue_max_ * sizeof(Entry)) + AllocatedBytes(512);
+// --- The backlog.
+
+// Charged once, for the whole queue, when the first one has to wait.
+bool Subscriber::MakeBacklog() {
+  if (backlog_ != nullptr) return true;
+  int64_t bytes = AllocatedBytes(sizeof(Backlog)) + AllocatedBytes(queue_max_ * sizeof(Entry)) +
+                  AllocatedBytes(kDequeBytes);
   // A flat_hash_map doubles when it is 7/8 full: at worst twice the capacity, a byte more for each.
-  if (options_.slow == SlowPolicy::kConflate) {
+  if (slow_ == SlowPolicy::kConflate) {
     bytes += AllocatedBytes(4 * queue_max_ * (sizeof(std::pair<uint64_t, uint64_t>) + 1));
   }
   if (!lease().ChargeOverdraft(bytes)) return false;
-  charged_bytes_ = bytes;
+  backlog_ = std::make_unique<Backlog>(*this);
+  backlog_->charged_bytes = bytes;
   return true;
 }
 
+void Subscriber::DropBacklog() {
+  SLUICE_CHECK(backlog_->queue.empty() && backlog_->payload_bytes == 0);
+  spoke_.worker().timers().Cancel(*backlog_);
+  lease().Refund(backlog_->charged_bytes);
+  backlog_ = nullptr;
+  NoteFull();
+}
+
 void Subscriber::Push(const Bytes& payload, uint64_t key) {
-  if (options_.slow == SlowPolicy::kConflate) places_[key] = popped_ + queue_.size();
-  queue_.push_back(Entry{payload, key, std::exchange(missed_tail_, 0)});
-  payload_bytes_ += payload.AllocatedBytes();
+  Backlog& backlog = *backlog_;
+  if (slow_ == SlowPolicy::kConflate) backlog.places[key] = backlog.popped + backlog.queue.size();
+  backlog.queue.push_back(Entry{payload, key, std::exchange(missed_tail_, 0)});
+  backlog.payload_bytes += payload.AllocatedBytes();
   spoke_.ledger_->queued.Add(1);
 }
 
 Subscriber::Entry Subscriber::Pop() {
-  Entry entry = std::move(queue_.front());
-  queue_.pop_front();
-  ++popped_;
-  if (options_.slow == SlowPolicy::kConflate) places_.erase(entry.key);
-  payload_bytes_ -= entry.payload.AllocatedBytes();
+  Backlog& backlog = *backlog_;
+  Entry entry = std::move(backlog.queue.front());
+  backlog.queue.pop_front();
+  ++backlog.popped;
+  if (slow_ == SlowPolicy::kConflate) backlog.places.erase(entry.key);
+  backlog.payload_bytes -= entry.payload.AllocatedBytes();
   lease().Refund(ChargeOf(entry.payload));
   spoke_.ledger_->queued.Add(-1);
   return entry;
 }
 
+// True: it was told, or there is nothing to tell.
 bool Subscriber::TellMissed(int64_t missed) {
   if (missed == 0 || !spoke_.options_.missed_notice) return true;
-  return Taken(connection_->Write(spoke_.options_.missed_notice(missed)));
-}
-
-bool Subscriber::WriteOne(const Bytes& payload, int64_t missed_before) {
-  return TellMissed(missed_before) && Taken(connection_->Write(payload));
+  std::string notice;
+  return Guarded("missed_notice", [&] { notice = spoke_.options_.missed_notice(missed); }) &&
+         Taken(connection_->Write(notice));
 }
 
 // Room in the output brings us back by itself; memory has no event, so it is asked for.
@@ -203,76 +287,64 @@ bool Subscriber::Taken(Answer answer) {
 // Moves messages from the queue to the connection while its output is low; with `all`, as long as
 // it takes them.
 void Subscriber::Pump(bool all) {
-  if (pumping_) return;
+  if (pumping_ || Gone()) return;
+  const Use use(*this);
   pumping_ = true;
-  HubLedger::Cell& ledger = *spoke_.ledger_;
-  const bool was_full = Full();
-  while (connection_ != nullptr && !queue_.empty() && (all || !connection_->OutputAboveLow())) {
-    Entry& entry = queue_.front();
+  const auto may_write = [&] { return !Gone() && (all || !connection_->OutputAboveLow()); };
+  while (may_write() && Queued() > 0) {
+    Entry& entry = backlog_->queue.front();
     if (!TellMissed(entry.missed_before)) break;
     entry.missed_before = 0;  // Told; not again if the message itself has to wait.
-    if (connection_ == nullptr || !Taken(connection_->Write(entry.payload))) break;
-    ledger.received.Add(1);
+    if (!Taken(connection_->Write(entry.payload))) break;
+    spoke_.ledger_->received.Add(1);
     Pop();
   }
-  if (connection_ != nullptr && queue_.empty()) {
-    if (missed_tail_ > 0 && (all || !connection_->OutputAboveLow()) && TellMissed(missed_tail_))
-      missed_tail_ = 0;
-    lease().Refund(std::exchange(charged_bytes_, 0));
-    queue_.shrink_to_fit();
-    places_ = {};
+  if (!Gone() && Queued() == 0) {
+    if (missed_tail_ > 0 && may_write() && TellMissed(missed_tail_)) missed_tail_ = 0;
+    if (backlog_ != nullptr) DropBacklog();
   }
   pumping_ = false;
-  if (Parks() && was_full && !Full()) spoke_.Reconsider();
-}
-
-void Subscriber::DropAll() {
-  spoke_.ledger_->missed.Add(static_cast<int64_t>(queue_.size()));
-  while (!queue_.empty()) Pop();
-  lease().Refund(std::exchange(charged_bytes_, 0));
-}
-
-void Subscriber::Leave() {
-  Pump(/*all=*/true);
-  if (connection_ == nullptr) return;
-  int64_t missed = missed_tail_;
-  for (const Entry& entry : queue_) missed += 1 + entry.missed_before;
-  if (!TellMissed(missed))
-    LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
-  missed_tail_ = 0;
+  NoteFull();
 }
 
 // Of a payload that pays for itself, its share. How many share one is looked at in the middle of
 // the queue alone: the oldest are held by the slowest only, the newest by messages that are on
 // their way.
 int64_t Subscriber::HeldBytes() const {
-  if (queue_.empty()) return charged_bytes_;
-  const Bytes& middle = queue_[queue_.size() / 2].payload;
+  const int64_t base = BaseBytes(filter_ != nullptr);
+  if (backlog_ == nullptr) return base;
+  const int64_t own = base + backlog_->charged_bytes;
+  if (Queued() == 0) return own;
+  const Bytes& middle = backlog_->queue[Queued() / 2].payload;
   const int64_t sharers = middle.SelfCharged() ? std::max<int64_t>(1, middle.Holders()) : 1;
-  return charged_bytes_ + payload_bytes_ / sharers;
+  return own + backlog_->payload_bytes / sharers;
 }
 
 void Subscriber::OnOutputLow(Connection&) { Pump(/*all=*/false); }
 
-void Subscriber::OnClosing(Connection&) { Pump(/*all=*/true); }
+void Subscriber::OnFlush(Connection&) { Pump(/*all=*/true); }
 
-void Subscriber::OnConnectionEnded(Connection&) {
-  connection_ = nullptr;
-  spoke_.Remove(this);  // Deletes this.
+// --- Parking.
+
+// Its spoke takes no message while this is full and may not miss any.
+void Subscriber::NoteFull() {
+  const bool full = Parks() && !Gone() && Full();
+  if (full == counts_as_full_) return;
+  counts_as_full_ = full;
+  Worker& worker = spoke_.worker();
+  if (full) {
+    const int64_t deadline_ms = worker.DeadlineMs(park_timeout_);
+    if (deadline_ms != TimerWheel::kNever) worker.timers().Arm(*backlog_, deadline_ms);
+  } else if (backlog_ != nullptr) {
+    worker.timers().Cancel(*backlog_);
+  }
+  spoke_.NoteFull(full ? 1 : -1);
 }
 
-void Subscriber::ParkBegins() {
-  if (Armed()) return;
-  const int64_t deadline_ms = spoke_.worker().DeadlineMs(options_.park_timeout);
-  if (deadline_ms != TimerWheel::kNever) spoke_.worker().timers().Arm(*this, deadline_ms);
-}
-
-void Subscriber::ParkEnds() { spoke_.worker().timers().Cancel(*this); }
-
-void Subscriber::OnTimer(Worker&) {
-  if (connection_ == nullptr) return;
+void Subscriber::ParkTimedOut() {
+  const Use use(*this);
   LogInfo("hub: a subscriber took nothing for %s while publishers waited; its connection is ended",
-          absl::FormatDuration(options_.park_timeout));
+          absl::FormatDuration(park_timeout_));
   connection_->Abort(CloseReason::kSlow);
 }
 

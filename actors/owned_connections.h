@@ -15,11 +15,13 @@
 #include <memory>
 #include <vector>
 
+#include "sluice/core/intrusive_list.h"
 #include "sluice/core/slot.h"
 
 namespace sluice {
 
 class Connection;
+struct OwnedTag {};
 
 class OwnedConnections {
  public:
@@ -48,10 +50,7 @@ class OwnedConnections {
   const uint32_t generation;
 
  private:
-  struct List {
-    Connection* newest = nullptr;
-    Connection* oldest = nullptr;
-  };
+  using List = IntrusiveList<Connection, OwnedTag>;  // The longest silent one first.
   struct alignas(64) Part {
     List open;
     List closing;
@@ -60,8 +59,6 @@ class OwnedConnections {
   };
   Part& PartOf(const Connection& connection);
   static List& ListOf(Part& part, const Connection& connection);
-  static void Link(List& list, Connection& connection);
-  static void Unlink(List& list, Connection& connection);
   static void Publish(Part& part);
 
   std::vector<Part> parts_;  // By worker.

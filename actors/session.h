@@ -111,7 +111,8 @@ class Session : public Actor {
   // within linger_timeout, so that no reset overtakes the last bytes. While it connects and has
   // written nothing, this ends the attempt (kAborted).
   void Close();
-  // As Close, but this side goes on reading: a half-close of our own.
+  // As Close, but this side goes on reading: a half-close of our own. The session is no subscriber
+  // of a hub any longer.
   void CloseWrite();
   // Resets the connection now. What was written and not sent is lost, and counted.
   void Abort(CloseReason reason = CloseReason::kAborted);

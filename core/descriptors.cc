@@ -12,6 +12,7 @@ namespace {
 constexpr uint64_t kWakeData = UINT64_MAX;
 constexpr int kEventsMax = 256;
 constexpr int kReadyTurnsMax = 4'096;  // Descriptors served between two polls.
+constexpr int kFlushesMax = 64;        // Descriptors whose output leaves behind one handler.
 
 }  // namespace
 
@@ -28,87 +29,76 @@ absl::Status Worker::Open() {
 void Worker::AttachIo(Slot* slot, IoHandler* io) {
   SLUICE_CHECK(slot->io == nullptr);
   slot->io = io;
-  io->prev_ = nullptr;
-  io->next_ = std::exchange(io_all_, io);
-  if (io->next_ != nullptr) io->next_->prev_ = io;
   ++io_count_;
 }
 
 void Worker::DetachIo(Slot* slot) {
   IoHandler* io = std::exchange(slot->io, nullptr);
   SLUICE_CHECK(io != nullptr);
-  if (io->prev_ != nullptr) {
-    io->prev_->next_ = io->next_;
-  } else {
-    io_all_ = io->next_;
-  }
-  if (io->next_ != nullptr) io->next_->prev_ = io->prev_;
   --io_count_;
-  // The lists that it may still stand on: the ready list and the flush list are short walks, and
-  // rare here.
-  if (io->on_ready_list_) {
-    IoHandler* before = nullptr;
-    for (IoHandler* i = ready_first_; i != io; i = i->ready_next_) before = i;
-    (before == nullptr ? ready_first_ : before->ready_next_) = io->ready_next_;
-    if (ready_last_ == io) ready_last_ = before;
-    io->on_ready_list_ = false;
-    --ready_count_;
-  }
-  if (io->on_flush_list_) {
-    IoHandler** link = &flush_first_;
-    while (*link != io) link = &(*link)->flush_next_;
-    *link = io->flush_next_;
-    io->on_flush_list_ = false;
-  }
-  if (io->waits_for_memory_) std::erase(memory_waiters_io_, io);
+  ready_count_ -= ready_.RemoveIfLinked(*io);
+  flush_.RemoveIfLinked(*io);
+  memory_waiters_io_.RemoveIfLinked(*io);
   graveyard_.emplace_back(io);
   if (slot->state == ActorState::kLingering) Schedule(slot);
 }
 
+// A handler that has written to a crowd must not hold the worker while all of that leaves: so many
+// now, the last one to write first, and the others behind the next handler or in the next turn.
 void Worker::RunFlushList() {
-  while (flush_first_ != nullptr) {
-    IoHandler* io = flush_first_;
-    flush_first_ = io->flush_next_;
-    io->flush_next_ = nullptr;
-    io->on_flush_list_ = false;
+  for (int flushed = 0; flushed < kFlushesMax; ++flushed) {
+    IoHandler* const io = flush_.PopFront();
+    if (io == nullptr) return;
     io->OnSliceEnd();
   }
 }
 
 void Worker::FlushAfterSlice(IoHandler* io) {
-  if (io->on_flush_list_) return;
-  io->on_flush_list_ = true;
-  io->flush_next_ = std::exchange(flush_first_, io);
+  if (!io->OnFlushList()) flush_.PushFront(*io);
 }
 
 void Worker::MarkReady(IoHandler* io) {
-  if (io->on_ready_list_) return;
-  io->on_ready_list_ = true;
-  io->ready_next_ = nullptr;
-  if (ready_last_ == nullptr) {
-    ready_first_ = io;
-  } else {
-    ready_last_->ready_next_ = io;
-  }
-  ready_last_ = io;
+  if (io->OnReadyList()) return;
+  ready_.PushBack(*io);
   ++ready_count_;
+}
+
+// One portion of each after the other, until their share of the turn is over.
+void Worker::RunTasks() {
+  if (tasks_.Empty()) return;
+  const int64_t stop_ns = now_ns_ + kTurnNs;
+  while (TurnTask* const task = tasks_.PopFront()) {
+    share_end_ns_ = now_ns_ + kIoTurnNs;
+    task->OnTurn();
+    while (!flush_.Empty() && now_ns_ < stop_ns) {
+      RunFlushList();
+      ReadClock();
+    }
+    if (!local_control_.Empty()) RunLocalControl();
+    ReadClock();
+    if (now_ns_ >= stop_ns) break;
+  }
 }
 
 void Worker::RunReady() {
   // As many as stand there now; whoever comes back waits for the next turn.
-  for (int turns = std::min(ready_count_, kReadyTurnsMax); ready_first_ != nullptr && turns > 0;
-       --turns) {
-    IoHandler* io = ready_first_;
-    ready_first_ = io->ready_next_;
-    if (ready_first_ == nullptr) ready_last_ = nullptr;
-    io->ready_next_ = nullptr;
-    io->on_ready_list_ = false;
+  for (int turns = std::min(ready_count_, kReadyTurnsMax); turns > 0; --turns) {
+    IoHandler* const io = ready_.PopFront();
+    if (io == nullptr) break;
     --ready_count_;
     share_end_ns_ = now_ns_ + kIoTurnNs;
     io->OnTurn();
-    if (flush_first_ != nullptr) RunFlushList();
+    if (!flush_.Empty()) RunFlushList();
     if (!local_control_.Empty()) RunLocalControl();
   }
+}
+
+void Worker::CheckLists() const {
+  tasks_.CheckInvariants();
+  ready_.CheckInvariants();
+  flush_.CheckInvariants();
+  memory_waiters_io_.CheckInvariants();
+  SLUICE_CHECK(static_cast<size_t>(ready_count_) == ready_.Size());
 }
 
 void Worker::Poll(int timeout_ms) {

@@ -120,8 +120,8 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->stop_asked = slot.stop_asked;
   view->has_actor = slot.actor != nullptr;
   view->has_io = slot.io != nullptr;
-  view->io_forgotten = slot.io != nullptr && slot.io->HasWork() && !slot.io->on_ready_list_ &&
-                       !slot.io->waits_for_memory_;
+  view->io_forgotten = slot.io != nullptr && slot.io->HasWork() && !slot.io->OnReadyList() &&
+                       !slot.io->WaitsForMemory();
   view->used_up =
       slot.state == ActorState::kFree && slot.generation >= MailboxWord<>::kGenerationLast - 1;
 
@@ -170,6 +170,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
 void Inspector::CheckInvariants(int index) const {
   const Worker& worker = runtime_.worker(index);
   worker.timers_.CheckInvariants();
+  worker.CheckLists();
   worker.pool_.CheckInvariants();
   CheckStages(worker);
   int64_t actors = 0;

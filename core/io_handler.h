@@ -11,11 +11,17 @@
 
 #include <cstdint>
 
+#include "sluice/core/intrusive_list.h"
 #include "sluice/core/language.h"
 
 namespace sluice {
 
-class IoHandler {
+// The lists of a worker that one may stand on.
+struct ReadyTag {};
+struct FlushTag {};
+struct MemoryTag {};
+
+class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag>, public ListNode<MemoryTag> {
  public:
   virtual ~IoHandler() = default;
 
@@ -52,16 +58,9 @@ class IoHandler {
   // There is something to do that no event will tell of any more: it must stand on a list.
   virtual bool HasWork() const { return false; }
 
- private:
-  friend class Inspector;
-  friend class Worker;
-  IoHandler* ready_next_ = nullptr;
-  IoHandler* flush_next_ = nullptr;
-  IoHandler* prev_ = nullptr;  // All of the worker.
-  IoHandler* next_ = nullptr;
-  bool on_ready_list_ = false;
-  bool on_flush_list_ = false;
-  bool waits_for_memory_ = false;
+  bool OnReadyList() const { return IntrusiveList<IoHandler, ReadyTag>::Linked(*this); }
+  bool OnFlushList() const { return IntrusiveList<IoHandler, FlushTag>::Linked(*this); }
+  bool WaitsForMemory() const { return IntrusiveList<IoHandler, MemoryTag>::Linked(*this); }
 };
 
 }  // namespace sluice

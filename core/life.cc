@@ -203,7 +203,7 @@ void Worker::FinishStop(Slot* slot) {
     LogError(absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text));
   }
   current_ = before;
-  if (Planted(Plant::kFlushInside) && flush_first_ != nullptr) RunFlushList();
+  if (Planted(Plant::kFlushInside) && !flush_.Empty()) RunFlushList();
   BeginLinger(slot);
 }
 

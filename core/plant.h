@@ -82,6 +82,9 @@ enum class Plant {
   kTrySendOvertakes = 90,
   kFunctionRefused = 91,
   kFunctionForgotten = 92,
+  kClosingMemberCounts = 65,
+  kPortionIsAll = 66,
+  kConflateUncounted = 67,
 };
 
 struct PlantInfo {
@@ -181,7 +184,13 @@ inline constexpr PlantInfo kPlants[] = {
      "one unsubscribe counts as two, and a worker's subscribers are forgotten", "hub"},
     // Faults that this code has had.
     {Plant::kPassedOver, "passed_over",
-     "of several subscribers that end in one round, the one behind them gets nothing", "hub"},
+     "where a subscriber ends in a round, the one behind the next gets nothing", "hub"},
+    {Plant::kClosingMemberCounts, "closing_member_counts",
+     "a subscriber whose connection is closing still counts, and holds the room", "hub, L5"},
+    {Plant::kPortionIsAll, "portion_is_all",
+     "a message to a crowd goes to the first portion of its subscribers alone", "hub"},
+    {Plant::kConflateUncounted, "conflate_uncounted",
+     "what conflate finds no memory for is told as missed, and not counted", "L1, hub"},
     {Plant::kFlushInside, "flush_inside",
      "what was written is flushed where an actor ends, in the middle of another's handler", "L4"},
     {Plant::kLastWordsUnsent, "last_words_unsent",

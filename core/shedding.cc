@@ -78,13 +78,14 @@ std::pair<IoHandler*, int64_t> Worker::HeaviestStalled() {
   const int64_t bytes_min = runtime_.shedder().BytesMin();
   IoHandler* heaviest = nullptr;
   int64_t most = 0;
-  for (IoHandler* io = io_all_; io != nullptr; io = io->next_) {
-    const int64_t bytes = io->StalledBytes(NowMs(), stalled_ms, bytes_min);
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->io == nullptr) return;
+    const int64_t bytes = slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
     if (bytes > most) {
       most = bytes;
-      heaviest = io;
+      heaviest = slot->io;
     }
-  }
+  });
   return {heaviest, most};
 }
 

@@ -159,7 +159,7 @@ void Worker::RunStart(Slot* slot) {
 // stops or goes on.
 void Worker::EndOfHandlers(Slot* slot) {
   // Not inside another's handler: a socket's failure would end what that one is at work on.
-  if (flush_first_ != nullptr && current_ == nullptr) RunFlushList();
+  if (!flush_.Empty() && current_ == nullptr) RunFlushList();
   if (slot->TakesMail() && !slot->mailbox.OwesCredits()) [[likely]] {
     if (!slot->queue.Empty()) Schedule(slot);
     return;
@@ -186,7 +186,7 @@ void Worker::RunTimers() {
   while (TimerNode* node = timers_.PopDue(NowMs())) {
     share_end_ns_ = now_ns_ + kSliceNs;
     static_cast<Timer*>(node)->OnTimer(*this);
-    if (flush_first_ != nullptr) RunFlushList();
+    if (!flush_.Empty()) RunFlushList();
     if (!local_control_.Empty()) RunLocalControl();
   }
 }
@@ -261,12 +261,13 @@ bool Worker::Turn(int64_t wait_until_ms) {
   RunLocalControl();
   RunTimers();
   RunActors();
+  RunTasks();
   RunReady();
   // Before the stages are flushed: who is given memory here may send to other workers.
   if (runtime_.budget().Spent()) reading_paused_ = true;
   if (reading_paused_ || !memory_waiters_.empty()) CheckMemory();
   RunLocalControl();
-  if (flush_first_ != nullptr) RunFlushList();
+  if (!flush_.Empty()) RunFlushList();
   FlushStages();
   ReadClock();
   if (HasWork()) {
@@ -343,10 +344,13 @@ void Worker::CheckMemory() {
   LookForShedding();
   if (reading_paused_ && !runtime_.budget().Spent()) {
     reading_paused_ = false;
-    for (IoHandler* io : std::exchange(memory_waiters_io_, {})) {
-      io->waits_for_memory_ = false;
+    // None of them comes back before it has had a turn.
+    while (IoHandler* io = memory_waiters_io_.PopFront()) {
       MarkReady(io);
-      if (Planted(Plant::kMemoryWaitersLost)) break;
+      if (Planted(Plant::kMemoryWaitersLost)) {
+        while (memory_waiters_io_.PopFront() != nullptr) {
+        }
+      }
     }
   }
 }

@@ -26,6 +26,7 @@
 #include "sluice/core/budget.h"
 #include "sluice/core/envelope.h"
 #include "sluice/core/inbox.h"
+#include "sluice/core/intrusive_list.h"
 #include "sluice/core/io_handler.h"
 #include "sluice/core/ledger.h"
 #include "sluice/core/options.h"
@@ -36,6 +37,7 @@
 #include "sluice/core/sleep_word.h"
 #include "sluice/core/slot.h"
 #include "sluice/core/timer_wheel.h"
+#include "sluice/core/turn_task.h"
 
 namespace sluice {
 
@@ -154,13 +156,18 @@ class Worker {
     return (uint64_t{slot->generation} << 32) | slot->id;
   }
   void MarkReady(IoHandler* io);
+  // Work in portions: its OnTurn comes once, in this turn or the next. Idempotent.
+  void MarkDue(TurnTask& task) {
+    if (!tasks_.Linked(task)) tasks_.PushBack(task);
+  }
+  void Withdraw(TurnTask& task) { tasks_.RemoveIfLinked(task); }
   void FlushAfterSlice(IoHandler* io);
   // True while the budget is spent: connections do not read. They are put on the ready list when it
   // is not.
   bool ReadingPaused() const { return reading_paused_; }
   void PauseReading() { reading_paused_ = true; }
   void WaitForMemory(IoHandler* io) {
-    if (!std::exchange(io->waits_for_memory_, true)) memory_waiters_io_.push_back(io);
+    if (!io->WaitsForMemory()) memory_waiters_io_.PushBack(*io);
   }
   int64_t IoCount() const { return io_count_; }
   bool Draining() const { return draining_; }
@@ -330,6 +337,7 @@ class Worker {
   void RunLocalControl();
   void RunTimers();
   void RunActors();
+  void RunTasks();
   void RunReady();
   void RunSlice(Slot* slot);
   void Deliver(Slot* slot, Envelope* envelope);
@@ -351,12 +359,14 @@ class Worker {
     if (slot->Runnable() && (mail || slot->state == ActorState::kStarting)) Schedule(slot);
   }
   bool HasWork() const {
-    return run_first_ != nullptr || ready_first_ != nullptr || !local_control_.Empty();
+    return run_first_ != nullptr || !ready_.Empty() || !flush_.Empty() || !tasks_.Empty() ||
+           !local_control_.Empty();
   }
   bool Spin();
   void Sleep(int64_t wait_until_ms);
   void Poll(int timeout_ms);
   void RunFlushList();
+  void CheckLists() const;
   void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
     recent_[static_cast<size_t>(recent_count_++)] = {slot, what, ops};
     if (recent_count_ >= recent_max_) ReadClock();
@@ -429,14 +439,13 @@ class Worker {
   Slot* run_last_ = nullptr;
   Slot* current_ = nullptr;  // Whose handler runs.
   sluice::Running running_;
-  IoHandler* ready_first_ = nullptr;
-  IoHandler* ready_last_ = nullptr;
+  IntrusiveList<TurnTask, TaskTag> tasks_;
+  IntrusiveList<IoHandler, ReadyTag> ready_;
   int ready_count_ = 0;
-  IoHandler* flush_first_ = nullptr;
-  IoHandler* io_all_ = nullptr;
+  IntrusiveList<IoHandler, FlushTag> flush_;
   int64_t io_count_ = 0;
   std::vector<std::unique_ptr<IoHandler>> graveyard_;
-  std::vector<IoHandler*> memory_waiters_io_;
+  IntrusiveList<IoHandler, MemoryTag> memory_waiters_io_;
   std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
   int64_t memory_check_ms_ = 0;
   int64_t next_proposal_ms_ = 0;

@@ -31,8 +31,8 @@ struct Filler : OutputListener {
       EXPECT_EQ(connection.Write(Bytes::Copy(std::string(2'000, 'x'))), Answer::kAccepted);
     }
   }
-  void OnClosing(Connection&) override {}
-  void OnConnectionEnded(Connection&) override {}
+  void OnFlush(Connection&) override {}
+  void OnOutputEnded(Connection&) override {}
   int left = 1;
 };
 

@@ -300,8 +300,8 @@ struct Listener : OutputListener {
     ++low;
     if (abort) connection.Abort(CloseReason::kSlow);
   }
-  void OnClosing(Connection&) override { ++closing; }
-  void OnConnectionEnded(Connection& connection) override {
+  void OnFlush(Connection&) override { ++closing; }
+  void OnOutputEnded(Connection& connection) override {
     ++ended;
     EXPECT_EQ(connection.Write("too late"), Answer::kClosed);
     connection.Abort(CloseReason::kSlow);  // Once more does nothing.

@@ -2,6 +2,7 @@
 // event of its socket need come.
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -43,7 +44,7 @@ class HubMemory : public ::testing::Test {
     on_missed_notice = nullptr;
     GiveBack();
   }
-  Wire& Join(SlowPolicy slow) {
+  Wire& Join(SlowPolicy slow, std::function<bool(std::string_view, uint64_t)> filter = nullptr) {
     Wire& wire = rig_.os.NewWire();
     bool joined = false;
     Slot* slot =
@@ -51,8 +52,8 @@ class HubMemory : public ::testing::Test {
     rig_.Settle();
     auto* member = static_cast<Member*>(slot->actor);
     rig_.worker.RunHandler(slot, "test", [&] {
-      EXPECT_EQ(member->Send(hub_, Subscribe(member, {.slow = slow, .queue_messages_max = 4})),
-                Answer::kAccepted);
+      const SubscribeOptions options{.slow = slow, .queue_messages_max = 4, .filter = filter};
+      EXPECT_EQ(member->Send(hub_, Subscribe(member, options)), Answer::kAccepted);
     });
     rig_.Settle();
     EXPECT_TRUE(joined);
@@ -123,6 +124,42 @@ TEST_F(HubMemory, WhatWasMissedForWantOfMemoryIsToldWhenItReturns) {
   }
   const HubTotals totals = Totals();
   EXPECT_EQ(totals.due, totals.received + totals.missed) << totals.ToString();
+}
+
+// The memory of the older message is at hand for the newer one of its key; what does not fit into
+// it is missed, and the older one stays.
+TEST_F(HubMemory, ConflateKeepsTheNewestThatThereIsMemoryFor) {
+  bool spends = false;
+  Wire& wire = Join(SlowPolicy::kConflate, [&](std::string_view, uint64_t) {
+    if (spends) Spend();  // Between what a message gives back and the queue that needs it.
+    return true;
+  });
+  wire.room = 0;
+  const std::string first(100'000, 'x');
+  Publish(first);
+  rig_.Settle();
+  const auto say = [&](const std::string& text, uint64_t key) {
+    GiveBack();
+    EXPECT_EQ(hub_.TrySend(sluice::Publish{Bytes::Copy(text), {}, key}), Answer::kAccepted);
+    rig_.Settle();
+    const HubTotals t = Totals();
+    EXPECT_EQ(t.due, t.received + t.missed + t.conflated + t.skipped + t.queued) << t.ToString();
+  };
+  say("one is old,", 1);
+  say("two is old,", 2);
+  spends = true;
+  say("one is new,", 1);
+  say(std::string(10'000, 'l') + ",", 1);
+  say("three,", 3);
+  spends = false;
+  EXPECT_EQ(Totals().conflated, 1);
+  EXPECT_EQ(Totals().missed, 2);
+  GiveBack();
+  rig_.Room(wire, 1'000'000);
+  rig_.Settle();
+  rig_.Advance(absl::Seconds(1));
+  EXPECT_EQ(wire.output.substr(first.size()), "missed 1,one is new,missed 1,two is old,missed 1,");
+  EXPECT_EQ(Totals().queued, 0);
 }
 
 }  // namespace

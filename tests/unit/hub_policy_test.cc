@@ -299,11 +299,11 @@ TEST_F(HubPolicy, APayloadThatDoesNotPayForItselfIsChargedWhereItWaits) {
     EXPECT_GE(held, 80'000);
     EXPECT_LE(held, 90'000);
     Room(wire);
-    rig_.worker.lease().ReturnIdle();
-    EXPECT_EQ(rig_.runtime.budget().UsedBytes(), 0);
     wire.ended = true;
     rig_.Fin(wire);
     rig_.Settle();
+    rig_.worker.lease().ReturnIdle();
+    EXPECT_EQ(rig_.runtime.budget().UsedBytes(), 0);
   }
 }
 

@@ -1,0 +1,324 @@
+// Ends in a hub: callbacks that throw or end their own session, members that close, a spoke that
+// fails. Each ends at most its own subscriber, and the counts stay exact.
+#include <exception>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gtest/gtest.h"
+#include "sluice/actors/hub.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+std::function<void(int64_t missed)> on_notice;
+std::string Notice(int64_t missed) {
+  if (on_notice) on_notice(missed);
+  return absl::StrCat("missed ", missed, "\n");
+}
+
+class Member : public Session {
+ public:
+  Member(Ref<Hub> hub, SubscribeOptions options) : hub_(hub), options_(std::move(options)) {}
+  void OnOpen() override {
+    EXPECT_EQ(Send(hub_, Subscribe(this, options_, "hello\n")), Answer::kAccepted);
+  }
+  void On(Subscribed subscribed) {
+    ++told;
+    if (subscribed.Joined()) subscription = subscribed;
+  }
+  void OnData(Input& in) override { in.TakeAll(); }
+  using Session::Abort;
+  using Session::Close;
+  using Session::CloseWrite;
+
+  int told = 0;
+  Subscribed subscription;
+
+ private:
+  const Ref<Hub> hub_;
+  const SubscribeOptions options_;
+};
+
+Options HubEndOptions() {
+  Options options = WireOptions();
+  options.output_bytes_low = 0;  // So the first message waits in the output, all others in the hub.
+  return options;
+}
+
+class HubEnd : public ::testing::Test {
+ protected:
+  HubEnd() : rig_(HubEndOptions()), hub_(rig_.runtime.Spawn<Hub>(HubOptions{&Notice})) {
+    rig_.Settle();
+  }
+  ~HubEnd() override { on_notice = nullptr; }
+  Wire& Join(SubscribeOptions options, int64_t room = 1 << 30) {
+    Wire& wire = rig_.os.NewWire();
+    Slot* slot = rig_.OpenAs<Member>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
+                                     hub_, std::move(options));
+    rig_.Settle();
+    member_ = static_cast<Member*>(slot->actor);
+    EXPECT_TRUE(member_->subscription.Joined());
+    wire.room = room;
+    return wire;
+  }
+  void Say(const std::string& text, uint64_t key = 0) {
+    EXPECT_EQ(hub_.TrySend(Publish{*Bytes::Copy(text + "\n", rig_.runtime.budget()), {}, key}),
+              Answer::kAccepted);
+    rig_.Settle();
+    CheckSums();
+  }
+  template <class F>
+  void InHandlerOf(Member* member, F f) {
+    EXPECT_TRUE(rig_.worker.RunHandler(member->slot(), "test", f));
+    rig_.Settle();
+    CheckSums();
+  }
+  HubTotals Totals() { return rig_.runtime.Attachment<HubLedger>(1).Sum(); }
+  void CheckSums() {
+    const HubTotals t = Totals();
+    EXPECT_EQ(t.due, t.received + t.missed + t.conflated + t.skipped + t.queued) << t.ToString();
+  }
+  static Texts Lines(const Wire& wire) {
+    return absl::StrSplit(wire.output, '\n', absl::SkipEmpty());
+  }
+
+  Rig rig_;
+  Ref<Hub> hub_;
+  Member* member_ = nullptr;  // The last one that joined.
+};
+
+// --- Callbacks that throw.
+
+TEST_F(HubEnd, AMissedNoticeThatThrowsEndsItsSubscriberAndNobodyElse) {
+  Wire& thrower = Join({.queue_messages_max = 1}, 0);
+  Wire& good = Join({});
+  on_notice = [](int64_t) { throw std::runtime_error("no words for it"); };
+  for (const char* text : {"1", "2", "3", "4"}) Say(text);
+  rig_.Room(thrower, 1 << 30);  // From the output path: the first goes, and the notice is next.
+  rig_.Settle();
+  EXPECT_TRUE(thrower.closed);
+  EXPECT_EQ(Lines(thrower), (Texts{"hello", "1"}));
+  EXPECT_EQ(rig_.Closed(CloseReason::kFailed), 1);
+  Say("5");
+  EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3", "4", "5"}));
+}
+
+TEST_F(HubEnd, AMissedNoticeThatThrowsWhileAMessageIsHandedRoundEndsNoSpoke) {
+  Wire& before = Join({});
+  Wire& thrower = Join({.slow = SlowPolicy::kDropNewest, .queue_messages_max = 1}, 0);
+  Wire& behind = Join({});
+  on_notice = [&](int64_t) { throw 17; };
+  Say("1");
+  Say("2");                // Waits.
+  Say("3");                // Is missed.
+  thrower.room = 1 << 30;  // No event has told of it yet.
+  rig_.os.Event(thrower, EPOLLOUT);
+  Say("4");
+  Say(std::string(2 << 20, 'x'));  // No connection takes it: both others are to be told.
+  EXPECT_EQ(rig_.Closed(CloseReason::kFailed), 3);
+  EXPECT_TRUE(before.closed && thrower.closed && behind.closed);
+  on_notice = nullptr;
+  Wire& later = Join({});  // The spoke is there.
+  Say("6");
+  EXPECT_EQ(Lines(later), (Texts{"hello", "6"}));
+}
+
+// --- Callbacks that end their own session.
+
+TEST_F(HubEnd, AFilterMayEndItsOwnSession) {
+  Member* own = nullptr;
+  const auto filter = [&own](std::string_view, uint64_t key) {
+    if (key == 13 && own != nullptr) std::exchange(own, nullptr)->Abort();
+    return key != 14;
+  };
+  Wire& before = Join({});
+  Wire& quitter = Join({.filter = filter});
+  own = member_;
+  Wire& behind = Join({});
+  Say("1", 1);
+  Say("2", 13);
+  Say("3", 14);
+  EXPECT_TRUE(quitter.closed);
+  EXPECT_EQ(Lines(quitter), (Texts{"hello", "1"}));
+  EXPECT_EQ(Lines(before), (Texts{"hello", "1", "2", "3"}));
+  EXPECT_EQ(Lines(behind), (Texts{"hello", "1", "2", "3"}));
+}
+
+TEST_F(HubEnd, AFilterMayEndTheSessionsBesideIt) {
+  for (int victim = 0; victim < 4; ++victim) {
+    std::vector<Wire*> wires;
+    std::vector<Member*> members;
+    const auto filter = [&members, victim](std::string_view, uint64_t key) {
+      if (key == 13) members[victim]->Abort();
+      return true;
+    };
+    for (int i = 0; i < 4; ++i) {
+      wires.push_back(&Join(i == 1 ? SubscribeOptions{.filter = filter} : SubscribeOptions{}));
+      members.push_back(member_);
+    }
+    Say("1", 13);
+    Say("2");
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(wires[i]->closed, i == victim) << i << " of " << victim;
+      if (i == victim) continue;
+      EXPECT_EQ(Lines(*wires[i]), (Texts{"hello", "1", "2"})) << i << " of " << victim;
+      rig_.Fin(*wires[i]);
+    }
+    rig_.Settle();
+  }
+}
+
+TEST_F(HubEnd, AMissedNoticeMayEndItsOwnSession) {
+  Wire& quitter = Join({.queue_messages_max = 1}, 0);
+  Member* own = member_;
+  Wire& good = Join({});
+  on_notice = [&own](int64_t) {
+    if (own != nullptr) std::exchange(own, nullptr)->Abort();
+  };
+  for (const char* text : {"1", "2", "3", "4"}) Say(text);
+  rig_.Room(quitter, 1 << 30);
+  rig_.Settle();
+  EXPECT_TRUE(quitter.closed);
+  EXPECT_EQ(Lines(quitter), (Texts{"hello", "1"}));
+  Say("5");
+  EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3", "4", "5"}));
+}
+
+TEST_F(HubEnd, AFilterMayLeaveTheHub) {
+  Member* own = nullptr;
+  const auto filter = [&own](std::string_view, uint64_t key) {
+    if (key == 13) Unsubscribe(*own, own->subscription);
+    return true;
+  };
+  Wire& leaver = Join({.filter = filter});
+  own = member_;
+  Wire& good = Join({});
+  Say("1", 1);
+  Say("2", 13);
+  Say("3", 1);
+  EXPECT_EQ(Lines(leaver), (Texts{"hello", "1", "2"}));
+  EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3"}));
+  EXPECT_FALSE(leaver.closed);
+}
+
+// A callable that the spoke must not copy: a copy may throw where nothing of the user's runs.
+struct Uncopyable {
+  explicit Uncopyable(int* copies_left) : left(copies_left) {}
+  Uncopyable(const Uncopyable& other) : left(other.left) {
+    if ((*left)-- == 0) throw std::runtime_error("copied");
+  }
+  Uncopyable(Uncopyable&&) = default;
+  bool operator()(std::string_view, uint64_t) const { return true; }
+  int* left;
+};
+
+TEST_F(HubEnd, AFilterIsCopiedOnlyInHandlersOfItsOwnSession) {
+  int left = INT32_MAX;
+  SubscribeOptions options;
+  options.filter = Uncopyable(&left);
+  Wire& wire = rig_.os.NewWire();
+  Slot* slot = rig_.OpenAs<Member>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
+                                   hub_, options);
+  left = 0;  // OnOpen has run, and with it the last copy.
+  rig_.Settle();
+  ASSERT_NE(slot->actor, nullptr);
+  EXPECT_TRUE(static_cast<Member*>(slot->actor)->subscription.Joined());
+  Say("1");
+  EXPECT_EQ(Lines(wire), (Texts{"hello", "1"}));
+}
+
+// --- A member that closes.
+
+// It would take nothing more, so the room must not wait for it.
+TEST_F(HubEnd, AMemberThatClosesHoldsTheRoomNoLonger) {
+  const SubscribeOptions park{
+      .slow = SlowPolicy::kPark, .queue_messages_max = 1, .park_timeout = absl::Seconds(10)};
+  for (void (*close)(Member*) :
+       {+[](Member* m) { m->Close(); }, +[](Member* m) { m->CloseWrite(); }}) {
+    Wire& closing = Join(park, 0);
+    Member* const member = member_;
+    Wire& good = Join({});
+    Say("1");
+    Say("2");  // The queue is full: the room waits.
+    Say("3");
+    ASSERT_EQ(Lines(good), (Texts{"hello", "1", "2"}));
+    InHandlerOf(member, [&] { close(member); });
+    EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3"}));
+    for (int i = 4; i < 20; ++i) Say(absl::StrCat(i));
+    EXPECT_EQ(Lines(good).size(), 20u);
+    rig_.Room(closing, 1 << 30);  // What it was given before is still sent.
+    rig_.Settle();
+    EXPECT_EQ(Lines(closing), (Texts{"hello", "1", "2"}));
+    EXPECT_TRUE(closing.fin);
+    EXPECT_EQ(Totals().queued, 0);
+    rig_.Fin(closing);
+    rig_.Fin(good);
+    rig_.Settle();
+  }
+}
+
+TEST_F(HubEnd, AMemberWhoseActorStopsHoldsTheRoomNoLonger) {
+  Join({.slow = SlowPolicy::kPark, .queue_messages_max = 1}, 0);
+  Member* const member = member_;
+  Wire& good = Join({});
+  for (const char* text : {"1", "2", "3"}) Say(text);
+  ASSERT_EQ(Lines(good), (Texts{"hello", "1", "2"}));
+  rig_.worker.Stop(member->slot(), EndReason::kStopped, "");
+  rig_.Settle();
+  EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3"}));
+  EXPECT_EQ(Totals().queued, 0);
+  CheckSums();
+}
+
+TEST_F(HubEnd, WhoIsClosingDoesNotJoin) {
+  Wire& wire = rig_.os.NewWire();
+  Slot* slot = rig_.OpenAs<Member>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
+                                   hub_, SubscribeOptions{});
+  auto* const member = static_cast<Member*>(slot->actor);
+  rig_.worker.RunHandler(slot, "test", [&] { member->CloseWrite(); });
+  rig_.Settle();
+  EXPECT_EQ(member->told, 1);
+  EXPECT_FALSE(member->subscription.Joined());
+  Say("1");
+  EXPECT_EQ(Totals().due, 0);
+}
+
+// --- A spoke that fails.
+
+TEST_F(HubEnd, AHubNoticesTheEndOfASpokeAndMakesAnother) {
+  Wire& lost = Join({});
+  Wire& parked = Join({.slow = SlowPolicy::kPark, .queue_messages_max = 1}, 0);
+  Slot* const spoke = member_->subscription.spoke;
+  for (const char* text : {"1", "2", "3"}) Say(text);
+  rig_.worker.Fail(spoke, std::make_exception_ptr(std::runtime_error("out of order")));
+  rig_.Settle();
+  // What they would miss from now on cannot be told: their peers must know of it.
+  EXPECT_TRUE(lost.closed && parked.closed);
+  EXPECT_EQ(rig_.Closed(CloseReason::kFailed), 2);
+  CheckSums();
+  EXPECT_EQ(Totals().queued, 0);
+  Wire& later = Join({});
+  Say("4");
+  EXPECT_EQ(Lines(later), (Texts{"hello", "4"}));
+}
+
+TEST_F(HubEnd, TheEndOfAHubLeavesItsSubscribersConnectionsOpen) {
+  Wire& wire = Join({});
+  Say("1");
+  hub_.Stop();
+  rig_.Settle();
+  EXPECT_FALSE(wire.closed);
+  EXPECT_EQ(rig_.runtime.budget().UsedBytes() - rig_.worker.lease().LeftBytes(), 0);
+}
+
+}  // namespace
+}  // namespace sluice::testing
