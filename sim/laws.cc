@@ -275,7 +275,10 @@ int64_t Laws::WalkWorker(Watched& of, int index, bool accounts, int64_t* bytes) 
     return absl::StrFormat("worker %d: %d actors are scheduled, and %d stand in its run queue",
                            index, sums.scheduled, run_queue);
   });
-  if (!simulation_.Failed()) of.inspector.CheckInvariants(index);
+  if (!simulation_.Failed()) {
+    of.inspector.CheckInvariants(index);
+    of.runtime.Attachment<HubLedger>(of.inspector.Workers()).CheckInvariants(index);
+  }
   return walked;
 }
 

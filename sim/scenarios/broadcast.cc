@@ -106,9 +106,11 @@ class Talker : public LineSession {
     const std::vector<std::string> words = absl::StrSplit(ToAbsl(line), ' ');
     size_t seat = 0;
     int policy = 0;
+    int close_ms = 0;
     SubscribeOptions options;
     if (!absl::SimpleAtoi(words[1], &seat) || !absl::SimpleAtoi(words[2], &policy) ||
-        !absl::SimpleAtoi(words[3], &options.queue_messages_max)) {
+        !absl::SimpleAtoi(words[3], &options.queue_messages_max) ||
+        !absl::SimpleAtoi(words[5], &close_ms)) {
       feed_.simulation.Broken("L9 close", "a line came that no client says");
     }
     if (seat_ == nullptr) here().push_back(this);
@@ -123,6 +125,13 @@ class Talker : public LineSession {
         at->rejected.push_back(number);
         return false;
       };
+    }
+    // In the room, and whatever it is behind with.
+    if (close_ms > 0) {
+      After(absl::Milliseconds(close_ms), [this] {
+        seat_->closing = true;
+        Close();
+      });
     }
     PauseReading();
     if (Send(feed_.hub, Subscribe(this, options)) != Answer::kAccepted) On(Subscribed{});
@@ -144,6 +153,9 @@ class Talker : public LineSession {
   void OnClose(CloseReason reason) override {
     if (seat_ == nullptr) return;
     seat_->ended = reason;
+    if (seat_->closing && reason == CloseReason::kSlow) {
+      feed_.simulation.Broken("hub", "one that was closing has been waited for, and ended as slow");
+    }
     std::vector<Talker*>& all = here();
     std::erase(all, this);
     // In the middle of what its spoke does for all of them.
@@ -226,6 +238,7 @@ void RunBroadcast(Simulation& simulation) {
             simulation.Amount("message_bytes", 1, 4'000)};
   feed.takes_along = simulation.Amount("takes_along", 0, 3) == 1;
   feed.all_conflate = simulation.Amount("all_conflate", 0, 3) == 1;
+  feed.closes = simulation.Amount("closes", 0, 3) == 1;
   Site site(simulation, options);
   Runtime& runtime = site.runtime();
   feed.hub = runtime.Spawn<Hub>(
@@ -241,7 +254,10 @@ void RunBroadcast(Simulation& simulation) {
   if (!site.Start()) return;
   Crowd crowd(simulation, simulation.NewMachine("clients"));
   SimOs& machine = *simulation.machines().back();
-  for (int64_t i = simulation.Amount("subscribers", 1, 16); i > 0; --i) {
+  int64_t subscribers = simulation.Amount("subscribers", 1, 16);
+  // More than one portion of a round, on one worker or two.
+  if (simulation.Amount("crowd", 0, 7) == 1) subscribers += simulation.Amount("more", 8, 46);
+  for (int64_t i = subscribers; i > 0; --i) {
     crowd.Add(absl::StrCat("subscriber ", i), [&feed, &machine, &simulation, i] {
       Random random(simulation.seed() * 1'000 + static_cast<uint64_t>(i));
       simulation.Sleep(absl::Milliseconds(random.Between(0, 100)));

@@ -26,7 +26,7 @@ int64_t NumberOf(std::string_view payload) {
 }
 
 Subscriber::Subscriber(Feed& feed, SimOs& machine, uint64_t seed)
-    : feed_(feed), random_(seed), client_(machine, absl::Seconds(2)) {}
+    : feed_(feed), random_(seed), closes_random_(seed + 1), client_(machine, absl::Seconds(2)) {}
 
 void Subscriber::Run() {
   if (random_.Below(3) != 0) client_.LimitBuffers(0, static_cast<int>(random_.Below(16'000)));
@@ -56,12 +56,15 @@ bool Subscriber::Join() {
   left_ = false;
   leaving_ = 0;
   lines_left_ = random_.Below(4) == 0 ? random_.Between(1, 100) : INT64_MAX;
+  if (std::exchange(joined_once_, true)) seat_before_ = seat_;
   seat_ = feed_.seats.size();
   feed_.seats.emplace_back();
+  is_closed_ = feed_.closes && closes_random_.Below(3) == 0;
   filters_ = random_.Below(3) == 0;
-  const std::string order = absl::StrCat("s ", seat_, " ", static_cast<int>(policy_), " ",
-                                         random_.Between(1, random_.Below(2) == 0 ? 8 : 1'024), " ",
-                                         filters_ ? 1 : 0, "\n");
+  const std::string order =
+      absl::StrCat("s ", seat_, " ", static_cast<int>(policy_), " ",
+                   random_.Between(1, random_.Below(2) == 0 ? 8 : 1'024), " ", filters_ ? 1 : 0,
+                   " ", is_closed_ ? closes_random_.Between(1, 400) : 0, "\n");
   if (client_.Write(order).ok()) return true;
   Cut();
   return false;
@@ -93,7 +96,8 @@ bool Subscriber::Hear() {
         if (!client_.Write("l\n").ok()) return Cut(), false;
       }
     } else if (!absl::IsDeadlineExceeded(line.status())) {
-      if (leaving_ != 'b' || !absl::IsOutOfRange(line.status())) Cut();
+      const bool may_end = leaving_ == 'b' || is_closed_;
+      if (!may_end || !absl::IsOutOfRange(line.status())) Cut();
       return false;
     } else if (feed_.done_ns != 0 &&
                simulation.NowNs() > feed_.done_ns + absl::ToInt64Nanoseconds(kPatience)) {
@@ -151,18 +155,26 @@ bool Subscriber::TakeMessage(const std::string& line) {
   return !feed_.simulation.Failed();
 }
 
-// The end came from the server: its reason must be one that this subscriber has given it.
+// The end came from the server: its reason must be one that this subscriber has given it. Where its
+// last order had not arrived by then, the server knows the seat that it has left.
 void Subscriber::Cut() {
   Simulation& simulation = feed_.simulation;
   if (MayEndConnections(simulation.faults)) return;
-  for (int i = 0; i < 200 && !seat().ended.has_value(); ++i) {
-    simulation.Sleep(absl::Milliseconds(10));
-  }
-  const CloseReason reason = seat().ended.value_or(CloseReason::kError);
-  const bool slow = policy_ == SlowPolicy::kDisconnect || policy_ == SlowPolicy::kPark;
+  const auto left = [this]() -> const Seat* {
+    return seat_before_.has_value() ? &feed_.seats[*seat_before_] : nullptr;
+  };
+  const auto ended = [&] {
+    return seat().ended.has_value() || (left() != nullptr && left()->ended.has_value());
+  };
+  for (int i = 0; i < 200 && !ended(); ++i) simulation.Sleep(absl::Milliseconds(10));
+  const bool arrived = seat().ended.has_value() || !ended();
+  const Seat& known = arrived ? seat() : *left();
+  const CloseReason reason = known.ended.value_or(CloseReason::kError);
+  const bool slow = arrived && (policy_ == SlowPolicy::kDisconnect || policy_ == SlowPolicy::kPark);
   const bool stands = manner_ != Manner::kReads;
-  if ((reason == CloseReason::kAborted && seat().taken_along) ||
+  if ((reason == CloseReason::kAborted && known.taken_along) ||
       (reason == CloseReason::kSlow && slow) || reason == CloseReason::kMemory ||
+      (known.closing && reason != CloseReason::kSlow) ||
       ((reason == CloseReason::kWriteStalled || reason == CloseReason::kShed) && stands))
     return;
   Broken("L9 close", absl::StrCat("it was cut short: ", ToAbsl(CloseReasonName(reason))));

@@ -32,6 +32,7 @@ struct Seat {
   std::optional<int64_t> joined;
   std::vector<int64_t> rejected;  // By its filter.
   std::optional<CloseReason> ended;
+  bool closing = false;      // Its session has closed, and did not leave first.
   bool taken_along = false;  // Ended by the end of another.
 };
 
@@ -54,6 +55,7 @@ struct Feed {
   std::deque<Seat> seats = {};
   std::map<const Worker*, std::vector<Talker*>> talkers = {};  // In the order of their coming.
   bool takes_along = false;                  // Who is ended as slow ends the first of these.
+  bool closes = false;                       // Some sessions close while they are in the room.
   bool all_conflate = false;                 // With room for every key.
   std::map<std::string, int64_t> said = {};  // The last number of each key.
   std::vector<Newest> conflated = {};        // Without a filter.
@@ -62,9 +64,10 @@ struct Feed {
 // Of "m NUMBER KEY FILLER"; -1: it has none.
 int64_t NumberOf(std::string_view payload);
 
-// A client says `s SEAT POLICY QUEUE FILTER`, `l` to leave, `b` to leave for good, and `?`
-// for an aside; it hears `m NUMBER KEY FILLER`, `x COUNT` for what it missed, `r` where it was not
-// taken, `l` and `b`, and as an aside kAsideBytes of `?` and then, in a line of its own, `!`.
+// A client says `s SEAT POLICY QUEUE FILTER CLOSE` (its session closes so many ms later; 0: it does
+// not), `l` to leave, `b` to leave for good, and `?` for an aside; it hears `m NUMBER KEY FILLER`,
+// `x COUNT` for what it missed, `r` where it was not taken, `l` and `b`, and as an aside
+// kAsideBytes of `?` and then, in a line of its own, `!`.
 class Subscriber {
  public:
   Subscriber(Feed& feed, SimOs& machine, uint64_t seed);
@@ -85,11 +88,15 @@ class Subscriber {
 
   Feed& feed_;
   Random random_;
+  Random closes_random_;
   Client client_;
   SlowPolicy policy_ = SlowPolicy::kPark;
   Manner manner_ = Manner::kReads;
   size_t seat_ = 0;
+  std::optional<size_t> seat_before_;  // On the same connection.
   bool filters_ = false;
+  bool joined_once_ = false;
+  bool is_closed_ = false;  // Its session closes at some time.
   char leaving_ = 0;
   bool left_ = false;
   int64_t lines_left_ = 0;

@@ -101,6 +101,9 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kDropCountedTwice:
     case Plant::kSpokeLost:
     case Plant::kPassedOver:
+    case Plant::kClosingMemberCounts:
+    case Plant::kPortionIsAll:
+    case Plant::kConflateUncounted:
     case Plant::kBytesBehindHole:
     case Plant::kHighUnnoted:
       return "broadcast";
