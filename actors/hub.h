@@ -170,7 +170,9 @@ class Hub : public Actor {
   void On(internal::SubscribeMessage message);
 
   // Control, from a spoke.
-  void SubscribersGone(int worker, int64_t count) { subscribers_[static_cast<size_t>(worker)] -= count; }
+  void SubscribersGone(int worker, int64_t count) {
+    subscribers_[static_cast<size_t>(worker)] -= count;
+  }
 
  private:
   const HubOptions options_;

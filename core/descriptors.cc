@@ -38,9 +38,18 @@ void Worker::DetachIo(Slot* slot) {
   --io_count_;
   ready_count_ -= ready_.RemoveIfLinked(*io);
   flush_.RemoveIfLinked(*io);
-  memory_waiters_io_.RemoveIfLinked(*io);
+  if (io->WaitsForMemory()) ForgetMemoryWaiter(io);
   graveyard_.emplace_back(io);
   if (slot->state == ActorState::kLingering) Schedule(slot);
+}
+
+// The last one takes its place.
+void Worker::ForgetMemoryWaiter(IoHandler* io) {
+  IoHandler* const last = memory_waiters_io_.back();
+  memory_waiters_io_[io->memory_place_ - 1] = last;
+  last->memory_place_ = io->memory_place_;
+  io->memory_place_ = 0;
+  memory_waiters_io_.pop_back();
 }
 
 // A handler that has written to a crowd must not hold the worker while all of that leaves: so many
@@ -97,7 +106,9 @@ void Worker::CheckLists() const {
   tasks_.CheckInvariants();
   ready_.CheckInvariants();
   flush_.CheckInvariants();
-  memory_waiters_io_.CheckInvariants();
+  for (size_t i = 0; i < memory_waiters_io_.size(); ++i) {
+    SLUICE_CHECK(memory_waiters_io_[i]->memory_place_ == i + 1);
+  }
   SLUICE_CHECK(static_cast<size_t>(ready_count_) == ready_.Size());
 }
 

@@ -344,13 +344,11 @@ void Worker::CheckMemory() {
   LookForShedding();
   if (reading_paused_ && !runtime_.budget().Spent()) {
     reading_paused_ = false;
-    // None of them comes back before it has had a turn.
-    while (IoHandler* io = memory_waiters_io_.PopFront()) {
+    const std::vector<IoHandler*> waiting = std::exchange(memory_waiters_io_, {});
+    for (IoHandler* io : waiting) {
+      io->memory_place_ = 0;
+      if (Planted(Plant::kMemoryWaitersLost) && io != waiting.front()) continue;
       MarkReady(io);
-      if (Planted(Plant::kMemoryWaitersLost)) {
-        while (memory_waiters_io_.PopFront() != nullptr) {
-        }
-      }
     }
   }
 }

@@ -167,7 +167,9 @@ class Worker {
   bool ReadingPaused() const { return reading_paused_; }
   void PauseReading() { reading_paused_ = true; }
   void WaitForMemory(IoHandler* io) {
-    if (!io->WaitsForMemory()) memory_waiters_io_.PushBack(*io);
+    if (io->WaitsForMemory()) return;
+    memory_waiters_io_.push_back(io);
+    io->memory_place_ = static_cast<uint32_t>(memory_waiters_io_.size());
   }
   int64_t IoCount() const { return io_count_; }
   bool Draining() const { return draining_; }
@@ -366,6 +368,7 @@ class Worker {
   void Sleep(int64_t wait_until_ms);
   void Poll(int timeout_ms);
   void RunFlushList();
+  void ForgetMemoryWaiter(IoHandler* io);
   void CheckLists() const;
   void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
     recent_[static_cast<size_t>(recent_count_++)] = {slot, what, ops};
@@ -445,7 +448,7 @@ class Worker {
   IntrusiveList<IoHandler, FlushTag> flush_;
   int64_t io_count_ = 0;
   std::vector<std::unique_ptr<IoHandler>> graveyard_;
-  IntrusiveList<IoHandler, MemoryTag> memory_waiters_io_;
+  std::vector<IoHandler*> memory_waiters_io_;               // Each knows its place here.
   std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
   int64_t memory_check_ms_ = 0;
   int64_t next_proposal_ms_ = 0;
