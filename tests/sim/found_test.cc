@@ -25,8 +25,9 @@ constexpr Found kFound[] = {
     {"saturation", "seed=34", "credit_before_memory"},
     {"deadlock", "seed=10", "cycle_unconfirmed"},
     {"blocking", "seed=56", "drain_spins"},
-    {"broadcast", "seed=167", "bytes_behind_hole"},
+    {"broadcast", "seed=129", "bytes_behind_hole"},
     {"broadcast", "seed=250", "high_unnoted"},
+    {"broadcast", "seed=22", "closing_member_counts"},
 };
 
 void PrintTo(const Found& found, std::ostream* out) { *out << found.bug; }
