@@ -126,6 +126,55 @@ TEST(Corners, AMonitorOfASessionThatEndedAndStillFlushesIsToldAtOnceAndOnce) {
       FewSeeds());
 }
 
+// More than one step of an end tells.
+TEST(Corners, EachOfManyMonitorsIsToldOfTheEndOnce) {
+  ForEachSeed(
+      [](Simulation& simulation) {
+        constexpr int kMonitors = 700;
+        Site site(simulation, SmallOptions(2));
+        const auto mortal = site.runtime().SpawnWith<Doer>(On(0));
+        int downs = 0;
+        site.runtime().SpawnWith<Doer>(On(1), [&](Doer& self) {
+          self.on_down = [&] { ++downs; };
+          for (int i = 0; i < kMonitors; ++i) EXPECT_NE(self.Monitor(mortal), 0u);
+        });
+        if (!site.Start()) return;
+        simulation.Sleep(absl::Milliseconds(100));
+        Tell(mortal, [](Doer& self) { self.Stop(); });
+        simulation.Sleep(absl::Seconds(1));
+        EXPECT_EQ(downs, kMonitors);
+        site.End();
+      },
+      FewSeeds());
+}
+
+// --- Closing.
+
+// Silent is who sends nothing: a drain reads on from a peer that still has something to say.
+TEST(Corners, ADrainDoesNotCutOffAPeerThatSendsOn) {
+  ForEachSeed(
+      [](Simulation& simulation) {
+        Site site(simulation, SmallOptions(1));
+        Speaker::Script script;
+        site.runtime().Listen<Speaker>(kDoor, &script);
+        SimOs& machine = simulation.NewMachine("client");
+        Client client(machine);
+        if (!site.Start() || !client.Connect(kDoor).ok()) return;
+        simulation.Sleep(absl::Milliseconds(100));
+        const ThreadId speaks = simulation.StartThread(machine, "speaks", [&] {
+          for (int i = 0; i < 12; ++i) {
+            EXPECT_TRUE(client.Write("x").ok()) << i;
+            simulation.Sleep(absl::Milliseconds(60));
+          }
+          client.Close();
+        });
+        simulation.Sleep(absl::Milliseconds(30));
+        site.End();
+        simulation.Join(speaks);
+      },
+      FewSeeds());
+}
+
 // --- A drain that holds newcomers.
 
 TEST(Corners, ALimitThatIsRaisedWhileADrainHoldsNewcomersLetsThemIn) {

@@ -36,20 +36,59 @@ TEST(TimeLimits, AcceptBacksOffWhileThereAreNoDescriptors) {
         SimOs& machine = simulation.NewMachine("client");
         if (!site.Start()) return;
         simulation.Sleep(absl::Milliseconds(10));
+        std::deque<Client> clients;
         const auto comes = [&](TimeLimit& limit, int refusals, absl::Duration after) {
           limit.Reopens();
           limit.Promises(after);
           script.on_open = [&](Speaker&) { limit.Ends(); };
           site.os().RefuseDescriptors(ENFILE, refusals);
-          Client client(machine);
+          // Each stays: the end of a connection begins the back-off anew, too.
+          clients.emplace_back(machine);
           limit.Begins();
-          EXPECT_TRUE(client.Connect(kDoor).ok());
+          EXPECT_TRUE(clients.back().Connect(kDoor).ok());
           limit.Await();
         };
         comes(first, 1, absl::Milliseconds(10));
         comes(most, 9, absl::Milliseconds(10 + 20 + 40 + 80 + 160 + 320 + 640 + 1'000 + 1'000));
         simulation.Sleep(absl::Milliseconds(10));
         comes(first, 2, absl::Milliseconds(10 + 20));
+        clients.clear();
+        site.End();
+      },
+      FewSeeds());
+}
+
+// Its descriptor may be what was missing: the next pauses are short again.
+TEST(TimeLimits, AConnectionThatEndsBeginsTheBackOffAnew) {
+  ForEachSeed(
+      [](Simulation& simulation) {
+        Options options = SmallOptions(1);
+        options.at_limit = AtLimit::kWait;
+        TimeLimit first(simulation, "kBackoffFirstMs", absl::Milliseconds(10));
+        Speaker::Script script;
+        bool waits = false;
+        script.on_open = [&](Speaker&) {
+          if (waits) first.Ends();
+        };
+        script.on_close = [&](Speaker&, CloseReason) {
+          if (!first.Ended()) first.Begins();
+        };
+        Site site(simulation, options);
+        site.runtime().Listen<Speaker>(kDoor, &script);
+        SimOs& machine = simulation.NewMachine("clients");
+        Client before(machine);
+        if (!site.Start() || !before.Connect(kDoor).ok()) return;
+        simulation.Sleep(absl::Milliseconds(50));
+        // Refused at 0, 10, 30 and 70 ms; once more when the other connection has ended.
+        site.os().RefuseDescriptors(ENFILE, 5);
+        waits = true;
+        Client client(machine);
+        EXPECT_TRUE(client.Connect(kDoor).ok());
+        simulation.Sleep(absl::Milliseconds(100));
+        EXPECT_FALSE(first.Ended());
+        before.Close();
+        first.Await();
+        client.Close();
         site.End();
       },
       FewSeeds());
