@@ -33,6 +33,9 @@ void RunTimers(Simulation& simulation);
 void RunBlocking(Simulation& simulation);
 void RunSpawns(Simulation& simulation);
 
+// Of both.
+void RunUnruly(Simulation& simulation);
+
 }  // namespace sluice::sim
 
 #endif  // SLUICE_SIM_SCENARIOS_ALL_H_

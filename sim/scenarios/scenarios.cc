@@ -62,6 +62,14 @@ const std::vector<Scenario>& Scenarios() {
        WithoutThreads(), RunBlocking},
       {"spawns", "crowds of actors move from worker to worker, and handles of the dead stay about",
        Faults(), RunSpawns},
+      // Without what the turn does not bear yet: timers shorter than their handlers, and workers
+      // that judge a deadline before they look at what came in time.
+      {"unruly",
+       "slow, throwing and ending users, beside polite ones who are served",
+       Faults(),
+       RunUnruly,
+       /*in_mixed=*/true,
+       {{"timer_us", 0}, {"late_ms", 0}}},
   };
   return scenarios;
 }
