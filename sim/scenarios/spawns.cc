@@ -79,7 +79,7 @@ class Cell : public Actor {
           Monitor(known.ref);
           break;
         case 2:
-          known.ref.TrySend(Word{known.key});
+          (void)known.ref.TrySend(Word{known.key});  // It may have ended.
           break;
         default:
           if (Send(known.ref, Word{known.key}) == Answer::kOverloaded) return;
@@ -134,10 +134,11 @@ void RunSpawns(Simulation& simulation) {
     PlaceRoots(world, random.Between(1, world.actors_max), any_worker());
     simulation.Sleep(absl::Microseconds(random.Between(0, 2'000)));
     for (int64_t i = random.Between(0, 8); i > 0; --i) {
-      world.Any().ref.TrySend(Breed{random.Between(0, world.actors_max)});
-      world.Any().ref.TrySend(Gossip{random.Between(0, 16)});
+      // Each may have ended.
+      (void)world.Any().ref.TrySend(Breed{random.Between(0, world.actors_max)});
+      (void)world.Any().ref.TrySend(Gossip{random.Between(0, 16)});
       const Known known = world.Any();
-      known.ref.TrySend(Word{known.key});
+      (void)known.ref.TrySend(Word{known.key});
     }
     simulation.Sleep(absl::Microseconds(random.Between(0, 2'000)));
     const bool all = random.Below(2) == 0;
@@ -151,7 +152,7 @@ void RunSpawns(Simulation& simulation) {
     PlaceRoots(world, 1, worker);
     const Ref<Cell> parent = world.known.back().ref;
     world.bred = -1;
-    parent.TrySend(Breed{world.actors_max - 1});
+    (void)parent.TrySend(Breed{world.actors_max - 1});  // Refused: seen in the next line.
     Happens(site, "one actor has actors_max - 1 children",
             [&] { return world.bred == world.actors_max - 1; });
     parent.Stop();

@@ -494,7 +494,7 @@ TEST(ConnectionDrain, OneThatLingersHasTheTimeOfADrainFromItsBeginning) {
   wire.room = 100;
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write("answer");
+  EXPECT_EQ(notes.session->Write("answer"), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   rig.Advance(absl::Seconds(2));  // It lingers: the peer has not ended its side.
@@ -516,7 +516,7 @@ TEST(ConnectionDrain, OneThatLingersIsReadForAsLongAsItsPeerGoesOn) {
   wire.room = 100;
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write("answer");
+  EXPECT_EQ(notes.session->Write("answer"), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   rig.Advance(absl::Seconds(2));
@@ -539,7 +539,7 @@ TEST(ConnectionDrain, OneThatStillFlushesSendsAllBeforeItEnds) {
   wire.room = 4;
   rig.Open(wire, notes);
   rig.Settle();
-  notes.session->Write("0123456789");
+  EXPECT_EQ(notes.session->Write("0123456789"), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
   rig.worker.BeginDrain();
@@ -591,7 +591,7 @@ TEST(ConnectionMonitors, HearOnceOfASessionThatHasEndedWhenItsOutputIsStillOnThe
       rig.Settle();
     };
     monitor();
-    notes.session->Write("0123456789");
+    EXPECT_EQ(notes.session->Write("0123456789"), Answer::kAccepted);
     rig.Settle();
     EXPECT_TRUE(downs.empty());
     if (fails) {
