@@ -75,7 +75,6 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   if (added < 0) {
     if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
     connection->session_->early_.reset();
-    worker.RunHandler(slot, "OnStart", [] {});  // Only who has started hears OnClose.
     connection->SocketFailed(-added);
     return;
   }
@@ -136,9 +135,8 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   session.begun_ = true;
   if (session.early_ != nullptr) session.early_->Drop(worker);
   session.early_.reset();
-  worker.HoldMail(slot);                      // It will never open.
-  worker.RunHandler(slot, "OnStart", [] {});  // Only who has started hears OnClose.
-  worker.Stop(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  worker.HoldMail(slot);  // It will never open.
+  worker.StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
 // The one end of every connection. May be called in a handler of its own session.
@@ -157,22 +155,28 @@ void Connection::Finish(CloseReason reason, bool reset) {
   owner_worker.timers().Cancel(*this);
   owner_worker.os().PollerRemove(owner_worker.Poller(), stream_->Descriptor());
   stream_->Close(reset || lost > 0);  // What is cut short must not look like an end.
+  // Before the listeners: what a filter captured may call its session as it is destroyed, and there
+  // is no connection any more.
+  Session* const session = std::exchange(session_, nullptr);
+  if (session != nullptr) {
+    session->close_reason_ = reason;
+    session->connection_ = nullptr;
+  }
   TellOutputEnded();
   if (owner_ != nullptr) {
     owner_->Ended(*this);
     Worker::Post(*owner_->slot->worker, owner_->slot, owner_->generation,
                  ConnectionEndedControl{owner_worker.Index()});
   }
-  Session* session = std::exchange(session_, nullptr);
   if (session == nullptr) return;
-  session->close_reason_ = reason;
-  session->connection_ = nullptr;
-  owner_worker.Stop(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  owner_worker.StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
 void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true); }
 
 void Connection::OnActorEnded(bool failed) {
+  if (session_ == nullptr) return;  // It was told before.
+  if (failed) session_->close_reason_ = CloseReason::kFailed;
   session_->connection_ = nullptr;
   session_ = nullptr;
   if (failed) close_reason_ = CloseReason::kFailed;

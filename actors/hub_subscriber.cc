@@ -54,6 +54,9 @@ Subscriber::Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage me
 Subscriber::~Subscriber() {
   SLUICE_CHECK(Gone() && backlog_ == nullptr);
   lease().Refund(BaseBytes(filter_ != nullptr));
+  // What it captured is the user's, and may call anything.
+  const Worker::HandlerScope scope(spoke_.worker(), spoke_.slot(), "the end of a filter", nullptr);
+  filter_ = nullptr;
 }
 
 Lease& Subscriber::lease() const { return spoke_.worker().lease(); }
@@ -95,6 +98,7 @@ void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
 // Calls back to the user. False: that threw, or ended this.
 bool Subscriber::Guarded(const char* what, absl::FunctionRef<void()> call) {
   try {
+    const Worker::HandlerScope scope(spoke_.worker(), spoke_.slot(), what, nullptr);
     call();
     return !Gone();
   } catch (...) {

@@ -34,7 +34,7 @@ bool IsCleanEnd(CloseReason reason) {
 
 }  // namespace
 
-// One that failed, or never started, has not heard OnClose.
+// One that never started has not heard OnClose.
 Pipe::~Pipe() { PartnerEnded(CloseReason::kFailed); }
 
 void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
@@ -112,19 +112,19 @@ void Pipe::ConnectNext() {
         partner_->partner_ = this;
       },
       made);
-  if (partner_ == nullptr) {  // It has failed at once, or was never made.
-    if (!again_) Abort(CloseReason::kRefused);
+  if (partner_ == nullptr) {  // It was never made.
+    Abort(CloseReason::kRefused);
     return;
   }
-  connection()->PairWith(*partner_->connection());
+  // One that was refused at once has no connection any more: its OnClose comes, and tells this
+  // side.
+  if (partner_->connection() != nullptr) connection()->PairWith(*partner_->connection());
 }
 
 // In a handler of this side's own, as the partner that has failed is in one of its.
 void Pipe::TryAgain() {
-  again_ = true;
   PauseReading();
-  After(absl::ZeroDuration(), [this] {
-    again_ = false;
+  const TimerId timer = After(absl::ZeroDuration(), [this] {
     if (attempts_ == nullptr) return;
     if (worker().NowMs() >= attempts_->deadline_ms) {
       GiveUp("no answer in time");
@@ -133,6 +133,7 @@ void Pipe::TryAgain() {
     ConnectNext();
     ResumeReading();
   });
+  if (timer == 0) GiveUp("it has no timer left to try again");
 }
 
 void Pipe::GiveUp(std::string_view why) {

@@ -77,7 +77,6 @@ class Pipe : public Session {
   void PartnerEnded(CloseReason reason);
 
   std::unique_ptr<Attempts> attempts_;
-  bool again_ = false;       // Another attempt is about to begin.
   Pipe* partner_ = nullptr;  // Null before it is there, and once either has ended.
 };
 

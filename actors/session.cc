@@ -20,6 +20,8 @@ EarlyCalls* Session::Early() {
 
 void Session::OnStop() { OnClose(close_reason_); }
 
+void Session::OnEndedByFailure() { OnClose(close_reason_); }
+
 void Session::OnInputFull() {
   if (connection_ == nullptr) return;
   LogWarn(

@@ -85,7 +85,9 @@ class Session : public Actor {
   // The runtime drains, and all that had arrived was handled. Unless overridden the session closes;
   // one that still waits for something closes when it has it, or is ended at the deadline.
   virtual void OnDrain() { Close(); }
-  // The connection has ended; the last call.
+  // The last call, once for each session whose OnStart has begun: the connection has ended, for
+  // this reason; or the session has (it stopped: kClosed; it failed: kFailed), and what it wrote
+  // still leaves.
   virtual void OnClose(CloseReason) {}
 
   // The end of the actor is the end of the connection.
@@ -162,6 +164,7 @@ class Session : public Actor {
 
  private:
   friend class Connection;
+  void OnEndedByFailure() final;
   Answer WriteBytes(std::string_view bytes);
   // Where a call goes while there is no connection yet; nullptr: there is one, or it has ended.
   EarlyCalls* Early();

@@ -46,7 +46,7 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
 TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
                         absl::AnyInvocable<void()> callback) {
   ActorExtra& extra = worker().Extra(slot_);
-  if (extra.timers.size() >= runtime().options().timers_max) return 0;
+  if (!HearsBack() || extra.timers.size() >= runtime().options().timers_max) return 0;
   const TimerId id = ++extra.last_id;
   auto timer = std::make_unique<UserTimer>(slot_, id);
   timer->callback = std::move(callback);
@@ -67,6 +67,8 @@ void Actor::CancelTimer(TimerId id) {
   if (found == slot_->extra->timers.end()) return;
   if (Planted(Plant::kTimerAfterCancel) && found->second->due) return;
   worker().timers().Cancel(*found->second);
+  // Destroyed last: what its callback captured may call anything, timers included.
+  const std::unique_ptr<UserTimer> gone = std::move(found->second);
   slot_->extra->timers.erase(found);
 }
 
@@ -86,24 +88,31 @@ void UserTimer::OnTimer(Worker& worker) {
   extra.timers.erase(found);
   Slot* const slot = slot_;
   const TimerId id = id_;
-  const uint32_t generation = slot->generation;
+  UserTimer* const timer = self.get();
   if (interval_ms > 0) {
-    UserTimer* const timer = self.get();
     // From deadline to deadline, so that it keeps time; one that is late by more than that starts
     // anew.
     const absl::Duration interval = absl::Milliseconds(interval_ms);
     const int64_t next_ms = Worker::DeadlineMs(timer->DeadlineMs(), interval);
     worker.timers().Arm(*timer, next_ms > worker.NowMs() ? next_ms : worker.DeadlineMs(interval));
-    absl::AnyInvocable<void()> callback = std::move(timer->callback);
     extra.timers.emplace(id, std::move(self));
-    worker.RunHandler(slot, "timer", callback);
-    // Given back, unless the callback cancelled the timer or ended the actor.
-    if (slot->generation != generation || slot->extra == nullptr) return;
-    auto still = slot->extra->timers.find(id);
-    if (still != slot->extra->timers.end()) still->second->callback = std::move(callback);
-    return;
   }
-  worker.RunHandler(slot, "timer", self->callback);
+  // A callback is destroyed as a part of its handler: what it captured may call anything, too.
+  const bool ran = worker.RunHandler(slot, "timer", [timer, slot, id] {
+    const bool again = timer->interval_ms > 0;
+    absl::AnyInvocable<void()> run = std::move(timer->callback);
+    run();
+    if (!again) return;
+    // Given back, unless it has cancelled its timer.
+    auto still = slot->extra->timers.find(id);
+    if (still != slot->extra->timers.end()) still->second->callback = std::move(run);
+  });
+  // Its OnStart, which came first, has parked the actor.
+  if (!ran && self != nullptr && slot->parked) {
+    self->due = true;
+    slot->extra->due_timers.push_back(id);
+    slot->extra->timers.emplace(id, std::move(self));
+  }
 }
 
 // --- Monitors.
@@ -114,8 +123,7 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
   const MonitorId id = ++extra.last_id;
   const Watcher watcher{slot_, slot_->generation, id};
   if (target == nullptr) {
-    Worker::SendReserved(slot_, slot_->generation, &kDownOps,
-                         Down{id, EndReason::kNotFound, "it was never alive"});
+    TellDown(watcher, EndReason::kNotFound, MakeDownText("it was never alive"));
     extra.watching.emplace_last(id, Watched{slot_, 0});
     return id;
   }
@@ -136,24 +144,48 @@ void Actor::Demonitor(MonitorId id) {
 
 void internal::HandleDown(void* actor, Envelope& e) {
   Actor* self = static_cast<Actor*>(actor);
-  Down& down = e.Get<Down>();
+  DownNotice& notice = e.Get<DownNotice>();
   // One that was taken back while its Down was on the way is not told.
   if (self->slot_->extra == nullptr) return;
   auto& watching = self->slot_->extra->watching;
-  auto found = watching.find(down.monitor);
+  auto found = watching.find(notice.monitor);
   if (found == watching.end() || found->second.taken_back) return;
   watching.erase(found);
+  Down down{notice.monitor, notice.reason, ""};
+  try {
+    if (notice.text != nullptr) down.text = *notice.text;
+  } catch (...) {
+    // No memory for the text: the end itself is told all the same.
+  }
   if (Planted(Plant::kDoubleDown) && down.reason == EndReason::kFailed) self->OnDown(down);
   self->OnDown(down);
 }
 
+namespace {
+
 const MessageOps kDownOps = {
     MessageKind::kReserved,
     &internal::HandleDown,
-    Envelope::DestroyOf<Down>(),
-    Envelope::RelocateOf<Down>(),
+    Envelope::DestroyOf<DownNotice>(),
+    Envelope::RelocateOf<DownNotice>(),
     [] { return typeid(Down).name(); },
 };
+static_assert(Envelope::kInline<DownNotice>);
+
+}  // namespace
+
+DownText MakeDownText(std::string_view text) noexcept {
+  try {
+    return text.empty() ? nullptr : std::make_shared<const std::string>(text);
+  } catch (...) {
+    return nullptr;  // No memory for the text: the end itself is told all the same.
+  }
+}
+
+void TellDown(const Watcher& watcher, EndReason reason, DownText text) {
+  Worker::SendReserved(watcher.slot, watcher.generation, &kDownOps,
+                       DownNotice{watcher.monitor, reason, std::move(text)});
+}
 
 // --- Questions.
 
@@ -162,23 +194,25 @@ AskId Actor::OpenAsk(absl::Duration timeout,
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks.size() >= runtime().options().asks_max) return 0;
   const AskId ask = ++extra.last_id;
-  AskEntry& entry = extra.asks[ask];
-  entry.callback = std::move(callback);
-  if (timeout < absl::InfiniteDuration()) {
-    entry.timer = After(timeout, [this, ask] { AskTimedOut(ask); });
-    if (entry.timer == 0) {
-      extra.asks.erase(ask);
-      return 0;
-    }
+  TimerId timer = 0;
+  if (HearsBack() && timeout < absl::InfiniteDuration()) {
+    timer = After(timeout, [this, ask] { AskTimedOut(ask); });
+    if (timer == 0) return 0;
   }
+  AskEntry& entry = extra.asks[ask];
+  entry.timer = timer;
+  // In its destructor the question goes, and nobody hears the answer.
+  if (HearsBack()) entry.callback = std::move(callback);
   return ask;
 }
 
 void Actor::CloseAsk(AskId ask) {
   ActorExtra& extra = *slot_->extra;
   auto found = extra.asks.find(ask);
-  CancelTimer(found->second.timer);
+  // Destroyed last: what its callback captured may call anything, Ask included.
+  const AskEntry gone = std::move(found->second);
   extra.asks.erase(found);
+  CancelTimer(gone.timer);
 }
 
 Answer Actor::SubmitBlocking(AskId ask, size_t bytes,

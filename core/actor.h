@@ -14,14 +14,18 @@
 //
 // Owner:  its slot; made by Spawn, deleted by its end.
 // Thread: its worker's, for every handler, callback, constructor and destructor; they never
-//         overlap.
+//         overlap, and no handler runs inside that of another actor: an end that is asked for there
+//         comes later. Each may call every function of this class.
 // Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
 //         and monitors (monitors_max).
 // Errors: an exception that leaves a handler ends the actor with its text as the reason; one that
-//         leaves the constructor fails the spawn.
+//         leaves the constructor fails the spawn. Callbacks of timers, questions and blocking calls
+//         that have not run when the actor ends or is restarted never will: they are destroyed,
+//         with what they captured, before the actor is.
 #ifndef SLUICE_CORE_ACTOR_H_
 #define SLUICE_CORE_ACTOR_H_
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <exception>
@@ -57,7 +61,8 @@ class Actor {
   Actor& operator=(const Actor&) = delete;
 
   // The first handler, and the last. In OnStop the actor takes no message any more, and may still
-  // send.
+  // send. No OnStop for one that failed, or that was told to stop before its OnStart: its
+  // destructor alone. Nor does a callback that is asked for in OnStop ever run.
   virtual void OnStart() {}
   virtual void OnStop() {}
   // An actor that was monitored has ended. Exactly once for each Monitor(), after its last message.
@@ -91,9 +96,10 @@ class Actor {
     return SendWith(target.slot(), target.generation(), target.ops(), std::move(message));
   }
 
-  // Asks, and calls back exactly once if the answer is kAccepted: with the reply, or with the
-  // status that says why there is none (deadline, the target ended, the promise dropped). Parks as
-  // Send does.
+  // Asks, and calls back exactly once if the answer is kAccepted and this actor lives until then:
+  // with the reply, or with the status that says why there is none (deadline, the target ended, the
+  // promise dropped). Where this actor ends or is restarted first, nobody is called. Parks as Send
+  // does.
   template <class A, class M, class F>
   Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
     static_assert(Question<M>, "a question says `using Reply = ...`");
@@ -124,11 +130,11 @@ class Actor {
   }
 
   // Runs `function` on a thread of the blocking pool and calls back here, exactly once if the
-  // answer is kAccepted, with what it returned: an absl::StatusOr of it, or an absl::Status where
-  // it returns nothing or a Status. An exception becomes an error. Where the pool is full this
-  // actor is parked, as with Send. What the function uses must be its own (captures by value) or
-  // safe from any thread: the actor goes on meanwhile, and may end. kOverloaded: asks_max, the
-  // outbox or the memory is spent. kClosed: the runtime ends.
+  // answer is kAccepted and this actor lives until then, with what it returned: an absl::StatusOr
+  // of it, or an absl::Status where it returns nothing or a Status. An exception becomes an error.
+  // Where the pool is full this actor is parked, as with Send. What the function uses must be its
+  // own (captures by value) or safe from any thread: the actor goes on meanwhile, and may end.
+  // kOverloaded: asks_max, the outbox or the memory is spent. kClosed: the runtime ends.
   template <class F, class C>
   Answer RunBlocking(F&& function, C&& callback) {
     using Function = std::decay_t<F>;
@@ -171,8 +177,10 @@ class Actor {
   TimerId After(absl::Duration delay, absl::AnyInvocable<void()> callback) {
     return AddTimer(delay, absl::ZeroDuration(), std::move(callback));
   }
+  // Again and again, each millisecond at most: an interval of less, or of nothing, is one.
   TimerId Every(absl::Duration interval, absl::AnyInvocable<void()> callback) {
-    return AddTimer(interval, interval, std::move(callback));
+    return AddTimer(interval, std::max<absl::Duration>(interval, absl::Nanoseconds(1)),
+                    std::move(callback));
   }
   void CancelTimer(TimerId id);
 
@@ -205,6 +213,13 @@ class Actor {
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleDown(void* actor, Envelope& e);
 
+  // One that failed, and is not restarted, is about to be destroyed; only if its OnStart had begun.
+  // For the layers above: not for programs.
+  virtual void OnEndedByFailure() {}
+  // Not in the destructor: what is asked for there would be called back for nobody.
+  bool HearsBack() const {
+    return slot_->state != ActorState::kLingering && slot_->state != ActorState::kRestarting;
+  }
   template <class M>
   Answer SendWith(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
     if (target == nullptr) return Answer::kClosed;
@@ -249,8 +264,7 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
   Actor* actor = nullptr;
   try {
     const ConstructionScope scope(slot);
-    const Worker::HandlerScope sends(worker, slot);
-    const Running::Scope running(worker.Running(), slot, "the constructor", typeid(A).name());
+    const Worker::HandlerScope handler(worker, slot, "the constructor", typeid(A).name());
     actor = new A(std::forward<Args>(args)...);
   } catch (...) {
     worker.SpawnFailed(slot, std::current_exception());

@@ -196,6 +196,7 @@ struct ActorExtra {
   uint64_t last_id = 0;                 // Of monitors, asks and timers.
   std::unique_ptr<LingerTimer> linger;  // Made when first armed.
   bool linger_over = false;
+  bool start_first = false;  // Told to stop before its OnStart: that comes first all the same.
   bool closed_told = false;
   EndReason reason = EndReason::kStopped;
   std::string reason_text;

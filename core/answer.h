@@ -2,11 +2,13 @@
 //
 // Owner:  whoever holds it; plain values.
 // Thread: any.
-// Bound:  the text of a Down is the reason's; its place is reserved by Monitor.
+// Bound:  the text of a Down is the reason's, at most kReasonTextBytesMax; its place is reserved by
+//         Monitor.
 // Errors: these are the errors.
 #ifndef SLUICE_CORE_ANSWER_H_
 #define SLUICE_CORE_ANSWER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -40,6 +42,9 @@ std::string_view EndReasonName(EndReason reason);
 using MonitorId = uint64_t;
 using AskId = uint64_t;
 using TimerId = uint64_t;
+
+// A longer reason (a what(), the text of a Stop) is cut there, and ends with "...".
+inline constexpr size_t kReasonTextBytesMax = 1'024;
 
 // What a monitor hears, exactly once, after the last message of the actor that ended.
 struct Down {

@@ -154,8 +154,12 @@ void BlockingTask::Run() {
   try {
     Call();
   } catch (...) {
-    Threw(absl::InternalError(
-        absl::StrCat("the blocking function threw: ", ExceptionText(std::current_exception()))));
+    const std::string text = ExceptionText(std::current_exception());
+    try {
+      Threw(absl::InternalError(absl::StrCat("the blocking function threw: ", text)));
+    } catch (...) {
+      // No memory for that text: its result says that the function has not run to its end.
+    }
   }
 }
 

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -169,8 +170,22 @@ struct CallControl {
 };
 
 std::string Demangle(const char* name);
-std::string ExceptionText(std::exception_ptr error);  // what(), or its type.
-extern const MessageOps kDownOps;
+// A text that describes an end, cut where it is longer than is kept, logged and told.
+std::string BoundedReason(std::string text);
+// what(), or its type where that says nothing; at most kReasonTextBytesMax.
+std::string ExceptionText(const std::exception_ptr& error) noexcept;
+
+// The text of an end, one for all who monitor the actor; null: none.
+using DownText = std::shared_ptr<const std::string>;
+DownText MakeDownText(std::string_view text) noexcept;
+// A Down on its way. The text is shared and bounded, so it is not charged to each.
+struct DownNotice {
+  MonitorId monitor;
+  EndReason reason;
+  DownText text;
+  int64_t HeldBytes() const { return 0; }
+};
+void TellDown(const Watcher& watcher, EndReason reason, DownText text);
 
 }  // namespace sluice
 

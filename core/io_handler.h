@@ -37,7 +37,8 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   virtual void OnGatherTaken() {}
   // The actor is no longer parked.
   virtual void OnUnparked() = 0;
-  // The actor has ended; no handler of it will run. `failed`: by an exception.
+  // The actor has ended; no handler of it will run, but for a last word of one that failed (by an
+  // exception). It may be told twice.
   virtual void OnActorEnded(bool failed) = 0;
   // Drain: take what has arrived, then nothing more.
   virtual void OnDrain() = 0;

@@ -7,6 +7,7 @@
 // the slot is free.
 #include <cxxabi.h>
 
+#include <cstring>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -24,17 +25,47 @@ namespace {
 
 constexpr int kEndStepMax = 256;  // What one step of an end may drop, tell or cancel.
 
+// What is told of a failure must not be another one, whatever memory there is.
+template <class Text>
+void TryToLog(Text&& text) {
+  try {
+    LogError(text());
+  } catch (...) {
+  }
+}
+
 }  // namespace
 
-std::string ExceptionText(std::exception_ptr error) {
+std::string BoundedReason(std::string text) {
+  if (text.size() <= kReasonTextBytesMax) return text;
+  size_t end = kReasonTextBytesMax - 3;
+  // Not in the middle of a character of UTF-8.
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  text.resize(end);
+  text += "...";
+  text.shrink_to_fit();
+  return text;
+}
+
+std::string ExceptionText(const std::exception_ptr& error) noexcept {
   try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
+    const auto of_type = [] {
+      const std::type_info* type = abi::__cxa_current_exception_type();
+      return BoundedReason(absl::StrCat("an exception of type ",
+                                        type != nullptr ? Demangle(type->name()) : "unknown"));
+    };
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+      const char* const what = e.what();
+      if (what == nullptr) return of_type();
+      // No further than is kept: it may be of any length.
+      return BoundedReason(std::string(what, strnlen(what, kReasonTextBytesMax + 1)));
+    } catch (...) {
+      return of_type();
+    }
   } catch (...) {
-    const std::type_info* type = abi::__cxa_current_exception_type();
-    return absl::StrCat("an exception of type ",
-                        type != nullptr ? Demangle(type->name()) : "unknown");
+    return std::string();  // No memory even for that.
   }
 }
 
@@ -110,18 +141,34 @@ void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
   if (!slot->stop_asked) {
     slot->stop_asked = true;
     extra.reason = reason;
-    extra.reason_text = std::move(text);
+    extra.reason_text = BoundedReason(std::move(text));
   }
   // In a handler of its own the end begins when the handler has returned; before it is constructed,
   // when it is.
   if (current_ == slot) return;
   if (slot->actor == nullptr && slot->state != ActorState::kRestarting) return;
+  // In another one's handler, it begins in this actor's own turn. Else its OnStop would run inside
+  // that handler, and could end the very actor whose handler that is.
+  if (current_ != nullptr && !Planted(Plant::kEndsInside)) {
+    if (Planted(Plant::kFlushInside) && !flush_.Empty()) RunFlushList();
+    Schedule(slot);
+    return;
+  }
   BeginStop(slot);
+}
+
+void Worker::StopStarted(Slot* slot, EndReason reason, std::string text) {
+  if (slot->state == ActorState::kStarting) Extra(slot).start_first = true;
+  Stop(slot, reason, std::move(text));
 }
 
 void Worker::BeginStop(Slot* slot) {
   SLUICE_CHECK(slot->state == ActorState::kLive || slot->state == ActorState::kStarting ||
                slot->state == ActorState::kRestarting);
+  if (slot->state == ActorState::kStarting && slot->actor != nullptr && slot->extra->start_first) {
+    RunStart(slot);
+    if (slot->state != ActorState::kLive) return;  // It failed there.
+  }
   BeginEnd(slot);
 }
 
@@ -191,19 +238,19 @@ int Worker::TellWaiters(Slot* slot, int most) {
 }
 
 void Worker::FinishStop(Slot* slot) {
-  Slot* const before = std::exchange(current_, slot);
-  const sluice::Running::Scope running(running_, slot, "OnStop",
-                                       slot->started ? typeid(*slot->actor).name() : nullptr);
-  try {
-    if (slot->started) slot->actor->OnStop();
-  } catch (...) {
-    slot->extra->reason = EndReason::kFailed;
-    slot->extra->reason_text = ExceptionText(std::current_exception());
-    ++ledger_.failed;
-    LogError(absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text));
+  if (std::exchange(slot->started, false)) {
+    const HandlerScope scope(*this, slot, "OnStop", TypeNameOf(slot->actor));
+    try {
+      slot->actor->OnStop();
+    } catch (...) {
+      slot->extra->reason = EndReason::kFailed;
+      slot->extra->reason_text = ExceptionText(std::current_exception());
+      ++ledger_.failed;
+      TryToLog([&] {
+        return absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text);
+      });
+    }
   }
-  current_ = before;
-  if (Planted(Plant::kFlushInside) && !flush_.Empty()) RunFlushList();
   BeginLinger(slot);
 }
 
@@ -219,12 +266,14 @@ void Worker::Fail(Slot* slot, std::exception_ptr error) { FailWith(slot, Excepti
 void Worker::FailWith(Slot* slot, std::string text) {
   ActorExtra& extra = Extra(slot);
   extra.reason = EndReason::kFailed;
-  extra.reason_text = std::move(text);
+  extra.reason_text = BoundedReason(std::move(text));
   ++ledger_.failed;
   const bool ends = slot->state == ActorState::kStopping || slot->state == ActorState::kLingering;
   const bool again = !ends && MayRestart(slot);
-  LogError(absl::StrCat(NameOf(slot),
-                        again ? " failed, and is restarted: " : " failed: ", extra.reason_text));
+  TryToLog([&] {
+    return absl::StrCat(NameOf(slot),
+                        again ? " failed, and is restarted: " : " failed: ", extra.reason_text);
+  });
   if (again) {
     BeginRestart(slot);
   } else if (!ends) {
@@ -247,18 +296,43 @@ void Worker::CountDropped(Slot* slot, Envelope* envelope, DropReason reason) {
   pool_.Put(envelope);
 }
 
-void Worker::DeleteActor(Slot* slot) {
-  const HandlerScope sends(*this, slot);
+// The actor itself goes: no handler of it will run any more. False: not yet, as it has many
+// callbacks.
+bool Worker::EndActor(Slot* slot, int* budget) {
+  const bool failed = slot->extra->reason == EndReason::kFailed;
+  const HandlerScope scope(*this, slot, "its end", TypeNameOf(slot->actor));
+  if (failed && std::exchange(slot->started, false)) {
+    // First, as what it says now must not be taken for a part of what it had to say.
+    if (slot->io != nullptr) slot->io->OnActorEnded(failed);
+    try {
+      slot->actor->OnEndedByFailure();
+    } catch (...) {
+      TryToLog([&] {
+        return absl::StrCat(NameOf(slot), " failed again, as it was told of its end: ",
+                            ExceptionText(std::current_exception()));
+      });
+    }
+  }
+  // Callbacks before the actor: what they captured may look at it once more as it is destroyed.
+  if (!Planted(Plant::kCallbacksLast)) {
+    *budget -= ForgetTimers(slot, *budget);
+    if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
+    if (*budget <= 0) return false;
+  }
+  if (slot->io != nullptr) slot->io->OnActorEnded(failed);
   delete std::exchange(slot->actor, nullptr);
+  return true;
 }
 
 void Worker::EndStep(Slot* slot) {
   ActorExtra& extra = Extra(slot);
   int budget = kEndStepMax;
-  // The actor itself goes first: no handler of it runs any more, and what it held is free.
+  // The actor itself goes first, so that what it held is free.
   if (slot->actor != nullptr) {
-    if (slot->io != nullptr) slot->io->OnActorEnded(extra.reason == EndReason::kFailed);
-    DeleteActor(slot);
+    if (!EndActor(slot, &budget)) {
+      Schedule(slot);
+      return;
+    }
     // Its destructor's last words.
     if (extra.outbox.count > 0 && !slot->parked && !Planted(Plant::kLastWordsUnsent)) {
       FlushOutbox(slot);
@@ -271,12 +345,7 @@ void Worker::EndStep(Slot* slot) {
   if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   if (budget > 0) budget -= ForgetTimers(slot, budget);
-  if (budget > 0) {
-    budget -= extra.forgetting.Take(extra.asks, budget, [&](auto ask) {
-      const AskEntry gone = std::move(ask->second);  // What its callback holds may ask, too.
-      extra.asks.erase(ask);
-    });
-  }
+  if (budget > 0) budget -= ForgetAsks(slot, budget);  // Those of its destructor.
   if (budget <= 0) {
     Schedule(slot);
     return;
@@ -297,11 +366,13 @@ void Worker::EndStep(Slot* slot) {
   }
   CancelLinger(extra);
   timers_.Cancel(extra.outbox.probe);
-  while (budget-- > 0 && !extra.watchers.empty()) {
-    const Watcher watcher = *extra.watchers.begin();
-    extra.watchers.erase(extra.watchers.begin());
-    SendReserved(watcher.slot, watcher.generation, &kDownOps,
-                 Down{watcher.monitor, extra.reason, extra.reason_text});
+  if (!extra.watchers.empty()) {
+    const DownText text = MakeDownText(extra.reason_text);
+    while (budget-- > 0 && !extra.watchers.empty()) {
+      const Watcher watcher = *extra.watchers.begin();
+      extra.watchers.erase(extra.watchers.begin());
+      TellDown(watcher, extra.reason, text);
+    }
   }
   if (!extra.watchers.empty()) {
     Schedule(slot);
@@ -338,6 +409,14 @@ int Worker::ForgetTimers(Slot* slot, int most) {
     timers_.Cancel(*timer->second);
     const std::unique_ptr<UserTimer> gone = std::move(timer->second);
     extra.timers.erase(timer);
+  });
+}
+
+int Worker::ForgetAsks(Slot* slot, int most) {
+  ActorExtra& extra = *slot->extra;
+  return extra.forgetting.Take(extra.asks, most, [&](auto ask) {
+    const AskEntry gone = std::move(ask->second);  // What its callback holds may ask, too.
+    extra.asks.erase(ask);
   });
 }
 
@@ -419,8 +498,7 @@ void Worker::AddWatcher(Slot* target, uint32_t generation, const Watcher& watche
     if (target->state == ActorState::kLingering) Schedule(target);
     return;
   }
-  SendReserved(watcher.slot, watcher.generation, &kDownOps,
-               Down{watcher.monitor, EndReason::kNotFound, "it had ended before"});
+  TellDown(watcher, EndReason::kNotFound, MakeDownText("it had ended before"));
 }
 
 void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {

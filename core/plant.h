@@ -85,6 +85,9 @@ enum class Plant {
   kClosingMemberCounts = 65,
   kPortionIsAll = 66,
   kConflateUncounted = 67,
+  kEndsInside = 70,
+  kCallbacksLast = 71,
+  kStopInDestructor = 72,
 };
 
 struct PlantInfo {
@@ -192,7 +195,8 @@ inline constexpr PlantInfo kPlants[] = {
     {Plant::kConflateUncounted, "conflate_uncounted",
      "what conflate finds no memory for is told as missed, and not counted", "L1, hub"},
     {Plant::kFlushInside, "flush_inside",
-     "what was written is flushed where an actor ends, in the middle of another's handler", "L4"},
+     "what was written is flushed where an actor is ended, in the middle of another's handler",
+     "L4"},
     {Plant::kLastWordsUnsent, "last_words_unsent",
      "what an ended actor's destructor sends to a full target stays in its outbox", "L5"},
     {Plant::kCreditBeforeMemory, "credit_before_memory",
@@ -209,6 +213,12 @@ inline constexpr PlantInfo kPlants[] = {
      "of timers due while their actor was parked, those behind one that parks it again are "
      "forgotten",
      "audit, timers"},
+    {Plant::kEndsInside, "ends_inside",
+     "an actor that another one's handler ends hears of it inside that handler", "L4"},
+    {Plant::kCallbacksLast, "callbacks_last",
+     "the callbacks of an actor that ends are destroyed after it", "life"},
+    {Plant::kStopInDestructor, "stop_in_destructor",
+     "a Stop in the destructor of an actor that is restarted is not looked for", "L5, life"},
     {Plant::kHighUnnoted, "high_unnoted",
      "reading stops for output that leaves at once, and nobody notes that it has", "L5"},
     // What belongs to the process.

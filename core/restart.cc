@@ -65,7 +65,7 @@ bool Worker::MayRestart(Slot* slot) {
   if (extra.restart->Allow(NowMs())) return true;
   const std::string limit = extra.restart->LimitText();
   const std::string error = std::move(extra.reason_text);
-  extra.reason_text = absl::StrCat("it failed again after ", limit, ": ", error);
+  extra.reason_text = BoundedReason(absl::StrCat("it failed again after ", limit, ": ", error));
   if (extra.parent != nullptr) {
     ++ledger_.escalated;
     Post(*extra.parent->worker, extra.parent, extra.parent_generation,
@@ -96,26 +96,43 @@ void Worker::BeginRestart(Slot* slot) {
 
 void Worker::RestartStep(Slot* slot) {
   ActorExtra& extra = *slot->extra;
+  if (slot->stop_asked) {
+    BeginStop(slot);  // Told so in another one's handler.
+    return;
+  }
   if (!extra.children.empty()) {
     StopNextChild(slot);
     return;  // ChildEnded comes back here.
   }
   int budget = kRestartStepMax;
-  DeleteActor(slot);
+  if (slot->actor != nullptr) {
+    const HandlerScope scope(*this, slot, "its end", TypeNameOf(slot->actor));
+    // Callbacks before the actor: what they captured may look at it once more as it is destroyed.
+    budget -= ForgetTimers(slot, budget);
+    if (budget <= 0) {
+      Schedule(slot);
+      return;
+    }
+    extra.due_timers.clear();
+    // Questions keep their place until the reply, or the word that none can come, arrives; but no
+    // one is called back.
+    for (const AskId id : IdsInOrder(extra.asks)) {
+      const auto ask = extra.asks.find(id);
+      if (ask == extra.asks.end()) continue;
+      ask->second.timer = 0;
+      const auto gone = std::exchange(ask->second.callback, nullptr);
+    }
+    delete std::exchange(slot->actor, nullptr);
+  }
+  if (slot->stop_asked && !Planted(Plant::kStopInDestructor)) {
+    BeginStop(slot);  // Its destructor wished so.
+    return;
+  }
   if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);  // Its destructor's last words.
-  budget -= ForgetTimers(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   if (budget <= 0) {
     Schedule(slot);
     return;
-  }
-  extra.due_timers.clear();
-  // Questions keep their place until the reply, or the word that none can come, arrives; but no one
-  // is called back.
-  for (const AskId id : IdsInOrder(extra.asks)) {
-    AskEntry& ask = extra.asks.find(id)->second;
-    ask.callback = nullptr;
-    ask.timer = 0;
   }
   if (extra.outbox.count > 0) {
     if (!extra.linger_over) {

@@ -123,9 +123,12 @@ void Worker::RunSlice(Slot* slot) {
       RestartStep(slot);
       return;
     }
-    if (slot->state != ActorState::kStarting || !slot->Runnable() || slot->actor == nullptr) return;
-    current_ = slot;
-    running_.Slice(slot);
+    if (slot->state != ActorState::kStarting || slot->actor == nullptr) return;
+    if (slot->stop_asked) {
+      BeginStop(slot);  // Told so in another one's handler.
+      return;
+    }
+    if (!slot->Runnable()) return;
     RunStart(slot);
   }
   current_ = slot;
@@ -144,14 +147,14 @@ void Worker::RunSlice(Slot* slot) {
 void Worker::RunStart(Slot* slot) {
   slot->state = ActorState::kLive;
   slot->started = true;
-  Slot* const before = std::exchange(current_, slot);
-  const sluice::Running::Scope running(running_, slot, "OnStart", TypeNameOf(slot->actor));
-  try {
-    slot->actor->OnStart();
-  } catch (...) {
-    Fail(slot, std::current_exception());
+  {
+    const HandlerScope scope(*this, slot, "OnStart", TypeNameOf(slot->actor));
+    try {
+      slot->actor->OnStart();
+    } catch (...) {
+      Fail(slot, std::current_exception());
+    }
   }
-  current_ = before;
   NoteHandler(slot, "OnStart", nullptr);
 }
 

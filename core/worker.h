@@ -69,19 +69,6 @@ class Worker {
   bool Turn(int64_t wait_until_ms);
   void Enter() { current_worker_ = this; }  // This thread takes its turns from now on.
   static void Leave() { current_worker_ = nullptr; }
-  // While a constructor, a destructor or a handler of `slot` runs: what it sends keeps its order.
-  class HandlerScope {
-   public:
-    HandlerScope(Worker& worker, Slot* slot)
-        : worker_(worker), before_(std::exchange(worker.current_, slot)) {}
-    ~HandlerScope() { worker_.current_ = before_; }
-    HandlerScope(const HandlerScope&) = delete;
-    HandlerScope& operator=(const HandlerScope&) = delete;
-
-   private:
-    Worker& worker_;
-    Slot* const before_;
-  };
   void StopTurning() { stop_turning_ = true; }
   void GoOnTurning() { stop_turning_ = false; }
   sluice::Running& Running() { return running_; }
@@ -144,9 +131,29 @@ class Worker {
   template <class C>
   static void Post(Worker& to, Slot* target, uint32_t generation, C control);
 
-  // Runs f as a handler of the actor: False, and not run, when it is parked, stopping or ended.
+  // Runs f as a handler of the actor. False, and not run: the actor is parked, ends, or was told
+  // to; or another handler runs on this worker: no handler runs inside another one.
   template <class F>
   bool RunHandler(Slot* slot, const char* what, F&& f);
+  // Code of a user's runs for `slot`, and what it sends keeps its order: a handler, and what counts
+  // as one: a constructor, a destructor, a filter. An end that is asked for meanwhile begins when
+  // it has returned: its own at once, another actor's in that actor's next turn.
+  class HandlerScope {
+   public:
+    // `what` and `type` (mangled, or nullptr) are static.
+    HandlerScope(Worker& worker, Slot* slot, const char* what, const char* type)
+        : worker_(worker),
+          before_(std::exchange(worker.current_, slot)),
+          running_(worker.running_, slot, what, type) {}
+    ~HandlerScope() { worker_.current_ = before_; }
+    HandlerScope(const HandlerScope&) = delete;
+    HandlerScope& operator=(const HandlerScope&) = delete;
+
+   private:
+    Worker& worker_;
+    Slot* const before_;
+    const sluice::Running::Scope running_;
+  };
 
   // Descriptors.
   void AttachIo(Slot* slot, IoHandler* io);
@@ -197,6 +204,8 @@ class Worker {
   void Install(Slot* slot, Actor* actor);
   void SpawnFailed(Slot* slot, std::exception_ptr error);
   void Stop(Slot* slot, EndReason reason, std::string text);
+  // As Stop, for one that must hear of its end (a session): OnStart comes first, if it has not run.
+  void StopStarted(Slot* slot, EndReason reason, std::string text);
   void Fail(Slot* slot, std::exception_ptr error);
   bool Live(const Slot* slot, uint32_t generation) const {
     return slot->mailbox.Admits(generation);
@@ -326,7 +335,6 @@ class Worker {
     target->queue.Push(envelope);
     if (!target->scheduled) ScheduleIfRunnable(target);
   }
-  void DeleteActor(Slot* slot);
   static void Fill(Envelope& envelope, Slot* target, uint32_t generation, int64_t charge) {
     envelope.target = target;
     envelope.generation = generation;
@@ -404,9 +412,11 @@ class Worker {
   void BeginLinger(Slot* slot);
   void StopNextChild(Slot* slot);
   void Unwatch(Slot* slot);
+  bool EndActor(Slot* slot, int* budget);
   int ForgetTimers(Slot* slot, int most);
   void ArmLinger(Slot* slot, int64_t deadline_ms);
   void CancelLinger(ActorExtra& extra);
+  int ForgetAsks(Slot* slot, int most);
   bool MayRestart(Slot* slot);
   void BeginRestart(Slot* slot);
   void RestartStep(Slot* slot);
@@ -440,7 +450,7 @@ class Worker {
 
   Slot* run_first_ = nullptr;
   Slot* run_last_ = nullptr;
-  Slot* current_ = nullptr;  // Whose handler runs.
+  Slot* current_ = nullptr;  // Whose handler runs, or what counts as one (HandlerScope).
   sluice::Running running_;
   IntrusiveList<TurnTask, TaskTag> tasks_;
   IntrusiveList<IoHandler, ReadyTag> ready_;
@@ -611,20 +621,22 @@ void Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
 
 template <class F>
 bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
-  if (!slot->Runnable() || slot->actor == nullptr) return false;
+  if (current_ != nullptr || !slot->Runnable() || slot->stop_asked || slot->actor == nullptr) {
+    return false;
+  }
   if (slot->state == ActorState::kStarting) {
     RunStart(slot);
     EndOfHandlers(slot);  // It may have parked or stopped in there.
     if (!slot->Runnable()) return false;
   }
-  Slot* const before = std::exchange(current_, slot);
-  const sluice::Running::Scope running(running_, slot, what, TypeNameOf(slot->actor));
-  try {
-    f();
-  } catch (...) {
-    Fail(slot, std::current_exception());
+  {
+    const HandlerScope scope(*this, slot, what, TypeNameOf(slot->actor));
+    try {
+      f();
+    } catch (...) {
+      Fail(slot, std::current_exception());
+    }
   }
-  current_ = before;
   NoteHandler(slot, what, nullptr);
   EndOfHandlers(slot);
   return true;

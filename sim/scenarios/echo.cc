@@ -46,6 +46,7 @@ struct Tally {
   int64_t half_closed_bytes = 0;  // That came to sessions which had ended their own side,
   int64_t half_closed_sent = 0;   // and that clients had sent to them.
   std::map<const Worker*, std::vector<Speaker*>> waiting = {};  // Those that will be aborted.
+  std::map<const Worker*, bool> ending = {};  // A handler there is at work on that.
 };
 
 class Speaker : public Session {
@@ -54,6 +55,9 @@ class Speaker : public Session {
   void OnOpen() override { number_ = tally_.closes.Opened(); }
   void OnClose(CloseReason reason) override {
     tally_.closes.Closed(number_, reason);
+    if (tally_.ending[&worker()]) {
+      tally_.simulation.Broken("L4 turns", "a session hears of its end in another one's handler");
+    }
     std::erase(tally_.waiting[&worker()], this);
   }
   void OnData(Input& in) override {
@@ -99,7 +103,9 @@ class Speaker : public Session {
     if (waiting.empty()) return;
     // Time for a reset of its own connection, of which nothing has told yet.
     tally_.simulation.Sleep(absl::Microseconds(tally_.simulation.random().Below(1'000)));
+    tally_.ending[&worker()] = true;
     waiting.front()->Abort();
+    tally_.ending[&worker()] = false;
     if (connection() == nullptr) {
       tally_.simulation.Broken("L4 turns", "a connection ends in the middle of its own handler");
     }

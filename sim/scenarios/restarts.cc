@@ -3,6 +3,8 @@
 // their parents, the youngest first, and who fails too often takes its parent with it.
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,6 +96,24 @@ struct World {
   int64_t spawns_left = 200;
   int64_t drivers_at_work = 0;
   bool over = false;
+  std::set<const Branch*> standing;  // Constructed, and not destroyed.
+};
+
+// Captured by a callback: what it looks at must stand when it is destroyed.
+class Tie {
+ public:
+  Tie(World& world, const Branch* to) : world_(world), to_(to) {}
+  ~Tie() {
+    if (!world_.standing.contains(to_)) {
+      world_.simulation.Broken("life", "what a callback captured is destroyed after its actor");
+    }
+  }
+  Tie(const Tie&) = delete;
+  Tie& operator=(const Tie&) = delete;
+
+ private:
+  World& world_;
+  const Branch* const to_;
 };
 
 class Branch : public Actor {
@@ -109,8 +129,12 @@ class Branch : public Actor {
     MayFail(8);
     me().children.clear();
     me().branch = this;
+    world_.standing.insert(this);
   }
   ~Branch() override {
+    // One that failed is not made anew then.
+    if (random_.Below(40) == 0) Stop("wished so in its destructor");
+    world_.standing.erase(this);
     for (const int64_t child : me().children) {
       if (world_.Lives(child) || world_.At(child).branch != nullptr) {
         Broken("life", "an actor is gone before its children");
@@ -121,12 +145,13 @@ class Branch : public Actor {
   }
   void OnStart() override {
     Handling handling(world_.simulation, inside_, slot());
-    Every(absl::Milliseconds(random_.Between(1, 20)), [this] {
-      Handling timing(world_.simulation, inside_, slot());
-      CheckMine();
-      ChirpOnce();
-      MayFail(40);
-    });
+    Every(absl::Milliseconds(random_.Between(1, 20)),
+          [this, tie = std::make_unique<const Tie>(world_, this)] {
+            Handling timing(world_.simulation, inside_, slot());
+            CheckMine();
+            ChirpOnce();
+            MayFail(40);
+          });
     for (uint64_t i = random_.Below(static_cast<uint64_t>(world_.children_max) + 1); i > 0; --i) {
       SpawnOne();
     }
@@ -159,12 +184,13 @@ class Branch : public Actor {
     world_.streams.Received(note.from, life_, note.number);
     for (uint64_t i = random_.Below(4); i > 0; --i) ChirpOnce();
     if (random_.Below(4) == 0) {
-      (void)Ask(world_.sink, Query{}, absl::Milliseconds(random_.Below(5)),
-                [this](const absl::StatusOr<int64_t>&) {
-                  Handling answering(world_.simulation, inside_, slot());
-                  CheckMine();
-                  MayFail(10);
-                });
+      (void)Ask(
+          world_.sink, Query{}, absl::Milliseconds(random_.Below(5)),
+          [this, tie = std::make_unique<const Tie>(world_, this)](const absl::StatusOr<int64_t>&) {
+            Handling answering(world_.simulation, inside_, slot());
+            CheckMine();
+            MayFail(10);
+          });
     }
     MayFail(12);
   }

@@ -58,6 +58,8 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kDoubleDown:
     case Plant::kRestartForgetsMessage:
     case Plant::kLastWordsUnsent:
+    case Plant::kCallbacksLast:
+    case Plant::kStopInDestructor:
       return "restarts";
     case Plant::kDueForgotten:
     case Plant::kTimerAfterEnd:

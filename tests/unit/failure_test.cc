@@ -298,7 +298,8 @@ TEST_P(SessionFailure, InOnDataAfterWriteTheBytesStillLeaveAndTheConnectionEnds)
   rig.Fin(wire);
   rig.Settle();
   EXPECT_EQ(rig.Closed(CloseReason::kFailed), 1);
-  EXPECT_EQ(notes.heard.find('C'), std::string::npos);  // It failed: OnClose is not run.
+  EXPECT_EQ(notes.heard.find('C'), notes.heard.size() - 1);  // Once, and last.
+  EXPECT_EQ(notes.reason, CloseReason::kFailed);
   rig.Arrive(other_wire, "still here");
   rig.Settle();
   EXPECT_EQ(other_notes.data, "still here");
