@@ -128,7 +128,9 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
     return id;
   }
   extra.watching.emplace_last(id, Watched{target, generation});
-  Worker::Post(*target->worker, target, generation, WatchControl{watcher});
+  if (!Worker::Post(*target->worker, target, generation, WatchControl{watcher})) {
+    TellDown(watcher, EndReason::kNotFound, MakeDownText("its runtime has ended"));
+  }
   return id;
 }
 
@@ -138,8 +140,11 @@ void Actor::Demonitor(MonitorId id) {
   if (found == slot_->extra->watching.end() || found->second.taken_back) return;
   Watched& watched = found->second;
   watched.taken_back = true;
-  Worker::Post(*watched.target->worker, watched.target, watched.generation,
-               UnwatchControl{Watcher{slot_, slot_->generation, id}});
+  // The answer frees its place; where its runtime has ended there is nobody to answer.
+  if (!Worker::Post(*watched.target->worker, watched.target, watched.generation,
+                    UnwatchControl{Watcher{slot_, slot_->generation, id}})) {
+    slot_->extra->watching.erase(found);
+  }
 }
 
 void internal::HandleDown(void* actor, Envelope& e) {

@@ -128,7 +128,7 @@ void Worker::Poll(int timeout_ms) {
     // The generation tells the events of a descriptor closed in this very batch from its
     // successor's.
     Slot* slot = runtime_.SlotAt(static_cast<uint32_t>(data));
-    if (slot->generation == data >> 32 && slot->io != nullptr) slot->io->OnEvents(events[i].events);
+    if (PollData(slot) == data && slot->io != nullptr) slot->io->OnEvents(events[i].events);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "sluice/core/blocking_pool.h"
 #include "sluice/core/check.h"
 #include "sluice/core/control.h"
+#include "sluice/core/home.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
@@ -216,6 +217,8 @@ void Runtime::JoinWorkers() {
   }
   CallAll(&Worker::StopTurning);
   JoinThreads();
+  // What threads that know nothing of the end still send goes nowhere from here on, uncounted.
+  for (auto& worker : workers_) Home::Of(worker.get()).Close();
   // A worker that a handler held past the deadline came last: what it still had to tell the others
   // is heard here.
   for (bool rest = false; !rest;) {

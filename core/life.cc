@@ -448,8 +448,7 @@ void Worker::Free(Slot* slot) {
   slot->generation = slot->generation + 1;
   --actor_count_;
   runtime_.UncountActor();
-  if (slot->generation >= MailboxWord<>::kGenerationLast - 1)
-    return;  // Used up: 2^31 actors lived here.
+  if (slot->UsedUp()) return;
   free_slots_.push_back(slot);
   if (free_slots_.size() > Runtime::kFreeSlotsMax && !Planted(Plant::kSlotsStay)) {
     // What still looks at them goes first: handlers noted for the log of slow ones, and descriptors

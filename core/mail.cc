@@ -91,27 +91,27 @@ void Worker::Route(Worker& to, Envelope& envelope) {
   StageAdded(stage, to);
 }
 
-int64_t Worker::ChargeReserved(Worker& to, int64_t bytes) {
-  if (bytes > Envelope::kChargeMax) return 0;
-  Worker* here = current_worker_;
-  const bool charged = here != nullptr && &here->runtime_ == &to.runtime_
-                           ? here->lease_.ChargeOverdraft(bytes)
-                           : to.runtime_.budget().Take(bytes);
-  return charged ? bytes : 0;
-}
-
-void Worker::RouteOutside(Worker& to, Envelope& envelope) {
+// From outside, the worker and its runtime stand only while the lock of its home is held, and that
+// home is open: so the wake-up, too, is done under the lock.
+bool Worker::RouteOutside(Worker& to, Envelope& envelope, int64_t bytes) {
+  Home& home = Home::Of(&to);
+  std::lock_guard<std::mutex> lock(home.Lock());
+  if (!home.IsOpen()) return false;
   Runtime& runtime = to.runtime_;
-  {
-    std::lock_guard<std::mutex> lock(runtime.OutsideLock(to.index_));
-    if (envelope.Ops()->kind == MessageKind::kReserved) runtime.CountOutsideReserved();
-    runtime.CountOutsideCross();
-    to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
+  if (bytes > 0 && bytes <= Envelope::kChargeMax && runtime.budget().Take(bytes)) {
+    envelope.charge = static_cast<uint32_t>(bytes);
   }
+  if (envelope.Ops()->kind == MessageKind::kReserved) runtime.CountOutsideReserved();
+  runtime.CountOutsideCross();
+  to.inbox_.Enqueue(to.inbox_.LaneFrom(runtime.options().workers), &envelope, 1);
   if (to.sleep_.Rouse()) to.Signal();
+  return true;
 }
 
 Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge) {
+  Home& home = Home::Of(&to);
+  std::unique_lock<std::mutex> lock(home.Lock());
+  if (!home.IsOpen()) return Answer::kClosed;
   Runtime& runtime = to.runtime_;
   if (!runtime.OutsideAdmits()) return Answer::kClosed;
   if (!runtime.budget().Take(charge)) {
@@ -119,29 +119,28 @@ Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64
     if (runtime.budget().Spent() && !runtime.shedder().Watched() && to.sleep_.Rouse()) to.Signal();
     return Answer::kOverloaded;
   }
-  runtime.OutsideLock(to.index_).lock();
   Inbox::Lane& lane = to.inbox_.LaneFrom(runtime.options().workers);
   Answer answer = Answer::kFull;
   if (lane.gate.HasRoom()) {
     const Taken taken = target->mailbox.Word().Take(generation);
     if (taken == Taken::kCredit) {
       lane.gate.Sent();
+      lock.release();  // CommitOutside unlocks.
       return Answer::kAccepted;
     }
     if (taken == Taken::kClosed) answer = Answer::kClosed;
   }
-  runtime.OutsideLock(to.index_).unlock();
   runtime.budget().Give(charge);
   return answer;
 }
 
 void Worker::CommitOutside(Worker& to, Envelope& envelope) {
+  const std::lock_guard<std::mutex> lock(Home::Of(&to).Lock(), std::adopt_lock);
   Runtime& runtime = to.runtime_;
   runtime.CountOutsideCross();
   runtime.CountOutsideSent();
   Inbox::Lane& lane = to.inbox_.LaneFrom(runtime.options().workers);
   to.inbox_.Enqueue(lane, &envelope, 1);
-  runtime.OutsideLock(to.index_).unlock();
   if (Planted(Plant::kOutsideWakeLost) && lane.gate.SentTotal() % 8 == 0) return;
   if (to.sleep_.Rouse()) to.Signal();
 }

@@ -44,7 +44,7 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   // To oneself: no one else would ever make room.
   if (target == sender) return Answer::kOverloaded;
   // Another runtime's actors grant nothing here; and what can never be held need not wait.
-  if (&target->worker->runtime_ != &runtime_ ||
+  if (!IsOurs(target->worker) ||
       charge > std::min<int64_t>(runtime_.budget().BytesMax(), Envelope::kChargeMax)) {
     return Answer::kOverloaded;
   }

@@ -4,9 +4,8 @@
 // Owner:  whoever holds it; movable.
 // Thread: any, one at a time.
 // Bound:  the place for the reply is reserved in the asker's mailbox when the question is asked.
-// Errors: none: an answer cannot be refused; one that comes after the deadline, or after the
-// asker's
-//         end, goes nowhere.
+// Errors: none: an answer cannot be refused; one that comes after the deadline, or after the end of
+//         the asker or of its runtime, goes nowhere.
 #ifndef SLUICE_CORE_PROMISE_H_
 #define SLUICE_CORE_PROMISE_H_
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
+#include "sluice/core/home.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/strings.h"
@@ -20,6 +21,7 @@ namespace {
 // Code, libraries and the C library's own, as a small program has them resident.
 constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
 constexpr size_t kToldCyclesMax = 1'024;
+static_assert(alignof(Worker) <= alignof(Home));
 constexpr int64_t kCycleToldAgainMs = 1'000;  // One that is broken may close again and again.
 // A thread of the blocking pool, as long as its function is modest: stack and allocator's arena.
 constexpr int64_t kBlockingThreadBytes = 256 * 1024;
@@ -53,17 +55,16 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
     options_.Complete(os_).IgnoreError();
   }
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
-  budget_ = std::make_unique<Budget>(options_.memory_bytes_max);
+  budget_.reset(new Budget(options_.memory_bytes_max));
   shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
   blocking_ = std::make_unique<BlockingPool>(*this);
   chunks_max_ = (SlotsMax() + kSlotsPerChunk - 1) / kSlotsPerChunk;
   chunks_ = std::make_unique<std::atomic<Slot*>[]>(chunks_max_);
   for (int i = 0; i < options_.workers; ++i) {
-    outside_locks_.push_back(std::make_unique<std::mutex>());
-  }
-  for (int i = 0; i < options_.workers; ++i) {
     last_figures_.push_back(std::make_unique<LastFigures>());
-    workers_.push_back(std::make_unique<Worker>(*this, i));
+    Home& home = Home::Take(*this, sizeof(Worker));
+    workers_.emplace_back(new (home.Place()) Worker(*this, i));
+    home.Open();
     KeepError(workers_.back()->Open());
   }
 }
@@ -73,11 +74,31 @@ Runtime::~Runtime() {
   if (!ended_) Drain(absl::ZeroDuration());
   workers_.clear();
   const uint32_t count = chunk_count_.load(std::memory_order_acquire);
+  // Handles of them may be used as long as the process lives.
   for (uint32_t i = 0; i < count; ++i) {
-    Slot* slots = chunks_[i].load(std::memory_order_relaxed);
-    for (uint32_t j = 0; j < kSlotsPerChunk; ++j) slots[j].~Slot();
-    ::operator delete (slots, std::align_val_t{alignof(Slot)});
+    SlotChunks::GiveBack(chunks_[i].load(std::memory_order_relaxed));
   }
+}
+
+void LeaveHome::operator()(Worker* worker) const {
+  worker->~Worker();
+  Home::Of(worker).GiveBack();
+}
+
+void KeepOrDelete::operator()(Budget* budget) const {
+  // Bytes that outlive their runtime give their charge back to its budget.
+  static auto* const kept = new std::vector<Budget*>;
+  static std::mutex lock;
+  if (budget->UsedBytes() == 0) {
+    delete budget;
+    return;
+  }
+  const std::lock_guard<std::mutex> guard(lock);
+  kept->push_back(budget);
+}
+
+std::mutex& Runtime::OutsideLock(int worker) {
+  return Home::Of(workers_[static_cast<size_t>(worker)].get()).Lock();
 }
 
 void Runtime::KeepError(absl::Status status) {
@@ -154,15 +175,18 @@ uint32_t Runtime::SlotsMax() const {
 bool Runtime::AddChunk(Worker& worker) {
   const uint32_t index = chunk_count_.load(std::memory_order_relaxed);
   if (index == chunks_max_) return false;
-  auto* slots = static_cast<Slot*>(
-      ::operator new (sizeof(Slot) * kSlotsPerChunk, std::align_val_t{alignof(Slot)}));
+  Slot* const slots = SlotChunks::Take();
   for (uint32_t i = 0; i < kSlotsPerChunk; ++i) {
-    new (&slots[i]) Slot(&worker, index * kSlotsPerChunk + i);
+    slots[i].worker = &worker;
+    slots[i].id = index * kSlotsPerChunk + i;
+    slots[i].first_generation = slots[i].generation;
   }
   chunks_[index].store(slots, std::memory_order_release);
   chunk_count_.store(index + 1, std::memory_order_release);
   // The lowest number comes last, and so is taken first.
-  for (uint32_t i = kSlotsPerChunk; i > 0; --i) stock_.push_back(&slots[i - 1]);
+  for (uint32_t i = kSlotsPerChunk; i > 0; --i) {
+    if (!slots[i - 1].UsedUp()) stock_.push_back(&slots[i - 1]);
+  }
   return true;
 }
 

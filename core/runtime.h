@@ -46,6 +46,15 @@
 
 namespace sluice {
 
+// A worker is destroyed where it lives; its home outlives it.
+struct LeaveHome {
+  void operator()(Worker* worker) const;
+};
+// A budget lives as long as there are Bytes that are charged to it.
+struct KeepOrDelete {
+  void operator()(Budget* budget) const;
+};
+
 class Acceptor;
 class BlockingPool;
 class Worker;
@@ -200,7 +209,7 @@ class Runtime {
   bool CountActor();
   void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
   int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
-  std::mutex& OutsideLock(int worker) { return *outside_locks_[static_cast<size_t>(worker)]; }
+  std::mutex& OutsideLock(int worker);
   bool OutsideClosed() const { return outside_gate_.Draining(); }
   // May this thread, which is no worker, send?
   bool OutsideAdmits() const;
@@ -278,10 +287,10 @@ class Runtime {
   Options options_;
   Os& os_;
   absl::Status status_;
-  std::unique_ptr<Budget> budget_;
+  std::unique_ptr<Budget, KeepOrDelete> budget_;
   std::unique_ptr<Shedder> shedder_;
   std::unique_ptr<BlockingPool> blocking_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Worker, LeaveHome>> workers_;
   std::vector<ThreadId> threads_;
   mutable std::mutex setup_lock_;  // status_, listening_, connections_, connections_user_bytes_.
   std::vector<std::string> listening_;
@@ -312,9 +321,8 @@ class Runtime {
   std::atomic<int64_t> placed_refused_{0};   // Relaxed: a count for the ledger.
   std::atomic<uint64_t> spawn_mistakes_{0};  // Relaxed: how often Allows() said no.
 
-  // Outside threads: one lane for each worker, behind a lock that no worker ever takes while it
-  // runs handlers.
-  std::vector<std::unique_ptr<std::mutex>> outside_locks_;
+  // Outside threads: one lane for each worker, behind the lock of its home, which the worker never
+  // takes.
   OutsideGate<> outside_gate_;  // May they still send, and how much of all kinds have they sent?
   // Relaxed: figures.
   std::atomic<int64_t> outside_sent_{0};

@@ -1,5 +1,5 @@
-// Slot is an actor's place: never unmapped while the runtime lives, so that a Ref may always look
-// at it.
+// Slot is an actor's place: never unmapped while the process lives, so that a Ref may always look
+// at it, also when its runtime has ended (core/home.h).
 //
 // Owner:  the worker of the actor that lives there; the generation in the mailbox word says which
 //         actor that is. A free slot belongs to whoever took it from the runtime's stock: so the
@@ -46,6 +46,8 @@ struct alignas(64) Slot {
 
   bool Parked() const { return parked; }
   bool MailHeld() const { return (suspended & kMailHeld) != 0; }
+  // 2^31 actors have lived here: nobody moves in any more.
+  bool UsedUp() const { return generation >= MailboxWord<>::kGenerationLast - 1; }
   // May a handler run now?
   bool Runnable() const {
     return (state == ActorState::kLive || state == ActorState::kStarting) && !parked &&
@@ -65,11 +67,14 @@ struct alignas(64) Slot {
   OwnerWritten<Worker*> worker;
   IoHandler* io = nullptr;
   ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
-  const uint32_t id;
+  uint32_t id;                  // Never changed while its runtime lives.
   // The owner's copy: of the actor that lives or lingers here; even: nobody does. Never used twice,
   // so that a stale handle's worker reads another one, however old what it reads is.
   OwnerWritten<uint32_t> generation;
   bool started = false;  // OnStart has run, so OnStop will.
+  // The generation that was here when its runtime took the slot: what the kernel is told counts
+  // from there, so that a simulated run is the same whatever ran before it in the process.
+  uint32_t first_generation = 0;
   alignas(8) char unused[16] = {};
   Mailbox<> mailbox;  // Its word ends the first line; its counts are in the second.
   // The second line: the owner's, with each message.

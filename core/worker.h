@@ -25,6 +25,7 @@
 #include "sluice/core/answer.h"
 #include "sluice/core/budget.h"
 #include "sluice/core/envelope.h"
+#include "sluice/core/home.h"
 #include "sluice/core/inbox.h"
 #include "sluice/core/intrusive_list.h"
 #include "sluice/core/io_handler.h"
@@ -122,14 +123,14 @@ class Worker {
   // From a handler of `sender`: parks it where TrySend would answer full.
   template <class M>
   Answer Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops, M& message);
-  // A message that has its place reserved in the target's mailbox.
-  // Any thread.
+  // A message that has its place reserved in the target's mailbox. It goes nowhere, quietly, when
+  // the target's runtime has ended. Any thread.
   template <class M>
   static void SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message);
   // Runtime control: C has Run(Worker&, Slot* target, uint32_t generation), called on `to`'s
-  // thread. Any thread.
+  // thread. Any thread. False: the runtime of `to` has ended.
   template <class C>
-  static void Post(Worker& to, Slot* target, uint32_t generation, C control);
+  static bool Post(Worker& to, Slot* target, uint32_t generation, C control);
 
   // Runs f as a handler of the actor. False, and not run: the actor is parked, ends, or was told
   // to; or another handler runs on this worker: no handler runs inside another one.
@@ -160,7 +161,7 @@ class Worker {
   // `io` is done; it is deleted at the end of the turn. Its slot may then go to the next actor.
   void DetachIo(Slot* slot);
   static uint64_t PollData(const Slot* slot) {
-    return (uint64_t{slot->generation} << 32) | slot->id;
+    return (uint64_t{slot->generation - slot->first_generation} << 32) | slot->id;
   }
   void MarkReady(IoHandler* io);
   // Work in portions: its OnTurn comes once, in this turn or the next. Idempotent.
@@ -287,24 +288,25 @@ class Worker {
 
   Answer Refuse(Answer answer);
   // `to` is the target's worker, looked up once: the slot of an actor that ends meanwhile may
-  // change it. kAccepted: its outside lane is locked until CommitOutside.
+  // change it. kAccepted: the home of `to` is locked until CommitOutside.
   static Answer BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge);
   static void CommitOutside(Worker& to, Envelope& envelope);
-  // A reserved message cannot be refused: where there is no memory it goes uncharged, and its
-  // reservation is the bound.
-  static int64_t ChargeReserved(Worker& to, int64_t bytes);
   // Control and reserved messages need no credit: to this worker, another one of the runtime, or
-  // from outside.
+  // from outside. `bytes` are to be charged for a reserved one: it cannot be refused, so where
+  // there is no memory it goes uncharged, and its reservation is the bound.
   void Route(Worker& to, Envelope& envelope);
-  static void RouteOutside(Worker& to, Envelope& envelope);
-  static void RouteFromHere(Worker& to, Envelope& envelope) {
+  static bool RouteOutside(Worker& to, Envelope& envelope, int64_t bytes);
+  static bool RouteFromHere(Worker& to, Envelope& envelope, int64_t bytes) {
     Worker* here = current_worker_;
-    if (here != nullptr && &here->runtime_ == &to.runtime_) {
-      here->Route(to, envelope);
-    } else {
-      RouteOutside(to, envelope);
+    if (here == nullptr || !here->IsOurs(&to)) return RouteOutside(to, envelope, bytes);
+    if (bytes > 0 && bytes <= Envelope::kChargeMax && here->lease_.ChargeOverdraft(bytes)) {
+      envelope.charge = static_cast<uint32_t>(bytes);
     }
+    here->Route(to, envelope);
+    return true;
   }
+  // Does it belong to this worker's runtime? One of another runtime may be gone.
+  bool IsOurs(const Worker* worker) const { return Home::Of(worker).IsOf(runtime_); }
   Stage& StageFor(const Worker& to) { return *stages_[static_cast<size_t>(to.index_)]; }
   void StageAdded(Stage& stage, Worker& to) {
     ++stage.count;
@@ -519,7 +521,7 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
     PutLocal(target, generation, ops, charge, message);
     return Answer::kAccepted;
   }
-  if (&to.runtime_ != &runtime_) {
+  if (!IsOurs(&to)) {
     return TrySendOutside(target, generation, ops, message);
   }
   const Answer answer = ReserveRemote(to, target, generation, charge, overdraft);
@@ -593,10 +595,10 @@ Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOp
 template <class M>
 void Worker::SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
   Envelope envelope;
-  Fill(envelope, target, generation,
-       ChargeReserved(*target->worker, Envelope::BytesOf<std::remove_cvref_t<M>>(message)));
+  Fill(envelope, target, generation, /*charge=*/0);
+  const int64_t bytes = Envelope::BytesOf<std::remove_cvref_t<M>>(message);
   envelope.Put(ops, std::forward<M>(message));
-  RouteFromHere(*target->worker, envelope);
+  RouteFromHere(*target->worker, envelope, bytes);
 }
 
 // One static table for each kind of control.
@@ -612,11 +614,11 @@ inline const MessageOps kControlOps = {
 };
 
 template <class C>
-void Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
+bool Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
   Envelope envelope;
   Fill(envelope, target, generation, /*charge=*/0);
   envelope.Put(&kControlOps<C>, std::move(control));
-  RouteFromHere(to, envelope);
+  return RouteFromHere(to, envelope, /*bytes=*/0);
 }
 
 template <class F>

@@ -1,0 +1,245 @@
+// Handles that outlive their runtime: a Ref answers closed, a Promise goes nowhere, from any
+// thread, also while the runtime is destroyed.
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+struct Note {
+  std::string text;
+  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
+};
+struct Question {
+  using Reply = std::string;
+};
+
+struct Seen {
+  std::atomic<int> notes{0};
+  std::atomic<int> started{0};
+  std::atomic<int> downs{0};
+  std::atomic<int> not_found{0};
+  std::atomic<int> answers{0};
+  std::atomic<int> refused{0};
+  std::mutex lock;
+  std::vector<Promise<std::string>> promises;
+  Promise<std::string> Take() {
+    const std::lock_guard<std::mutex> guard(lock);
+    if (promises.empty()) return {};
+    Promise<std::string> taken = std::move(promises.back());
+    promises.pop_back();
+    return taken;
+  }
+};
+
+class Plain : public Actor {
+ public:
+  explicit Plain(Seen* seen) : seen_(*seen) {}
+  void OnStart() override { ++seen_.started; }
+  void On(const Note&) { ++seen_.notes; }
+  void On(Question, Promise<std::string> promise) {
+    const std::lock_guard<std::mutex> guard(seen_.lock);
+    seen_.promises.push_back(std::move(promise));
+  }
+  void OnDown(const Down& down) override {
+    ++seen_.downs;
+    seen_.not_found += down.reason == EndReason::kNotFound;
+  }
+
+ private:
+  Seen& seen_;
+};
+
+struct AskIt {
+  Ref<Plain> whom;
+};
+struct WatchIt {
+  Ref<Plain> whom;
+};
+
+// In a runtime of its own, with handles of another one's actors.
+class Outsider : public Actor {
+ public:
+  explicit Outsider(Seen* seen) : seen_(*seen) {}
+  void On(AskIt ask) {
+    const Answer answer = Ask(ask.whom, Question{}, absl::Seconds(600),
+                              [this](const absl::StatusOr<std::string>&) { ++seen_.answers; });
+    seen_.refused += answer == Answer::kClosed;
+  }
+  void On(WatchIt watch) { Monitor(watch.whom); }
+  void On(const Note& note) {
+    (void)note;
+    ++seen_.notes;
+  }
+  void OnDown(const Down& down) override {
+    ++seen_.downs;
+    seen_.not_found += down.reason == EndReason::kNotFound;
+  }
+
+ private:
+  Seen& seen_;
+};
+
+TEST(Handles, ARefAnswersClosedWhenItsRuntimeIsGone) {
+  Seen seen;
+  Ref<Plain> ref;
+  {
+    Runtime runtime(SmallOptions(2));
+    ref = runtime.Spawn<Plain>(&seen);
+    ASSERT_TRUE(runtime.Start().ok());
+    EXPECT_EQ(ref.TrySend(Note{"early"}), Answer::kAccepted);
+    ASSERT_TRUE(Eventually([&] { return seen.notes == 1; }));
+  }
+  EXPECT_EQ(ref.TrySend(Note{"late"}), Answer::kClosed);
+  EXPECT_EQ(Recipient<Note>(ref).TrySend(Note{"late"}), Answer::kClosed);
+  ref.Stop();
+  // Nor does it reach who lives there next.
+  Seen others;
+  Runtime next(SmallOptions(2));
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(next.Spawn<Plain>(&others));
+  EXPECT_EQ(ref.TrySend(Note{"late"}), Answer::kClosed);
+  ref.Stop();
+  ASSERT_TRUE(next.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return others.started == 200; }));
+  next.Drain(absl::Seconds(10));
+  EXPECT_EQ(others.notes, 0);
+  EXPECT_EQ(seen.notes, 1);
+  EXPECT_TRUE(next.TotalLedger().Balanced()) << next.TotalLedger().ToString();
+}
+
+TEST(Handles, APromiseGoesNowhereWhenItsRuntimeIsGone) {
+  Seen seen;
+  Promise<std::string> kept, dropped;
+  {
+    Runtime runtime(SmallOptions(2));
+    const Ref<Plain> plain = runtime.Spawn<Plain>(&seen);
+    const Ref<Outsider> asker = runtime.Spawn<Outsider>(&seen);
+    ASSERT_TRUE(runtime.Start().ok());
+    ASSERT_EQ(asker.TrySend(AskIt{plain}), Answer::kAccepted);
+    ASSERT_EQ(asker.TrySend(AskIt{plain}), Answer::kAccepted);
+    ASSERT_TRUE(Eventually([&] {
+      const std::lock_guard<std::mutex> guard(seen.lock);
+      return seen.promises.size() == 2;
+    }));
+    kept = seen.Take();
+    dropped = seen.Take();
+  }
+  kept.Resolve(std::string(100, 'x'));
+  { const Promise<std::string> gone = std::move(dropped); }
+  EXPECT_EQ(seen.answers, 0);  // Its asker has ended before.
+}
+
+TEST(Handles, AfterADrainNothingIsCountedAnyMore) {
+  Seen seen;
+  Runtime runtime(SmallOptions(1));
+  const Ref<Plain> plain = runtime.Spawn<Plain>(&seen);
+  const Ref<Outsider> asker = runtime.Spawn<Outsider>(&seen);
+  ASSERT_TRUE(runtime.Start().ok());
+  ASSERT_EQ(asker.TrySend(AskIt{plain}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] {
+    const std::lock_guard<std::mutex> guard(seen.lock);
+    return seen.promises.size() == 1;
+  }));
+  Promise<std::string> kept = seen.Take();
+  runtime.Drain(absl::Seconds(10));
+  const std::string before = runtime.TotalLedger().ToString();
+  kept.Resolve("late");
+  plain.Stop();
+  EXPECT_EQ(plain.TrySend(Note{"late"}), Answer::kClosed);
+  EXPECT_EQ(runtime.TotalLedger().ToString(), before);
+  EXPECT_TRUE(runtime.TotalLedger().Balanced()) << before;
+  EXPECT_EQ(runtime.budget().UsedBytes(), 0);
+}
+
+TEST(Handles, ActorsOfAnotherRuntimeFindOutThatItIsGone) {
+  Seen seen, here;
+  Runtime other(SmallOptions(2));
+  const Ref<Outsider> outsider = other.Spawn<Outsider>(&here);
+  ASSERT_TRUE(other.Start().ok());
+  Ref<Plain> plain;
+  {
+    Runtime runtime(SmallOptions(2));
+    plain = runtime.Spawn<Plain>(&seen);
+    ASSERT_TRUE(runtime.Start().ok());
+    ASSERT_EQ(outsider.TrySend(WatchIt{plain}), Answer::kAccepted);
+    ASSERT_EQ(outsider.TrySend(AskIt{plain}), Answer::kAccepted);
+    ASSERT_TRUE(Eventually([&] {
+      const std::lock_guard<std::mutex> guard(seen.lock);
+      return seen.promises.size() == 1;
+    }));
+  }
+  // It ended with its runtime, and that was told.
+  ASSERT_TRUE(Eventually([&] { return here.downs == 1; }));
+  EXPECT_EQ(here.not_found, 0);
+  ASSERT_EQ(outsider.TrySend(WatchIt{plain}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return here.not_found == 1; }));
+  ASSERT_EQ(outsider.TrySend(AskIt{plain}), Answer::kAccepted);
+  ASSERT_TRUE(Eventually([&] { return here.refused == 1; }));
+  // And the answer of a promise that outlived its maker still comes.
+  seen.Take().Resolve("from the grave");
+  ASSERT_TRUE(Eventually([&] { return here.answers == 1; }));
+  other.Drain(absl::Seconds(10));
+  EXPECT_EQ(here.downs, 2);
+  EXPECT_TRUE(other.TotalLedger().Balanced()) << other.TotalLedger().ToString();
+}
+
+// A thread that knows nothing of the runtime's end goes on with its handles.
+TEST(Handles, AThreadGoesOnSendingWhileTheRuntimeIsDestroyed) {
+  for (int round = 0; round < 20; ++round) {
+    Seen seen;
+    std::atomic<bool> over{false};
+    std::atomic<int> closed{0};
+    std::vector<std::thread> threads;
+    {
+      Runtime runtime(SmallOptions(2));
+      std::vector<Ref<Plain>> refs;
+      for (int i = 0; i < 4; ++i) refs.push_back(runtime.Spawn<Plain>(&seen));
+      const Ref<Outsider> asker = runtime.Spawn<Outsider>(&seen);
+      ASSERT_TRUE(runtime.Start().ok());
+      std::atomic<int> sending{0};
+      for (int t = 0; t < 2; ++t) {
+        threads.emplace_back([&seen, &over, &closed, &sending, refs, asker, t] {
+          bool told = false;
+          for (int i = 0; !over; ++i) {
+            const Ref<Plain>& ref = refs[static_cast<size_t>((i + t) % 4)];
+            const Answer answer = ref.TrySend(Note{"more, and longer than a short string"});
+            if (i % 16 == 0 && asker.TrySend(AskIt{ref}) == Answer::kClosed && i > 1'000) {
+              ref.Stop();
+            }
+            if (i % 64 == 0) seen.Take().Resolve("an answer, longer than a short string");
+            if (i == 100) ++sending;
+            if (answer == Answer::kClosed && !std::exchange(told, true)) ++closed;
+          }
+        });
+      }
+      ASSERT_TRUE(Eventually([&] { return sending == 2; }));
+    }
+    // The runtime is gone, and they go on: into the next one, whose actors stand where its own did.
+    {
+      Seen others;
+      Runtime next(SmallOptions(2));
+      for (int i = 0; i < 8; ++i) ASSERT_TRUE(next.Spawn<Plain>(&others));
+      ASSERT_TRUE(next.Start().ok());
+      EXPECT_TRUE(Eventually([&] { return others.started == 8 && closed == 2; }));
+      next.Drain(absl::Seconds(10));
+      EXPECT_EQ(others.notes, 0);
+      EXPECT_TRUE(next.TotalLedger().Balanced()) << next.TotalLedger().ToString();
+    }
+    over = true;
+    for (std::thread& thread : threads) thread.join();
+    seen.promises.clear();
+  }
+}
+
+}  // namespace
+}  // namespace sluice::testing
