@@ -207,6 +207,17 @@ bool Connection::MayGoOn() const {
          slot_->Runnable() && !slot_->stop_asked && !slot_->has_outbox;
 }
 
+bool Connection::MayTakeMore() {
+  if (!MayGoOn()) return false;
+  if (!offering_) return true;
+  if (!took_one_) {
+    took_one_ = true;
+    return true;
+  }
+  turn_over_ = worker().PieceDone(slot_, "OnData");
+  return !turn_over_;
+}
+
 bool Connection::MayRead() const {
   // What one of a pair still sends in a drain belongs to what flows: its session says when that is
   // over.
@@ -404,10 +415,14 @@ void Connection::OfferInput(std::string_view fresh) {
   Input in(kept ? input_.view() : fresh);
   const size_t offered = in.size();
   bool may_go_on = false;  // As the session saw it: what it has sent and written leaves afterwards.
+  offering_ = true;
+  took_one_ = turn_over_ = false;
+  worker().BeginShare(Worker::kIoTurnNs);
   worker().RunHandler(slot_, "OnData", [&] {
     session_->OnData(in);
-    may_go_on = !in.empty() && MayGoOn();
+    may_go_on = !in.empty() && MayGoOn() && !turn_over_;
   });
+  offering_ = false;
   if (Ended()) return;
   if (kept) {
     input_.Consume(offered - in.size(), lease);
@@ -471,6 +486,10 @@ void Connection::Discard() {
     // The end, or a reset after our FIN: either way the peer is done.
     Finish(close_reason_);
   }
+}
+
+void Connection::DiscardAll() {
+  while (!Ended() && readable_ && discarded_bytes_ <= kDiscardMax) Discard();
 }
 
 void Connection::PauseReading() { paused_ = true; }

@@ -75,6 +75,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   }
   std::string_view Unconsumed() const { return input_.view(); }
   bool MayGoOn() const;
+  // For the session, between frames: may it go on, and is its turn not over?
+  bool MayTakeMore();
   size_t OutputBytes() const;
   // What a Write would take now, were the write side open.
   size_t OutputRoom() const {
@@ -113,6 +115,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // IoHandler.
   void OnEvents(uint32_t events) override;
   void OnTurn() override;
+  void OnDeadline() override;
   void OnSliceEnd() override;
   void OnGatherTaken() override { FlushGather(); }
   void OnUnparked() override;
@@ -137,6 +140,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
 
   Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream, ConnectionOwner owner);
   void OnTimer(Worker& worker) override;
+  void Judge();
 
   // True once Finish() was called: nothing of this may be done any more, and it is deleted at the
   // end of the turn.
@@ -165,6 +169,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   }
   void ReadOnce();
   void Discard();
+  void DiscardAll();
   void OfferInput(std::string_view fresh);
   void TellInputFull();
   void LookForError();
@@ -251,6 +256,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool input_drained_ : 1 = false;
   bool drain_close_ : 1 = false;  // OnDrain is due.
   bool drain_told_ : 1 = false;
+  bool offering_ : 1 = false;    // OnData runs...
+  bool took_one_ : 1 = false;    // ...and has taken a frame at least...
+  bool turn_over_ : 1 = false;   // ...and was told that its time is over.
   bool unanswered_ : 1 = false;  // At the last look the peer had something to answer.
 };
 

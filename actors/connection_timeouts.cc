@@ -74,11 +74,23 @@ void Connection::ArmTimer() {
 }
 
 void Connection::OnTimer(Worker& w) {
-  const int64_t now = w.NowMs();
-  if (NextDeadlineMs() > now) {
-    if (Planted(Plant::kIdleNotRearmed)) return;
-    ArmTimer();
-    return;
+  if (NextDeadlineMs() > w.NowMs()) {
+    if (!Planted(Plant::kIdleNotRearmed)) ArmTimer();
+  } else if (!w.JudgeAfterTurn(this)) {
+    Judge();
+  }
+}
+
+void Connection::OnDeadline() { NextDeadlineMs() > worker().NowMs() ? ArmTimer() : Judge(); }
+
+// One of its deadlines has passed, and what had come by then has been handed over.
+void Connection::Judge() {
+  const int64_t now = worker().NowMs();
+  // Its FIN may lie behind what it sent before: several reads.
+  if (write_state_ == WriteState::kLingering && !Planted(Plant::kJudgedBeforeRead)) {
+    DiscardAll();
+    if (Ended()) return;
+    if (NextDeadlineMs() > now) return ArmTimer();
   }
   const Options& o = options();
   const auto due = [now](int64_t since_ms, absl::Duration timeout) {

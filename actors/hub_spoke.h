@@ -108,6 +108,7 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   struct Backlog final : Timer {
     explicit Backlog(Subscriber& of) : subscriber(of) {}
     void OnTimer(Worker&) override { subscriber.ParkTimedOut(); }
+    IoHandler* Awaits() override { return subscriber.connection_; }
     Subscriber& subscriber;
     std::deque<Entry> queue;
     uint64_t popped = 0;  // So many have left the queue: place - popped is where one stands now.

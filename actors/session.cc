@@ -71,7 +71,7 @@ bool Session::ReadingPaused() const {
 std::string_view Session::Unconsumed() const {
   return connection_ == nullptr ? std::string_view() : connection_->Unconsumed();
 }
-bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayGoOn(); }
+bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayTakeMore(); }
 void Session::WantWritable() {
   if (connection_ != nullptr) return connection_->WantWritable();
   if (EarlyCalls* const early = Early(); early != nullptr) early->wants_writable = true;

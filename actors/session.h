@@ -150,7 +150,8 @@ class Session : public Actor {
   // What was offered and not consumed; for OnEof.
   std::string_view Unconsumed() const;
   // May this session take another frame of the input it has? Not when it has parked or its output
-  // is high.
+  // is high; nor when its frames have taken so long that others are to have their turn, but the
+  // first one of an OnData may always be taken. What is left is offered again.
   bool MayGoOn() const;
   size_t OutputBytes() const;
   // OnWritable follows, once, as soon as output is down to output_bytes_low: for a session that

@@ -44,7 +44,7 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
 // --- Timers.
 
 TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
-                        absl::AnyInvocable<void()> callback) {
+                        absl::AnyInvocable<void(int64_t skipped)> callback) {
   ActorExtra& extra = worker().Extra(slot_);
   if (!HearsBack() || extra.timers.size() >= runtime().options().timers_max) return 0;
   const TimerId id = ++extra.last_id;
@@ -55,8 +55,8 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   // Never early: from now on, as the handler may have run for a while, and without the tick under
   // way.
   const int64_t now_ms = worker().os().NowNs() / 1'000'000;
-  worker().timers().Arm(*timer,
-                        Worker::DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay));
+  timer->due_ms = Worker::DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay);
+  worker().timers().Arm(*timer, timer->due_ms);
   extra.timers.emplace(id, std::move(timer));
   return id;
 }
@@ -72,9 +72,11 @@ void Actor::CancelTimer(TimerId id) {
   slot_->extra->timers.erase(found);
 }
 
+IoHandler* UserTimer::Awaits() { return slot_->io; }
+
 void UserTimer::OnTimer(Worker& worker) {
   ActorExtra& extra = *slot_->extra;
-  if (Planted(Plant::kTimerAfterEnd) && slot_->state == ActorState::kStopping) return callback();
+  if (Planted(Plant::kTimerAfterEnd) && slot_->state == ActorState::kStopping) return callback(0);
   if (!slot_->Runnable() || slot_->actor == nullptr) {
     // Parked: it stays due, once, however often its interval passes. Ended: the end takes it away.
     if (!due && slot_->parked) extra.due_timers.push_back(id_);
@@ -89,19 +91,21 @@ void UserTimer::OnTimer(Worker& worker) {
   Slot* const slot = slot_;
   const TimerId id = id_;
   UserTimer* const timer = self.get();
+  int64_t skipped = 0;
   if (interval_ms > 0) {
-    // From deadline to deadline, so that it keeps time; one that is late by more than that starts
-    // anew.
-    const absl::Duration interval = absl::Milliseconds(interval_ms);
-    const int64_t next_ms = Worker::DeadlineMs(timer->DeadlineMs(), interval);
-    worker.timers().Arm(*timer, next_ms > worker.NowMs() ? next_ms : worker.DeadlineMs(interval));
+    const int64_t late_ms = std::max<int64_t>(0, worker.NowMs() - timer->due_ms);
+    skipped = late_ms / timer->interval_ms;
+    worker.ledger().periods_skipped += skipped;
+    timer->due_ms = Worker::DeadlineMs(timer->due_ms + skipped * timer->interval_ms,
+                                       absl::Milliseconds(timer->interval_ms));
+    worker.timers().Arm(*timer, timer->due_ms);
     extra.timers.emplace(id, std::move(self));
   }
   // A callback is destroyed as a part of its handler: what it captured may call anything, too.
-  const bool ran = worker.RunHandler(slot, "timer", [timer, slot, id] {
+  const bool ran = worker.RunHandler(slot, "timer", [timer, slot, id, skipped] {
     const bool again = timer->interval_ms > 0;
-    absl::AnyInvocable<void()> run = std::move(timer->callback);
-    run();
+    absl::AnyInvocable<void(int64_t skipped)> run = std::move(timer->callback);
+    run(skipped);
     if (!again) return;
     // Given back, unless it has cancelled its timer.
     auto still = slot->extra->timers.find(id);
@@ -194,6 +198,30 @@ void TellDown(const Watcher& watcher, EndReason reason, DownText text) {
 
 // --- Questions.
 
+namespace {
+
+// Comes behind what waits in the mailbox when the deadline of a question has passed: an answer that
+// lies there was in time.
+struct AskOver {
+  AskId ask;
+};
+
+const MessageOps kAskOverOps = {
+    MessageKind::kReserved,
+    &internal::HandleAskOver,
+    Envelope::DestroyOf<AskOver>(),
+    Envelope::RelocateOf<AskOver>(),
+    [] { return typeid(AskOver).name(); },
+};
+// As many ticks a deadline waits at most for mail that is there and could not be taken in yet.
+constexpr uint8_t kMailLooksMax = 100;
+
+}  // namespace
+
+void internal::HandleAskOver(void* actor, Envelope& e) {
+  static_cast<Actor*>(actor)->AskIsOver(e.Get<AskOver>().ask);
+}
+
 AskId Actor::OpenAsk(absl::Duration timeout,
                      absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
   ActorExtra& extra = worker().Extra(slot_);
@@ -241,10 +269,23 @@ Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
 void Actor::AskTimedOut(AskId ask) {
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
+  found->second.timer = 0;
+  if (!worker().MailSeen() && found->second.looks < kMailLooksMax) {
+    ++found->second.looks;
+    found->second.timer = After(absl::ZeroDuration(), [this, ask] { AskTimedOut(ask); });
+    if (found->second.timer != 0) return;
+  }
+  if (slot_->queue.Empty() || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
+  Worker::SendReserved(slot_, generation(), &kAskOverOps, AskOver{ask});
+}
+
+void Actor::AskIsOver(AskId ask) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
   // The entry stays, without its callback: the reply, or the word that none can come, still needs
   // its place.
   auto callback = std::exchange(found->second.callback, nullptr);
-  found->second.timer = 0;
   if (callback) callback(nullptr, absl::DeadlineExceededError("no answer within the time given"));
 }
 

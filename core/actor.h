@@ -49,7 +49,17 @@ namespace sluice {
 
 namespace internal {
 void HandleDown(void* actor, Envelope& e);
+void HandleAskOver(void* actor, Envelope& e);
+
+template <class F>
+auto TimerCallback(F&& callback) {
+  if constexpr (std::invocable<std::decay_t<F>&, int64_t>) {
+    return std::forward<F>(callback);
+  } else {
+    return [f = std::forward<F>(callback)](int64_t) mutable { f(); };
+  }
 }
+}  // namespace internal
 
 class Actor {
  public:
@@ -174,13 +184,23 @@ class Actor {
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
   using TimerId = sluice::TimerId;  // 0: refused, timers_max.
-  TimerId After(absl::Duration delay, absl::AnyInvocable<void()> callback) {
-    return AddTimer(delay, absl::ZeroDuration(), std::move(callback));
+  template <class F>
+  TimerId After(absl::Duration delay, F&& callback) {
+    static_assert(std::invocable<std::decay_t<F>&>, "the callback of After() takes no arguments");
+    return AddTimer(delay, absl::ZeroDuration(),
+                    internal::TimerCallback(std::forward<F>(callback)));
   }
-  // Again and again, each millisecond at most: an interval of less, or of nothing, is one.
-  TimerId Every(absl::Duration interval, absl::AnyInvocable<void()> callback) {
+  // From deadline to deadline, so that it keeps time. One that is late by whole periods (a handler
+  // took longer, the actor was parked) runs once for all of them, and goes on at the next one that
+  // is to come: a callback that takes an int64_t is told how many were skipped so, and the ledger
+  // counts them. Calls and skipped periods together are the periods that have passed. An interval
+  // of less than a millisecond, or of nothing, is one.
+  template <class F>
+  TimerId Every(absl::Duration interval, F&& callback) {
+    static_assert(std::invocable<std::decay_t<F>&> || std::invocable<std::decay_t<F>&, int64_t>,
+                  "the callback of Every() takes no arguments, or the number of skipped periods");
     return AddTimer(interval, std::max<absl::Duration>(interval, absl::Nanoseconds(1)),
-                    std::move(callback));
+                    internal::TimerCallback(std::forward<F>(callback)));
   }
   void CancelTimer(TimerId id);
 
@@ -212,6 +232,7 @@ class Actor {
   friend class Worker;
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleDown(void* actor, Envelope& e);
+  friend void internal::HandleAskOver(void* actor, Envelope& e);
 
   // One that failed, and is not restarted, is about to be destroyed; only if its OnStart had begun.
   // For the layers above: not for programs.
@@ -236,13 +257,14 @@ class Actor {
     return options.worker == -1 || options.worker == worker().Index();
   }
   TimerId AddTimer(absl::Duration delay, absl::Duration interval,
-                   absl::AnyInvocable<void()> callback);
+                   absl::AnyInvocable<void(int64_t skipped)> callback);
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
   AskId OpenAsk(absl::Duration timeout,
                 absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
   void CloseAsk(AskId ask);
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
   void AskTimedOut(AskId ask);
+  void AskIsOver(AskId ask);
   void Replied(AskId ask, void* reply);
 
   Slot* slot_;
@@ -271,6 +293,7 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
     return;
   }
   worker.Install(slot, actor);
+  worker.PieceDone(slot, "the constructor");
 }
 
 template <class A, class... Args>

@@ -27,6 +27,7 @@
 
 namespace sluice {
 
+class IoHandler;
 class Worker;
 
 // A deadline that does something.
@@ -34,6 +35,9 @@ class Timer : public TimerNode {
  public:
   virtual ~Timer() = default;
   virtual void OnTimer(Worker& worker) = 0;
+  // The descriptor whose arrivals may satisfy this deadline: if it is ready, it has its turn first.
+  // nullptr: there is none.
+  virtual IoHandler* Awaits() { return nullptr; }
 };
 
 // A timer of an actor: runs as one of its handlers; while the actor is parked it stays due, once.
@@ -41,8 +45,10 @@ class UserTimer : public Timer {
  public:
   UserTimer(Slot* slot, TimerId id) : slot_(slot), id_(id) {}
   void OnTimer(Worker& worker) override;
+  IoHandler* Awaits() override;
 
-  absl::AnyInvocable<void()> callback;
+  absl::AnyInvocable<void(int64_t skipped)> callback;
+  int64_t due_ms = 0;
   int64_t interval_ms = 0;  // 0: once.
   bool due = false;
 
@@ -127,6 +133,7 @@ struct AskEntry {
   // none. Empty after the deadline has answered, while the reservation waits for the late reply.
   absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback;
   TimerId timer = 0;
+  uint8_t looks = 0;  // How often its deadline was put off, as more mail was there to be taken.
 };
 
 struct Child {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 constexpr uint64_t kWakeData = UINT64_MAX;
 constexpr int kEventsMax = 256;
-constexpr int kReadyTurnsMax = 4'096;  // Descriptors served between two polls.
-constexpr int kFlushesMax = 64;        // Descriptors whose output leaves behind one handler.
 
 }  // namespace
 
@@ -39,6 +38,7 @@ void Worker::DetachIo(Slot* slot) {
   ready_count_ -= ready_.RemoveIfLinked(*io);
   flush_.RemoveIfLinked(*io);
   if (io->WaitsForMemory()) ForgetMemoryWaiter(io);
+  io->deadline_waits_ = false;
   graveyard_.emplace_back(io);
   if (slot->state == ActorState::kLingering) Schedule(slot);
 }
@@ -52,18 +52,21 @@ void Worker::ForgetMemoryWaiter(IoHandler* io) {
   memory_waiters_io_.pop_back();
 }
 
-// A handler that has written to a crowd must not hold the worker while all of that leaves: so many
-// now, the last one to write first, and the others behind the next handler or in the next turn.
-void Worker::RunFlushList() {
-  for (int flushed = 0; flushed < kFlushesMax; ++flushed) {
-    IoHandler* const io = flush_.PopFront();
-    if (io == nullptr) return;
+// In the order in which they wrote, for so long; those that are left have their turn next.
+void Worker::RunFlushList(int64_t share_ns) {
+  const int64_t stop_ns = now_ns_ + share_ns;
+  while (IoHandler* const io = flush_.PopFront()) {
     io->OnSliceEnd();
+    if (flush_.Empty()) return;
+    NoteHandler(nullptr, "writing what was queued", nullptr);
+    if (now_ns_ >= stop_ns) break;
   }
+  // The buffer is for the next one that writes.
+  if (gather_holder_ != nullptr) gather_holder_->OnGatherTaken();
 }
 
 void Worker::FlushAfterSlice(IoHandler* io) {
-  if (!io->OnFlushList()) flush_.PushFront(*io);
+  if (!io->OnFlushList()) flush_.PushBack(*io);
 }
 
 void Worker::MarkReady(IoHandler* io) {
@@ -79,10 +82,7 @@ void Worker::RunTasks() {
   while (TurnTask* const task = tasks_.PopFront()) {
     share_end_ns_ = now_ns_ + kIoTurnNs;
     task->OnTurn();
-    while (!flush_.Empty() && now_ns_ < stop_ns) {
-      RunFlushList();
-      ReadClock();
-    }
+    if (!flush_.Empty()) RunFlushList(kTurnNs);
     if (!local_control_.Empty()) RunLocalControl();
     ReadClock();
     if (now_ns_ >= stop_ns) break;
@@ -90,15 +90,20 @@ void Worker::RunTasks() {
 }
 
 void Worker::RunReady() {
-  // As many as stand there now; whoever comes back waits for the next turn.
-  for (int turns = std::min(ready_count_, kReadyTurnsMax); turns > 0; --turns) {
+  // As many as stand there now, while their time lasts; whoever comes back stands behind the
+  // others.
+  const int64_t stop_ns = now_ns_ + kTurnNs;
+  for (int turns = ready_count_; turns > 0; --turns) {
     IoHandler* const io = ready_.PopFront();
     if (io == nullptr) break;
     --ready_count_;
-    share_end_ns_ = now_ns_ + kIoTurnNs;
+    BeginShare(kIoTurnNs);
     io->OnTurn();
-    if (!flush_.Empty()) RunFlushList();
+    if (std::exchange(io->deadline_waits_, false)) io->OnDeadline();
+    if (!flush_.Empty()) RunFlushList(kIoTurnNs);
     if (!local_control_.Empty()) RunLocalControl();
+    if (turns % kLookEvery == 0) ReadClock();
+    if (now_ns_ >= stop_ns && !Planted(Plant::kTurnUnshared)) break;
   }
 }
 
@@ -112,23 +117,30 @@ void Worker::CheckLists() const {
   SLUICE_CHECK(static_cast<size_t>(ready_count_) == ready_.Size());
 }
 
-void Worker::Poll(int timeout_ms) {
+// All events that are there: each descriptor that is ready is told of once, so as many batches as
+// there are descriptors tell of all that were ready when the first one was taken.
+void Worker::Poll(int64_t timeout_ns) {
   if (poller_ < 0) return;  // It could not be opened: the runtime says so, and never starts.
   std::array<epoll_event, kEventsMax> events;
-  const int count = os_.PollerWait(poller_, events.data(), kEventsMax, timeout_ms);
-  SLUICE_CHECK(count >= 0, "epoll_wait failed");
-  if (timeout_ms != 0) ReadClock();
-  if (rest_.Rests() && count > 0) PublishRest(false);
-  for (int i = 0; i < count; ++i) {
-    const uint64_t data = events[i].data.u64;
-    if (data == kWakeData) {
-      os_.WakeClear(wake_fd_);
-      continue;
+  recent_max_ = 1;
+  for (int64_t batches = io_count_ / kEventsMax + 2; batches > 0; --batches) {
+    const int count = os_.PollerWaitNs(poller_, events.data(), kEventsMax, timeout_ns);
+    SLUICE_CHECK(count >= 0, "epoll_wait failed");
+    if (rest_.Rests() && count > 0) PublishRest(false);
+    for (int i = 0; i < count; ++i) {
+      const uint64_t data = events[i].data.u64;
+      if (data == kWakeData) {
+        os_.WakeClear(wake_fd_);
+        continue;
+      }
+      // The generation tells the events of a descriptor that was closed from its successor's.
+      Slot* slot = runtime_.SlotAt(static_cast<uint32_t>(data));
+      if (PollData(slot) == data && slot->io != nullptr) {
+        slot->io->OnEvents(events[i].events);
+      }
     }
-    // The generation tells the events of a descriptor closed in this very batch from its
-    // successor's.
-    Slot* slot = runtime_.SlotAt(static_cast<uint32_t>(data));
-    if (PollData(slot) == data && slot->io != nullptr) slot->io->OnEvents(events[i].events);
+    if (count < kEventsMax) break;
+    timeout_ns = 0;
   }
 }
 

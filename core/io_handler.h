@@ -29,6 +29,8 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   // Its turn: it stood on the ready list and has been taken off it. Does a bounded piece of work,
   // and puts itself back (Worker::MarkReady) if there is more.
   virtual void OnTurn() = 0;
+  // A deadline of its own that Worker::JudgeAfterTurn() put off: it has had its turn.
+  virtual void OnDeadline() {}
   // What was written in the callbacks of this slice may leave now (asked for by
   // Worker::FlushAfterSlice).
   virtual void OnSliceEnd() = 0;
@@ -67,6 +69,7 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   // Among those of its worker that wait for memory, from 1 on; 0: it does not. (Four bytes, where
   // the links of a list are sixteen: an idle connection is to take little.)
   uint32_t memory_place_ = 0;
+  bool deadline_waits_ = false;
 };
 
 }  // namespace sluice

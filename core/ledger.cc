@@ -77,6 +77,7 @@ Ledger& Ledger::operator+=(const Ledger& other) {
   replies_late += other.replies_late;
   wait_cycles += other.wait_cycles;
   slow_handlers += other.slow_handlers;
+  periods_skipped += other.periods_skipped;
   return *this;
 }
 
@@ -114,12 +115,12 @@ std::string Ledger::ToString() const {
       "dropped %d + held %d; parked %d = left %d + dropped %d%s + held %d; refused: full %d, "
       "closed %d, overloaded %d; "
       "late replies %d; actors spawned %d, refused %d, failed %d, restarted %d, escalated %d; slow "
-      "handlers %d, wait cycles %d%s",
+      "handlers %d, timer periods skipped %d, wait cycles %d%s",
       sent, delivered, DroppedTotal(), reasons(dropped), held, reserved_sent, reserved_delivered,
       reserved_dropped, reserved_held, parked, parked_left, ParkedDroppedTotal(),
       reasons(parked_dropped), parked_held, refused_full, refused_closed, refused_overloaded,
       replies_late, spawned, spawn_refused, failed, restarted, escalated, slow_handlers,
-      wait_cycles,
+      periods_skipped, wait_cycles,
       Balanced() ? "" : " (not balanced: messages are on their way, or a law is broken)");
 }
 

@@ -59,6 +59,7 @@ struct Ledger {
   int64_t replies_late = 0;   // Nobody waited any more: after the deadline, or a restart.
   int64_t wait_cycles = 0;    // Found, and named in the log.
   int64_t slow_handlers = 0;
+  int64_t periods_skipped = 0;  // Of periodic timers that were late by more than a period.
 
   Ledger& operator+=(const Ledger& other);
   int64_t DroppedTotal() const;

@@ -149,12 +149,23 @@ void Worker::CommitOutside(Worker& to, Envelope& envelope) {
 
 bool Worker::DrainInbox() {
   bool any = false;
+  const int64_t stop_ns = now_ns_ + kTurnNs;
   const int lanes = inbox_.LaneCount();
-  for (int from = 0; from < lanes; ++from) {
+  const int first = first_lane_;
+  mail_seen_ = true;
+  for (int i = 0; i < lanes; ++i) {
+    const int from = first + i < lanes ? first + i : first + i - lanes;
     if (from == index_) continue;
+    BeginShare(kSliceNs);
     Inbox::Lane& lane = inbox_.LaneFrom(from);
-    // A lane's share of a turn is what it can hold, so that one sender cannot keep out the others.
-    for (uint32_t taken = 0; taken < options_.lane_messages_max;) {
+    // A lane's share of a turn is what it can hold, so that one sender cannot keep out the others;
+    // and the lanes have theirs in turn: control may make actors, and their constructors take time.
+    for (uint32_t taken = 0;;) {
+      if (taken >= options_.lane_messages_max || now_ns_ >= stop_ns) {
+        mail_seen_ = false;
+        first_lane_ = from + 1 < lanes ? from + 1 : 0;
+        break;
+      }
       EnvelopeList drained;
       const size_t count = inbox_.Drain(lane, pool_, drained, kDrainMax);
       if (count == 0) break;
@@ -171,8 +182,10 @@ bool Worker::DrainInbox() {
       }
       taken += static_cast<uint32_t>(count);
       if (count < kDrainMax) break;
+      if (taken % (4 * kDrainMax) == 0) ReadClock();
     }
     mail_since_sleep_ |= any && from < options_.workers;
+    if (now_ns_ >= stop_ns && !mail_seen_) break;
   }
   return any;
 }
@@ -226,7 +239,9 @@ void Worker::ArriveOtherwise(Envelope* envelope) {
 void Worker::RunLocalControl() {
   // What a control posts to this worker is served in this loop too; each consumes a reservation, so
   // it ends.
-  while (!local_control_.Empty()) Arrive(local_control_.Pop());
+  // But those of new connections run their sessions' first handlers: in portions, too.
+  const int64_t stop_ns = now_ns_ + kTurnNs;
+  while (!local_control_.Empty() && now_ns_ < stop_ns) Arrive(local_control_.Pop());
 }
 
 }  // namespace sluice

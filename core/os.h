@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -66,6 +67,12 @@ class Os {
   virtual int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) = 0;
   virtual int PollerRemove(int poller, int fd) = 0;
   virtual int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) = 0;
+  // The same, to the nanosecond where the system can; else rounded up, as no wait ends early.
+  virtual int PollerWaitNs(int poller, epoll_event* events, int events_max, int64_t timeout_ns) {
+    const int64_t ms = timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 > 0);
+    return PollerWait(poller, events, events_max,
+                      timeout_ns < 0 ? -1 : static_cast<int>(std::min<int64_t>(ms, 1 << 30)));
+  }
 
   // A wake-up that one thread sends to another's poller (an eventfd).
   virtual int WakeCreate() = 0;

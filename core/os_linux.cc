@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -154,6 +155,17 @@ class LinuxOsImpl final : public Os {
     const int count = ErrnoAsValue(epoll_wait(poller, events, events_max, timeout_ms));
     // Not retried: the time-out would start again, and the caller has a clock to read anyway.
     return count == -EINTR ? 0 : count;
+  }
+
+  int PollerWaitNs(int poller, epoll_event* events, int events_max, int64_t timeout_ns) override {
+    if (timeout_ns > 0 && !no_exact_wait_.load(std::memory_order_relaxed)) {
+      const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000),
+                             static_cast<long>(timeout_ns % 1'000'000'000)};
+      const int count = ErrnoAsValue(epoll_pwait2(poller, events, events_max, &timeout, nullptr));
+      if (count != -ENOSYS && count != -EPERM) return count == -EINTR ? 0 : count;
+      no_exact_wait_.store(true, std::memory_order_relaxed);
+    }
+    return Os::PollerWaitNs(poller, events, events_max, timeout_ns);
   }
 
   int WakeCreate() override { return AboveStandard(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
@@ -375,6 +387,9 @@ class LinuxOsImpl final : public Os {
   [[noreturn]] void ExitNow(int code) override { _exit(code); }
 
  private:
+  // Set once by whoever finds out; relaxed: no other data hangs on it, and finding out twice is
+  // harmless.
+  std::atomic<bool> no_exact_wait_{false};
   static std::unique_ptr<std::thread> Take(ThreadId thread) {
     return std::unique_ptr<std::thread>(reinterpret_cast<std::thread*>(thread));
   }

@@ -67,6 +67,10 @@ enum class Plant {
   kDrainSpins = 48,
   kBytesBehindHole = 49,
   kHighUnnoted = 50,
+  kTurnUnshared = 60,
+  kJudgedBeforePoll = 61,
+  kJudgedBeforeRead = 62,
+  kAskJudgedBeforeMail = 63,
   kStaleFileUnlocked = 85,
   kFileByName = 86,
   kEndByClose = 87,
@@ -247,6 +251,15 @@ inline constexpr PlantInfo kPlants[] = {
      "a drain refuses what blocking functions send that it waits for", "drain"},
     {Plant::kFunctionForgotten, "function_forgotten",
      "a drain does not wait until what a blocking function held is destroyed", "drain"},
+    // Turns.
+    {Plant::kTurnUnshared, "turn_unshared",
+     "all timers and descriptors that are ready have their turn, however long that takes", "turns"},
+    {Plant::kJudgedBeforePoll, "judged_before_poll",
+     "a late worker judges deadlines before it has polled", "late"},
+    {Plant::kJudgedBeforeRead, "judged_before_read",
+     "a deadline is judged while its descriptor stands on the ready list", "late"},
+    {Plant::kAskJudgedBeforeMail, "ask_judged_before_mail",
+     "a question is late though its answer lies in the mailbox", "late"},
 };
 
 #ifdef SLUICE_PLANT

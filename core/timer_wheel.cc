@@ -18,7 +18,8 @@ void TimerWheel::Arm(TimerNode& node, int64_t deadline_ms) {
   } else {
     ++count_;
   }
-  node.deadline_ms_ = deadline_ms;
+  node.deadline_ms_ = std::max(deadline_ms, earliest_ms_);
+  node.deferred_ = false;
   Link(node);
 }
 

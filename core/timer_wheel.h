@@ -25,12 +25,16 @@ class TimerNode {
   TimerNode& operator=(const TimerNode&) = delete;
   bool Armed() const { return next_ != nullptr; }
   int64_t DeadlineMs() const { return deadline_ms_; }  // As armed. Requires: Armed() or just fired.
+  bool Deferred() const {
+    return deferred_;
+  }                  // It was due before, and put off (TimerWheel::Defer).
   uint8_t kind = 0;  // The owner's tag: what it is that has fired.
 
  private:
   friend class TimerWheel;
   uint8_t level_ = 0;
   uint8_t index_ = 0;
+  bool deferred_ = false;
   TimerNode* next_ = nullptr;
   TimerNode* prev_ = nullptr;
   int64_t deadline_ms_ = 0;
@@ -53,6 +57,20 @@ class TimerWheel {
   // arm and cancel any node in between, also those that are due at this very tick. Requires: now_ms
   // does not go back.
   TimerNode* PopDue(int64_t now_ms);
+
+  // From here to EndRound() nothing can be armed for `now_ms` or earlier, but for the tick behind
+  // it at the earliest. So a loop over PopDue(now_ms) ends, whatever its callbacks arm.
+  void BeginRound(int64_t now_ms) { earliest_ms_ = now_ms + 1; }
+  void EndRound() { earliest_ms_ = INT64_MIN; }
+  // A node that has just fired fires again behind those that are due at the tick reached, in this
+  // round, and is then Deferred(). Requires: !node.Armed().
+  void Defer(TimerNode& node) {
+    SLUICE_CHECK(!node.Armed());
+    ++count_;
+    node.deadline_ms_ = reached_ms_;
+    node.deferred_ = true;
+    Link(node);
+  }
 
   // No node fires before this; kNever when empty. May be earlier than the first deadline by what a
   // cascade needs, so a worker may wake a few times for one far deadline, never for none.
@@ -77,7 +95,8 @@ class TimerWheel {
   void Cascade(int level, int index);  // Requires: the tick reached is the start of that slot.
 
   int64_t reached_ms_;  // Nothing armed is due before it.
-  int64_t count_ = 0;   // Armed nodes.
+  int64_t earliest_ms_ = INT64_MIN;
+  int64_t count_ = 0;  // Armed nodes.
   // Bit L: level L holds a node. The lowest such level holds the first deadline.
   uint32_t levels_occupied_ = 0;
   uint64_t occupied_[kLevels] = {};         // Bit S: slot S of the level holds a node.

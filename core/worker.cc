@@ -23,6 +23,10 @@ constexpr int64_t kMemoryCheckMs = 5;
 constexpr int64_t kSpinMinNs = 20'000;  // 1 to 5 us are useless: a wake across cores takes some 30.
 constexpr int64_t kSpinMaxNs = 50'000;
 constexpr int kSpinRoundsMax = 10'000;
+// Handlers that take so long together share a look at the clock.
+constexpr int64_t kGroupNs = 50'000;
+// While mail comes without end a worker does not sleep; it polls at least so often.
+constexpr int64_t kPollEveryNs = 100'000;
 constexpr int64_t kProcessorLookNs = 1'000'000;  // A system call, so not for each group.
 // After a slow handler each one is timed alone for so long.
 constexpr int64_t kExactNs = 1'000'000'000;
@@ -162,7 +166,7 @@ void Worker::RunStart(Slot* slot) {
 // stops or goes on.
 void Worker::EndOfHandlers(Slot* slot) {
   // Not inside another's handler: a socket's failure would end what that one is at work on.
-  if (!flush_.Empty() && current_ == nullptr) RunFlushList();
+  if (!flush_.Empty() && current_ == nullptr) RunFlushList(kIoTurnNs);
   if (slot->TakesMail() && !slot->mailbox.OwesCredits()) [[likely]] {
     if (!slot->queue.Empty()) Schedule(slot);
     return;
@@ -185,28 +189,58 @@ void Worker::EndOfHandlers(Slot* slot) {
   ScheduleIfRunnable(slot);
 }
 
-void Worker::RunTimers() {
-  while (TimerNode* node = timers_.PopDue(NowMs())) {
-    share_end_ns_ = now_ns_ + kSliceNs;
-    static_cast<Timer*>(node)->OnTimer(*this);
-    if (!flush_.Empty()) RunFlushList();
+// Those that were due when the turn began, and for as long as timers have; the rest stays due.
+void Worker::RunTimers(int64_t due_ms) {
+  timers_left_ = false;
+  if (timers_.NextMs() > due_ms) return;
+  const int64_t stop_ns = now_ns_ + kTurnNs;
+  timers_.BeginRound(due_ms);
+  for (int ran = 1;; ++ran) {
+    TimerNode* node = timers_.PopDue(due_ms);
+    if (node == nullptr) break;
+    auto* timer = static_cast<Timer*>(node);
+    IoHandler* const io = timer->Awaits();
+    BeginShare(kSliceNs);
+    if (io != nullptr && io->OnReadyList() && !node->Deferred()) {
+      // Fires then, unless what came moves it or ends its owner; and if more has come, all the
+      // same.
+      timers_.Defer(*node);
+      io->OnTurn();
+    } else {
+      timer->OnTimer(*this);
+    }
+    if (!flush_.Empty()) RunFlushList(kIoTurnNs);
     if (!local_control_.Empty()) RunLocalControl();
+    if (ran % kLookEvery == 0) ReadClock();
+    if (now_ns_ >= stop_ns && !Planted(Plant::kTurnUnshared)) {
+      timers_left_ = timers_.NextMs() <= due_ms;
+      break;
+    }
   }
+  timers_.EndRound();
 }
 
 void Worker::ReadClock() {
   const int64_t before = now_ns_;
   now_ns_ = os_.NowNs();
-  if (recent_count_ > 0 && now_ns_ - before > slow_handler_ns_) {
-    ReportSlow(now_ns_ - before);
+  if (recent_count_ > 0) {
+    const int64_t ns = now_ns_ - before;
+    if (ns > slow_handler_ns_) ReportSlow(ns);
+    // The next group is as large as these handlers allow, and at most twice as large as this one:
+    // the first of many slow ones ends its group.
+    if (ns > kGroupNs) {
+      recent_max_ = static_cast<int>(std::max<int64_t>(1, kGroupNs * recent_count_ / ns));
+    } else if (ns <= kGroupNs / 2) {
+      recent_max_ = std::min(2 * recent_max_, static_cast<int>(recent_.size()));
+    }
+    recent_count_ = 0;
   }
-  recent_count_ = 0;
   // The processor time that a slow group will be measured from, at most so much too early.
   if (now_ns_ - processor_look_ns_ >= kProcessorLookNs) {
     processor_look_ns_ = now_ns_;
     processor_ns_ = os_.ThreadProcessorNs();
   }
-  recent_max_ = now_ns_ < exact_until_ns_ ? 1 : static_cast<int>(recent_.size());
+  if (now_ns_ < exact_until_ns_) recent_max_ = 1;
 }
 
 // The clock is read for a group of handlers, not for each; so a slow group names all that ran in
@@ -222,7 +256,7 @@ void Worker::ReportSlow(int64_t ns) {
     std::string what = recent.ops != nullptr
                            ? absl::StrCat("On(", Demangle(recent.ops->name()), ")")
                            : std::string(recent.what);
-    std::string name = absl::StrCat(NameOf(recent.slot), ".", what);
+    std::string name = recent.slot == nullptr ? what : absl::StrCat(NameOf(recent.slot), ".", what);
     if (std::find(names.begin(), names.end(), name) == names.end())
       names.push_back(std::move(name));
   }
@@ -260,9 +294,20 @@ bool Worker::Turn(int64_t wait_until_ms) {
   if (rest_.Rests()) PublishRest(false);
   if (draining_) rest_.CountStep();
   ReadClock();
+  // Deadlines up to now are judged in this turn, behind what had arrived by now.
+  const int64_t due_ms = NowMs();
+  const bool polled = std::exchange(polled_, false);
+  const bool mail_found = std::exchange(mail_found_, false);
+  if (polled) polled_ns_ = now_ns_;
+  if ((timers_.NextMs() <= due_ms && !Planted(Plant::kJudgedBeforePoll)) ||
+      (!polled && !mail_found) || now_ns_ - polled_ns_ >= kPollEveryNs) {
+    if (!dirty_stages_.empty()) FlushStages();  // From mail that was found before it slept.
+    Poll(0);
+    polled_ns_ = now_ns_;
+  }
   DrainInbox();
   RunLocalControl();
-  RunTimers();
+  RunTimers(due_ms);
   RunActors();
   RunTasks();
   RunReady();
@@ -270,19 +315,13 @@ bool Worker::Turn(int64_t wait_until_ms) {
   if (runtime_.budget().Spent()) reading_paused_ = true;
   if (reading_paused_ || !memory_waiters_.empty()) CheckMemory();
   RunLocalControl();
-  if (!flush_.Empty()) RunFlushList();
+  if (!flush_.Empty()) RunFlushList(kTurnNs);
   FlushStages();
-  ReadClock();
-  if (HasWork()) {
-    Poll(0);
-  } else if (stop_turning_) {
-    Bury();
-    return false;
-  } else {
-    Sleep(wait_until_ms);
-  }
+  if (recent_count_ > 0) ReadClock();
+  const bool goes_on = HasWork() || !stop_turning_;
+  if (!HasWork() && goes_on) Sleep(wait_until_ms);
   Bury();
-  return true;
+  return goes_on;
 }
 
 // True: mail came while it was worth waiting for it.
@@ -303,7 +342,10 @@ void Worker::Sleep(int64_t wait_until_ms) {
   if (mail_since_sleep_)
     spin_ns_ = std::clamp<int64_t>(spin_ns_ + spin_ns_ / 2, kSpinMinNs, kSpinMaxNs);
   mail_since_sleep_ = false;
-  if (Spin()) return;
+  if (Spin()) {
+    mail_found_ = true;
+    return;
+  }
   spin_ns_ = spin_ns_ / 2 < kSpinMinNs ? 0 : spin_ns_ / 2;
   lease_.ReturnIdle();
   sleep_.FallAsleep();
@@ -311,6 +353,7 @@ void Worker::Sleep(int64_t wait_until_ms) {
   // (BeginOutside; the exchange there and the one above order the two).
   if ((!Planted(Plant::kLostWakeUp) && DrainInbox()) || !local_control_.Empty() ||
       (!reading_paused_ && runtime_.budget().Spent())) {
+    mail_found_ = true;
     sleep_.WakeUp();
     return;
   }
@@ -318,16 +361,19 @@ void Worker::Sleep(int64_t wait_until_ms) {
       std::min({wait_until_ms, timers_.NextMs(),
                 reading_paused_ || !memory_waiters_.empty() ? NowMs() + kMemoryCheckMs
                                                             : TimerWheel::kNever});
-  int timeout_ms = -1;
+  int64_t timeout_ns = -1;
   if (until_ms != TimerWheel::kNever) {
-    // Rounded up: a timer must not find itself a fraction too early and poll again.
-    timeout_ms = static_cast<int>(std::clamp<int64_t>(until_ms - NowMs() + 1, 0, 1 << 30));
-    if (until_ms <= NowMs()) timeout_ms = 0;
+    ReadClock();
+    constexpr int64_t kWaitMaxMs = int64_t{1} << 30;
+    timeout_ns = until_ms - NowMs() > kWaitMaxMs
+                     ? kWaitMaxMs * 1'000'000
+                     : std::max<int64_t>(0, until_ms * 1'000'000 - now_ns_);
   }
   // It rests until an event, or until its next turn: a coordinator that takes the turns itself
   // looks in between.
   if (draining_) PublishRest(true);
-  Poll(timeout_ms);
+  Poll(timeout_ns);
+  polled_ = true;
   sleep_.WakeUp();
 }
 

@@ -4,10 +4,16 @@
 //
 // Owner:  the Runtime.
 // Thread: its own for all but what is marked; in a simulation whichever thread steps it.
-// Bound:  a slice handles kSliceMessagesMax messages or kSliceNs; a turn runs actors for kTurnNs
-// before it polls. Errors: an exception that leaves a handler ends that actor. The kernel's
-// refusals are values for the
-//         IoHandler concerned. Only a poller that cannot be made is fatal, at start.
+// Bound:  a slice handles kSliceMessagesMax messages or kSliceNs. Mail, timers, actors, descriptors
+//         and what was written each have kTurnNs of a turn, or one piece of work if that is longer;
+//         the rest waits for the next turn, in its order. So a turn is at most some 5 ms and one
+//         handler of each class. Each turn polls, for all events that are there.
+// Errors: an exception that leaves a handler ends that actor. The kernel's refusals are values for
+//         the IoHandler concerned. Only a poller that cannot be made is fatal, at start.
+//
+// A deadline is judged only against what had arrived when it passed: a turn that finds deadlines
+// due polls and takes its mail first; and where a descriptor is ready, its deadlines are judged
+// behind its turn (JudgeAfterTurn, Timer::Awaits).
 #ifndef SLUICE_CORE_WORKER_H_
 #define SLUICE_CORE_WORKER_H_
 
@@ -169,7 +175,15 @@ class Worker {
     if (!tasks_.Linked(task)) tasks_.PushBack(task);
   }
   void Withdraw(TurnTask& task) { tasks_.RemoveIfLinked(task); }
+  // True: something has come for it, and waits for its turn; OnDeadline() follows then. So a
+  // deadline is judged behind what had arrived.
+  bool JudgeAfterTurn(IoHandler* io) {
+    io->deadline_waits_ = io->OnReadyList() && !Planted(Plant::kJudgedBeforeRead);
+    return io->deadline_waits_;
+  }
   void FlushAfterSlice(IoHandler* io);
+  // Whether all mail that was there when this turn began has been taken in.
+  bool MailSeen() const { return mail_seen_; }
   // True while the budget is spent: connections do not read. They are put on the ready list when it
   // is not.
   bool ReadingPaused() const { return reading_paused_; }
@@ -190,6 +204,7 @@ class Worker {
   // turn. It keeps its place, stands where the next turn finds it, and returns. `now` moves when
   // the clock is read: after handlers, and after pieces.
   bool TurnOver() const { return now_ns_ >= share_end_ns_; }
+  void BeginShare(int64_t ns) { share_end_ns_ = now_ns_ + ns; }
   // One of many pieces of work is done (a subscriber has its message): the clock is read as often
   // as the pieces' measured length asks for. Answers TurnOver().
   bool PieceDone(const Slot* slot, const char* what) {
@@ -280,6 +295,9 @@ class Worker {
     std::vector<std::pair<Slot*, uint32_t>> room_waiters;  // Parked actors that wait for the lane.
     Envelope& Place() { return envelopes[static_cast<size_t>(count)]; }  // Free; never left full.
   };
+  // Timers or descriptors that ran no handler, between two looks at the clock.
+  static constexpr int kLookEvery = 16;
+
   struct Recent {  // A handler that ran since the clock was read.
     const Slot* slot;
     const char* what;
@@ -347,7 +365,7 @@ class Worker {
   void Arrive(Envelope* envelope);
   void ArriveOtherwise(Envelope* envelope);
   void RunLocalControl();
-  void RunTimers();
+  void RunTimers(int64_t due_ms);
   void RunActors();
   void RunTasks();
   void RunReady();
@@ -372,12 +390,12 @@ class Worker {
   }
   bool HasWork() const {
     return run_first_ != nullptr || !ready_.Empty() || !flush_.Empty() || !tasks_.Empty() ||
-           !local_control_.Empty();
+           !local_control_.Empty() || timers_left_ || !mail_seen_;
   }
   bool Spin();
   void Sleep(int64_t wait_until_ms);
-  void Poll(int timeout_ms);
-  void RunFlushList();
+  void Poll(int64_t timeout_ns);
+  void RunFlushList(int64_t share_ns);
   void ForgetMemoryWaiter(IoHandler* io);
   void CheckLists() const;
   void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
@@ -471,7 +489,10 @@ class Worker {
 
   std::array<Recent, 32> recent_{};
   int recent_count_ = 0;
-  int recent_max_ = 32;  // 1 for a while after a slow handler, so that the next one is named alone.
+  // How many handlers share a look at the clock: one after each poll, then twice as many as long as
+  // they take kGroupNs at most. 1 for a while after a slow handler, so that the next is named
+  // alone.
+  int recent_max_ = 1;
   int64_t exact_until_ns_ = 0;
   int64_t processor_ns_ = 0;  // This thread's processor time at processor_look_ns_.
   int64_t processor_look_ns_ = -1'000'000'000;
@@ -479,6 +500,12 @@ class Worker {
 
   int64_t spin_ns_ = 0;  // How long it is worth to wait for mail before sleeping; 0: not at all.
   bool mail_since_sleep_ = false;
+  bool mail_seen_ = true;
+  int first_lane_ = 0;        // Where DrainInbox goes on.
+  bool timers_left_ = false;  // Some are due, and their time was over.
+  bool polled_ = false;  // The turn before ended with a poll, so this one need not begin with it.
+  bool mail_found_ = false;  // It ended with mail that came before this worker slept.
+  int64_t polled_ns_ = 0;    // When it was last polled, as this worker's clock had it.
   bool stop_turning_ = false;
   bool draining_ = false;
   bool drain_closing_ = false;

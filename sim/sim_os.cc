@@ -269,11 +269,16 @@ int SimOs::PollerRemove(int poller, int fd) {
 }
 
 int SimOs::PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) {
+  return PollerWaitNs(poller, events, events_max,
+                      timeout_ms < 0 ? -1 : timeout_ms * int64_t{1'000'000});
+}
+
+int SimOs::PollerWaitNs(int poller, epoll_event* events, int events_max, int64_t timeout_ns) {
   auto* const at = Find<Poller>(poller);
   if (at == nullptr) return -EBADF;
   const std::shared_ptr<File> keep = files_[poller];
   at->inside = true;
-  at->timeout_ms = timeout_ms;
+  at->timeout_ms = timeout_ns < 0 ? -1 : static_cast<int>((timeout_ns + 999'999) / 1'000'000);
   simulation_.Called(/*may_switch=*/true);
   Random& random = simulation_.random();
   const Faults& faults = simulation_.faults;
@@ -283,9 +288,9 @@ int SimOs::PollerWait(int poller, epoll_event* events, int events_max, int timeo
     most = static_cast<int>(1 + random.Below(static_cast<uint64_t>(std::min(events_max, 4))));
   }
   int count = at->Collect(events, most);
-  if (count == 0 && timeout_ms != 0) {
+  if (count == 0 && timeout_ns != 0) {
     const int64_t deadline_ns =
-        timeout_ms < 0 ? Simulation::kNever : simulation_.NowNs() + timeout_ms * int64_t{1'000'000};
+        timeout_ns < 0 ? Simulation::kNever : simulation_.NowNs() + timeout_ns;
     const int64_t forced = simulation_.Forced();
     at->waiting = &simulation_.Running();
     do {

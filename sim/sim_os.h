@@ -85,6 +85,7 @@ class SimOs : public Os {
   int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override;
   int PollerRemove(int poller, int fd) override;
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override;
+  int PollerWaitNs(int poller, epoll_event* events, int events_max, int64_t timeout_ns) override;
   int WakeCreate() override;
   int WakeSignal(int fd) override;
   int WakeClear(int fd) override;

@@ -21,6 +21,7 @@ void RunDrain(Simulation& simulation);
 void RunParkedDrain(Simulation& simulation);
 void RunDeadPeers(Simulation& simulation);
 void RunProcesses(Simulation& simulation);
+void RunTurns(Simulation& simulation);
 void RunMillion(Simulation& simulation);
 
 // Of actors, without a network.

@@ -11,6 +11,13 @@ Faults WithoutThreads() {
   return faults;
 }
 
+// A wait that answers some of the events that are there is no poll that has looked at all.
+Faults WithAllEvents() {
+  Faults faults;
+  faults.few_events = 0;
+  return faults;
+}
+
 }  // namespace
 
 const std::vector<Scenario>& Scenarios() {
@@ -30,6 +37,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), RunDeadPeers},
       {"processes", "one file of a UNIX socket and several servers; children that hold descriptors",
        Faults::Harsh(), RunProcesses},
+      {"turns", "busy and late workers: timers have their turn, and nobody is ended too early",
+       WithAllEvents(), RunTurns},
       {"relay", "both ways of a relay are exact, and the end of one side is passed on as it is",
        Faults::Harsh(), RunRelay},
       {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(), RunDrain},

@@ -27,12 +27,13 @@
 #include "sluice/core/strings.h"
 
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
-ABSL_FLAG(std::string, scenarios,
-          "messages,saturation,withdrawals,restarts,deadlock,timers,blocking,spawns,echo,relay,dns,"
-          "chat,broadcast,overload,accept_storm,eviction,early,frames,"
-          "drain,parked_drain,dead_peers,"
-          "processes",
-          "those that are tried, in this order, after the one that should find a fault");
+ABSL_FLAG(
+    std::string, scenarios,
+    "messages,saturation,withdrawals,restarts,deadlock,timers,turns,blocking,spawns,echo,relay,dns,"
+    "chat,broadcast,overload,accept_storm,eviction,early,frames,"
+    "drain,parked_drain,dead_peers,"
+    "processes",
+    "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");
 ABSL_FLAG(int64_t, seed, 1, "the first seed");
 ABSL_FLAG(int64_t, seeds, 200, "how many seeds of each scenario may be needed");
@@ -66,6 +67,11 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kTimerAfterCancel:
     case Plant::kTimerEarly:
       return "timers";
+    case Plant::kTurnUnshared:
+    case Plant::kJudgedBeforePoll:
+    case Plant::kJudgedBeforeRead:
+    case Plant::kAskJudgedBeforeMail:
+      return "turns";
     case Plant::kOneGateResumed:
     case Plant::kDrainSpins:
     case Plant::kFunctionRefused:

@@ -245,6 +245,8 @@ class ScriptSession : public Session {
   void On(Poke poke) {
     if (notes_.on_message) notes_.on_message(*this, poke.value);
   }
+  using Actor::After;
+  using Actor::Every;
   using Actor::RefOf;
   using Actor::Send;
   using Actor::Stop;

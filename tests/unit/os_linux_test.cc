@@ -215,6 +215,22 @@ TEST(LinuxOs, PollerWaitAnswersZeroWhenNothingIsReady) {
   EXPECT_EQ(os().PollerWait(poller.Get(), &event, 1, 0), 0);
 }
 
+TEST(LinuxOs, AWaitInNanosecondsIsNeverShorterAndNotRoundedUp) {
+  OwnedFd poller(os(), os().PollerCreate());
+  epoll_event event;
+  constexpr int64_t kWaitNs = 100'000;
+  int64_t shortest_ns = INT64_MAX;
+  // A busy machine may delay one wait, or many, but not each of a thousand.
+  for (int i = 0; i < 1'000 && shortest_ns >= 1'000'000; ++i) {
+    const int64_t begin_ns = os().NowNs();
+    EXPECT_EQ(os().PollerWaitNs(poller.Get(), &event, 1, kWaitNs), 0);
+    shortest_ns = std::min(shortest_ns, os().NowNs() - begin_ns);
+    EXPECT_GE(shortest_ns, kWaitNs);
+  }
+  EXPECT_LT(shortest_ns, 1'000'000);
+  EXPECT_EQ(os().PollerWaitNs(poller.Get(), &event, 1, 0), 0);
+}
+
 TEST(LinuxOs, PollerWaitAnswersAtMostAsManyEventsAsAskedForAndTheirData) {
   OwnedFd poller(os(), os().PollerCreate());
   std::vector<OwnedFd> wakes;

@@ -122,6 +122,46 @@ TEST(TimerWheel, WhatIsArmedOrCancelledBetweenTwoPopsOfATickCounts) {
   EXPECT_EQ(wheel.PopDue(20), nullptr);
 }
 
+TEST(TimerWheel, NothingArmedInARoundIsDueInIt) {
+  TimerWheel wheel(1000);
+  TimerNode node;
+  wheel.Arm(node, 1001);
+  wheel.BeginRound(1005);
+  ASSERT_EQ(wheel.PopDue(1005), &node);
+  wheel.Arm(node, 3);
+  EXPECT_EQ(wheel.PopDue(1005), nullptr);
+  wheel.EndRound();
+  wheel.CheckInvariants();
+  EXPECT_EQ(wheel.PopDue(1006), &node);
+  wheel.Arm(node, 3);
+  EXPECT_EQ(wheel.PopDue(1006), &node);
+}
+
+TEST(TimerWheel, ADeferredNodeFiresBehindTheOthersOfItsTick) {
+  TimerWheel wheel(1000);
+  TimerNode first;
+  TimerNode second;
+  TimerNode later;
+  wheel.Arm(first, 1001);
+  wheel.Arm(second, 1001);
+  wheel.Arm(later, 1002);
+  wheel.BeginRound(1005);
+  ASSERT_EQ(wheel.PopDue(1005), &first);
+  wheel.Defer(first);
+  EXPECT_TRUE(first.Armed());
+  EXPECT_TRUE(first.Deferred());
+  wheel.CheckInvariants();
+  EXPECT_EQ(wheel.PopDue(1005), &second);
+  EXPECT_EQ(wheel.PopDue(1005), &first);
+  EXPECT_TRUE(first.Deferred());
+  wheel.Arm(first, 2000);
+  EXPECT_FALSE(first.Deferred());
+  EXPECT_EQ(wheel.PopDue(1005), &later);
+  EXPECT_EQ(wheel.PopDue(1005), nullptr);
+  wheel.EndRound();
+  wheel.Cancel(first);
+}
+
 TEST(TimerWheel, AJumpOfTimeCostsByTheNodesAndNotByTheTicks) {
   TimerWheel wheel(0);
   TimerNode near;

@@ -1,0 +1,249 @@
+// A worker that comes late (a long handler, a stopped process) judges no deadline before it has
+// handed over what arrived in time. In virtual time: what "has arrived" lies in the poller, in a
+// lane or in a mailbox when time jumps past the deadline.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/clock_os.h"
+#include "sluice/tests/support/running.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing {
+namespace {
+
+using Notes = ScriptSession::Notes;
+
+Options Timeouts() {
+  Options options = WireOptions();
+  options.idle_timeout = absl::Seconds(1);
+  options.half_closed_timeout = absl::Seconds(1);
+  options.write_stalled_timeout = absl::Seconds(1);
+  options.linger_timeout = absl::Seconds(1);
+  return options;
+}
+
+TEST(LateWorker, WhatAPeerSentInTimeKeepsItFromBeingIdle) {
+  Rig rig(Timeouts());
+  constexpr int kCount = 600;  // More than a poll brings.
+  std::vector<Rig::Peer> peers;
+  for (int i = 0; i < kCount; ++i) {
+    peers.push_back(rig.New());
+    rig.Open(peers.back().wire, peers.back().notes);
+  }
+  rig.Settle();
+  for (Rig::Peer& peer : peers) rig.Arrive(peer.wire, "x");
+  rig.Advance(absl::Milliseconds(1'600));
+  for (Rig::Peer& peer : peers) {
+    EXPECT_FALSE(peer.wire.closed);
+    EXPECT_EQ(peer.notes.data, "x");
+  }
+  // And each counts anew from there.
+  rig.Advance(absl::Milliseconds(999));
+  EXPECT_EQ(rig.Closed(CloseReason::kIdle), 0);
+  rig.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(rig.Closed(CloseReason::kIdle), kCount);
+}
+
+TEST(LateWorker, SlowHandlersOfOthersDoNotMakeAConnectionIdle) {
+  int heard = 0;
+  Rig rig(Timeouts());
+  constexpr int kCount = 20;
+  std::vector<Rig::Peer> peers;
+  for (int i = 0; i < kCount; ++i) {
+    peers.push_back(rig.New());
+    peers.back().notes.on_data = [&, w = &peers.back().wire](ScriptSession&, Input& in) {
+      in.TakeAll();
+      rig.os.Advance(absl::Milliseconds(100));
+      if (++heard < 10 * kCount) rig.Arrive(*w, "x");  // As soon as it was heard.
+    };
+    rig.Open(peers.back().wire, peers.back().notes);
+  }
+  rig.Settle();
+  for (Rig::Peer& peer : peers) rig.Arrive(peer.wire, "x");
+  for (int turns = 0; heard < 10 * kCount && turns < 10'000; ++turns) rig.Turn();
+  EXPECT_GE(heard, 10 * kCount);
+  EXPECT_EQ(rig.Closed(CloseReason::kIdle), 0);
+}
+
+TEST(LateWorker, AConnectThatTheKernelFinishedInTimeStands) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.OpenConnecting(wire, notes, absl::Seconds(1));
+  rig.Settle();
+  rig.os.Event(wire, EPOLLOUT);
+  rig.Advance(absl::Seconds(2));
+  EXPECT_EQ(notes.heard, "O");
+  EXPECT_FALSE(wire.closed);
+}
+
+TEST(LateWorker, OutputThatMayGoOnIsNotStalled) {
+  Rig rig(Timeouts());
+  auto [wire, notes] = rig.New();
+  wire.room = 0;
+  rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(notes.session->Write("hello"), Answer::kAccepted);
+  rig.Settle();
+  rig.Room(wire, 100);
+  rig.Advance(absl::Seconds(2));
+  EXPECT_EQ(wire.output, "hello");
+  EXPECT_NE(notes.reason, CloseReason::kWriteStalled);
+}
+
+TEST(LateWorker, ALastWordOfAPeerThatHalfClosedIsHeard) {
+  Options options = Timeouts();
+  options.idle_timeout = absl::InfiniteDuration();
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->CloseWrite();
+  rig.Settle();
+  rig.Arrive(wire, "x");
+  rig.Advance(absl::Seconds(2));
+  EXPECT_EQ(notes.data, "x");
+  EXPECT_FALSE(wire.closed);
+}
+
+TEST(LateWorker, ALingeringPeerThatHasEndedIsNoLateOne) {
+  Rig rig(Timeouts());
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  notes.session->Close();
+  rig.Settle();
+  EXPECT_TRUE(wire.fin);
+  rig.Arrive(wire, std::string(200'000, 'x'));  // What it had sent before: several reads.
+  rig.Fin(wire);
+  rig.Advance(absl::Seconds(2));
+  EXPECT_TRUE(wire.closed);
+  EXPECT_EQ(rig.Closed(CloseReason::kLingered), 0);
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
+}
+
+TEST(LateWorker, ALifetimeEndsThoughThereIsAlwaysMoreToRead) {
+  Options options = WireOptions();
+  options.lifetime_timeout = absl::Seconds(1);
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  notes.on_data = [&, w = &wire](ScriptSession&, Input& in) {
+    in.TakeAll();
+    rig.Arrive(*w, "x");
+  };
+  rig.Open(wire, notes);
+  rig.Arrive(wire, "x");
+  for (int i = 0; i < 1'100; ++i) {
+    rig.os.Advance(absl::Milliseconds(1));
+    rig.Turn();
+  }
+  EXPECT_EQ(notes.reason, CloseReason::kLifetime);
+}
+
+TEST(LateWorker, ATimerOfASessionComesAfterWhatItsPeerSent) {
+  std::string order;
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  notes.on_data = [&](ScriptSession&, Input& in) {
+    in.TakeAll();
+    order += 'D';
+  };
+  rig.worker.RunHandler(rig.Open(wire, notes), "test", [n = &notes, &order] {
+    n->session->After(absl::Seconds(1), [&order] { order += 'T'; });
+  });
+  rig.Settle();
+  rig.Arrive(wire, "x");
+  rig.Advance(absl::Seconds(2));
+  rig.Advance(absl::Milliseconds(2));
+  EXPECT_EQ(order, "DT");
+}
+
+// --- Answers.
+
+struct Ping {
+  using Reply = int;
+};
+struct Do {};
+
+class Answerer : public Actor {
+ public:
+  void On(Ping, Promise<int> promise) { waiting.push_back(std::move(promise)); }
+  std::vector<Promise<int>> waiting;
+};
+class Asker : public Actor {
+ public:
+  void On(Do) {
+    if (act) act(*this);
+  }
+  using Actor::Ask;
+  std::function<void(Asker&)> act;
+};
+
+class LateAnswer : public ::testing::Test {
+ protected:
+  LateAnswer() : runtime_(SmallOptions(2), os_), step_(runtime_) { SetLogLevel(LogLevel::kOff); }
+  ~LateAnswer() override {
+    os_.runs = true;
+    runtime_.Drain(absl::Seconds(5));
+  }
+  template <class A>
+  Ref<A> Make(int worker) {
+    const Ref<A> ref =
+        runtime_.SpawnWith<A>({.name = "", .mailbox_messages_max = 0, .worker = worker});
+    step_.Round(2);
+    return ref;
+  }
+  template <class A>
+  static A& Of(const Ref<A>& ref) {
+    return *static_cast<A*>(ref.slot()->actor);
+  }
+  void Ask(const Ref<Asker>& asker, const Ref<Answerer>& whom) {
+    Of(asker).act = [this, whom](Asker& self) {
+      EXPECT_EQ(self.Ask(whom, Ping{}, absl::Seconds(1),
+                         [this](absl::StatusOr<int> reply) { order_ += reply.ok() ? 'R' : 'L'; }),
+                Answer::kAccepted);
+    };
+    EXPECT_EQ(asker.TrySend(Do{}), Answer::kAccepted);
+    step_.Round(3);
+    Of(asker).act = nullptr;
+  }
+
+  ClockOs os_;
+  Runtime runtime_;
+  Stepper step_;
+  std::string order_;
+};
+
+TEST_F(LateAnswer, OneThatLiesInALaneIsTaken) {
+  const auto asker = Make<Asker>(0);
+  const auto answerer = Make<Answerer>(1);
+  Ask(asker, answerer);
+  ASSERT_EQ(Of(answerer).waiting.size(), 1u);
+  Of(answerer).waiting[0].Resolve(7);  // From outside: it lies in the lane.
+  os_.Advance(absl::Seconds(2));
+  step_.Round(3);
+  EXPECT_EQ(order_, "R");
+}
+
+TEST_F(LateAnswer, OneThatLiesBehindOtherMessagesIsTakenAndOneThatCameLaterIsNot) {
+  const auto asker = Make<Asker>(0);
+  const auto answerer = Make<Answerer>(1);
+  Ask(asker, answerer);
+  Ask(asker, answerer);
+  ASSERT_EQ(Of(answerer).waiting.size(), 2u);
+  // More messages than a slice takes, then the first answer, then time.
+  for (int i = 0; i < 150; ++i) EXPECT_EQ(asker.TrySend(Do{}), Answer::kAccepted);
+  Of(answerer).waiting[0].Resolve(7);
+  os_.Advance(absl::Seconds(2));
+  step_.Turn(0);
+  Of(answerer).waiting[1].Resolve(8);
+  step_.Round(6);
+  EXPECT_EQ(order_, "RL");
+  EXPECT_EQ(runtime_.TotalLedger().replies_late, 1);
+}
+
+}  // namespace
+}  // namespace sluice::testing

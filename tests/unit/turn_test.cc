@@ -1,0 +1,355 @@
+// A turn is shared by time: actors, timers, mail, descriptors and what was written each have their
+// part of it, whatever a handler, a timer or a peer does. In virtual time.
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "sluice/core/actor.h"
+#include "sluice/core/runtime.h"
+#include "sluice/tests/support/clock_os.h"
+#include "sluice/tests/support/running.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing {
+namespace {
+
+using Notes = ScriptSession::Notes;
+
+constexpr int64_t kMs = 1'000'000;
+
+struct Work {
+  absl::Duration time;
+};
+struct Begin {};
+
+// What it does on Begin is the test's; Work takes its time.
+class Doer : public Actor {
+ public:
+  explicit Doer(ClockOs* os) : os_(*os) {}
+  void On(Work work) {
+    os_.Advance(work.time);
+    ++handled;
+  }
+  void On(Begin) {
+    if (on_begin) on_begin(*this);
+  }
+  using Actor::After;
+  using Actor::CancelTimer;
+  using Actor::Every;
+  using Actor::TimerId;
+  int handled = 0;
+  std::function<void(Doer&)> on_begin;
+
+ private:
+  ClockOs& os_;
+};
+
+class Turn : public ::testing::Test {
+ protected:
+  Turn() : runtime_(SmallOptions(1), os_), step_(runtime_) { SetLogLevel(LogLevel::kOff); }
+  ~Turn() override {
+    os_.runs = true;
+    runtime_.Drain(absl::Seconds(5));
+  }
+  Ref<Doer> Make() {
+    const Ref<Doer> ref =
+        runtime_.SpawnWith<Doer>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &os_);
+    step_.Round(2);
+    made_.push_back(ref);
+    return ref;
+  }
+  // Before what the callbacks use is gone.
+  void End() {
+    for (const Ref<Doer>& ref : made_) ref.Stop();
+    for (int i = 0; i < 1'000 && runtime_.ActorCount() > 0; ++i) step_.Round(1);
+    EXPECT_EQ(runtime_.ActorCount(), 0);
+  }
+  static Doer& Of(const Ref<Doer>& ref) { return *static_cast<Doer*>(ref.slot()->actor); }
+  void Do(const Ref<Doer>& ref, std::function<void(Doer&)> act) {
+    Of(ref).on_begin = std::move(act);
+    EXPECT_EQ(ref.TrySend(Begin{}), Answer::kAccepted);
+    step_.Round(1);
+    Of(ref).on_begin = nullptr;
+  }
+  int64_t NowNs() { return runtime_.worker(0).os().NowNs(); }
+
+  ClockOs os_;
+  Runtime runtime_;
+  Stepper step_;
+  std::vector<Ref<Doer>> made_;
+};
+
+// --- Timers.
+
+TEST_F(Turn, APeriodicTimerWhoseHandlerIsLongerThanItsPeriodRunsOnceATurn) {
+  const Ref<Doer> slow = Make();
+  const Ref<Doer> other = Make();
+  int ran = 0;
+  Do(slow, [&](Doer& self) {
+    auto id = std::make_shared<Doer::TimerId>();
+    *id = self.Every(absl::Milliseconds(10), [&, id] {
+      os_.Advance(absl::Milliseconds(12));
+      if (++ran == 1'000) self.CancelTimer(*id);  // Else a test that fails would not end.
+    });
+  });
+  os_.Advance(absl::Milliseconds(11));
+  EXPECT_EQ(other.TrySend(Work{}), Answer::kAccepted);
+  step_.Round(1);
+  EXPECT_EQ(ran, 1);
+  EXPECT_EQ(Of(other).handled, 1);
+  End();
+}
+
+TEST_F(Turn, ManyPeriodicTimersShareTheTurnWithMail) {
+  std::vector<Ref<Doer>> actors;
+  int64_t ran = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    actors.push_back(Make());
+    Do(actors.back(), [&](Doer& self) {
+      self.Every(absl::Milliseconds(1), [&] {
+        if (++ran < 100'000) os_.Advance(absl::Microseconds(2));  // Else it would not end.
+      });
+    });
+  }
+  const Ref<Doer> other = Make();
+  os_.Advance(absl::Milliseconds(10));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(other.TrySend(Work{}), Answer::kAccepted);
+    const int64_t begin_ns = NowNs();
+    step_.Round(1);
+    EXPECT_EQ(Of(other).handled, i + 1);
+    EXPECT_LE(NowNs() - begin_ns, 3 * kMs) << "turn " << i;
+  }
+  End();
+}
+
+TEST_F(Turn, ALatePeriodicTimerSkipsWholePeriodsAndKeepsItsTime) {
+  const Ref<Doer> actor = Make();
+  std::vector<int64_t> skipped;
+  std::vector<int64_t> at_ms;
+  int64_t first_ms = 0;
+  Do(actor, [&](Doer& self) {
+    first_ms = NowNs() / kMs + 1 + 10;
+    self.Every(absl::Milliseconds(10), [&](int64_t periods) {
+      skipped.push_back(periods);
+      at_ms.push_back(NowNs() / kMs);
+    });
+  });
+  while (NowNs() / kMs < first_ms) os_.Advance(absl::Milliseconds(1));
+  step_.Round(1);
+  os_.Advance(absl::Milliseconds(47));  // 10, 20, 30 and 40 have passed; 50 has not.
+  step_.Round(3);
+  os_.Advance(absl::Milliseconds(3));
+  step_.Round(3);
+  EXPECT_EQ(skipped, (std::vector<int64_t>{0, 3, 0}));
+  EXPECT_EQ(at_ms, (std::vector<int64_t>{first_ms, first_ms + 47, first_ms + 50}));
+  EXPECT_EQ(runtime_.TotalLedger().periods_skipped, 3);
+  End();
+}
+
+TEST_F(Turn, ATimerThatIsDueAtOnceWaitsForTheNextTurn) {
+  const Ref<Doer> actor = Make();
+  int ran = 0;
+  std::function<void()> again;
+  Do(actor, [&](Doer& self) {
+    again = [&] {
+      if (++ran < 1'000) self.After(-absl::Seconds(1), [&] { again(); });
+    };
+    again();
+  });
+  os_.Advance(absl::Milliseconds(5));
+  const int before = ran;
+  step_.Round(1);
+  EXPECT_EQ(ran, before + 1);
+  End();
+}
+
+// --- Slices.
+
+TEST_F(Turn, ASliceEndsBehindTheHandlerThatUsesItUp) {
+  const Ref<Doer> slow = Make();
+  for (int i = 0; i < 64; ++i) {
+    EXPECT_EQ(slow.TrySend(Work{absl::Milliseconds(9)}), Answer::kAccepted);
+  }
+  for (int i = 1; i <= 10; ++i) {
+    const int64_t begin_ns = NowNs();
+    step_.Round(1);
+    EXPECT_LE(NowNs() - begin_ns, 10 * kMs) << "turn " << i;
+    EXPECT_EQ(Of(slow).handled, i);
+  }
+  End();
+}
+
+TEST_F(Turn, ManyActorsWithLongHandlersLeaveTimeForTimers) {
+  std::vector<Ref<Doer>> actors;
+  for (int i = 0; i < 200; ++i) actors.push_back(Make());
+  const Ref<Doer> clock = Make();
+  int64_t late_max_ns = 0;
+  int ran = 0;
+  int64_t due_ns = 0;
+  Do(clock, [&](Doer& self) {
+    due_ns = (NowNs() / kMs + 1 + 10) * kMs;
+    self.Every(absl::Milliseconds(10), [&](int64_t skipped) {
+      late_max_ns = std::max(late_max_ns, NowNs() - due_ns);
+      due_ns += (skipped + 1) * 10 * kMs;
+      ++ran;
+    });
+  });
+  for (int i = 0; i < 500; ++i) {
+    for (const Ref<Doer>& actor : actors) (void)actor.TrySend(Work{absl::Microseconds(300)});
+    step_.Round(1);
+  }
+  EXPECT_GT(ran, 10);
+  EXPECT_LE(late_max_ns, 5 * kMs);
+  End();
+}
+
+// --- Sockets.
+
+struct Row {
+  int64_t timer_late_ns = 0;  // The latest.
+  int64_t light_ns = 0;       // The longest wait of the light connection.
+};
+
+// So many connections whose peers send again as soon as they were heard, with handlers that take
+// `handler`; beside them one timer, and one connection that is sent a byte now and then.
+Row RunBusy(int busy, absl::Duration handler, int64_t lights) {
+  Options options = WireOptions();
+  options.max_connections = 8'192;
+  Row row;
+  bool stop = false;
+  int64_t sent_ns = 0;
+  int64_t heard = 0;
+  int64_t due_ns = 0;
+  Rig rig(options);
+  for (int i = 0; i < busy; ++i) {
+    auto [wire, notes] = rig.New();
+    notes.on_data = [&, w = &wire](ScriptSession&, Input& in) {
+      in.TakeAll();
+      if (stop) return;
+      rig.os.Advance(handler);
+      rig.Arrive(*w, "x");
+    };
+    rig.Open(wire, notes);
+    rig.Arrive(wire, "x");
+  }
+  auto [light, light_notes] = rig.New();
+  light_notes.on_data = [&](ScriptSession&, Input& in) {
+    in.TakeAll();
+    row.light_ns = std::max(row.light_ns, rig.os.NowNs() - sent_ns);
+    ++heard;
+  };
+  rig.Open(light, light_notes);
+  auto [clock, clock_notes] = rig.New();  // Its connection is quiet.
+  Slot* const slot = rig.Open(clock, clock_notes);
+  rig.worker.RunHandler(slot, "test", [&] {
+    due_ns = (rig.os.NowNs() / kMs + 1 + 5) * kMs;
+    clock_notes.session->Every(absl::Milliseconds(5), [&](int64_t skipped) {
+      row.timer_late_ns = std::max(row.timer_late_ns, rig.os.NowNs() - due_ns);
+      due_ns += (skipped + 1) * 5 * kMs;
+    });
+  });
+  for (int64_t i = 0; i < lights; ++i) {
+    // Anywhere in a round.
+    for (int64_t turns = (i * 37) % 101; turns > 0; --turns) rig.Turn();
+    sent_ns = rig.os.NowNs();
+    rig.Arrive(light, "l");
+    for (int turns = 0; heard <= i && turns < 100'000; ++turns) rig.Turn();
+    EXPECT_EQ(heard, i + 1);
+  }
+  stop = true;
+  return row;
+}
+
+TEST(TurnOfSockets, ALightConnectionWaitsForOneRoundAndTimersForAFewMs) {
+  for (const int busy : {100, 1'000, 4'000}) {
+    const Row row = RunBusy(busy, absl::Microseconds(200), busy >= 4'000 ? 3 : 10);
+    const int64_t round_ns = busy * int64_t{200'000};
+    std::printf(
+        "%5d busy connections of 200 us: timers %.1f ms late, the light one waits %.1f ms "
+        "(a round: %.1f ms)\n",
+        busy, row.timer_late_ns / 1e6, row.light_ns / 1e6, round_ns / 1e6);
+    EXPECT_LE(row.timer_late_ns, 20 * kMs) << busy;
+    EXPECT_LE(row.light_ns, round_ns * 12 / 10) << busy;
+  }
+}
+
+TEST(TurnOfSockets, AConnectionWithManyFramesLetsOthersIntoTheirTurnBetweenThem) {
+  int frames = 0;
+  int frames_before_light = -1;
+  Rig rig;
+  auto [busy, busy_notes] = rig.New();
+  auto [light, light_notes] = rig.New();
+  busy_notes.on_data = [&](ScriptSession& session, Input& in) {
+    while (session.MayGoOn() && in.size() > 0) {
+      in.Take(1);
+      rig.os.Advance(absl::Microseconds(200));
+      ++frames;
+    }
+  };
+  light_notes.on_data = [&](ScriptSession&, Input& in) {
+    in.TakeAll();
+    frames_before_light = frames;
+  };
+  rig.Open(busy, busy_notes);
+  rig.Open(light, light_notes);
+  rig.Settle();
+  rig.Arrive(busy, std::string(500, 'x'));
+  rig.Arrive(light, "l");
+  rig.Settle();
+  EXPECT_EQ(frames, 500);
+  EXPECT_GE(frames_before_light, 0);
+  EXPECT_LE(frames_before_light, 2);
+  EXPECT_TRUE(busy_notes.session->Unconsumed().empty());
+}
+
+TEST(TurnOfSockets, WhatOneMessageMadeManyConnectionsWriteLeavesInPortions) {
+  bool slow = true;
+  Rig rig;
+  constexpr int kCount = 1'000;
+  std::vector<Rig::Peer> peers;
+  for (int i = 0; i < kCount; ++i) {
+    peers.push_back(rig.New());
+    rig.Open(peers.back().wire, peers.back().notes);
+  }
+  rig.Settle();
+  for (Rig::Peer& peer : peers) {
+    peer.wire.delay = [&] {
+      if (slow) rig.os.Advance(absl::Microseconds(50));
+      return false;
+    };
+  }
+  const Bytes payload = Bytes::Copy("hello");
+  for (Rig::Peer& peer : peers) EXPECT_EQ(peer.notes.session->Write(payload), Answer::kAccepted);
+  int turns = 0;
+  for (bool all = false; !all && turns < 10'000; ++turns) {
+    const int64_t begin_ns = rig.os.NowNs();
+    rig.Turn();
+    EXPECT_LE(rig.os.NowNs() - begin_ns, 5 * kMs) << "turn " << turns;
+    all = std::all_of(peers.begin(), peers.end(),
+                      [](const Rig::Peer& peer) { return peer.wire.output == "hello"; });
+  }
+  EXPECT_LT(turns, 100);
+  slow = false;
+}
+
+TEST(TurnOfSockets, APollTakesAllEventsThatAreThere) {
+  Rig rig;
+  constexpr int kCount = 1'000;
+  std::vector<Rig::Peer> peers;
+  for (int i = 0; i < kCount; ++i) {
+    peers.push_back(rig.New());
+    rig.Open(peers.back().wire, peers.back().notes);
+  }
+  rig.Settle();
+  for (Rig::Peer& peer : peers) rig.Arrive(peer.wire, "x");
+  rig.Turn();
+  EXPECT_FALSE(rig.os.HasEvents(rig.worker.Poller()));
+}
+
+}  // namespace
+}  // namespace sluice::testing
