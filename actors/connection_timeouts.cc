@@ -108,6 +108,8 @@ void Connection::Judge() {
   } else if (looked_s_ != 0 &&
              LookedMs() + LookEveryMs(o.unacknowledged_timeout, unanswered_) <= now) {
     LookForLife();
+    // Another one may have passed at the same time; an armed timer would come a tick late for it.
+    if (!Ended() && NextDeadlineMs() <= now) Judge();
   } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
     Finish(CloseReason::kWriteStalled, /*reset=*/true);
   } else if (due(active_ms_, o.idle_timeout)) {

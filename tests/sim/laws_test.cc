@@ -313,7 +313,8 @@ TEST_F(Doctored, ATimerThatIsSleptOverIsFound) {
   const std::string found =
       Broken([&] { timers.Arm(timer, runtime_.worker(1).NowMs()); }, [&] { timers.Cancel(timer); });
   EXPECT_THAT(found, StartsWith("L5 progress"));
-  EXPECT_THAT(found, HasSubstr("its next timer is due in 0 ms"));
+  // The wheel says when it has to be looked at, which may be before the timer's own tick.
+  EXPECT_THAT(found, HasSubstr("worker 1 sleeps for -1 ms, and its next timer is due in "));
 }
 
 TEST_F(Doctored, AnActorWithMailThatIsNotScheduledIsFound) {

@@ -444,14 +444,13 @@ TEST(TimeLimits, ANameIsServedByItsLiveAddressInEveryPosition) {
 
 // --- Drain.
 
-// Its peer has everything and does not end its side: a drain does not wait for it for long, and not
-// at all if it has had that time before.
+// Its peer has everything and does not end its side: a drain does not wait for it for long, also if
+// it lingered before the drain began.
 TEST(TimeLimits, ADrainWaitsForASilentPeerNoLongerThanItsLinger) {
   for (const bool lingers_already : {false, true}) {
     ForEachSeed(
         [=](Simulation& simulation) {
-          TimeLimit linger(simulation, "kDrainLingerMs",
-                           lingers_already ? absl::ZeroDuration() : absl::Milliseconds(100));
+          TimeLimit linger(simulation, "kDrainLingerMs", absl::Milliseconds(100));
           Options options = SmallOptions(1);
           options.linger_timeout = absl::Seconds(30);
           Scene scene(simulation, options);
