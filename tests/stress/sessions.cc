@@ -62,10 +62,6 @@ void EchoSession::OnOpen() {
 void EchoSession::OnData(Input& in) { CheckWrite(*stress_, Write(in.TakeAll())); }
 void EchoSession::OnClose(CloseReason reason) { ends_->End(serial_, reason); }
 
-// No handler runs after an exception, so that one hears no OnClose.
-LineEchoSession::~LineEchoSession() {
-  if (throws_) ends_->End(serial_, CloseReason::kFailed);
-}
 void LineEchoSession::OnOpen() {
   serial_ = ends_->Begin();
   Say(Greeting(serial_));
@@ -73,7 +69,6 @@ void LineEchoSession::OnOpen() {
 void LineEchoSession::OnLine(std::string_view line) {
   if (line == kThrowLine) {
     Say(kThrowAnswer);
-    throws_ = true;
     if (serial_ % 2 == 0) throw std::runtime_error("a line said so");
     throw serial_;
   }

@@ -65,7 +65,6 @@ class LineEchoSession : public LineSession {
  public:
   LineEchoSession(Stress* stress, SessionEnds* ends)
       : LineSession(kLineBytesMax), stress_(stress), ends_(ends) {}
-  ~LineEchoSession() override;
   void OnOpen() override;
   void OnLine(std::string_view line) override;
   void OnLongLine() override;
@@ -76,7 +75,6 @@ class LineEchoSession : public LineSession {
   Stress* const stress_;
   SessionEnds* const ends_;
   uint64_t serial_ = 0;
-  bool throws_ = false;
 };
 
 }  // namespace sluice::stress

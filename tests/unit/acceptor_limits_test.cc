@@ -540,7 +540,7 @@ TEST_P(DrainAtTheLimit, AHigherLimitLetsInThoseWhoWait) {
 
 TEST_P(DrainAtTheLimit, AHigherLimitThatRefusesTurnsAwayThoseWhoStillHaveNoPlace) {
   AcceptorRig rig(AcceptorRig::Small(1, GetParam()));
-  int first = rig.Connect();
+  rig.Connect();
   rig.Settle();
   std::vector<int> waiting;
   for (int i = 0; i < 4; ++i) waiting.push_back(rig.Connect());
