@@ -241,7 +241,8 @@ void Acceptor::Evict() {
     // One that is on its way to its worker is not listed there yet: it counts as nobody, not as
     // none.
     if (open_by_worker_[i] == 0) continue;
-    if (best < 0 || owned_->OldestMs(i) < owned_->OldestMs(best)) best = i;
+    const bool older = best < 0 || owned_->OldestMs(i) < owned_->OldestMs(best);
+    if (best < 0 || older != Planted(Plant::kEvictsYoungest)) best = i;
   }
   if (best < 0) return;
   evicting_ = true;

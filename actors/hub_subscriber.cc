@@ -79,7 +79,9 @@ void Subscriber::Leave() {
   if (Gone()) return;
   int64_t missed = missed_tail_;
   if (backlog_ != nullptr) {
-    for (const Entry& entry : backlog_->queue) missed += 1 + entry.missed_before;
+    for (const Entry& entry : backlog_->queue) {
+      missed += (Planted(Plant::kLeaverForgets) ? 0 : 1) + entry.missed_before;
+    }
   }
   if (!TellMissed(missed) && !Gone()) {
     LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
@@ -221,7 +223,7 @@ bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
     if (!Planted(Plant::kConflateUncounted)) ledger.missed.Add(1);
     return true;
   }
-  if (more < 0) lease().Refund(-more);
+  if (more < 0 && !Planted(Plant::kReplacedStaysCharged)) lease().Refund(-more);
   backlog_->payload_bytes += payload.AllocatedBytes() - entry.payload.AllocatedBytes();
   entry.payload = payload;
   ++entry.missed_before;

@@ -92,6 +92,10 @@ enum class Plant {
   kEndsInside = 70,
   kCallbacksLast = 71,
   kStopInDestructor = 72,
+  kReplacedStaysCharged = 93,
+  kEvictsYoungest = 94,
+  kLeaverForgets = 95,
+  kAddressPassedOver = 96,
 };
 
 struct PlantInfo {
@@ -198,6 +202,10 @@ inline constexpr PlantInfo kPlants[] = {
      "a message to a crowd goes to the first portion of its subscribers alone", "hub"},
     {Plant::kConflateUncounted, "conflate_uncounted",
      "what conflate finds no memory for is told as missed, and not counted", "L1, hub"},
+    {Plant::kReplacedStaysCharged, "replaced_stays_charged",
+     "a shorter message that replaces an older one keeps the older one's memory", "L3, hub"},
+    {Plant::kLeaverForgets, "leaver_forgets",
+     "who leaves a hub is told of a part only of what it missed", "hub"},
     {Plant::kFlushInside, "flush_inside",
      "what was written is flushed where an actor is ended, in the middle of another's handler",
      "L4"},
@@ -245,6 +253,10 @@ inline constexpr PlantInfo kPlants[] = {
      "a socket that is connected to itself is taken for one that found its server", "early"},
     {Plant::kEvictsInDrain, "evicts_in_drain",
      "an eviction that was asked for before a drain ends a connection in it", "eviction"},
+    {Plant::kEvictsYoungest, "evicts_youngest",
+     "of the workers the one is asked whose longest silent connection is the youngest", "eviction"},
+    {Plant::kAddressPassedOver, "address_passed_over",
+     "of three addresses of a name, the one behind a dead one is passed over", "dns"},
     {Plant::kTrySendOvertakes, "try_send_overtakes",
      "in a constructor or a destructor TrySend goes before what Send has left waiting", "L2"},
     {Plant::kFunctionRefused, "function_refused",

@@ -26,6 +26,10 @@ namespace {
 constexpr uint32_t kKeys = 6;
 constexpr absl::Duration kDigests = absl::Seconds(1);  // By then no glutton holds anything.
 constexpr uint64_t kHeldUsMax = 2'000;
+constexpr absl::Duration kParkTimeout = absl::Milliseconds(500);
+// A tick, a worker that is held, and what steps lie between two looks.
+constexpr absl::Duration kParkLate = absl::Milliseconds(50);
+constexpr int kStepsPerLook = 16;
 constexpr int kTicks = 3;  // Messages behind the flood: what memory refused is told with the next.
 
 class Publisher : public Actor {
@@ -117,7 +121,7 @@ class Talker : public LineSession {
     seat_ = &feed_.seats[seat];
     options.slow = static_cast<SlowPolicy>(policy);
     options.keys_max = feed_.all_conflate ? kKeys : 1 + options.queue_messages_max % 8;
-    options.park_timeout = absl::Milliseconds(500);
+    options.park_timeout = kParkTimeout;
     if (words[4] == "1") {
       options.filter = [at = seat_](std::string_view payload, uint64_t) {
         const int64_t number = NumberOf(payload);
@@ -209,6 +213,40 @@ class Glutton : public Actor {
   int64_t held_ = 0;
 };
 
+// While subscribers hold the room nothing is handed to any of the others, so each that holds it is
+// ended after its park_timeout, whoever else comes and goes.
+class RoomCheck {
+ public:
+  explicit RoomCheck(Site& site) : site_(site) {}
+  void AfterStep() {
+    if (++steps_ % kStepsPerLook != 0) return;
+    Simulation& simulation = site_.simulation();
+    const int64_t due = HubLedger::Of(site_.runtime()).due;
+    if (!Held() || std::exchange(due_, due) != due) {
+      since_ns_ = simulation.NowNs();
+    } else if (simulation.NowNs() - since_ns_ >
+               absl::ToInt64Nanoseconds(kParkTimeout + kParkLate)) {
+      simulation.Broken("hub", "one subscriber holds the room for longer than park_timeout");
+    }
+  }
+
+ private:
+  bool Held() const {
+    bool held = false;
+    for (int i = 0; i < site_.runtime().WorkerCount(); ++i) {
+      site_.runtime().ForEachSlot(&site_.runtime().worker(i), [&](Slot* slot) {
+        held |= (slot->suspended & Slot::kBySelf) != 0 && slot->state == ActorState::kLive;
+      });
+    }
+    return held;
+  }
+
+  Site& site_;
+  int64_t steps_ = 0;
+  int64_t due_ = 0;
+  int64_t since_ns_ = 0;  // Of the last step at which there was room, or a message was handed over.
+};
+
 // Where nothing was missed, who conflates has heard the newest of each key.
 void CheckNewest(const Feed& feed) {
   for (const Newest& subscriber : feed.conflated) {
@@ -251,6 +289,11 @@ void RunBroadcast(Simulation& simulation) {
     runtime.SpawnWith<Glutton>(where, &feed, hunger);
   }
   runtime.Listen<Talker>("10.0.0.1:7001", &feed);
+  RoomCheck room(site);
+  bool over = false;
+  simulation.AfterEachStep([&] {
+    if (!over) room.AfterStep();
+  });
   if (!site.Start()) return;
   Crowd crowd(simulation, simulation.NewMachine("clients"));
   SimOs& machine = *simulation.machines().back();
@@ -268,6 +311,7 @@ void RunBroadcast(Simulation& simulation) {
   if (!simulation.RunUntil([&feed] { return feed.done_ns != 0; }, absl::Minutes(2))) {
     simulation.Broken("L5 progress", "the publisher does not come to its end");
   }
+  over = true;
   site.End();
   const HubTotals totals = HubLedger::Of(runtime);
   if (totals.published != feed.published || totals.queued != 0 ||

@@ -59,12 +59,14 @@ bool Subscriber::Join() {
   if (std::exchange(joined_once_, true)) seat_before_ = seat_;
   seat_ = feed_.seats.size();
   feed_.seats.emplace_back();
-  is_closed_ = feed_.closes && closes_random_.Below(3) == 0;
+  // What one order has asked for comes behind the next one, too.
+  const bool closes = feed_.closes && closes_random_.Below(3) == 0;
+  is_closed_ |= closes;
   filters_ = random_.Below(3) == 0;
   const std::string order =
       absl::StrCat("s ", seat_, " ", static_cast<int>(policy_), " ",
                    random_.Between(1, random_.Below(2) == 0 ? 8 : 1'024), " ", filters_ ? 1 : 0,
-                   " ", is_closed_ ? closes_random_.Between(1, 400) : 0, "\n");
+                   " ", closes ? closes_random_.Between(1, 400) : 0, "\n");
   if (client_.Write(order).ok()) return true;
   Cut();
   return false;

@@ -11,10 +11,11 @@ Faults WithoutThreads() {
   return faults;
 }
 
-// A wait that answers some of the events that are there is no poll that has looked at all.
+// A wait that answers some of the events that are there is no poll that has looked at all; and who
+// is refused a send again and again is idle, however often its peer has spoken before.
 Faults WithAllEvents() {
   Faults faults;
-  faults.few_events = 0;
+  faults.few_events = faults.refused_send = 0;
   return faults;
 }
 
@@ -71,14 +72,8 @@ const std::vector<Scenario>& Scenarios() {
        WithoutThreads(), RunBlocking},
       {"spawns", "crowds of actors move from worker to worker, and handles of the dead stay about",
        Faults(), RunSpawns},
-      // Without what the turn does not bear yet: timers shorter than their handlers, and workers
-      // that judge a deadline before they look at what came in time.
-      {"unruly",
-       "slow, throwing and ending users, beside polite ones who are served",
-       Faults(),
-       RunUnruly,
-       /*in_mixed=*/true,
-       {{"timer_us", 0}, {"late_ms", 0}}},
+      {"unruly", "slow, throwing and ending users, beside polite ones who are served",
+       WithAllEvents(), RunUnruly},
   };
   return scenarios;
 }

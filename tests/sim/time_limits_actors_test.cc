@@ -37,7 +37,8 @@ TEST(TimeLimits, EveryKeepsTimeOverManyPeriods) {
       [](Simulation& simulation) {
         constexpr int kPeriods = 200;
         Site site(simulation, SmallOptions(1));
-        for (const absl::Duration period : {absl::Milliseconds(7), absl::Milliseconds(64)}) {
+        for (const absl::Duration period :
+             {absl::Milliseconds(1), absl::Milliseconds(7), absl::Milliseconds(64)}) {
           int fired = 0;
           TimeLimit every(simulation, "Every", period, kExact);
           site.runtime().Spawn<Doer>([&](Doer& self) {

@@ -246,9 +246,10 @@ Row RunBusy(int busy, absl::Duration handler, int64_t lights) {
   rig.Open(light, light_notes);
   auto [clock, clock_notes] = rig.New();  // Its connection is quiet.
   Slot* const slot = rig.Open(clock, clock_notes);
+  ScriptSession* const clock_session = clock_notes.session;
   rig.worker.RunHandler(slot, "test", [&] {
     due_ns = (rig.os.NowNs() / kMs + 1 + 5) * kMs;
-    clock_notes.session->Every(absl::Milliseconds(5), [&](int64_t skipped) {
+    clock_session->Every(absl::Milliseconds(5), [&](int64_t skipped) {
       row.timer_late_ns = std::max(row.timer_late_ns, rig.os.NowNs() - due_ns);
       due_ns += (skipped + 1) * 5 * kMs;
     });
