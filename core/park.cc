@@ -58,6 +58,9 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   outbox.list.Push(envelope);
   ++outbox.count;
   sender->has_outbox = true;
+  // Not in a handler of its own (a hub's filter sends for its session): then no end of a handler
+  // follows that would flush this outbox, and the sender would neither park nor go on.
+  if (sender != current_) Schedule(sender);
   ++ledger_.parked;
   ++ledger_.parked_held;
   *place = envelope;

@@ -1,5 +1,6 @@
 // Ends in a hub: callbacks that throw or end their own session, members that close, a spoke that
 // fails. Each ends at most its own subscriber, and the counts stay exact.
+#include <algorithm>
 #include <exception>
 #include <functional>
 #include <stdexcept>
@@ -36,6 +37,7 @@ class Member : public Session {
     if (subscribed.Joined()) subscription = subscribed;
   }
   void OnData(Input& in) override { in.TakeAll(); }
+  using Actor::Send;
   using Session::Abort;
   using Session::Close;
   using Session::CloseWrite;
@@ -208,6 +210,79 @@ TEST_F(HubEnd, AFilterMayLeaveTheHub) {
   EXPECT_EQ(Lines(leaver), (Texts{"hello", "1", "2"}));
   EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3"}));
   EXPECT_FALSE(leaver.closed);
+}
+
+// --- Callbacks that send for their session.
+
+struct Note {
+  int value = 0;
+};
+class Reader : public Actor {
+ public:
+  explicit Reader(std::vector<int>* got) : got_(*got) {}
+  void On(Note note) { got_.push_back(note.value); }
+
+ private:
+  std::vector<int>& got_;
+};
+constexpr int kNotes = 600;  // A mailbox, and more than another one.
+
+// Each copy of it acts as it ends.
+struct AtItsEnd {
+  const std::function<void()> act;
+  ~AtItsEnd() { act(); }
+};
+
+// None of these runs as a handler of the session, so no end of a handler flushes its outbox. The
+// session would neither send what it has parked nor read, until somebody writes to it.
+TEST_F(HubEnd, WhatACallbackOfTheHubSendsToAFullActorLeavesAndItsSessionGoesOn) {
+  for (const std::string where : {"filter", "missed_notice", "end of a filter"}) {
+    std::vector<int> got;
+    const Ref<Reader> reader = rig_.runtime.Spawn<Reader>(&got);
+    rig_.Settle();
+    Member* sender = nullptr;
+    const auto send = [&sender, reader] {
+      if (sender == nullptr) return;
+      Member* const member = std::exchange(sender, nullptr);
+      for (int i = 0; i < kNotes; ++i) {
+        EXPECT_EQ(member->Send(reader, Note{i}), Answer::kAccepted) << i;
+      }
+    };
+    Wire* wire = nullptr;
+    Member* member = nullptr;
+    if (where == "filter") {
+      wire = &Join({.filter = [&](std::string_view, uint64_t) {
+        send();
+        return true;
+      }});
+      sender = member = member_;
+      Say("1");
+    } else if (where == "missed_notice") {
+      wire = &Join({.queue_messages_max = 1}, 0);
+      sender = member = member_;
+      on_notice = [&](int64_t) { send(); };
+      for (const char* text : {"1", "2", "3", "4"}) Say(text);
+      rig_.Room(*wire, 1 << 30);
+      rig_.Settle();
+    } else {
+      const AtItsEnd end{send};
+      wire = &Join({.filter = [end](std::string_view, uint64_t) { return end.act != nullptr; }});
+      member = member_;
+      InHandlerOf(member, [&] {
+        Unsubscribe(*member, member->subscription);
+        sender = member;
+      });
+    }
+    EXPECT_EQ(sender, nullptr) << where;
+    EXPECT_EQ(got.size(), static_cast<size_t>(kNotes)) << where;
+    EXPECT_TRUE(std::is_sorted(got.begin(), got.end())) << where;
+    rig_.Arrive(*wire, "more");
+    rig_.Settle();
+    EXPECT_EQ(wire->input, "") << where << ": its session does not read";
+    EXPECT_FALSE(wire->closed) << where;
+    InHandlerOf(member, [&] { member->Abort(); });
+    on_notice = nullptr;
+  }
 }
 
 // A callable that the spoke must not copy: a copy may throw where nothing of the user's runs.
