@@ -8,8 +8,8 @@
 // Owner:  an actor like any other; its spokes are its children, one on each worker.
 // Thread: its worker's. Spokes write to connections of their own worker only.
 // Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their
-//         mailboxes, and 64 messages that a spoke hands round. A subscriber (some 150 bytes) and
-//         its queue are charged to the budget.
+//         mailboxes, and 64 messages that a spoke hands round. All of it is charged to the budget,
+//         and so is a subscriber (some 150 bytes).
 // Errors: a subscriber whose connection ends, or takes nothing more, is not counted any longer. A
 //         callback that throws ends its subscriber's connection, and no other. A spoke that fails
 //         is made anew, and ends the connections of its subscribers, as they could not be told what
@@ -72,7 +72,9 @@ struct SubscribeOptions {
   uint32_t keys_max = 256;  // kConflate: instead of queue_messages_max. At least 1.
   // False: this message is not for it; counted as skipped. Called for each message, on the
   // session's worker, so it must be quick; one that throws ends its connection. It may end any
-  // session of its worker, its own too. What it captures is the user's memory.
+  // session of its worker, its own too, and send for it: what finds a full target waits in that
+  // session's outbox, as ever, but no TrySend of a Ref in here knows of it, and may overtake it.
+  // What it captures is the user's memory.
   std::function<bool(std::string_view payload, uint64_t key)> filter = nullptr;
 };
 

@@ -12,7 +12,9 @@ namespace sluice::internal {
 Spoke::~Spoke() {
   worker().Withdraw(*this);
   round_ = false;
+  DropBatch();
   if (ledger_ != nullptr) ledger_->spokes.Remove(*this);
+  if (!stopped_ && joining_.has_value()) TellNotJoined();
   // Its hub counts on: a spoke that fails is made anew, and its subscribers are not.
   if (!stopped_ && !by_slot_.empty()) TellGone(static_cast<int64_t>(by_slot_.size()));
   while (Subscriber* const subscriber = subscribers_.PopFront()) {
@@ -39,12 +41,14 @@ int64_t Spoke::LostBefore(uint64_t sequence) {
 void Spoke::On(AddSubscriber add) {
   if (const int64_t lost = LostBefore(add.sequence); lost > 0) batch_.push_back({lost});
   sequence_ = add.sequence;
+  // From here on it is kept: should this spoke fail, it is told.
+  joining_ = std::move(add);
   if (batch_.empty()) {
-    Join(std::move(add));
-  } else {
-    joining_ = std::move(add);
-    BeginRound();
+    Join();
+    return;
   }
+  if (!Hold(joining_->HeldBytes())) TellNotJoined();
+  BeginRound();
 }
 
 // In a crowd each subscriber is given all that has come, so that its socket is written to once; a
@@ -52,11 +56,29 @@ void Spoke::On(AddSubscriber add) {
 void Spoke::Take(Deliver message, uint64_t key) {
   const int64_t lost = LostBefore(message.sequence - 1);
   sequence_ = message.sequence;
-  if (subscribers_.Empty()) return;
+  if (subscribers_.Empty()) {
+    DropBatch();  // All it was for have gone.
+    return;
+  }
+  // The envelope's charge was given back before this handler.
+  const bool held = Hold(ChargeOf(message.payload));
   batch_.push_back({lost, true, key, std::move(message.payload), message.except});
-  if (by_slot_.size() <= kPortionMax || batch_.size() >= batch_max_ || slot()->queue.Empty()) {
+  if (!held || by_slot_.size() <= kPortionMax || batch_.size() >= batch_max_ ||
+      slot()->queue.Empty()) {
     BeginRound();
   }
+}
+
+// False: memory is spent, and nothing is charged.
+bool Spoke::Hold(int64_t bytes) {
+  if (bytes > 0 && !worker().lease().ChargeOverdraft(bytes)) return false;
+  batch_bytes_ += bytes;
+  return true;
+}
+
+void Spoke::DropBatch() {
+  batch_.clear();
+  if (batch_bytes_ > 0) worker().lease().Refund(std::exchange(batch_bytes_, 0));
 }
 
 // --- A round.
@@ -93,17 +115,17 @@ void Spoke::OnTurn() {
 void Spoke::EndRound() {
   round_ = false;
   next_ = nullptr;
-  batch_.clear();
+  DropBatch();
   batch_max_ = std::clamp<size_t>(std::exchange(room_min_, kBatchMax), 1, kBatchMax);
-  if (std::optional<AddSubscriber> add = std::exchange(joining_, std::nullopt); add.has_value()) {
-    Join(*std::move(add));
-  }
+  if (joining_.has_value()) Join();
 }
 
 // --- Subscribers.
 
-void Spoke::Join(AddSubscriber add) {
-  SubscribeMessage& message = add.subscriber;
+// Requires: one waits to join. Once it has joined its end is told, and no more that it did not.
+void Spoke::Join() {
+  SubscribeMessage& message = joining_->subscriber;
+  const uint64_t sequence = joining_->sequence;
   Slot* const slot = message.slot;
   const uint32_t session_generation = message.generation;
   const MessageOps* const subscribed_ops = message.subscribed_ops;
@@ -113,20 +135,28 @@ void Spoke::Join(AddSubscriber add) {
   // It ended or closed on the way, or is here already, or there is no memory.
   if (connection == nullptr || !connection->WriteOpen() || by_slot_.contains(slot) ||
       !worker().lease().Charge(Subscriber::BytesOf(message.options))) {
-    TellGone(1);
-    Worker::SendReserved(slot, session_generation, subscribed_ops, Subscribed{.hub = hub()});
+    TellNotJoined();
     return;
   }
   const std::string greeting = std::move(message.greeting);
   auto* const subscriber = new Subscriber(*this, *connection, std::move(message));
   subscribers_.PushBack(*subscriber);
   by_slot_.insert(subscriber);
+  joining_.reset();
   if (subscriber->Parks()) batch_max_ = std::min<size_t>(batch_max_, subscriber->Room());
   Worker::SendReserved(slot, session_generation, subscribed_ops,
-                       Subscribed{hub(), add.sequence, this->slot(), generation()});
+                       Subscribed{hub(), sequence, this->slot(), generation()});
   if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
     LogDebug("hub: a subscriber's connection did not take its greeting");
   }
+}
+
+void Spoke::TellNotJoined() {
+  const SubscribeMessage& message = joining_->subscriber;
+  TellGone(1);
+  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
+                       Subscribed{.hub = hub()});
+  joining_.reset();
 }
 
 void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {

@@ -9,7 +9,8 @@
 //
 // Owner:  a spoke is a child of its hub; a subscriber is its spoke's.
 // Thread: the worker's that the spoke lives on; so are the connections that it writes to.
-// Bound:  a subscriber and its backlog are charged to the budget; a batch has kBatchMax messages.
+// Bound:  a subscriber and its backlog are charged to the budget, and so is a batch, which has
+//         kBatchMax messages. Where memory is spent a batch is one message.
 // Errors: a callback of the user's that throws ends its subscriber's connection, and nothing else.
 #ifndef SLUICE_ACTORS_HUB_SPOKE_H_
 #define SLUICE_ACTORS_HUB_SPOKE_H_
@@ -55,6 +56,11 @@ struct DeliverKeyed {
   uint64_t key;
   int64_t HeldBytes() const { return message.HeldBytes(); }
 };
+
+// What a holder of such a payload is charged for it.
+inline int64_t ChargeOf(const Bytes& payload) {
+  return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
+}
 
 // A message that is handed round, behind so many that memory refused on their way here.
 struct Due {
@@ -208,8 +214,11 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   void BeginRound();
   void Portion();
   void EndRound();
+  bool Hold(int64_t bytes);
+  void DropBatch();
   void OnTurn() override;
-  void Join(AddSubscriber add);
+  void Join();
+  void TellNotJoined();
   void Remove(Subscriber& subscriber);
   void NoteRoom(size_t room) { room_min_ = std::min(room_min_, room); }
   void NoteFull(int change);
@@ -226,6 +235,7 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   // The round: each subscriber that is there, from next_ on, has yet to be offered the batch. While
   // it lasts no message is taken, so all of them joined before the batch.
   std::vector<Due> batch_;
+  int64_t batch_bytes_ = 0;  // Charged for the batch, and for who joins behind it.
   Subscriber* next_ = nullptr;
   bool round_ = false;
   std::optional<AddSubscriber> joining_;  // Behind the batch.

@@ -19,11 +19,6 @@ using Filter = std::function<bool(std::string_view, uint64_t)>;
 constexpr int64_t kPlaceBytes = 2 * (sizeof(void*) + 1) * 8 / 7;
 constexpr int64_t kDequeBytes = 512;  // What a std::deque takes at a time.
 
-// What a holder of such a payload is charged for it.
-int64_t ChargeOf(const Bytes& payload) {
-  return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
-}
-
 int64_t BaseBytes(bool filters) {
   return AllocatedBytes(sizeof(Subscriber)) + kPlaceBytes +
          (filters ? AllocatedBytes(sizeof(Filter)) : 0);

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,11 +31,15 @@ class Member : public Session {
     if (!hub_) return;
     EXPECT_EQ(Send(hub_, Subscribe(this, options_)), Answer::kAccepted);
   }
-  void On(Subscribed subscribed) { subscription = subscribed; }
+  void On(Subscribed subscribed) {
+    subscription = subscribed;
+    ++told;
+  }
   void OnData(Input& in) override { EXPECT_EQ(Write(in.TakeAll()), Answer::kAccepted); }
   using Actor::Send;
   using Session::Abort;
   Subscribed subscription;
+  int told = 0;
 
  private:
   const Ref<Hub> hub_;
@@ -79,8 +85,8 @@ class HubPortions : public ::testing::Test {
     wires_.push_back(&wire);
     return static_cast<Member*>(slot->actor);
   }
-  void Join(int members) {
-    for (int i = 0; i < members; ++i) members_.push_back(Open(hub_));
+  void Join(int members, const SubscribeOptions& options = {}) {
+    for (int i = 0; i < members; ++i) members_.push_back(Open(hub_, options));
     Turns();
     for (const Member* member : members_) ASSERT_TRUE(member->subscription.Joined());
   }
@@ -95,6 +101,10 @@ class HubPortions : public ::testing::Test {
   void Say(int number) {
     ASSERT_EQ(hub_.TrySend(Publish{Bytes::Copy(absl::StrCat(number, "\n")), {}, 0}),
               Answer::kAccepted);
+  }
+  int64_t Used() { return rig_.runtime.budget().UsedBytes() - rig_.worker.lease().LeftBytes(); }
+  Ref<internal::Spoke> SpokeOf(const Member& member) {
+    return Ref<internal::Spoke>(member.subscription.spoke, member.subscription.spoke_generation);
   }
   HubTotals Totals() { return HubLedger::Of(rig_.runtime); }
   void CheckSums() {
@@ -274,27 +284,105 @@ TEST_F(HubPortions, AHubThatEndsInTheMiddleOfARoundLeavesNothing) {
   for (const Wire* wire : wires_) EXPECT_FALSE(wire->closed);
 }
 
+// The first message of a batch has come, and the second one finds that everybody has gone.
+TEST_F(HubPortions, ABatchThatNobodyIsLeftForIsGivenUp) {
+  const int64_t before = Used();
+  Join(40);
+  const Ref<internal::Spoke> spoke = SpokeOf(*members_[0]);
+  for (uint64_t sequence : {1, 2}) {
+    const Bytes payload = *Bytes::Copy(std::string(10'000, 'x'), rig_.runtime.budget());
+    ASSERT_EQ(spoke.TrySend(internal::Deliver{payload, sequence, {}}), Answer::kAccepted);
+  }
+  rig_.os.tick_ns = 2'000'000;  // So a slice ends with each message.
+  rig_.worker.Turn(0);
+  ASSERT_FALSE(spoke.slot()->queue.Empty());
+  for (Member* member : members_) {
+    rig_.worker.RunHandler(member->slot(), "test", [&] { member->Abort(); });
+  }
+  ASSERT_FALSE(spoke.slot()->queue.Empty());
+  rig_.os.tick_ns = 0;
+  Turns();
+  EXPECT_EQ(Used(), before) << "a payload is still held";
+  CheckSums();
+}
+
+// The envelope that paid for it is gone, and nobody else may hold the payload.
+TEST_F(HubPortions, WhatIsHandedRoundIsChargedForAsLongAsTheRoundLasts) {
+  constexpr int64_t kPayloadBytes = 1 << 20;
+  Join(100, {.filter = [](std::string_view, uint64_t) { return false; }});
+  const int64_t before = Used();
+  for (const bool fails : {false, true}) {
+    ASSERT_EQ(hub_.TrySend(Publish{Bytes::Copy(std::string(kPayloadBytes, 'x')), {}, 0}),
+              Answer::kAccepted);
+    IntoARound();
+    EXPECT_GE(Used() - before, kPayloadBytes);
+    EXPECT_LE(Used() - before, 2 * kPayloadBytes);
+    rig_.os.tick_ns = 0;
+    if (fails) {
+      rig_.worker.Fail(members_[0]->subscription.spoke,
+                       std::make_exception_ptr(std::runtime_error("out of order")));
+    }
+    Turns();
+    if (!fails) {
+      EXPECT_EQ(Used(), before);
+    }
+    CheckSums();
+  }
+  rig_.worker.lease().ReturnIdle();
+  EXPECT_EQ(rig_.runtime.budget().UsedBytes(), 0);
+}
+
+// Behind a batch that is being handed round waits one that joins, with its greeting.
+TEST_F(HubPortions, WhoWaitsToJoinASpokeThatFailsIsToldSoAndNotCounted) {
+  constexpr int64_t kGreetingBytes = 1 << 20;
+  Join(100, {.filter = [](std::string_view, uint64_t) { return false; }});
+  Slot* const spoke = members_[0]->subscription.spoke;
+  Member* const late = Open(Ref<Hub>());
+  Turns();
+  const int64_t before = Used();
+  Say(1);
+  rig_.worker.RunHandler(late->slot(), "test", [&] {
+    EXPECT_EQ(late->Send(hub_, Subscribe(late, {}, std::string(kGreetingBytes, 'x'))),
+              Answer::kAccepted);
+  });
+  rig_.os.tick_ns = 1'000'000;
+  while (!spoke->queue.Empty() || Totals().due == 0) rig_.worker.Turn(0);
+  ASSERT_LT(Totals().due, 100);
+  ASSERT_EQ(late->told, 0);
+  EXPECT_GE(Used() - before, kGreetingBytes);
+  rig_.os.tick_ns = 0;
+  rig_.worker.Fail(spoke, std::make_exception_ptr(std::runtime_error("out of order")));
+  Turns();
+  EXPECT_EQ(late->told, 1);
+  EXPECT_FALSE(late->subscription.Joined());
+  CheckSums();
+  // The hub counts nobody there: it sends no message to a worker that has no subscribers.
+  const int64_t handled = rig_.worker.ledger().delivered;
+  Say(2);
+  Turns();
+  EXPECT_EQ(rig_.worker.ledger().delivered, handled + 1);
+  rig_.worker.lease().ReturnIdle();
+  EXPECT_EQ(rig_.runtime.budget().UsedBytes(), 0);
+}
+
 // A subscription is a charge, as many hubs may have each connection for a subscriber.
 TEST_F(HubPortions, ASubscriberIsSmallAndPaysForItself) {
   constexpr int kMembers = 1'000;
   std::vector<Member*> members;
   for (int i = 0; i < kMembers; ++i) members.push_back(Open(Ref<Hub>()));
   Turns();
-  const auto used = [&] {
-    return rig_.runtime.budget().UsedBytes() - rig_.worker.lease().LeftBytes();
-  };
-  const int64_t before = used();
+  const int64_t before = Used();
   for (Member* member : members) {
     rig_.worker.RunHandler(member->slot(), "test", [&] { (void)hub_.TrySend(Subscribe(member)); });
     Turns();
   }
-  const int64_t each = (used() - before) / kMembers;
+  const int64_t each = (Used() - before) / kMembers;
   std::printf("a subscriber: %d bytes\n", static_cast<int>(each));
   EXPECT_GE(each, static_cast<int64_t>(sizeof(internal::Subscriber)));
   EXPECT_LE(each, 200);
   for (Member* member : members) Unsubscribe(*member, member->subscription);
   Turns();
-  EXPECT_EQ(used(), before);
+  EXPECT_EQ(Used(), before);
   CheckSums();
 }
 
