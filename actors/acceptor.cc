@@ -90,12 +90,7 @@ struct AcceptedControl {
   }
   void Refuse(Worker& worker) {
     EndAccepted(worker.os(), std::move(fd));
-    ConnectionLedger::Cell& counters =
-        worker.runtime()
-            .Attachment<ConnectionLedger>(worker.runtime().WorkerCount())
-            .At(worker.Index());
-    counters.opened.Add(1);
-    counters.closed[static_cast<int>(CloseReason::kRefused)].Add(1);
+    CountersOf(worker).CountNeverStood(CloseReason::kRefused);
     if (Planted(Plant::kPlaceLeaked)) return;
     Worker::Post(*acceptor->slot->worker, acceptor->slot, acceptor->generation,
                  ConnectionEndedControl{worker.Index()});
@@ -143,7 +138,7 @@ void Acceptor::OnStart() {
   On(SetAcceptRate{options.accepts_per_second_max, options.accepts_burst_max});
   open_by_worker_.resize(options.workers);
   owned_ = std::make_shared<OwnedConnections>(slot(), generation(), options.workers);
-  counters_ = &runtime().Attachment<ConnectionLedger>(options.workers).At(worker().Index());
+  counters_ = &CountersOf(worker());
   TakeSpare();
   io_ = new Io(*this);
   worker().AttachIo(slot(), io_);
@@ -207,8 +202,7 @@ void Acceptor::Take(int fd, bool tcp) {
 
 void Acceptor::TurnAway(OwnedFd fd, CloseReason reason) {
   EndAccepted(worker().os(), std::move(fd));
-  counters_->opened.Add(1);
-  counters_->closed[static_cast<int>(reason)].Add(1);
+  counters_->CountNeverStood(reason);
 }
 
 void Acceptor::TendHeld() {

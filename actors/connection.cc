@@ -109,7 +109,7 @@ void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
   output_.TakeFrom(early.output);
   if (Planted(Plant::kEarlyBytesLost)) output_.Clear(worker().lease());
-  if (early.input_bytes_max > 0) SetInputMax(early.input_bytes_max);
+  if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
   paused_ = early.pause_reading;
   wants_writable_ = early.wants_writable;
   if (early.close || early.close_write || early.abort) write_state_ = WriteState::kFlushing;
@@ -127,9 +127,7 @@ void Connection::EndEarly() {
 }
 
 void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
-  ConnectionLedger::Cell& counters = CountersOf(worker);
-  counters.opened.Add(1);
-  counters.closed[static_cast<int>(reason)].Add(1);
+  CountersOf(worker).CountNeverStood(reason);
   auto& session = *static_cast<Session*>(slot->actor);
   session.close_reason_ = reason;
   session.begun_ = true;

@@ -2,7 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "sluice/core/runtime.h"
 #include "sluice/core/strings.h"
+#include "sluice/core/worker.h"
 
 namespace sluice {
 
@@ -49,6 +51,11 @@ std::string ConnectionLedger::Totals::ToString() const {
       "accept errors %d",
       opened, Open(), ClosedTotal(), reasons, bytes_read, bytes_accepted, bytes_sent, bytes_lost,
       BytesHeld(), accept_errors);
+}
+
+ConnectionLedger::Cell& CountersOf(Worker& worker) {
+  Runtime& runtime = worker.runtime();
+  return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).At(worker.Index());
 }
 
 }  // namespace sluice

@@ -19,6 +19,8 @@
 
 namespace sluice {
 
+class Worker;
+
 // Why a connection ended. Each ends once, with one of these.
 enum class CloseReason : uint8_t {
   kClosed,         // This side closed it, and what was written was handed over.
@@ -65,6 +67,11 @@ class ConnectionLedger {
     Counter bytes_sent;      // Taken by the kernel.
     Counter bytes_lost;      // Accepted, and not sent when the connection ended.
     Counter accept_errors;   // EMFILE and its like.
+    // One that never stood has ended.
+    void CountNeverStood(CloseReason reason) {
+      opened.Add(1);
+      closed[static_cast<size_t>(reason)].Add(1);
+    }
   };
   struct Totals {
     int64_t opened = 0;
@@ -88,6 +95,9 @@ class ConnectionLedger {
  private:
   std::vector<Cell> cells_;
 };
+
+// The cell of this worker.
+ConnectionLedger::Cell& CountersOf(Worker& worker);
 
 }  // namespace sluice
 

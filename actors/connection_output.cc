@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sluice/actors/connection.h"
+#include "sluice/actors/early_calls.h"
 #include "sluice/core/plant.h"
 
 namespace sluice {
@@ -26,13 +27,9 @@ size_t Connection::OutputBytes() const {
 
 Answer Connection::MayWrite(size_t bytes) {
   if (write_state_ != WriteState::kOpen || write_error_ != 0) return Answer::kClosed;
-  const size_t bytes_max = static_cast<size_t>(options().output_bytes_max);
-  if (bytes > bytes_max) return Answer::kOverloaded;  // Not even when all else has left.
-  if (OutputBytes() + bytes > bytes_max) {
-    wants_writable_ = true;
-    return Answer::kFull;
-  }
-  return Answer::kAccepted;
+  const Answer answer = OutputTakes(options(), OutputBytes(), bytes);
+  if (answer == Answer::kFull) wants_writable_ = true;
+  return answer;
 }
 
 Answer Connection::Write(std::string_view bytes) {

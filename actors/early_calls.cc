@@ -1,23 +1,18 @@
 #include "sluice/actors/early_calls.h"
 
-#include "sluice/core/runtime.h"
-
 namespace sluice {
 
-ConnectionLedger::Cell& CountersOf(Worker& worker) {
-  Runtime& runtime = worker.runtime();
-  return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).At(worker.Index());
+Answer OutputTakes(const Options& options, size_t waiting, size_t bytes) {
+  const auto bytes_max = static_cast<size_t>(options.output_bytes_max);
+  if (bytes > bytes_max) return Answer::kOverloaded;  // Not even when all else has left.
+  return waiting + bytes > bytes_max ? Answer::kFull : Answer::kAccepted;
 }
 
 Answer EarlyCalls::MayWrite(Worker& worker, size_t bytes) {
   if (close || close_write || abort.has_value()) return Answer::kClosed;
-  const auto bytes_max = static_cast<size_t>(worker.options().output_bytes_max);
-  if (bytes > bytes_max) return Answer::kOverloaded;  // Not even when all else has left.
-  if (output.size() + bytes > bytes_max) {
-    wants_writable = true;
-    return Answer::kFull;
-  }
-  return Answer::kAccepted;
+  const Answer answer = OutputTakes(worker.options(), output.size(), bytes);
+  wants_writable |= answer == Answer::kFull;
+  return answer;
 }
 
 Answer EarlyCalls::Write(Worker& worker, std::string_view bytes) {

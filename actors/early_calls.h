@@ -16,6 +16,7 @@
 #include "sluice/actors/connection_ledger.h"
 #include "sluice/core/answer.h"
 #include "sluice/core/buffer.h"
+#include "sluice/core/options.h"
 #include "sluice/core/worker.h"
 
 namespace sluice {
@@ -27,7 +28,7 @@ struct EarlyCalls {
   void Drop(Worker& worker);
 
   OutputQueue output;
-  size_t input_bytes_max = 0;  // 0: as the options say.
+  std::optional<size_t> input_bytes_max;
   std::optional<CloseReason> abort;
   bool close = false;
   bool close_write = false;
@@ -38,7 +39,9 @@ struct EarlyCalls {
   Answer MayWrite(Worker& worker, size_t bytes);
 };
 
-ConnectionLedger::Cell& CountersOf(Worker& worker);
+// Whether a connection takes so many bytes more behind those that wait, as far as room goes. By
+// this rule a Write is answered before and after the connection is there.
+Answer OutputTakes(const Options& options, size_t waiting, size_t bytes);
 
 }  // namespace sluice
 

@@ -396,6 +396,24 @@ class Lines : public LineSession {
   std::string& heard_;
 };
 
+// Nothing may be kept: what a session leaves is too long at once, whenever it said so.
+TEST(SessionEarly, AnInputMaximumOfNothingIsOneInTheConstructorToo) {
+  for (const bool constructor : {true, false}) {
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    const auto set = [](ScriptSession& session) { session.SetInputMax(0); };
+    notes.on_data = [](ScriptSession&, Input&) {};
+    if (!constructor) notes.on_start = set;
+    rig.OpenAs<Early>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &notes,
+                      Early::Act([=](Early& session) {
+                        if (constructor) set(session);
+                      }));
+    rig.Arrive(wire, "x");
+    rig.Settle();
+    EXPECT_EQ(notes.reason, CloseReason::kInputFull) << constructor;
+  }
+}
+
 TEST(SessionEarly, ALineSessionKeepsTheSameRule) {
   Rig rig;
   auto [wire, notes] = rig.New();
