@@ -39,21 +39,30 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
     runtime.KeepError(addresses.status());
     return {};
   }
-  std::vector<ListeningSocket> sockets;
+  ListeningSockets sockets(runtime.os());
+  std::vector<std::string> texts;
   for (const Address& address : *addresses) {
     absl::StatusOr<ListeningSocket> socket = OpenListening(runtime.os(), address, options);
     if (!socket.ok()) {
-      for (ListeningSocket& opened : sockets) EndListening(runtime.os(), opened);
       runtime.KeepError(socket.status());
       return {};
     }
-    sockets.push_back(*std::move(socket));
+    texts.push_back(socket->address.ToString());
+    sockets.Add(*std::move(socket));
   }
-  for (const ListeningSocket& socket : sockets) runtime.AddListening(socket.address.ToString());
-  runtime.AddConnections(kConnectionBytes + static_cast<int64_t>(session_bytes));
-  return runtime.SpawnWith<Acceptor>(
+  const Ref<Acceptor> acceptor = runtime.SpawnWith<Acceptor>(
       SpawnOptions{.name = "acceptor", .mailbox_messages_max = 0, .worker = 0}, std::move(sockets),
       std::move(factory));
+  if (!acceptor) {
+    runtime.KeepError(absl::ResourceExhaustedError(
+        absl::StrCat("cannot listen on ", texts.front(),
+                     ": there is no place for its acceptor, as actors_max = ", options.actors_max,
+                     " actors live; raise actors_max")));
+    return {};
+  }
+  for (std::string& text : texts) runtime.AddListening(std::move(text));
+  runtime.AddConnections(kConnectionBytes + static_cast<int64_t>(session_bytes));
+  return acceptor;
 }
 
 // --- A connection on its way to its worker.
@@ -128,6 +137,9 @@ void ConnectionEndedControl::Run(Worker&, Slot* slot, uint32_t generation) const
 Acceptor::Acceptor(std::vector<ListeningSocket> sockets, SessionFactory factory)
     : sockets_(std::move(sockets)),
       factory_(std::make_shared<const SessionFactory>(std::move(factory))) {}
+
+Acceptor::Acceptor(ListeningSockets sockets, SessionFactory factory)
+    : Acceptor(std::move(sockets).Take(), std::move(factory)) {}
 
 Acceptor::~Acceptor() { CloseSockets(); }
 

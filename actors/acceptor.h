@@ -65,6 +65,7 @@ class Acceptor : public Actor {
   static constexpr bool kRestartable = false;  // Its sockets end with it.
 
   Acceptor(std::vector<ListeningSocket> sockets, SessionFactory factory);
+  Acceptor(ListeningSockets sockets, SessionFactory factory);
   ~Acceptor() override;
 
   void OnStart() override;

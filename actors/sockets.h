@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "sluice/actors/unix_file.h"
@@ -36,6 +38,24 @@ bool IsTcp(const Address& address);
 // Ends a listener, and removes its file: nobody can connect any more, even where a forked child
 // holds its descriptor.
 void EndListening(Os& os, ListeningSocket& socket);
+
+// Sockets on their way to the acceptor that is to serve them. Where it is never made (actors_max,
+// the end of the runtime) they end with this, and no file stays behind.
+class ListeningSockets {
+ public:
+  explicit ListeningSockets(Os& os) : os_(os) {}  // `os` outlives this.
+  ListeningSockets(ListeningSockets&& other) noexcept
+      : os_(other.os_), sockets_(std::exchange(other.sockets_, {})) {}
+  ~ListeningSockets() {
+    for (ListeningSocket& socket : sockets_) EndListening(os_, socket);
+  }
+  void Add(ListeningSocket socket) { sockets_.push_back(std::move(socket)); }
+  std::vector<ListeningSocket> Take() && { return std::exchange(sockets_, {}); }
+
+ private:
+  Os& os_;
+  std::vector<ListeningSocket> sockets_;
+};
 
 // A TCP socket that connects to a port of this machine on which nobody listens may be given that
 // very port for its own, and then the kernel connects it to itself: it would read what it writes,

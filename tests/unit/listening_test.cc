@@ -249,6 +249,23 @@ TEST(Listening, AMappedAddressIsRefusedWithTheOneToWrite) {
       << refused.status();
 }
 
+// Nobody would serve there, though the program says that it listens.
+TEST_F(UnixFile, AnAcceptorThatFindsNoPlaceIsAnErrorAndLeavesNothing) {
+  Options options = AcceptorRig::Small(3, AtLimit::kRefuse);
+  options.actors_max = 1;
+  Runtime runtime(options);
+  const Ref<Acceptor> first = runtime.Listen<Greeter>(AcceptorRig::NewAddress());
+  EXPECT_TRUE(first && runtime.status().ok()) << runtime.status();
+  const Ref<Acceptor> second = runtime.Listen<Greeter>("unix:" + path_);
+  EXPECT_FALSE(second);
+  EXPECT_TRUE(absl::IsResourceExhausted(runtime.status())) << runtime.status();
+  for (const char* word : {"unix:", "actors_max"}) {
+    EXPECT_NE(runtime.status().message().find(word), absl::string_view::npos) << runtime.status();
+  }
+  EXPECT_FALSE(Exists());
+  EXPECT_EQ(runtime.Listening().size(), 1u);
+}
+
 TEST_F(UnixFile, IsRemovedWithItsAcceptor) {
   {
     AcceptorRig rig(AcceptorRig::Small(3, AtLimit::kRefuse), "unix:" + path_);
