@@ -254,7 +254,7 @@ void Connection::OnUnparked() { worker().MarkReady(this); }
 void Connection::OnTurn() {
   if (connecting_) {
     if (writable_ && connect_again_ == nullptr) ConnectDone();
-    if (!Ended() && connecting_ && drain_close_) TellDrain();
+    if (!Ended() && connecting_ && drain_close_) DrainConnecting();
     if (Ended() || connecting_) return;
   }
   if (writable_ && !output_.Empty()) {
@@ -304,7 +304,9 @@ void Connection::ConnectDone() {
     return;
   }
   connecting_ = false;
-  if (!output_.Empty()) stalled_ms_ = worker().NowMs();  // It could not have left earlier.
+  // What was written could not have left earlier.
+  if (!output_.Empty()) stalled_ms_ = worker().NowMs();
+  if (closing_) closing_ms_ = worker().NowMs();
   if (write_state_ == WriteState::kFlushing) worker().FlushAfterSlice(this);
   error_reported_ = false;
   readable_ = true;
@@ -365,6 +367,16 @@ void Connection::TellDrain() {
     drain_told_ = true;
     session_->OnDrain();
   });
+}
+
+// OnDrain would come before OnOpen, and its answer would wait for a peer that may never come. One
+// of a pair belongs to what flows: a peer that waits for it has sent already.
+void Connection::DrainConnecting() {
+  if (Paired()) {
+    TellDrain();
+  } else if (!closing_) {
+    Close();
+  }
 }
 
 // --- Reading.

@@ -180,6 +180,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void TellEof();
   void TellWritable();
   void TellDrain();
+  void DrainConnecting();
 
   Answer MayWrite(size_t bytes);
   void Keep(std::string_view bytes);
@@ -196,6 +197,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void ConnectDone();
   void Finish(CloseReason reason, bool reset = false);
 
+  int64_t ConnectDeadlineMs() const;
   int64_t NextDeadlineMs() const;
   void ArmTimer();
   int64_t LookedMs() const { return int64_t{looked_s_} * 1'000; }
@@ -221,7 +223,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   int64_t active_ms_;        // The last byte received or sent.
   int64_t received_ms_;      // The last byte received.
   int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
-  int64_t closing_ms_ = 0;   // When this side closed.
+  int64_t closing_ms_ = 0;   // When this side closed, or its connection stood behind that.
   int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
   union {

@@ -40,6 +40,14 @@ void Connection::SetConnectTimeout(absl::Duration timeout) {
       static_cast<uint32_t>(std::clamp<int64_t>(Ms(timeout), 0, kNoConnectTimeout));
 }
 
+// Where the user has set no limit, a session that has closed waits for close_timeout at most: its
+// bytes would hold an attempt that nobody else ends.
+int64_t Connection::ConnectDeadlineMs() const {
+  if (connect_timeout_ms_ != kNoConnectTimeout) return phase_ms_ + connect_timeout_ms_;
+  const int64_t close_ms = closing_ ? Ms(options().close_timeout) : TimerWheel::kNever;
+  return close_ms == TimerWheel::kNever ? close_ms : closing_ms_ + close_ms;
+}
+
 int64_t Connection::NextDeadlineMs() const {
   const Options& o = options();
   int64_t next = TimerWheel::kNever;
@@ -47,7 +55,7 @@ int64_t Connection::NextDeadlineMs() const {
     if (timeout_ms != TimerWheel::kNever) next = std::min(next, since_ms + timeout_ms);
   };
   if (connecting_) {
-    if (connect_timeout_ms_ != kNoConnectTimeout) add(phase_ms_, connect_timeout_ms_);
+    next = ConnectDeadlineMs();
     if (connect_again_ != nullptr) add(active_ms_, kConnectAgainMs);
     return next;
   }
@@ -127,8 +135,7 @@ void Connection::ConnectAgain(const Address& address) {
 
 void Connection::ConnectTimerDue() {
   Worker& w = worker();
-  if (connect_again_ == nullptr ||
-      (connect_timeout_ms_ != kNoConnectTimeout && phase_ms_ + connect_timeout_ms_ <= w.NowMs())) {
+  if (connect_again_ == nullptr || ConnectDeadlineMs() <= w.NowMs()) {
     Finish(CloseReason::kConnectFailed);
     return;
   }

@@ -10,7 +10,9 @@
 //   2. Write is answered as ever; what it accepts leaves when the connection stands.
 //   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when it stands. So does a
 //      Close behind bytes that were accepted: they leave, then the connection is closed, without
-//      OnOpen. A Close with nothing to send, and Abort, end it before it stands.
+//      OnOpen. (Connected to without a limit of time, it is waited for until close_timeout.) A
+//      Close with nothing to send, and Abort, end it before it stands.
+//   4. A drain closes it, as in 3, without OnDrain.
 // After its end each of them does nothing, and Write answers kClosed.
 //
 // Owner:  its slot; made when a connection is accepted or begun, ended with it.
@@ -82,8 +84,9 @@ class Session : public Actor {
   // (kInputFull), with a line in the log. One that overrides it answers and closes, or raises the
   // maximum; else its reading is paused, and after ResumeReading it is offered the same once more.
   virtual void OnInputFull();
-  // The runtime drains, and all that had arrived was handled. Unless overridden the session closes;
-  // one that still waits for something closes when it has it, or is ended at the deadline.
+  // The runtime drains, and all that had arrived was handled. Never before OnOpen: a connection
+  // that does not stand yet is closed. Unless overridden the session closes; one that still waits
+  // for something closes when it has it, or is ended at the deadline.
   virtual void OnDrain() { Close(); }
   // The last call, once for each session whose OnStart has begun: the connection has ended, for
   // this reason; or the session has (it stopped: kClosed; it failed: kFailed), and what it wrote

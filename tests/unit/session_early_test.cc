@@ -23,8 +23,9 @@ class Early : public ScriptSession {
 
 struct Connecting {
   explicit Connecting(
-      Early::Act constructor = [](Early&) {}, absl::Duration timeout = absl::Seconds(10))
-      : peer(rig.New()) {
+      Early::Act constructor = [](Early&) {}, absl::Duration timeout = absl::Seconds(10),
+      Options options = WireOptions())
+      : rig(options), peer(rig.New()) {
     act = std::move(constructor);
     start = [this, timeout] {
       slot =
@@ -290,6 +291,89 @@ TEST(SessionEarly, CloseLetsWhatWasWrittenLeaveAndThenEndsIt) {
     EXPECT_EQ(c.peer.notes.heard, "C");
     EXPECT_EQ(c.peer.notes.reason, CloseReason::kClosed);
   }
+}
+
+// Nothing else would end it: there is no session any more, and no time to connect.
+TEST(SessionEarly, ACloseWaitsForAConnectWithoutALimitForCloseTimeoutAtMost) {
+  for (const bool stops : {false, true}) {
+    Connecting c(
+        [=](Early& session) {
+          EXPECT_EQ(session.Write("bye"), Answer::kAccepted);
+          if (!stops) session.Close();
+        },
+        absl::InfiniteDuration());
+    c.Begin();
+    c.rig.Advance(absl::Minutes(10));
+    EXPECT_EQ(c.peer.wire.closed, !stops) << "before the close there is no limit";
+    if (stops) {
+      c.peer.notes.session->Stop();
+      c.rig.Settle();
+      c.rig.Advance(absl::Minutes(5) - absl::Milliseconds(1));
+      EXPECT_FALSE(c.peer.wire.closed);
+      c.rig.Advance(absl::Milliseconds(1));
+    }
+    EXPECT_TRUE(c.peer.wire.closed);
+    EXPECT_EQ(c.peer.notes.heard, "C");
+    EXPECT_EQ(c.rig.Closed(CloseReason::kConnectFailed), 1);
+    EXPECT_EQ(c.rig.Ledger().bytes_lost, 3);
+  }
+}
+
+TEST(SessionEarly, CloseTimeoutBeginsWhenTheConnectionStands) {
+  Options options = WireOptions();
+  options.close_timeout = absl::Seconds(1);
+  Connecting c(
+      [](Early& session) {
+        EXPECT_EQ(session.Write("bye"), Answer::kAccepted);
+        session.Close();
+      },
+      absl::Seconds(10), options);
+  c.Begin();
+  c.rig.Advance(absl::Seconds(3));
+  ASSERT_FALSE(c.peer.wire.closed) << "the time to connect is not over";
+  c.Stand();
+  EXPECT_EQ(c.peer.wire.output, "bye");
+  EXPECT_TRUE(c.peer.wire.fin);
+  c.peer.wire.unacknowledged = 3;
+  c.rig.Advance(absl::Milliseconds(999));
+  EXPECT_FALSE(c.peer.wire.closed);
+  c.rig.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(c.peer.notes.reason, CloseReason::kLingered);
+}
+
+// --- A drain.
+
+TEST(SessionEarly, ADrainEndsAnAttemptAndAsksNoSessionThatHasNotOpened) {
+  Connecting c([](Early&) {}, absl::InfiniteDuration());
+  c.peer.notes.on_drain = [](ScriptSession& session) {
+    EXPECT_EQ(session.Write("good bye"), Answer::kAccepted);
+    session.Close();
+  };
+  c.Begin();
+  c.rig.worker.BeginDrain();
+  c.rig.Settle();
+  EXPECT_FALSE(c.peer.wire.closed) << "others may still have a message for it";
+  c.rig.worker.DrainClose();
+  c.rig.Settle();
+  EXPECT_EQ(c.peer.notes.heard, "C");
+  EXPECT_EQ(c.peer.notes.reason, CloseReason::kAborted);
+  EXPECT_TRUE(c.peer.wire.closed);
+}
+
+TEST(SessionEarly, ADrainLetsWhatWasWrittenEarlyLeave) {
+  Connecting c([](Early& session) { EXPECT_EQ(session.Write("bye"), Answer::kAccepted); });
+  c.Begin();
+  c.rig.worker.BeginDrain();
+  c.rig.worker.DrainClose();
+  c.rig.Settle();
+  EXPECT_FALSE(c.peer.wire.closed);
+  c.Stand();
+  EXPECT_EQ(c.peer.wire.output, "bye");
+  EXPECT_TRUE(c.peer.wire.fin);
+  c.rig.Fin(c.peer.wire);
+  c.rig.Settle();
+  EXPECT_EQ(c.peer.notes.heard, "C");
+  EXPECT_EQ(c.peer.notes.reason, CloseReason::kClosed);
 }
 
 TEST(SessionEarly, AnActorThatStopsStillHasItsBytesSent) {
