@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "sluice/actors/session.h"
 #include "sluice/core/address.h"
+#include "sluice/core/mapped_ip4.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
 
@@ -33,6 +34,7 @@ absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl:
   static_assert(std::derived_from<S, Session>, "Connect<S>: S is a Session");
   const absl::StatusOr<Address> parsed = Address::Parse(address);
   if (!parsed.ok()) return parsed.status();
+  if (absl::Status mapped = RefuseMapped(*parsed); !mapped.ok()) return mapped;
   if (timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError(
         "the time to connect in must be longer than 0 (or inf for no limit)");

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "sluice/core/mapped_ip4.h"
 #include "sluice/core/plant.h"
 
 namespace sluice {
@@ -18,16 +19,6 @@ namespace {
 
 int Set(Os& os, int fd, int level, int name, int value) {
   return os.OptionSet(fd, level, name, &value, sizeof(value));
-}
-
-// A mapped address in words. The kernel's would be "Invalid argument", as an IPv6 socket of ours
-// takes no IPv4.
-std::string MappedIp4(const Address& address) {
-  if (address.family() != AF_INET6) return "";
-  const auto& ip6 = *reinterpret_cast<const sockaddr_in6*>(address.sockaddr());
-  if (!IN6_IS_ADDR_V4MAPPED(&ip6.sin6_addr)) return "";
-  const uint8_t* const ip4 = ip6.sin6_addr.s6_addr + 12;
-  return absl::StrCat(ip4[0], ".", ip4[1], ".", ip4[2], ".", ip4[3], ":", address.port());
 }
 
 // Up, as no probe is sent early. Options::Complete() has seen to it that it fits.
@@ -69,7 +60,10 @@ void SetTcpOptions(Os& os, int fd, const Options& options) {
   Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
-bool LeadsTo(Os& os, const Address& listening, const Address& target) {
+bool LeadsTo(Os& os, const Address& listening, const Address& to) {
+  // As a name may be looked up; an IPv6 socket that connects to one is connected by IPv4.
+  const std::string ip4 = MappedIp4(to);
+  const Address target = ip4.empty() ? to : *Address::Parse(ip4);
   if (listening == target) return true;
   if (!IsTcp(target) || target.family() != listening.family()) return false;
   if (target.port() != listening.port()) return false;
@@ -106,10 +100,9 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
     return absl::ErrnoToStatus(-result,
                                absl::StrCat("cannot listen on ", address.ToString(), ": ", call));
   };
-  if (const std::string ip4 = MappedIp4(address); !ip4.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot listen on ", address.ToString(),
-                     ": it is an IPv4 address in the form of an IPv6 one; write ", ip4));
+  // The kernel's word would be "Invalid argument".
+  if (const absl::Status mapped = RefuseMapped(address); !mapped.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot listen: ", mapped.message()));
   }
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
   if (fd < 0) return error(fd, "socket");

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "sluice/core/mapped_ip4.h"
 #include "sluice/core/os.h"
 #include "sluice/core/strings.h"
 
@@ -45,7 +46,10 @@ absl::Status Refused(const absl::Status& status) {
 
 absl::StatusOr<Target> Target::Parse(std::string_view text) {
   const absl::StatusOr<Address> address = Address::Parse(text);
-  if (address.ok()) return Target(*address);
+  if (address.ok()) {
+    if (absl::Status mapped = RefuseMapped(*address); !mapped.ok()) return mapped;
+    return Target(*address);
+  }
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || absl::StartsWith(ToAbsl(text), "unix:")) {
     return Refused(address.status());

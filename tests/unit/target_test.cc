@@ -57,6 +57,13 @@ TEST(Target, RefusesWhatIsNeitherAndSaysWhatIsTaken) {
   }
 }
 
+TEST(Target, RefusesAMappedAddressWithTheOneToWrite) {
+  const absl::StatusOr<Target> target = Target::Parse("[::ffff:127.0.0.1]:7003");
+  ASSERT_FALSE(target.ok());
+  EXPECT_NE(std::string(target.status().message()).find("write 127.0.0.1:7003"), std::string::npos)
+      << target.status();
+}
+
 TEST(Target, LooksANameUpInItsOrderWithItsPort) {
   NamesOs os;
   const auto found = Target::Parse("api.example.org:443")->LookUp(os);
