@@ -49,13 +49,18 @@ class FolderLock {
   int fd_;
 };
 
-// A listener whose backlog is full answers -EAGAIN: it is served.
-bool NobodyListens(Os& os, const Address& address) {
+// A file that an old server removes is gone at the second look; who comes and goes all the time is
+// not waited for.
+constexpr int kLooksMax = 3;
+
+// -errno where there is no descriptor to look with. Else 0, and `connected` is what a connection
+// was answered: -ECONNREFUSED where nobody listens behind the file, -ENOENT where it has gone.
+int LookBehind(Os& os, const Address& address, int* connected) {
   const int probe = os.SocketOpen(AF_UNIX, SOCK_STREAM);
-  if (probe < 0) return false;
-  const int connected = os.Connect(probe, address.sockaddr(), address.size());
+  if (probe < 0) return probe;
+  *connected = os.Connect(probe, address.sockaddr(), address.size());
   os.Close(probe);
-  return connected == -ECONNREFUSED;
+  return 0;
 }
 
 }  // namespace
@@ -76,12 +81,20 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
   const int unlocked = lock.error();
   if (Planted(Plant::kStaleFileUnlocked)) lock.Unlock();
   int bound = os.Bind(fd, address.sockaddr(), address.size());
-  if (bound == -EADDRINUSE) {
+  for (int look = 0; bound == -EADDRINUSE && look < kLooksMax; ++look) {
     FileId stale;
-    if (os.SocketFile(file.path_, &stale) == -ENOTSOCK) {
-      return error(bound, "bind", "its file is no socket, and stays");
+    const int known = os.SocketFile(file.path_, &stale);
+    if (known == -ENOTSOCK) return error(bound, "bind", "its file is no socket, and stays");
+    int connected = known;
+    if (const int looked = known < 0 ? 0 : LookBehind(os, address, &connected); looked < 0) {
+      return error(looked, "socket", "cannot look whether anybody listens there");
     }
-    if (!NobodyListens(os, address)) return error(bound, "bind", "another socket is bound there");
+    if (connected == -ENOENT) {  // An old server has removed it meanwhile.
+      bound = os.Bind(fd, address.sockaddr(), address.size());
+      continue;
+    }
+    // A listener whose backlog is full answers -EAGAIN: it is served.
+    if (connected != -ECONNREFUSED) return error(bound, "bind", "another socket is bound there");
     if (unlocked < 0) {
       return error(unlocked, "flock",
                    "an ended server has left its file, and the folder cannot be locked to replace "
@@ -89,6 +102,7 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
     }
     os.Unlink(file.path_, stale);
     bound = os.Bind(fd, address.sockaddr(), address.size());
+    break;  // Whoever was faster without the lock may not listen yet, and is not looked at.
   }
   if (bound < 0) return error(bound, "bind");
   if (const int known = os.SocketFile(file.path_, &file.id_); known < 0) {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <barrier>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -216,6 +217,53 @@ TEST_F(UnixFile, AStaleOneInAFolderThatAnotherHasLockedIsLeftInWords) {
   EXPECT_TRUE(Open().ok());
 }
 
+// The file of an old server that ends meanwhile, or no descriptor to look behind the file.
+class LookingOs : public ForwardingOs {
+ public:
+  int Bind(int fd, const sockaddr* address, socklen_t size) override {
+    const int result = ForwardingOs::Bind(fd, address, size);
+    if (result == -EADDRINUSE && after_bind != nullptr) std::exchange(after_bind, nullptr)();
+    return result;
+  }
+  int SocketFile(const std::string& path, FileId* file) override {
+    const int result = ForwardingOs::SocketFile(path, file);
+    if (after_look != nullptr) std::exchange(after_look, nullptr)();
+    return result;
+  }
+  int SocketOpen(int family, int type) override {
+    if (sockets_left-- == 0) return -EMFILE;
+    return ForwardingOs::SocketOpen(family, type);
+  }
+  std::function<void()> after_bind, after_look;
+  int sockets_left = -1;
+};
+
+TEST_F(UnixFile, OneThatVanishesWhileItIsLookedAtIsNoReasonToRefuse) {
+  for (const bool early : {true, false}) {
+    auto old = Open();
+    ASSERT_TRUE(old.ok()) << old.status();
+    LookingOs os;
+    (early ? os.after_bind : os.after_look) = [&] { EndListening(LinuxOs(), *old); };
+    auto next = OpenListening(os, *Address::Parse("unix:" + path_), Options());
+    EXPECT_TRUE(next.ok()) << next.status();
+    ASSERT_TRUE(Exists());
+    if (next.ok()) EndListening(os, *next);
+  }
+}
+
+TEST_F(UnixFile, OneThatCannotBeLookedAtForWantOfDescriptorsIsRefusedWithThatReason) {
+  { ASSERT_TRUE(Open().ok()); }  // Its file stays.
+  LookingOs os;
+  os.sockets_left = 1;
+  const auto refused = OpenListening(os, *Address::Parse("unix:" + path_), Options());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("Too many open files"), absl::string_view::npos)
+      << refused.status();
+  EXPECT_EQ(refused.status().message().find("another socket"), absl::string_view::npos)
+      << refused.status();
+  EXPECT_TRUE(Exists());
+}
+
 TEST_F(UnixFile, HasTheModeThatTheOptionSays) {
   for (const int mode : {0600, 0660, 0777}) {
     Options options;
@@ -385,6 +433,16 @@ TEST(Connecting, ATimeThatIsNotLongerThanZeroIsRefusedInWords) {
   }
 }
 
+TEST(Connecting, AMappedAddressIsRefusedWithTheOneToWrite) {
+  AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse));
+  std::string heard;
+  const auto refused =
+      Connect<Caller>(rig.runtime, "[::ffff:127.0.0.1]:7001", absl::Seconds(1), &heard);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("write 127.0.0.1:7001"), absl::string_view::npos)
+      << refused.status();
+}
+
 // --- Which addresses lead back to a listener of the same process.
 
 TEST(Listening, KnowsTheAddressesThatLeadBackToIt) {
@@ -397,6 +455,10 @@ TEST(Listening, KnowsTheAddressesThatLeadBackToIt) {
   EXPECT_TRUE(leads("0.0.0.0:7003", "127.0.0.1:7003"));
   EXPECT_TRUE(leads("0.0.0.0:7003", "127.1.2.3:7003"));
   EXPECT_TRUE(leads("[::]:7003", "[::1]:7003"));
+  // As a name may be looked up.
+  EXPECT_TRUE(leads("127.0.0.1:7003", "[::ffff:127.0.0.1]:7003"));
+  EXPECT_TRUE(leads("0.0.0.0:7003", "[::ffff:127.1.2.3]:7003"));
+  EXPECT_FALSE(leads("[::]:7003", "[::ffff:127.0.0.1]:7003"));
   EXPECT_TRUE(leads("unix:@relay", "unix:@relay"));
   EXPECT_TRUE(leads("unix:/tmp/relay", "unix:/tmp/relay"));
   EXPECT_FALSE(leads("127.0.0.1:7003", "127.0.0.1:7004"));
