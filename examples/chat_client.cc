@@ -1,10 +1,12 @@
 // Standard input to the room, the room to standard output: chat_client ADDRESS
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <future>
 #include <semaphore>
@@ -51,8 +53,9 @@ class Client : public sluice::Session {
   void OnClose(sluice::CloseReason reason) override {
     const bool ended_well =
         reason == sluice::CloseReason::kClosed || reason == sluice::CloseReason::kPeerClosed;
-    const bool all_said = input_ended_ && waiting_.empty() && ended_well;
-    if (open_ && (quit_said_ || all_said)) std::_Exit(0);
+    // What Write has accepted has left only where the connection has ended well.
+    const bool all_said = quit_said_ || (input_ended_ && waiting_.empty());
+    if (open_ && ended_well && all_said) std::_Exit(0);
     std::fprintf(stderr, "chat_client: %s %s (%s)\n",
                  open_ ? "lost the server at" : "cannot connect to", address_.c_str(),
                  std::string(sluice::CloseReasonName(reason)).c_str());
@@ -129,7 +132,16 @@ int main(int argc, char** argv) {
   for (;;) {
     const ssize_t count = read(STDIN_FILENO, piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
+    if (count < 0 && errno == EAGAIN) {  // Whoever started this has left it non-blocking.
+      pollfd input{STDIN_FILENO, POLLIN, 0};
+      poll(&input, 1, -1);
+      continue;
+    }
+    if (count < 0) {
+      std::fprintf(stderr, "chat_client: cannot read the input: %s\n", std::strerror(errno));
+      std::_Exit(1);
+    }
+    if (count == 0) break;
     last = piece[static_cast<size_t>(count) - 1];
     type(std::string(piece.data(), static_cast<size_t>(count)));
   }

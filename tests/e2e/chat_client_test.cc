@@ -239,6 +239,42 @@ TEST(ChatClient, SaysThatSomethingWasLost) {
   ExpectFailure(typist.client);
 }
 
+// It has said so, and does not know what has become of it.
+TEST(ChatClient, AResetIsNoGoodEndThoughItHasSaidQuit) {
+  Listener listener;
+  Typist typist(listener);
+  const std::string text = "hello\n/quit\n";
+  ASSERT_TRUE(typist.client.WriteInput(text));
+  Client server = listener.Accept();
+  EXPECT_EQ(server.ReadExactly(text.size()), text);
+  server.Reset();
+  ExpectFailure(typist.client);
+}
+
+TEST(ChatClient, SaysThatItsInputCannotBeRead) {
+  Listener listener;
+  Process client("/bin/sh",
+                 {"-c", "exec \"$0\" \"$1\" < /", ExamplePath("chat_client"), listener.address()});
+  Client server = listener.Accept();
+  ExpectFailure(client);
+  EXPECT_NE(client.StandardError().find("Is a directory"), std::string::npos)
+      << client.StandardError();
+}
+
+// Whoever started it may have left it so.
+TEST(ChatClient, WaitsForInputThatDoesNotBlock) {
+  Listener listener;
+  Process client(ExamplePath("chat_client"), {listener.address()},
+                 {.input_pipe = true, .input_nonblocking = true});
+  Client server = listener.Accept();
+  EXPECT_TRUE(client.WriteInput("hello\n"));
+  EXPECT_EQ(server.ReadExactly(6), "hello\n");
+  client.CloseInput();
+  EXPECT_EQ(server.ReadUntilEof(), "");
+  server.Close();
+  EXPECT_EQ(client.Wait(), 0) << client.StandardError();
+}
+
 TEST(ChatClient, SaysALineThatIsLongerThanItsOutputMayBe) {
   Listener listener;
   Typist typist(listener);

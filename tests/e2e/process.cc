@@ -174,6 +174,7 @@ Process::Process(const std::string& program, std::vector<std::string> arguments,
   if (options.input_pipe) {
     close(input[0]);
     if (pipe2(input, O_CLOEXEC) != 0) ADD_FAILURE() << "pipe2: errno " << errno;
+    if (options.input_nonblocking) fcntl(input[0], F_SETFL, O_NONBLOCK);
   }
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (std::string& argument : arguments) argv.push_back(argument.data());

@@ -79,8 +79,9 @@ enum class Output {
 struct ProcessOptions {
   Output standard_output = Output::kCaptured;
   Output standard_error = Output::kCaptured;
-  bool input_pipe = false;  // Else standard input is /dev/null.
-  int descriptors_max = 0;  // RLIMIT_NOFILE of the child; 0: as ours.
+  bool input_pipe = false;         // Else standard input is /dev/null.
+  bool input_nonblocking = false;  // Of a pipe.
+  int descriptors_max = 0;         // RLIMIT_NOFILE of the child; 0: as ours.
 };
 
 // A child that this object started, and ends. Its stdout and stderr are kept in memory files, so
