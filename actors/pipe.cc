@@ -65,9 +65,13 @@ void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
     return;
   }
   PauseReading();  // Until there is a partner to read for.
-  After(timeout, [this] {
+  const TimerId in_time = After(timeout, [this] {
     if (attempts_ != nullptr && partner_ == nullptr) GiveUp("no answer in time");
   });
+  if (in_time == 0) {
+    GiveUp("it has no timer left for its time to connect");
+    return;
+  }
   const Answer asked = RunBlocking(
       [target, &os = runtime().os()] { return target.LookUp(os); },
       [this](absl::StatusOr<std::vector<Address>> addresses) { OnLookedUp(std::move(addresses)); });
@@ -213,8 +217,10 @@ void Pipe::LookWhetherQuiet() {
   if (connection()->QuietSince(since_ms) && partner_->connection()->QuietSince(since_ms)) {
     Close();
     partner_->Close();
-  } else {
-    After(quiet / kLooksPerQuiet, [this] { LookWhetherQuiet(); });
+  } else if (After(quiet / kLooksPerQuiet, [this] { LookWhetherQuiet(); }) == 0) {
+    LogWarn(
+        "a pipe has no timer left (timers_max) to look whether it is quiet: unless its partner "
+        "has, it goes on until the drain's deadline");
   }
 }
 

@@ -436,6 +436,25 @@ TEST(AcceptRate, IsOfEachAddressAndMayBeChangedWhileItHoldsSomebody) {
   EXPECT_EQ(rig.actor().OpenConnections(), 6);
 }
 
+// Its two waits share one timer: a pause that finds none left would last until a connection ends.
+TEST(AcceptRate, APauseWhileOneWaitsForTheRateEndsThoughTheActorMayHaveOneTimer) {
+  Options options = AcceptorRig::Small(100, AtLimit::kWait);
+  options.accepts_per_second_max = 1;
+  options.timers_max = 1;
+  AcceptorRig rig(options, AcceptorRig::NewAddress() + "," + AcceptorRig::NewAddress());
+  const int first = rig.Connect(rig.Where(0));
+  const int second = rig.Connect(rig.Where(0));
+  rig.Settle();
+  EXPECT_EQ(rig.Heard(first), "hi");
+  rig.os.accept_errors = {EMFILE};
+  const int other = rig.Connect(rig.Where(1));
+  rig.Settle();
+  rig.Advance(absl::Milliseconds(20));
+  EXPECT_EQ(rig.Heard(other), "hi");
+  rig.Advance(absl::Seconds(1));
+  EXPECT_EQ(rig.Heard(second), "hi");
+}
+
 TEST(AcceptRate, ThoseWhoAreRefusedCountToo) {
   Options options = AcceptorRig::Small(1, AtLimit::kRefuse);
   options.accepts_per_second_max = 10;

@@ -76,6 +76,14 @@ class Hasty : public Pipe {
   }
 };
 
+// All its timers are taken.
+class Busy : public Pipe {
+  void OnOpen() override {
+    EXPECT_NE(After(absl::Hours(1), [] {}), 0u);
+    ConnectPartner(*Target::Parse("no-such-host.invalid:80"), absl::Seconds(3));
+  }
+};
+
 // It was forgotten: the client stood there for ever, and what it sent was kept.
 TEST(Pipe, APartnerThatIsAskedForInTheConstructorIsConnectedTo) {
   for (const absl::Duration timeout : {absl::Seconds(3), absl::Seconds(-1)}) {
@@ -327,6 +335,34 @@ TEST(Pipe, AConnectThatFailsAtOnceResetsTheOneWhoCame) {
     EXPECT_EQ(rig.Closed(CloseReason::kConnectFailed), 1);
     EXPECT_EQ(rig.worker.ActorCount(), 0);
   }
+}
+
+// It has sent already, more than may be kept: that is no frame that is too long.
+TEST(Pipe, AConnectThatFailsAtOnceIsTheReasonThoughTheOneWhoCameHasSentMuch) {
+  Options options = WireOptions();
+  options.input_bytes_max = 1'024;
+  Rig rig(options);
+  Wire& wire = rig.os.NewWire();
+  rig.Arrive(wire, std::string(40'000, 'x'));
+  TestPipe* pipe = nullptr;
+  rig.OpenAs<TestPipe>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &pipe,
+                       std::string("unix:@sluice-pipe-test-nobody"));
+  rig.Settle();
+  EXPECT_TRUE(wire.closed && wire.reset);
+  EXPECT_EQ(rig.Closed(CloseReason::kInputFull), 0);
+  EXPECT_EQ(rig.Closed(CloseReason::kAborted), 1);
+}
+
+// Without it the pair would wait for a resolver that does not answer for as long as that takes.
+TEST(Pipe, WithoutATimerForTheTimeToConnectTheOneWhoCameIsReset) {
+  Options options = WireOptions();
+  options.timers_max = 1;
+  Rig rig(options);
+  Wire& wire = rig.os.NewWire();
+  rig.OpenAs<Busy>(wire, Connection::Start::kConnected, absl::InfiniteDuration());
+  rig.Settle();
+  EXPECT_TRUE(wire.closed && wire.reset);
+  EXPECT_EQ(rig.Closed(CloseReason::kAborted), 1);
 }
 
 TEST(Pipe, WithoutAPlaceForThePartnerTheOneWhoCameIsReset) {
