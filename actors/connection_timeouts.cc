@@ -119,7 +119,16 @@ void Connection::Judge() {
     // Another one may have passed at the same time; an armed timer would come a tick late for it.
     if (!Ended() && NextDeadlineMs() <= now) Judge();
   } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
-    Finish(CloseReason::kWriteStalled, /*reset=*/true);
+    // The kernel tells of room only when a third of its buffer is free, or half of what it may hold
+    // unsent. A peer that takes less in that time reads all the same, and then a write is taken.
+    writable_ = true;
+    if (!Planted(Plant::kStallClockRunsOn)) FlushOutput();
+    if (stalled_ms_ >= 0 && write_error_ == 0) {
+      Finish(CloseReason::kWriteStalled, /*reset=*/true);
+      return;
+    }
+    OutputMoved();
+    if (!Ended()) ArmTimer();
   } else if (due(active_ms_, o.idle_timeout)) {
     // Of a pair, one that waits for an answer must not take the end for it.
     Finish(CloseReason::kIdle, CutShort() && HalfClosed());

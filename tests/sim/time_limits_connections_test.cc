@@ -209,6 +209,43 @@ TEST(TimeLimits, CloseTimeoutEndsAPeerThatTakesAByteNowAndThen) {
       FewSeeds());
 }
 
+// It takes 10 kB now and then, for longer than each limit but the one of the close: nothing is
+// lost. Between two reads nothing has moved at some of the looks, which is no standstill yet.
+TEST(TimeLimits, AClosedSideWaitsForALateReaderThatIsSteady) {
+  for (const absl::Duration every : {absl::Seconds(5), absl::Seconds(13)}) {
+    ForEachSeed(
+        [=](Simulation& simulation) {
+          Options options = SmallOptions(1);
+          // A kernel that has no memory for a moment says nothing of the peer.
+          simulation.faults.refused_send = 0;
+          options.close_timeout = absl::Hours(1);
+          options.write_stalled_timeout = absl::Seconds(60);
+          options.linger_timeout = absl::Seconds(5);
+          Scene scene(simulation, options);
+          scene.script.on_open = [&](Speaker& self) {
+            EXPECT_EQ(self.Write(std::string(kFullBytes, 'x')), Answer::kAccepted);
+            self.Close();
+          };
+          scene.client.LimitBuffers(4'096, 4'096);
+          if (!scene.Start()) return;
+          size_t got = 0;
+          for (; got < kFullBytes && !simulation.Failed(); got += 10'000) {
+            simulation.Sleep(every);
+            const auto read = scene.client.ReadExactly(10'000);
+            ASSERT_TRUE(read.ok()) << read.status() << " behind " << got << " bytes";
+          }
+          EXPECT_EQ(*scene.client.ReadToEnd(), "");
+          scene.client.Close();
+          simulation.RunUntil([&] { return scene.closed.has_value(); }, absl::Minutes(1));
+          // The kernel of the peer may have had all of it for longer than linger_timeout.
+          EXPECT_TRUE(scene.closed == CloseReason::kClosed ||
+                      scene.closed == CloseReason::kLingered);
+          scene.site.End();
+        },
+        FewSeeds());
+  }
+}
+
 TEST(TimeLimits, AClosedSocketLingersForAPeerThatDoesNotEnd) {
   ForEachSeed(
       [](Simulation& simulation) {

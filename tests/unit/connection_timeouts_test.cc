@@ -92,6 +92,32 @@ TEST(ConnectionTimeouts, WriteStalledCountsFromTheLastProgress) {
   EXPECT_EQ(rig.Ledger().bytes_lost, 999);
 }
 
+// The kernel tells of room when a third of its buffer is free, and not of less.
+TEST(ConnectionTimeouts, AReaderThatTakesLessThanTheKernelTellsOfIsNotStalled) {
+  for (const bool closes : {false, true}) {
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    wire.room = 0;
+    rig.Open(wire, notes);
+    rig.Settle();
+    EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
+    if (closes) notes.session->Close();
+    rig.Settle();
+    for (int i = 1; i <= 3; ++i) {
+      rig.Advance(absl::Seconds(30));
+      wire.room += 100;  // Without an event.
+      rig.Advance(absl::Seconds(30));
+      ASSERT_FALSE(wire.closed) << i;
+      EXPECT_EQ(wire.output.size(), static_cast<size_t>(100 * i));
+    }
+    rig.Advance(absl::Seconds(59));
+    EXPECT_FALSE(wire.closed);
+    rig.Advance(absl::Seconds(1));
+    EXPECT_TRUE(wire.closed && wire.reset);
+    EXPECT_EQ(rig.Closed(CloseReason::kWriteStalled), 1);
+  }
+}
+
 TEST(ConnectionTimeouts, AClosingSideThatCannotFlushIsStalledToo) {
   Rig rig;
   auto [wire, notes] = rig.New();
