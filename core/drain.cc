@@ -26,6 +26,7 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
+constexpr int64_t kPatientLooks = 100;  // So many times in each phase it waits for a quiet pause.
 
 void PrintError(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
@@ -156,6 +157,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   const int64_t now_ms = os_.NowNs() / 1'000'000;
   const auto enter = [this](DrainPhase phase, void (Worker::*order)()) {
     phase_ = phase;
+    looks_ = 0;
     rest_watch_.Forget();
     if (order != nullptr) CallAll(order);
   };
@@ -187,7 +189,9 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     enter(DrainPhase::kDone, nullptr);
     return true;
   }
-  if (!Quiescent()) return false;
+  // Beside a timer that sends to another worker each millisecond, no pause between two looks is
+  // quiet: after a while a quiet moment is enough, which two looks at once find.
+  if (!Quiescent() && !(++looks_ > kPatientLooks && Quiescent())) return false;
   const bool empty = Published(/*io=*/true) == 0;
   const bool nobody = Published(/*io=*/false) == 0;
   switch (phase_) {

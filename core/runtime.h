@@ -341,6 +341,7 @@ class Runtime {
   std::atomic<int64_t> wait_cycles_{0};  // Relaxed: a count for tests and figures.
 
   DrainPhase phase_ = DrainPhase::kNone;
+  int64_t looks_ = 0;             // In this phase.
   ProgressWatch progress_watch_;  // From the deadline on.
   std::mutex pause_lock_;         // Of the coordinator alone, as a wait needs a lock.
   std::condition_variable pause_;

@@ -160,8 +160,10 @@ class Branch : public Actor {
   void OnStop() override {
     Handling handling(world_.simulation, inside_, slot());
     CheckMine();
-    // All who were spawned by the same incarnation after it have gone.
-    if (me().parent != kNobody && world_.At(me().parent).incarnations == me().parent_incarnation) {
+    // All who were spawned by the same incarnation after it have gone. At the drain's deadline all
+    // end at once.
+    if (!worker().ShuttingDown() && me().parent != kNobody &&
+        world_.At(me().parent).incarnations == me().parent_incarnation) {
       const std::vector<int64_t>& all = world_.At(me().parent).children;
       for (auto younger = std::ranges::find(all, life_); younger != all.end(); ++younger) {
         if (*younger != life_ && world_.At(*younger).branch != nullptr) {

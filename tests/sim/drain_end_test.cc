@@ -19,10 +19,13 @@ struct Hold {
   absl::Duration time;
 };
 
+struct Tick {};
+
 class Slow : public Actor {
  public:
   Slow(Simulation* simulation, absl::Duration at_end) : simulation_(*simulation), at_end_(at_end) {}
   void On(Hold hold) { simulation_.Sleep(hold.time); }
+  void On(Tick) {}
   void OnStop() override { simulation_.Sleep(at_end_); }
 
  private:
@@ -42,6 +45,34 @@ absl::Duration StepsUntilOver(Site& site, absl::Duration timeout) {
   const int64_t deadline_ms = Worker::DeadlineMs(start_ns / 1'000'000, timeout);
   while (!site.runtime().DrainStep(deadline_ms)) simulation.Sleep(absl::Milliseconds(1));
   return absl::Nanoseconds(simulation.NowNs() - start_ns);
+}
+
+// Sends to another one each millisecond.
+class Ticker : public Actor {
+ public:
+  explicit Ticker(Ref<Slow> to) : to_(to) {}
+  void OnStart() override {
+    Every(absl::Milliseconds(1), [this] { EXPECT_EQ(Send(to_, Tick{}), Answer::kAccepted); });
+  }
+
+ private:
+  const Ref<Slow> to_;
+};
+
+// Before: no pause between two looks was quiet, and at the deadline children ended in any order.
+TEST(DrainEnd, TimersThatSendToAnotherWorkerDoNotKeepADrainFromItsEnd) {
+  Simulation simulation(1, Faults::None());
+  Site site(simulation, SmallOptions(2));
+  for (int i = 0; i < 2; ++i) {
+    site.runtime().SpawnWith<Ticker>({.name = "", .mailbox_messages_max = 0, .worker = i},
+                                     Make(site, 1 - i));
+  }
+  ASSERT_TRUE(site.Start());
+  simulation.Sleep(absl::Milliseconds(10));
+  const int64_t start_ns = simulation.NowNs();
+  site.End(absl::Seconds(10));
+  EXPECT_LT(simulation.NowNs() - start_ns, 1'000'000'000);
+  EXPECT_EQ(simulation.violation(), "");
 }
 
 // Before: a second after the deadline the process ended itself, without these actors' ends.
