@@ -65,7 +65,7 @@ void Actor::CancelTimer(TimerId id) {
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->timers.find(id);
   if (found == slot_->extra->timers.end()) return;
-  if (Planted(Plant::kTimerAfterCancel) && found->second->due) return;
+  if (Planted(Plant::kTimerAfterCancel) && found->second->due_ms <= worker().NowMs()) return;
   worker().timers().Cancel(*found->second);
   // Destroyed last: what its callback captured may call anything, timers included.
   const std::unique_ptr<UserTimer> gone = std::move(found->second);
@@ -76,6 +76,12 @@ IoHandler* UserTimer::Awaits() { return slot_->io; }
 
 void UserTimer::OnTimer(Worker& worker) {
   ActorExtra& extra = *slot_->extra;
+  if (slot_->state == ActorState::kStarting) {
+    // OnStart comes first. It may park the actor or end it, and cancel this very timer.
+    const TimerId own_id = id_;
+    (void)worker.MayHandle(slot_);
+    if (extra.timers.find(own_id) == extra.timers.end()) return;
+  }
   if (Planted(Plant::kTimerAfterEnd) && slot_->state == ActorState::kStopping) return callback(0);
   if (!slot_->Runnable() || slot_->actor == nullptr) {
     // Parked: it stays due, once, however often its interval passes. Ended: the end takes it away.
@@ -102,7 +108,7 @@ void UserTimer::OnTimer(Worker& worker) {
     extra.timers.emplace(id, std::move(self));
   }
   // A callback is destroyed as a part of its handler: what it captured may call anything, too.
-  const bool ran = worker.RunHandler(slot, "timer", [timer, slot, id, skipped] {
+  worker.RunHandler(slot, "timer", [timer, slot, id, skipped] {
     const bool again = timer->interval_ms > 0;
     absl::AnyInvocable<void(int64_t skipped)> run = std::move(timer->callback);
     run(skipped);
@@ -111,12 +117,6 @@ void UserTimer::OnTimer(Worker& worker) {
     auto still = slot->extra->timers.find(id);
     if (still != slot->extra->timers.end()) still->second->callback = std::move(run);
   });
-  // Its OnStart, which came first, has parked the actor.
-  if (!ran && self != nullptr && slot->parked) {
-    self->due = true;
-    slot->extra->due_timers.push_back(id);
-    slot->extra->timers.emplace(id, std::move(self));
-  }
 }
 
 // --- Monitors.

@@ -194,13 +194,13 @@ class Actor {
   // took longer, the actor was parked) runs once for all of them, and goes on at the next one that
   // is to come: a callback that takes an int64_t is told how many were skipped so, and the ledger
   // counts them. Calls and skipped periods together are the periods that have passed. An interval
-  // of less than a millisecond, or of nothing, is one.
+  // of less than a millisecond, of nothing, or below is one.
   template <class F>
   TimerId Every(absl::Duration interval, F&& callback) {
     static_assert(std::invocable<std::decay_t<F>&> || std::invocable<std::decay_t<F>&, int64_t>,
                   "the callback of Every() takes no arguments, or the number of skipped periods");
-    return AddTimer(interval, std::max<absl::Duration>(interval, absl::Nanoseconds(1)),
-                    internal::TimerCallback(std::forward<F>(callback)));
+    const auto period = std::max<absl::Duration>(interval, absl::Nanoseconds(1));
+    return AddTimer(period, period, internal::TimerCallback(std::forward<F>(callback)));
   }
   void CancelTimer(TimerId id);
 

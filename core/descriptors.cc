@@ -89,17 +89,23 @@ void Worker::RunTasks() {
   }
 }
 
+// Off the list first: who stands on it has its turn still before it.
+void Worker::TakeTurn(IoHandler* io) {
+  ready_.Remove(*io);
+  --ready_count_;
+  BeginShare(kIoTurnNs);
+  io->OnTurn();
+  if (std::exchange(io->deadline_waits_, false)) io->OnDeadline();
+}
+
 void Worker::RunReady() {
   // As many as stand there now, while their time lasts; whoever comes back stands behind the
   // others.
   const int64_t stop_ns = now_ns_ + kTurnNs;
   for (int turns = ready_count_; turns > 0; --turns) {
-    IoHandler* const io = ready_.PopFront();
+    IoHandler* const io = ready_.Front();
     if (io == nullptr) break;
-    --ready_count_;
-    BeginShare(kIoTurnNs);
-    io->OnTurn();
-    if (std::exchange(io->deadline_waits_, false)) io->OnDeadline();
+    TakeTurn(io);
     if (!flush_.Empty()) RunFlushList(kIoTurnNs);
     if (!local_control_.Empty()) RunLocalControl();
     if (turns % kLookEvery == 0) ReadClock();

@@ -163,13 +163,16 @@ bool Worker::DrainInbox() {
     for (uint32_t taken = 0;;) {
       if (taken >= options_.lane_messages_max || now_ns_ >= stop_ns) {
         mail_seen_ = false;
-        first_lane_ = from + 1 < lanes ? from + 1 : 0;
+        // A lane that has had nothing, as those before it took the time, comes first then.
+        const int next = from + 1 < lanes ? from + 1 : 0;
+        first_lane_ = taken == 0 ? from : next;
         break;
       }
       EnvelopeList drained;
       const size_t count = inbox_.Drain(lane, pool_, drained, kDrainMax);
       if (count == 0) break;
       any = true;
+      mail_since_sleep_ |= from < options_.workers;
       cross_taken_ += static_cast<int64_t>(count);
       uint64_t user_messages = 0;
       while (!drained.Empty()) {
@@ -184,7 +187,6 @@ bool Worker::DrainInbox() {
       if (count < kDrainMax) break;
       if (taken % (4 * kDrainMax) == 0) ReadClock();
     }
-    mail_since_sleep_ |= any && from < options_.workers;
     if (now_ns_ >= stop_ns && !mail_seen_) break;
   }
   return any;

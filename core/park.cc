@@ -171,17 +171,15 @@ void Worker::Unpark(Slot* slot) {
     Schedule(slot);
     return;
   }
-  std::vector<TimerId> due = std::exchange(extra.due_timers, {});
+  // Those that fell due meanwhile have their turn among the worker's timers, in their order: there
+  // may be timers_max of them, and other actors that are unparked in this very turn.
+  const std::vector<TimerId> due = std::exchange(extra.due_timers, {});
   for (const TimerId id : due) {
-    // One of them may end the actor, park it again, or cancel the next.
-    if (slot->extra == nullptr) return;
-    auto found = slot->extra->timers.find(id);
-    if (found == slot->extra->timers.end() || !found->second->due) continue;
-    if (slot->Runnable()) {
-      found->second->OnTimer(*this);
-    } else if (!Planted(Plant::kDueForgotten)) {
-      slot->extra->due_timers.push_back(id);
-    }
+    const auto found = extra.timers.find(id);
+    if (found == extra.timers.end() || !found->second->due) continue;
+    found->second->due = false;
+    if (Planted(Plant::kDueForgotten) && id != due.front()) continue;
+    timers_.Arm(*found->second, found->second->due_ms);
   }
   ScheduleIfRunnable(slot);
   if (slot->io != nullptr && slot->Runnable()) slot->io->OnUnparked();

@@ -205,7 +205,7 @@ void Worker::RunTimers(int64_t due_ms) {
       // Fires then, unless what came moves it or ends its owner; and if more has come, all the
       // same.
       timers_.Defer(*node);
-      io->OnTurn();
+      TakeTurn(io);
     } else {
       timer->OnTimer(*this);
     }

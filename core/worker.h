@@ -142,6 +142,16 @@ class Worker {
   // to; or another handler runs on this worker: no handler runs inside another one.
   template <class F>
   bool RunHandler(Slot* slot, const char* what, F&& f);
+  // Whether it would; and OnStart, which comes before any other handler, has run then.
+  bool MayHandle(Slot* slot) {
+    if (current_ != nullptr || !slot->Runnable() || slot->stop_asked || slot->actor == nullptr) {
+      return false;
+    }
+    if (slot->state != ActorState::kStarting) return true;
+    RunStart(slot);
+    EndOfHandlers(slot);  // It may have parked or stopped in there.
+    return slot->Runnable();
+  }
   // Code of a user's runs for `slot`, and what it sends keeps its order: a handler, and what counts
   // as one: a constructor, a destructor, a filter. An end that is asked for meanwhile begins when
   // it has returned: its own at once, another actor's in that actor's next turn.
@@ -369,6 +379,7 @@ class Worker {
   void RunActors();
   void RunTasks();
   void RunReady();
+  void TakeTurn(IoHandler* io);
   void RunSlice(Slot* slot);
   void Deliver(Slot* slot, Envelope* envelope);
   void DeliverReserved(Slot* slot, Envelope* envelope);
@@ -650,14 +661,7 @@ bool Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
 
 template <class F>
 bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
-  if (current_ != nullptr || !slot->Runnable() || slot->stop_asked || slot->actor == nullptr) {
-    return false;
-  }
-  if (slot->state == ActorState::kStarting) {
-    RunStart(slot);
-    EndOfHandlers(slot);  // It may have parked or stopped in there.
-    if (!slot->Runnable()) return false;
-  }
+  if (!MayHandle(slot)) return false;
   {
     const HandlerScope scope(*this, slot, what, TypeNameOf(slot->actor));
     try {

@@ -13,6 +13,7 @@ class ClockOs : public ForwardingOs {
  public:
   int64_t NowNs() override {
     if (runs) Advance(absl::Milliseconds(1));
+    ++looks;
     return now_ns_;
   }
   int64_t ThreadProcessorNs() override { return processor_ns_; }
@@ -22,6 +23,7 @@ class ClockOs : public ForwardingOs {
   void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
   void UseProcessor(absl::Duration by) { processor_ns_ += absl::ToInt64Nanoseconds(by); }
+  int64_t looks = 0;  // At the clock.
   bool runs = false;  // The end of a test: time goes by itself, so that deadlines come.
 
  private:

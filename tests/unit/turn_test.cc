@@ -40,6 +40,8 @@ class Doer : public Actor {
   using Actor::After;
   using Actor::CancelTimer;
   using Actor::Every;
+  using Actor::Send;
+  using Actor::SpawnWith;
   using Actor::TimerId;
   int handled = 0;
   std::function<void(Doer&)> on_begin;
@@ -165,6 +167,256 @@ TEST_F(Turn, ATimerThatIsDueAtOnceWaitsForTheNextTurn) {
   const int before = ran;
   step_.Round(1);
   EXPECT_EQ(ran, before + 1);
+  End();
+}
+
+TEST_F(Turn, AnEveryOfLessThanNothingRunsEachMillisecondAndSkipsNothing) {
+  for (const absl::Duration interval :
+       {absl::ZeroDuration(), -absl::Seconds(1), -absl::InfiniteDuration()}) {
+    const Ref<Doer> actor = Make();
+    std::vector<int64_t> skipped;
+    Do(actor, [&](Doer& self) {
+      self.Every(interval, [&](int64_t periods) { skipped.push_back(periods); });
+    });
+    os_.Advance(absl::Milliseconds(1));  // The tick under way.
+    for (int i = 0; i < 3; ++i) {
+      os_.Advance(absl::Milliseconds(1));
+      step_.Round(1);
+    }
+    EXPECT_EQ(skipped, (std::vector<int64_t>{0, 0, 0})) << interval;
+    actor.Stop();
+    step_.Round(3);
+  }
+  End();
+}
+
+// --- Actors that are parked on one of another worker, which takes its turns when it is told to.
+
+class Started : public Actor {
+ public:
+  Started(std::function<void(Started&)> on_start, std::function<void(Started&)> begin)
+      : on_start_(std::move(on_start)) {
+    begin(*this);
+  }
+  void OnStart() override { on_start_(*this); }
+  using Actor::After;
+  using Actor::CancelTimer;
+  using Actor::Every;
+  using Actor::Send;
+  using Actor::TimerId;
+
+ private:
+  const std::function<void(Started&)> on_start_;
+};
+
+class TurnOfTwo : public ::testing::Test {
+ protected:
+  explicit TurnOfTwo(Options options = SmallOptions(2)) : runtime_(options, os_), step_(runtime_) {
+    SetLogLevel(LogLevel::kOff);
+  }
+  ~TurnOfTwo() override {
+    os_.runs = true;
+    runtime_.Drain(absl::Seconds(5));
+  }
+  Ref<Doer> Make(int worker, uint32_t mailbox = 0) {
+    const Ref<Doer> ref = runtime_.SpawnWith<Doer>(
+        {.name = "", .mailbox_messages_max = mailbox, .worker = worker}, &os_);
+    step_.Round(2);
+    made_.emplace_back([ref] { ref.Stop(); });
+    return ref;
+  }
+  // Before what the callbacks use is gone.
+  void End() {
+    for (const std::function<void()>& stop : made_) stop();
+    for (int i = 0; i < 1'000 && runtime_.ActorCount() > 0; ++i) step_.Round(1);
+    EXPECT_EQ(runtime_.ActorCount(), 0);
+  }
+  int64_t NowMs() { return os_.NowNs() / kMs; }
+  static Doer& Of(const Ref<Doer>& ref) { return *static_cast<Doer*>(ref.slot()->actor); }
+  void Tell(const Ref<Doer>& ref, std::function<void(Doer&)> act) {
+    Of(ref).on_begin = std::move(act);
+    EXPECT_EQ(ref.TrySend(Begin{}), Answer::kAccepted);
+  }
+  int64_t TurnNs(int worker) {
+    const int64_t begin_ns = os_.NowNs();
+    step_.Turn(worker);
+    return os_.NowNs() - begin_ns;
+  }
+  // What fills its mailbox, and parks the sender behind it.
+  template <class A>
+  static void ParkOn(A& self, const Ref<Doer>& full) {
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(self.Send(full, Work{}), Answer::kAccepted);
+  }
+
+  ClockOs os_;
+  Runtime runtime_;
+  Stepper step_;
+  std::vector<std::function<void()>> made_;
+};
+
+TEST_F(TurnOfTwo, TimersThatFellDueWhileTheirActorWasParkedShareTheTurnInTheirOrder) {
+  const Ref<Doer> full = Make(1, /*mailbox=*/1);
+  const Ref<Doer> parked = Make(0);
+  const Ref<Doer> other = Make(0);
+  constexpr int kTimers = 1'000;
+  std::vector<int> ran;
+  Tell(parked, [&](Doer& self) {
+    for (int i = 0; i < kTimers; ++i) {
+      self.After(absl::Milliseconds(i % 2 == 0 ? 1 : 40), [&, i] {
+        os_.Advance(absl::Milliseconds(1));
+        ran.push_back(i);
+      });
+    }
+    ParkOn(self, full);
+  });
+  step_.Turn(0);
+  os_.Advance(absl::Milliseconds(20));
+  for (int i = 0; i < 5; ++i) step_.Turn(0);
+  os_.Advance(absl::Milliseconds(30));  // Those of the second half are due, and have not fired.
+  EXPECT_EQ(ran.size(), 0u);
+  step_.Turn(1);  // There is room again.
+  for (int turn = 0; turn < 2 * kTimers && ran.size() < kTimers; ++turn) {
+    EXPECT_EQ(other.TrySend(Work{}), Answer::kAccepted);
+    EXPECT_LE(TurnNs(0), 5 * kMs) << turn;
+    EXPECT_EQ(Of(other).handled, turn + 1);
+    step_.Turn(1);
+  }
+  std::vector<int> in_order;
+  for (int i = 0; i < kTimers; i += 2) in_order.push_back(i);
+  for (int i = 1; i < kTimers; i += 2) in_order.push_back(i);
+  EXPECT_EQ(ran, in_order);
+  End();
+}
+
+class TurnOfStart : public TurnOfTwo {
+ protected:
+  // An actor that is made in this turn, and whose OnStart comes in a later one.
+  void MakeLate(std::function<void(Started&)> begin, std::function<void(Started&)> on_start) {
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(busy_.TrySend(Work{absl::Milliseconds(2)}), Answer::kAccepted);
+    }
+    const auto ref = runtime_.SpawnWith<Started>(
+        {.name = "", .mailbox_messages_max = 0, .worker = 0},
+        [this, on_start](Started& self) {
+          started_ = true;
+          on_start(self);
+        },
+        begin);
+    made_.emplace_back([ref] { ref.Stop(); });
+    step_.Turn(0);
+    EXPECT_FALSE(started_);
+  }
+  const Ref<Doer> busy_ = Make(0);
+  bool started_ = false;
+};
+
+TEST_F(TurnOfStart, APeriodicTimerLosesNoPeriodWhenOnStartParksItsActor) {
+  const Ref<Doer> full = Make(1, /*mailbox=*/1);
+  int64_t periods = 0;
+  int64_t calls = 0;
+  int64_t first_ms = 0;
+  MakeLate(
+      [&](Started& self) {
+        first_ms = NowMs() + 1 + 10;
+        self.Every(absl::Milliseconds(10), [&](int64_t skipped) {
+          ++calls;
+          periods += 1 + skipped;
+        });
+      },
+      [&](Started& self) { ParkOn(self, full); });
+  os_.Advance(absl::Milliseconds(34));
+  step_.Turn(0);
+  EXPECT_TRUE(started_);
+  EXPECT_EQ(calls, 0);
+  step_.Round(4);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(periods, (NowMs() - first_ms) / 10 + 1);
+  os_.Advance(absl::Milliseconds(10));
+  step_.Round(2);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(periods, (NowMs() - first_ms) / 10 + 1);
+  EXPECT_EQ(runtime_.TotalLedger().periods_skipped, periods - calls);
+  End();
+}
+
+TEST_F(TurnOfStart, ATimerThatOnStartCancelsDoesNotRun) {
+  int calls = 0;
+  Started::TimerId every = 0;
+  Started::TimerId once = 0;
+  MakeLate(
+      [&](Started& self) {
+        every = self.Every(absl::Milliseconds(1), [&] { ++calls; });
+        once = self.After(absl::Milliseconds(1), [&] { ++calls; });
+      },
+      [&](Started& self) {
+        self.CancelTimer(every);
+        self.CancelTimer(once);
+      });
+  os_.Advance(absl::Milliseconds(5));
+  step_.Round(3);
+  EXPECT_TRUE(started_);
+  EXPECT_EQ(calls, 0);
+  End();
+}
+
+// --- Mail.
+
+class SlowlyMade : public Actor {
+ public:
+  explicit SlowlyMade(ClockOs* os) { os->Advance(absl::Milliseconds(2)); }
+};
+
+class TurnOfThree : public TurnOfTwo {
+ protected:
+  TurnOfThree() : TurnOfTwo(SmallOptions(3)) {}
+};
+
+TEST_F(TurnOfThree, ALaneThatUsesUpTheTimeOfMailDoesNotKeepOutTheNextOne) {
+  const Ref<Doer> target = Make(0);
+  const Ref<Doer> eater = Make(1);
+  const Ref<Doer> sender = Make(2);
+  Tell(sender, [&](Doer& self) { EXPECT_EQ(self.Send(target, Work{}), Answer::kAccepted); });
+  step_.Turn(2);
+  int turns = 0;
+  for (; turns < 20 && Of(target).handled == 0; ++turns) {
+    Tell(eater, [&](Doer& self) {
+      self.SpawnWith<SlowlyMade>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &os_);
+    });
+    step_.Turn(1);
+    step_.Turn(0);
+  }
+  EXPECT_LE(turns, 2);
+  End();
+}
+
+class TurnOfLanes : public TurnOfTwo {
+ protected:
+  TurnOfLanes() : TurnOfTwo(SmallLanes()) {}
+  static Options SmallLanes() {
+    Options options = SmallOptions(2);
+    options.lane_messages_max = Worker::kDrainMax;
+    return options;
+  }
+};
+
+// To spin is to look at the clock again and again.
+TEST_F(TurnOfLanes, MailFromOutsideMakesNoWorkerSpin) {
+  const Ref<Doer> target = Make(0, /*mailbox=*/2 * Worker::kDrainMax);
+  const Ref<Doer> sender = Make(1);
+  Tell(sender, [&](Doer& self) {
+    for (int i = 0; i < Worker::kDrainMax; ++i) {
+      EXPECT_EQ(self.Send(target, Work{}), Answer::kAccepted);
+    }
+  });
+  step_.Turn(1);  // A lane that is full: the next one has its turn first then.
+  step_.Turn(0);
+  step_.Round(10);
+  EXPECT_EQ(Of(target).handled, Worker::kDrainMax);
+  const int64_t looks = os_.looks;
+  EXPECT_EQ(target.TrySend(Work{}), Answer::kAccepted);
+  step_.Turn(0);
+  EXPECT_EQ(Of(target).handled, Worker::kDrainMax + 1);
+  EXPECT_LT(os_.looks - looks, 100);
   End();
 }
 
@@ -336,6 +588,33 @@ TEST(TurnOfSockets, WhatOneMessageMadeManyConnectionsWriteLeavesInPortions) {
   }
   EXPECT_LT(turns, 100);
   slow = false;
+}
+
+// Its turn comes early, for its timer; the next one is behind the others.
+TEST(TurnOfSockets, AConnectionThatHadItsTurnForItsTimerStandsBehindTheOthers) {
+  std::string order;
+  Rig rig;
+  auto [first, first_notes] = rig.New();
+  auto [other, other_notes] = rig.New();
+  first_notes.on_data = [&](ScriptSession&, Input& in) {
+    in.TakeAll();
+    order += 'f';
+  };
+  other_notes.on_data = [&](ScriptSession&, Input& in) {
+    in.TakeAll();
+    order += 'o';
+  };
+  Slot* const slot = rig.Open(first, first_notes);
+  rig.Open(other, other_notes);
+  rig.Settle();
+  ScriptSession* const session = first_notes.session;
+  rig.worker.RunHandler(slot, "test",
+                        [&] { session->After(absl::Milliseconds(5), [&] { order += 't'; }); });
+  rig.os.Advance(absl::Milliseconds(10));
+  rig.Arrive(first, std::string(Worker::kReadBytes + 1, 'x'));
+  rig.Arrive(other, "x");
+  rig.Settle();
+  EXPECT_EQ(order, "ftof");
 }
 
 TEST(TurnOfSockets, APollTakesAllEventsThatAreThere) {
