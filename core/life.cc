@@ -239,17 +239,21 @@ int Worker::TellWaiters(Slot* slot, int most) {
 
 void Worker::FinishStop(Slot* slot) {
   if (std::exchange(slot->started, false)) {
-    const HandlerScope scope(*this, slot, "OnStop", TypeNameOf(slot->actor));
-    try {
-      slot->actor->OnStop();
-    } catch (...) {
-      slot->extra->reason = EndReason::kFailed;
-      slot->extra->reason_text = ExceptionText(std::current_exception());
-      ++ledger_.failed;
-      TryToLog([&] {
-        return absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text);
-      });
+    const char* const type = TypeNameOf(slot->actor);
+    {
+      const HandlerScope scope(*this, slot, "OnStop", type);
+      try {
+        slot->actor->OnStop();
+      } catch (...) {
+        slot->extra->reason = EndReason::kFailed;
+        slot->extra->reason_text = ExceptionText(std::current_exception());
+        ++ledger_.failed;
+        TryToLog([&] {
+          return absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text);
+        });
+      }
     }
+    NoteEnd(slot, "OnStop", type);
   }
   BeginLinger(slot);
 }
@@ -324,12 +328,36 @@ bool Worker::EndActor(Slot* slot, int* budget) {
   return true;
 }
 
+// What its mailbox held is destroyed, and what its constructor or destructor asked: a user's code,
+// too.
+void Worker::DropWhatItHeld(Slot* slot, int* budget) {
+  ActorExtra& extra = *slot->extra;
+  if (slot->queue.Empty() && extra.timers.empty() && extra.asks.empty()) return;
+  const char* const type = extra.restart == nullptr ? nullptr : extra.restart->type;
+  {
+    const HandlerScope scope(*this, slot, "its end", type);
+    for (; !slot->queue.Empty() && *budget > 0; --*budget) {
+      CountDropped(slot, slot->queue.Pop(),
+                   shutdown_ ? DropReason::kShutdown : DropReason::kTargetEnded);
+    }
+    if (*budget > 0) *budget -= ForgetTimers(slot, *budget);
+    if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
+  }
+  NoteEnd(slot, "its end", type);
+  if (*budget <= 0) ReadClock();
+}
+
 void Worker::EndStep(Slot* slot) {
   ActorExtra& extra = Extra(slot);
   int budget = kEndStepMax;
   // The actor itself goes first, so that what it held is free.
   if (slot->actor != nullptr) {
-    if (!EndActor(slot, &budget)) {
+    const char* const type = TypeNameOf(slot->actor);
+    const bool gone = EndActor(slot, &budget);
+    NoteEnd(slot, "its end", type);
+    if (!gone) {
+      ReadClock();  // So many may have taken long; the next ones may have to wait for the next
+                    // turn.
       Schedule(slot);
       return;
     }
@@ -338,14 +366,9 @@ void Worker::EndStep(Slot* slot) {
       FlushOutbox(slot);
     }
   }
-  while (!slot->queue.Empty() && budget-- > 0) {
-    CountDropped(slot, slot->queue.Pop(),
-                 shutdown_ ? DropReason::kShutdown : DropReason::kTargetEnded);
-  }
+  DropWhatItHeld(slot, &budget);
   if (budget > 0) budget -= TellWaiters(slot, budget);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
-  if (budget > 0) budget -= ForgetTimers(slot, budget);
-  if (budget > 0) budget -= ForgetAsks(slot, budget);  // Those of its destructor.
   if (budget <= 0) {
     Schedule(slot);
     return;
@@ -522,6 +545,7 @@ void Worker::BeginDrain() {
     if (slot->state == ActorState::kRestarting) Schedule(slot);  // It waits no longer.
   });
   for (Slot* slot : slots) {
+    rest_.CountStep();
     if (slot->io != nullptr) slot->io->OnDrain();
   }
 }
@@ -533,6 +557,7 @@ void Worker::DrainClose() {
     if (slot->io != nullptr) slots.push_back(slot);
   });
   for (Slot* slot : slots) {
+    rest_.CountStep();
     if (slot->io != nullptr) slot->io->OnDrainClose();
   }
 }
@@ -545,6 +570,7 @@ void Worker::StopRoots() {
       return;
     }
     if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
+    rest_.CountStep();
     if (slot->mailbox.Word().MarkStop(slot->generation)) Stop(slot, EndReason::kShutdown, "");
   });
 }
@@ -557,6 +583,7 @@ void Worker::ShutdownAll() {
     if (slot->state != ActorState::kFree) slots.push_back(slot);
   });
   for (Slot* slot : slots) {
+    rest_.CountStep();
     if (slot->io != nullptr) slot->io->OnShutdown();
   }
   for (Slot* slot : slots) {

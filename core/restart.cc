@@ -91,7 +91,38 @@ void Worker::BeginRestart(Slot* slot) {
   // It frees no more until it is made anew: whoever waits gets what is free now.
   if (slot->mailbox.HasWaiters()) IssueGrants(slot);
   extra.stop_below = UINT64_MAX;
+  extra.restart->asks_left = IdsInOrder(extra.asks);
+  std::reverse(extra.restart->asks_left.begin(), extra.restart->asks_left.end());
   Schedule(slot);
+}
+
+// The failed incarnation, behind the callbacks: what they captured may look at it once more as it
+// is destroyed. Those of a constructor that threw go as well. False: not all of them yet.
+bool Worker::DestroyFailed(Slot* slot, int* budget) {
+  ActorExtra& extra = *slot->extra;
+  std::vector<AskId>& asks_left = extra.restart->asks_left;
+  if (slot->actor == nullptr && extra.timers.empty() && asks_left.empty()) return true;
+  const char* const type = extra.restart->type;
+  {
+    const HandlerScope scope(*this, slot, "its end", type);
+    *budget -= ForgetTimers(slot, *budget);
+    // Questions keep their place until the reply, or the word that none can come, arrives; but no
+    // one is called back.
+    for (; *budget > 0 && !asks_left.empty(); --*budget) {
+      const auto ask = extra.asks.find(asks_left.back());
+      asks_left.pop_back();
+      if (ask == extra.asks.end()) continue;
+      ask->second.timer = 0;
+      const auto gone = std::exchange(ask->second.callback, nullptr);
+    }
+    if (*budget > 0) {
+      extra.due_timers.clear();
+      delete std::exchange(slot->actor, nullptr);
+    }
+  }
+  NoteEnd(slot, "its end", type);
+  if (*budget <= 0) ReadClock();
+  return *budget > 0;
 }
 
 void Worker::RestartStep(Slot* slot) {
@@ -105,24 +136,9 @@ void Worker::RestartStep(Slot* slot) {
     return;  // ChildEnded comes back here.
   }
   int budget = kRestartStepMax;
-  if (slot->actor != nullptr) {
-    const HandlerScope scope(*this, slot, "its end", TypeNameOf(slot->actor));
-    // Callbacks before the actor: what they captured may look at it once more as it is destroyed.
-    budget -= ForgetTimers(slot, budget);
-    if (budget <= 0) {
-      Schedule(slot);
-      return;
-    }
-    extra.due_timers.clear();
-    // Questions keep their place until the reply, or the word that none can come, arrives; but no
-    // one is called back.
-    for (const AskId id : IdsInOrder(extra.asks)) {
-      const auto ask = extra.asks.find(id);
-      if (ask == extra.asks.end()) continue;
-      ask->second.timer = 0;
-      const auto gone = std::exchange(ask->second.callback, nullptr);
-    }
-    delete std::exchange(slot->actor, nullptr);
+  if (!DestroyFailed(slot, &budget)) {
+    Schedule(slot);
+    return;
   }
   if (slot->stop_asked && !Planted(Plant::kStopInDestructor)) {
     BeginStop(slot);  // Its destructor wished so.

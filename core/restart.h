@@ -3,7 +3,8 @@
 //
 // Owner:  RestartPolicy a plain value; Restart the ActorExtra of the slot.
 // Thread: Restart: the slot's worker's.
-// Bound:  restarts_max points in time; one copy of the constructor's arguments.
+// Bound:  restarts_max points in time; one copy of the constructor's arguments; asks_max numbers
+//         while an incarnation is destroyed.
 #ifndef SLUICE_CORE_RESTART_H_
 #define SLUICE_CORE_RESTART_H_
 
@@ -11,9 +12,11 @@
 #include <deque>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "sluice/core/answer.h"
 #include "sluice/core/language.h"
 
 namespace sluice {
@@ -49,6 +52,8 @@ struct Restart {
   bool constructed = false;                       // Once: the spawn has not failed.
   int64_t not_before_ms = 0;
   std::deque<int64_t> restarted_ms;  // Within policy.within, oldest first.
+  // While it is destroyed: the questions whose callbacks still are to be, the next one last.
+  std::vector<AskId> asks_left;
 };
 
 }  // namespace sluice

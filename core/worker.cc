@@ -253,10 +253,7 @@ void Worker::ReportSlow(int64_t ns) {
   std::vector<std::string> names;
   for (int i = 0; i < recent_count_; ++i) {
     const Recent& recent = recent_[i];
-    std::string what = recent.ops != nullptr
-                           ? absl::StrCat("On(", Demangle(recent.ops->name()), ")")
-                           : std::string(recent.what);
-    std::string name = recent.slot == nullptr ? what : absl::StrCat(NameOf(recent.slot), ".", what);
+    std::string name = NameOf(recent);
     if (std::find(names.begin(), names.end(), name) == names.end())
       names.push_back(std::move(name));
   }
@@ -266,6 +263,19 @@ void Worker::ReportSlow(int64_t ns) {
       ns / 1'000'000, processor_ns / 1'000'000, names.size() > 1 ? "one of " : "", names[0]);
   for (size_t i = 1; i < names.size(); ++i) absl::StrAppend(&text, ", ", names[i]);
   LogWarn(text);
+}
+
+std::string Worker::NameOf(const Recent& recent) const {
+  if (recent.what == nullptr) {
+    return absl::StrCat(NameOf(recent.slot), ".On(",
+                        Demangle(static_cast<const MessageOps*>(recent.of)->name()), ")");
+  }
+  if (recent.slot == nullptr) return recent.what;
+  const bool named = recent.slot->extra != nullptr && !recent.slot->extra->name.empty();
+  const auto* const type = static_cast<const char*>(recent.of);
+  return absl::StrCat(named || type == nullptr ? NameOf(recent.slot)
+                                               : absl::StrCat(Demangle(type), "#", recent.slot->id),
+                      ".", recent.what);
 }
 
 std::string Worker::NameOf(const Slot* slot) const {

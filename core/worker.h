@@ -310,8 +310,9 @@ class Worker {
 
   struct Recent {  // A handler that ran since the clock was read.
     const Slot* slot;
-    const char* what;
-    const MessageOps* ops;
+    const char* what;  // nullptr: that of a message.
+    // The message's MessageOps; else the actor's type (mangled), where the actor is gone.
+    const void* of;
   };
 
   Answer Refuse(Answer answer);
@@ -410,9 +411,15 @@ class Worker {
   void ForgetMemoryWaiter(IoHandler* io);
   void CheckLists() const;
   void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
-    recent_[static_cast<size_t>(recent_count_++)] = {slot, what, ops};
+    Note({slot, what, ops});
+  }
+  // A last handler, or what is destroyed: the log may name it when the actor is gone.
+  void NoteEnd(const Slot* slot, const char* what, const char* type) { Note({slot, what, type}); }
+  void Note(const Recent& recent) {
+    recent_[static_cast<size_t>(recent_count_++)] = recent;
     if (recent_count_ >= recent_max_) ReadClock();
   }
+  std::string NameOf(const Recent& recent) const;
   void ReadClock();
   void ReportSlow(int64_t ns);
   void Bury();
@@ -444,6 +451,7 @@ class Worker {
   void StopNextChild(Slot* slot);
   void Unwatch(Slot* slot);
   bool EndActor(Slot* slot, int* budget);
+  void DropWhatItHeld(Slot* slot, int* budget);
   int ForgetTimers(Slot* slot, int most);
   void ArmLinger(Slot* slot, int64_t deadline_ms);
   void CancelLinger(ActorExtra& extra);
@@ -451,6 +459,7 @@ class Worker {
   bool MayRestart(Slot* slot);
   void BeginRestart(Slot* slot);
   void RestartStep(Slot* slot);
+  bool DestroyFailed(Slot* slot, int* budget);
   void ForgetMessagesFor(Slot* slot, const Slot* target);
   int TellWaiters(Slot* slot, int most);
   void RunStart(Slot* slot);

@@ -47,6 +47,7 @@ struct Wire {
   int write_error = 0;
   int socket_error = 0;  // SO_ERROR.
   int64_t unacknowledged = 0;
+  std::function<void()> on_close;
   std::function<int64_t()> unanswered_ms;  // Stream::UnansweredMs(); none: the peer answers.
   // What was done.
   int reads = 0;
@@ -100,6 +101,7 @@ class WireStream : public Stream {
     EXPECT_FALSE(wire_.closed);
     wire_.closed = true;
     wire_.reset = reset;
+    if (wire_.on_close) wire_.on_close();
   }
   int Descriptor() const override { return wire_.fd; }
   int64_t UnacknowledgedBytes() override { return wire_.unacknowledged; }

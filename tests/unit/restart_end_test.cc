@@ -35,6 +35,40 @@ TEST_F(RestartTest, AConstructorThatThrowsOnRestartIsOneMoreFailure) {
   EXPECT_EQ(TotalLedger().dropped[static_cast<int>(DropReason::kTargetEnded)], 1);
 }
 
+struct Births {
+  int born = 0;
+  int calls = 0;  // Of the timers of those whose constructors threw.
+};
+
+// Its second incarnation throws behind a timer, and a question, of its own.
+class BornLater : public Actor {
+ public:
+  BornLater(Births* births, Ref<Phoenix> silent) {
+    if (++births->born != 2) return;
+    After(absl::ZeroDuration(), [births] { ++births->calls; });
+    EXPECT_EQ(Ask(silent, Question{}, absl::Milliseconds(1),
+                  [births](const absl::StatusOr<int>&) { ++births->calls; }),
+              Answer::kAccepted);
+    throw std::runtime_error("not born");
+  }
+  void On(Fail) { throw std::runtime_error("boom"); }
+};
+
+TEST_F(RestartTest, CallbacksOfAConstructorThatThrewAreNotThoseOfTheNextOne) {
+  const Ref<Phoenix> silent = Make("s");
+  Births births;
+  const Ref<BornLater> a = runtime_.SpawnRestarting<BornLater>(
+      {.restarts_max = 3, .backoff_min = absl::ZeroDuration()}, On(0), &births, silent);
+  step_.Round(2);
+  ASSERT_EQ(a.TrySend(Fail{}), Answer::kAccepted);
+  ASSERT_TRUE(step_.Until([&] { return births.born == 3; }));
+  const int64_t until_ms = runtime_.worker(0).NowMs() + 10;
+  ASSERT_TRUE(step_.Until([&] { return runtime_.worker(0).NowMs() > until_ms; }));
+  EXPECT_EQ(births.calls, 0);
+  a.Stop();
+  step_.Round(3);
+}
+
 TEST_F(RestartTest, AConstructorThatThrowsAtFirstFailsTheSpawn) {
   const Ref<Phoenix> parent = Make("p");
   Do(parent, [&](Phoenix& self) {

@@ -1,6 +1,9 @@
 // The line about a handler that held its worker: who, for how long, and how much of it was work.
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -17,6 +20,11 @@ struct Work {
   absl::Duration wall;
   absl::Duration processor;
 };
+// What a message holds, and takes its time to destroy.
+struct Load {
+  std::shared_ptr<void> held;
+  int64_t HeldBytes() const { return 0; }
+};
 class Toiler : public Actor {
  public:
   explicit Toiler(ClockOs* os) : os_(*os) {}
@@ -27,8 +35,13 @@ class Toiler : public Actor {
     os_.Advance(work.wall);
     os_.UseProcessor(work.processor);
   }
+  void OnStop() override { os_.Advance(to_stop); }
+  ~Toiler() override { os_.Advance(to_destroy); }
+  void On(Load) {}
   using Actor::After;
   static inline bool at_start = false;
+  static inline absl::Duration to_stop;
+  static inline absl::Duration to_destroy;
 
  private:
   ClockOs& os_;
@@ -146,6 +159,44 @@ TEST_F(SlowHandler, WhatWasUsedBeforeTheGroupIsNotItsOwn) {
     step_.Round(2);
   });
   EXPECT_THAT(lines, ElementsAre(HasSubstr("held for 20 ms (processor 3 ms) by anna.On(")));
+}
+
+TEST_F(SlowHandler, OnStopAndADestructorAreNamedThoughTheirActorIsGone) {
+  const Ref<Toiler> anna = Make("anna");
+  const Ref<Toiler> nameless = Make("");
+  Toiler::to_stop = absl::Milliseconds(40);
+  Toiler::to_destroy = absl::Milliseconds(30);
+  EXPECT_THAT(Lines([&] {
+                anna.Stop();
+                step_.Round(3);
+              }),
+              ElementsAre(HasSubstr("held for 40 ms (processor 0 ms) by anna.OnStop"),
+                          HasSubstr("held for 30 ms (processor 0 ms) by anna.its end")));
+  const std::string name = "sluice::testing::Toiler#" + std::to_string(nameless.slot()->id);
+  EXPECT_THAT(Lines([&] {
+                nameless.Stop();
+                step_.Round(3);
+              }),
+              ElementsAre(HasSubstr("held for 40 ms (processor 0 ms) by " + name + ".OnStop"),
+                          HasSubstr("held for 30 ms (processor 0 ms) by " + name + ".its end")));
+  Toiler::to_stop = Toiler::to_destroy = absl::ZeroDuration();
+}
+
+TEST_F(SlowHandler, WhatIsDestroyedBehindAnActorIsItsEnd) {
+  const Ref<Toiler> anna = Make("anna");
+  std::string running;
+  const auto destroy = [&](void*) {
+    os_.Advance(absl::Milliseconds(40));
+    running = runtime_.worker(0).Running().Text();
+  };
+  EXPECT_THAT(Lines([&] {
+                // Both are there before the actor has its turn.
+                EXPECT_EQ(anna.TrySend(Load{{nullptr, destroy}}), Answer::kAccepted);
+                anna.Stop();
+                step_.Round(3);
+              }),
+              ElementsAre(HasSubstr("held for 40 ms (processor 0 ms) by anna.its end")));
+  EXPECT_THAT(running, HasSubstr("its end of "));
 }
 
 TEST_F(SlowHandler, ATimerIsNamedAndAQuickHandlerIsNot) {
