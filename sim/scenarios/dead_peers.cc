@@ -114,6 +114,7 @@ class DeadPeers {
     Fate& fate = ward_.fates[number];
     Client client(machine, absl::Minutes(1));
     client.LimitBuffers(4'096, 4'096);
+    const int64_t began_ns = simulation_.NowNs();
     std::string first{static_cast<char>('A' + number), 'e'};
     const bool full = IsFull(what);
     if (full) first[1] = 'f';
@@ -137,8 +138,10 @@ class DeadPeers {
     if (what == Case::kDownloads && !Download(client)) return;
     const int64_t start_ns = simulation_.NowNs();
     int64_t active_ns = start_ns;
-    const absl::Duration bound = BoundOf(what);
-    const absl::Duration latest = LatestOf(what);
+    // What came before is a part of its lifetime.
+    const absl::Duration lived = absl::Nanoseconds(start_ns - began_ns);
+    const absl::Duration bound = BoundOf(what, lived);
+    const absl::Duration latest = LatestOf(what, lived);
     while (!fate.ended.has_value()) {
       if (simulation_.NowNs() - start_ns > absl::ToInt64Nanoseconds(latest)) {
         if (!MayEndConnections(simulation_.faults)) {
@@ -146,7 +149,7 @@ class DeadPeers {
         }
         return;
       }
-      simulation_.Sleep(std::min(bound / 16, options_.idle_timeout / 4));
+      simulation_.Sleep(std::clamp(bound / 16, absl::Milliseconds(1), options_.idle_timeout / 4));
       if (what != Case::kTalks || fate.ended.has_value()) continue;
       if (!client.Write("y").ok() || !client.ReadExactly(1).ok()) break;
       active_ns = simulation_.NowNs();
@@ -155,7 +158,7 @@ class DeadPeers {
     simulation_.Sleep(kSlack);
     if (!fate.ended.has_value()) {
       Broken(what, "the client heard of an end, the session did not");
-    } else if (const CloseReason reason = *fate.ended; !MayBe(what, reason)) {
+    } else if (const CloseReason reason = *fate.ended; !MayBe(what, lived, reason)) {
       Broken(what, absl::StrCat("it ended as ", ToAbsl(CloseReasonName(reason))));
     } else if (fate.ended_ns + absl::ToInt64Nanoseconds(kSlack) <
                start_ns + absl::ToInt64Nanoseconds(bound)) {
@@ -171,7 +174,7 @@ class DeadPeers {
     constexpr int kReads = 6;
     const absl::Duration pause = options_.write_stalled_timeout / 3;
     // Another bound might come first.
-    if (BoundOf(Case::kReadsSlowly) < options_.write_stalled_timeout ||
+    if (BoundOf(Case::kReadsSlowly, absl::ZeroDuration()) < options_.write_stalled_timeout ||
         options_.lifetime_timeout < (kReads + 4) * pause + kSlack) {
       return true;
     }
@@ -204,8 +207,11 @@ class DeadPeers {
   absl::Duration Keepalive() const {
     return options_.keepalive_idle + options_.keepalive_interval * options_.keepalive_probes;
   }
-  absl::Duration BoundOf(Case what) const {
-    const absl::Duration quiet = std::min(options_.idle_timeout, options_.lifetime_timeout);
+  absl::Duration LifetimeLeft(absl::Duration lived) const {
+    return std::max(options_.lifetime_timeout - lived, absl::ZeroDuration());
+  }
+  absl::Duration BoundOf(Case what, absl::Duration lived) const {
+    const absl::Duration quiet = std::min(options_.idle_timeout, LifetimeLeft(lived));
     switch (what) {
       case Case::kUnplugged:
         return std::min(Keepalive(), quiet);
@@ -220,7 +226,7 @@ class DeadPeers {
       case Case::kDownloads:
         return std::min(options_.half_closed_timeout, quiet);
       case Case::kTalks:
-        return options_.lifetime_timeout;
+        return LifetimeLeft(lived);
       default:
         return quiet;
     }
@@ -231,16 +237,17 @@ class DeadPeers {
   }
   // What room was left in the kernel may be taken late (a spurious event), and counts as progress.
   // Whether a peer still answers is looked at five times in unacknowledged_timeout.
-  absl::Duration LatestOf(Case what) const {
-    return BoundOf(what) + kSlack +
+  absl::Duration LatestOf(Case what, absl::Duration lived) const {
+    return BoundOf(what, lived) + kSlack +
            (what == Case::kUnpluggedFull ? options_.unacknowledged_timeout / 5
                                          : absl::ZeroDuration()) +
            (IsFull(what) ? options_.write_stalled_timeout : absl::ZeroDuration());
   }
   // Of two bounds that may be due together either may be the first.
-  bool MayBe(Case what, CloseReason reason) const {
-    if (reason == CloseReason::kIdle) return options_.idle_timeout <= LatestOf(what);
-    if (reason == CloseReason::kLifetime) return options_.lifetime_timeout <= LatestOf(what);
+  bool MayBe(Case what, absl::Duration lived, CloseReason reason) const {
+    const absl::Duration latest = LatestOf(what, lived);
+    if (reason == CloseReason::kIdle) return options_.idle_timeout <= latest;
+    if (reason == CloseReason::kLifetime) return LifetimeLeft(lived) <= latest;
     switch (what) {
       case Case::kUnplugged:
         return reason == CloseReason::kDeadPeer;
