@@ -125,7 +125,7 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.watching.size() >= runtime().options().monitors_max) return 0;
   const MonitorId id = ++extra.last_id;
-  const Watcher watcher{slot_, slot_->generation, id};
+  const Watcher watcher(slot_, id);
   if (target == nullptr) {
     TellDown(watcher, EndReason::kNotFound, MakeDownText("it was never alive"));
     extra.watching.emplace_last(id, Watched{slot_, 0});
@@ -146,7 +146,7 @@ void Actor::Demonitor(MonitorId id) {
   watched.taken_back = true;
   // The answer frees its place; where its runtime has ended there is nobody to answer.
   if (!Worker::Post(*watched.target->worker, watched.target, watched.generation,
-                    UnwatchControl{Watcher{slot_, slot_->generation, id}})) {
+                    UnwatchControl{Watcher(slot_, id)})) {
     slot_->extra->watching.erase(found);
   }
 }

@@ -112,9 +112,12 @@ struct Outbox {
 };
 
 struct Watcher {
-  Slot* slot = nullptr;
-  uint32_t generation = 0;
-  MonitorId monitor = 0;
+  Watcher(Slot* watching, MonitorId id);  // life.cc; on the worker of `watching`.
+  Slot* slot;
+  uint32_t generation;
+  // As it was then: once its runtime has ended, the next one that has the slot numbers it anew.
+  uint32_t slot_id;
+  MonitorId monitor;
   // By numbers, not by addresses: the order in which monitors are told must repeat. The address
   // tells apart those of two runtimes.
   friend bool operator<(const Watcher& a, const Watcher& b);  // life.cc
@@ -204,7 +207,6 @@ struct ActorExtra {
   std::unique_ptr<LingerTimer> linger;  // Made when first armed.
   bool linger_over = false;
   bool start_first = false;  // Told to stop before its OnStart: that comes first all the same.
-  bool closed_told = false;
   EndReason reason = EndReason::kStopped;
   std::string reason_text;
 };

@@ -134,6 +134,8 @@ struct UnwatchControl {
   }
 };
 
+static_assert(Envelope::kInline<WatchControl> && Envelope::kInline<UnwatchControl>);
+
 // Follows the edges of who waits for whom: see park.cc. One on its way for each parked actor.
 struct ProbeControl {
   std::unique_ptr<std::vector<ProbeHop>> hops;

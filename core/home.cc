@@ -31,7 +31,8 @@ Stock<Slot>& Chunks() {
 
 bool IsFree(const Slot& slot) {
   return slot.state == ActorState::kFree && slot.actor == nullptr && slot.io == nullptr &&
-         slot.extra == nullptr && !slot.scheduled && slot.queue.Empty();
+         slot.extra == nullptr && !slot.scheduled && slot.queue.Empty() &&
+         !MailboxWord<>::IsLive(slot.mailbox.Word().Generation());
 }
 
 }  // namespace

@@ -69,9 +69,12 @@ std::string ExceptionText(const std::exception_ptr& error) noexcept {
   }
 }
 
+Watcher::Watcher(Slot* watching, MonitorId id)
+    : slot(watching), generation(watching->generation), slot_id(watching->id), monitor(id) {}
+
 bool operator<(const Watcher& a, const Watcher& b) {
-  return std::tie(a.slot->id, a.generation, a.monitor, a.slot) <
-         std::tie(b.slot->id, b.generation, b.monitor, b.slot);
+  return std::tie(a.slot_id, a.generation, a.monitor, a.slot) <
+         std::tie(b.slot_id, b.generation, b.monitor, b.slot);
 }
 
 ActorExtra& Worker::Extra(Slot* slot) {
@@ -80,18 +83,8 @@ ActorExtra& Worker::Extra(Slot* slot) {
 }
 
 Slot* Worker::AllocateSlot() {
-  if (!runtime_.CountActor()) {
-    ++ledger_.spawn_refused;
-    return nullptr;
-  }
-  // Each slot of the others is lived in, or one of the few that a worker keeps: there is one left.
-  if (free_slots_.empty() && !runtime_.TakeSlots(*this, &free_slots_)) {
-    runtime_.UncountActor();
-    ++ledger_.spawn_refused;
-    return nullptr;
-  }
-  Slot* slot = free_slots_.back();
-  free_slots_.pop_back();
+  Slot* const slot = runtime_.TakeSlot(*this, &free_slots_);
+  if (slot == nullptr) ++ledger_.spawn_refused;
   return slot;
 }
 
@@ -420,7 +413,7 @@ void Worker::Unwatch(Slot* slot) {
   const auto [target, generation, taken_back] = watched->second;
   if (!taken_back) {
     Post(*target->worker, target, generation,
-         UnwatchControl{Watcher{slot, slot->generation, watched->first}, /*answered=*/false});
+         UnwatchControl{Watcher(slot, watched->first), /*answered=*/false});
   }
   extra.watching.erase(watched);
 }
@@ -527,7 +520,9 @@ void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& wat
   if (target->generation != generation || target->extra == nullptr) return;
   auto& watchers = target->extra->watchers;
   if (Planted(Plant::kWrongMonitor)) {
-    const auto first = watchers.lower_bound(Watcher{watcher.slot, watcher.generation, 0});
+    Watcher earliest = watcher;
+    earliest.monitor = 0;
+    const auto first = watchers.lower_bound(earliest);
     if (first != watchers.end() && first->slot == watcher.slot) watchers.erase(first);
     return;
   }
@@ -611,17 +606,20 @@ std::string Worker::Dump() {
     if (++parked > 100) return;
     const Outbox& outbox = slot->extra->outbox;
     const Slot* target = outbox.list.Front()->target;
-    // A name belongs to its own worker; of others only the number is told.
-    const bool ours =
-        target->worker == this && target->generation == outbox.list.Front()->generation;
-    const std::string target_name = ours ? NameOf(target) : absl::StrCat("actor#", target->id);
+    Worker* const of = target->worker;
+    // A name belongs to its own worker; of others only the number is told. Another runtime's actor
+    // has not even that: its slot and its worker may be the next runtime's by now.
+    const bool ours = of == this && target->generation == outbox.list.Front()->generation;
+    const std::string target_name =
+        ours          ? absl::StrCat(NameOf(target), " on worker ", index_)
+        : !IsOurs(of) ? "an actor of another runtime"
+                      : absl::StrCat("actor#", target->id, " on worker ", of->index_);
     const char* why = outbox.waits_for_lane     ? "room in the lane to "
                       : outbox.waits_for_memory ? "memory to send to "
                                                 : "credits of ";
-    absl::StrAppendFormat(&text,
-                          "  %s parked for %d ms with %d messages, waits for %s%s on worker %d\n",
+    absl::StrAppendFormat(&text, "  %s parked for %d ms with %d messages, waits for %s%s\n",
                           NameOf(slot), NowMs() - outbox.parked_since_ms, outbox.count, why,
-                          target_name, target->worker->index_);
+                          target_name);
   });
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
   return text;

@@ -286,6 +286,13 @@ class Mailbox {
     }
   }
 
+  // The actor that the word was opened for is not made: no worker took the order. By whoever opened
+  // it, and has the slot until it goes back to the stock.
+  void Withdraw(uint32_t generation) {
+    word_.Close(generation);
+    generation_ = word_.Generation();
+  }
+
   // The actor has ended. What is held is taken out and dropped by the caller, who also tells the
   // waiters.
   void Close(uint32_t generation) {

@@ -38,6 +38,8 @@ class OutsideGate {
     const uint32_t phase = phase_.load(std::memory_order_acquire);
     return phase == kOpen || (phase == kDraining && awaited());
   }
+  // Has the drain's deadline passed? Nobody moves in from then on.
+  bool IsShut() const { return phase_.load(std::memory_order_acquire) == kShut; }
   bool Draining() const { return phase_.load(std::memory_order_acquire) != kOpen; }
   void CountSent() { sent_.fetch_add(1, std::memory_order_relaxed); }  // Before it can be taken.
 

@@ -97,10 +97,6 @@ void KeepOrDelete::operator()(Budget* budget) const {
   kept->push_back(budget);
 }
 
-std::mutex& Runtime::OutsideLock(int worker) {
-  return Home::Of(workers_[static_cast<size_t>(worker)].get()).Lock();
-}
-
 void Runtime::KeepError(absl::Status status) {
   if (status.ok()) return;
   if (started_.load(std::memory_order_relaxed)) {
@@ -190,19 +186,34 @@ bool Runtime::AddChunk(Worker& worker) {
   return true;
 }
 
-// A slot goes to another worker only here and in TakePlacedSlot: free, and its generation already
-// the next one's. What is still on its way for its last actor reaches the old worker or the new
-// one; both find another generation, and touch nothing else (core/slot.h).
-bool Runtime::TakeSlots(Worker& worker, std::vector<Slot*>* free) {
-  std::lock_guard<std::mutex> lock(stock_lock_);
-  if (stock_.empty() && !AddChunk(worker)) return false;
-  const size_t count = std::min<size_t>(stock_.size(), kSlotsPerChunk);
-  for (size_t i = stock_.size() - count; i < stock_.size(); ++i) {
-    stock_[i]->worker = &worker;
-    free->push_back(stock_[i]);
+// A slot goes to another worker only here: free, and its generation already the next one's. What is
+// still on its way for its last actor reaches the old worker or the new one; both find another
+// generation, and touch nothing else (core/slot.h).
+Slot* Runtime::TakeSlot(Worker& worker, std::vector<Slot*>* kept) {
+  if (!CountActor()) return nullptr;
+  if (kept != nullptr && !kept->empty()) {
+    Slot* const slot = kept->back();
+    kept->pop_back();
+    return slot;
   }
-  stock_.resize(stock_.size() - count);
-  return true;
+  std::lock_guard<std::mutex> lock(stock_lock_);
+  // The table has room for actors_max and for what the workers keep: there is one left, unless
+  // slots are used up.
+  if (stock_.empty() && !AddChunk(worker)) {
+    UncountActor();
+    return nullptr;
+  }
+  Slot* const slot = stock_.back();
+  stock_.pop_back();
+  slot->worker = &worker;
+  if (kept == nullptr) return slot;
+  const size_t more = std::min<size_t>(stock_.size(), kSlotsPerChunk - 1);
+  for (size_t i = stock_.size() - more; i < stock_.size(); ++i) {
+    stock_[i]->worker = &worker;
+    kept->push_back(stock_[i]);
+  }
+  stock_.resize(stock_.size() - more);
+  return slot;
 }
 
 void Runtime::GiveSlots(std::vector<Slot*>* free, size_t kept) {
@@ -211,9 +222,11 @@ void Runtime::GiveSlots(std::vector<Slot*>* free, size_t kept) {
   free->resize(kept);
 }
 
-void Runtime::ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const {
+uint32_t Runtime::ForSomeSlots(const Worker* worker, uint32_t first, uint32_t chunks,
+                               absl::FunctionRef<void(Slot*)> visit) const {
   const uint32_t count = chunk_count_.load(std::memory_order_acquire);
-  for (uint32_t i = 0; i < count; ++i) {
+  const uint32_t end = first + std::min(chunks, count - first);
+  for (uint32_t i = first; i < end; ++i) {
     Slot* slots = chunks_[i].load(std::memory_order_acquire);
     for (uint32_t j = 0; j < kSlotsPerChunk; ++j) {
       // In this order: whoever moves in writes the worker first, and then the generation (release).
@@ -221,6 +234,7 @@ void Runtime::ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> v
       if (lived_in && slots[j].worker == worker) visit(&slots[j]);
     }
   }
+  return end == count ? 0 : end;
 }
 
 bool Runtime::CountActor() {
@@ -257,23 +271,11 @@ Worker& Runtime::PlacementOf(const SpawnOptions& options) {
   return *workers_[next_placement_.fetch_add(1, std::memory_order_relaxed) % options_.workers];
 }
 
-Slot* Runtime::TakePlacedSlot(Worker& to) {
-  if (!CountActor()) return nullptr;
-  std::lock_guard<std::mutex> lock(stock_lock_);
-  if (stock_.empty() && !AddChunk(to)) {
-    UncountActor();
-    return nullptr;
-  }
-  Slot* slot = stock_.back();
-  stock_.pop_back();
-  slot->worker = &to;
-  return slot;
-}
-
 std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot* parent,
                                               absl::AnyInvocable<void(Worker&, Slot*)> construct) {
-  const bool allowed = Allows(options);
-  Slot* slot = allowed ? TakePlacedSlot(PlacementOf(options)) : nullptr;
+  // A root for each that has ended would keep a drain from its end, past its deadline, too.
+  const bool allowed = (parent != nullptr || !outside_gate_.IsShut()) && Allows(options);
+  Slot* slot = allowed ? TakeSlot(PlacementOf(options), /*kept=*/nullptr) : nullptr;
   if (slot == nullptr) {
     placed_refused_.fetch_add(1, std::memory_order_relaxed);
     return {nullptr, 0};
@@ -297,10 +299,20 @@ std::pair<Slot*, uint32_t> Runtime::PlaceSlot(const SpawnOptions& options, Slot*
     }
     construct(worker, made);
   };
-  Worker::Post(
+  const bool posted = Worker::Post(
       to, slot, generation,
       PlaceControl{std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
-  return {slot, generation};
+  if (posted) return {slot, generation};
+  // The drain is over: nobody will make the actor. A word that stays open would let this slot look
+  // lived in, also to the next runtime that takes it.
+  SLUICE_CHECK(parent == nullptr);  // Its worker turns, so the drain is not over.
+  slot->mailbox.Withdraw(generation);
+  slot->generation = slot->mailbox.Word().Generation();
+  UncountActor();
+  placed_refused_.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard<std::mutex> lock(stock_lock_);
+  if (!slot->UsedUp()) stock_.push_back(slot);
+  return {nullptr, 0};
 }
 
 // --- Names.

@@ -100,7 +100,8 @@ class Runtime {
   template <class S, class... Args>
   Ref<Acceptor> Listen(std::string_view default_addresses, Args... args);
   // A root actor on the worker next in turn, or as the options say. Never waits: the constructor
-  // runs later, on its worker; one that throws ends the actor.
+  // runs later, on its worker; one that throws ends the actor. A dead Ref, and counted as refused:
+  // actors_max live, or the drain's deadline has passed or the drain is over.
   template <class A, class... Args>
   Ref<A> Spawn(Args&&... args);
   template <class A, class... Args>
@@ -200,16 +201,21 @@ class Runtime {
   // Free slots that one worker keeps for itself: two chunks, so that spawns take the stock's lock
   // once for 64 of them. The table has room for those of all workers besides actors_max.
   static constexpr uint32_t kFreeSlotsMax = 2 * kSlotsPerChunk;
-  // Free slots for actors of `worker`, into `free`: some of the stock, or new ones. False: none is
-  // left. And back, so that a worker whose actors have ended keeps none from the others.
-  bool TakeSlots(Worker& worker, std::vector<Slot*>* free);
+  // A free slot for one more actor of `worker`. nullptr: actors_max. On the worker's thread `kept`
+  // is what it keeps for itself, and is filled where it is empty; elsewhere nullptr.
+  Slot* TakeSlot(Worker& worker, std::vector<Slot*>* kept);
+  // And back, so that a worker whose actors have ended keeps none from the others.
   void GiveSlots(std::vector<Slot*>* free, size_t kept);
   // All slots where an actor of `worker` lives, on its thread or while none runs.
-  void ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const;
-  bool CountActor();
+  void ForEachSlot(const Worker* worker, absl::FunctionRef<void(Slot*)> visit) const {
+    ForSomeSlots(worker, 0, UINT32_MAX, visit);
+  }
+  // Those of at most `chunks` chunks, from number `first` on. Answers the number of the next one;
+  // 0: it has been through all.
+  uint32_t ForSomeSlots(const Worker* worker, uint32_t first, uint32_t chunks,
+                        absl::FunctionRef<void(Slot*)> visit) const;
   void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
   int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
-  std::mutex& OutsideLock(int worker);
   bool OutsideClosed() const { return outside_gate_.Draining(); }
   // May this thread, which is no worker, send?
   bool OutsideAdmits() const;
@@ -232,7 +238,7 @@ class Runtime {
   template <class A, class... Args>
   Ref<A> Place(const SpawnOptions& options, Slot* parent, Args&&... args);
   // A slot on the worker of `options` whose actor `construct` makes, there, soon. {nullptr, 0}:
-  // actors_max, or options that cannot be.
+  // actors_max, options that cannot be, or a drain whose deadline has passed, or that is over.
   std::pair<Slot*, uint32_t> PlaceSlot(const SpawnOptions& options, Slot* parent,
                                        absl::AnyInvocable<void(Worker&, Slot*)> construct);
 
@@ -278,8 +284,8 @@ class Runtime {
   void WorkerMain(Worker& worker);
   Worker& PlacementOf(const SpawnOptions& options);
   uint32_t SlotsMax() const;
+  bool CountActor();
   bool AddChunk(Worker& worker);  // Its slots into the stock, whose lock is held.
-  Slot* TakePlacedSlot(Worker& to);
   absl::Status RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
                             const std::type_info* type);
   std::pair<Slot*, uint32_t> FindSlot(std::string_view name, const std::type_info* type) const;

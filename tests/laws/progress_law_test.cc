@@ -238,7 +238,8 @@ TEST(L6NoBlocking, AnOutsideSenderThatStandsStillHoldsNoWorker) {
   Runtime runtime(SmallOptions(2));
   ASSERT_TRUE(runtime.Start().ok());
   {
-    std::lock_guard<std::mutex> held(runtime.OutsideLock(0));  // What such a sender holds.
+    std::lock_guard<std::mutex> held(
+        Home::Of(&runtime.worker(0)).Lock());  // What such a sender holds.
     std::atomic<bool> done{false};
     runtime.Call(1, [&](Worker& worker) {
       worker.runtime().Call(

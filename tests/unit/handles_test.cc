@@ -241,5 +241,106 @@ TEST(Handles, AThreadGoesOnSendingWhileTheRuntimeIsDestroyed) {
   }
 }
 
+// A thread that knows nothing of the end spawns on after it: that is refused, and leaves nothing
+// behind for the next runtime, which lives in the same slots.
+TEST(Handles, ASpawnAfterTheDrainIsRefusedAndLeavesItsSlotToTheNextRuntime) {
+  Seen seen;
+  {
+    Runtime runtime(SmallOptions(2));
+    ASSERT_TRUE(runtime.Spawn<Plain>(&seen));
+    ASSERT_TRUE(runtime.Start().ok());
+    runtime.Drain(absl::Seconds(10));
+    const int64_t refused = runtime.TotalLedger().spawn_refused;
+    for (int i = 0; i < 100; ++i) {
+      const Ref<Plain> late = runtime.Spawn<Plain>(&seen);
+      EXPECT_FALSE(late);
+      EXPECT_EQ(late.TrySend(Note{"late"}), Answer::kClosed);
+    }
+    EXPECT_EQ(runtime.ActorCount(), 0);
+    EXPECT_EQ(runtime.TotalLedger().spawn_refused, refused + 100);
+    EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+  }
+  EXPECT_EQ(seen.started, 1);
+  Seen others;
+  Runtime next(SmallOptions(2));
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(next.Spawn<Plain>(&others));
+  ASSERT_TRUE(next.Start().ok());
+  EXPECT_TRUE(Eventually([&] { return others.started == 300; }));
+  next.Drain(absl::Seconds(10));
+}
+
+// And whoever spawns on and on keeps a drain from its end until the deadline, and no longer.
+TEST(Handles, AThreadGoesOnSpawningWhileTheRuntimeDrains) {
+  for (int round = 0; round < 20; ++round) {
+    Seen seen;
+    std::atomic<int> spawned{0};
+    Runtime runtime(SmallOptions(2));
+    ASSERT_TRUE(runtime.Start().ok());
+    std::thread spawner([&] {
+      while (const Ref<Plain> ref = runtime.Spawn<Plain>(&seen)) {
+        ++spawned;
+        ref.Stop();
+        // Those under way are bounded, so that actors_max is not why it is refused.
+        EXPECT_TRUE(Eventually([&] { return runtime.ActorCount() < 1'000; }));
+      }
+    });
+    ASSERT_TRUE(Eventually([&] { return spawned > 50; }));
+    runtime.Drain(absl::Milliseconds(20));
+    spawner.join();
+    EXPECT_EQ(runtime.ActorCount(), 0);
+    EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
+  }
+}
+
+struct Hold {
+  std::atomic<bool>* reached;
+  std::atomic<bool>* go_on;
+};
+class Holdable : public Actor {
+ public:
+  void On(Hold hold) {
+    *hold.reached = true;
+    Eventually([&] { return hold.go_on->load(); });
+  }
+};
+class Monitoring : public Actor {
+ public:
+  explicit Monitoring(Ref<Holdable> whom) : whom_(whom) {}
+  void OnStart() override { Monitor(whom_); }
+
+ private:
+  const Ref<Holdable> whom_;
+};
+
+// The next runtime numbers the slots anew while this worker still has the monitors of the last one.
+TEST(Handles, MonitorsFromARuntimeThatEndedAreTakenBackThoughTheirSlotsHaveNewNumbers) {
+  const auto monitors = [](Runtime& of, const Ref<Holdable>& target) {
+    size_t count = 0;
+    OnEachWorker(of, [&](Worker&) {
+      if (target.slot()->extra != nullptr) count = target.slot()->extra->watchers.size();
+    });
+    return count;
+  };
+  constexpr int kMonitors = 300;
+  Runtime other(SmallOptions(1));
+  const Ref<Holdable> target = other.Spawn<Holdable>();
+  ASSERT_TRUE(other.Start().ok());
+  std::atomic<bool> reached{false}, go_on{false};
+  {
+    Runtime runtime(SmallOptions(1));
+    for (int i = 0; i < kMonitors; ++i) ASSERT_TRUE(runtime.Spawn<Monitoring>(target));
+    ASSERT_TRUE(runtime.Start().ok());
+    ASSERT_TRUE(Eventually([&] { return monitors(other, target) == kMonitors; }));
+    ASSERT_EQ(target.TrySend(Hold{&reached, &go_on}), Answer::kAccepted);
+    ASSERT_TRUE(Eventually([&] { return reached.load(); }));
+  }
+  Runtime next(SmallOptions(1));
+  for (int i = 0; i < kMonitors; ++i) ASSERT_TRUE(next.Spawn<Holdable>());
+  go_on = true;
+  EXPECT_EQ(monitors(other, target), 0u);
+  other.Drain(absl::Seconds(10));
+  EXPECT_TRUE(other.TotalLedger().Balanced()) << other.TotalLedger().ToString();
+}
+
 }  // namespace
 }  // namespace sluice::testing
