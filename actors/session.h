@@ -6,7 +6,9 @@
 //
 // Before its connection stands (in the constructor, in OnStart, while it connects):
 //   1. Messages, replies and Downs wait in the mailbox, in their order; OnOpen runs before them. If
-//      the connection never stands they are dropped, and counted. Its own timers run.
+//      the connection never stands they are dropped, and counted. Its own timers run, and so do
+//      the deadlines of its questions: one that passes before OnOpen is told in time, also where
+//      the answer waits in the mailbox.
 //   2. Write is answered as ever; what it accepts leaves when the connection stands.
 //   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when it stands. So does a
 //      Close behind bytes that were accepted: they leave, then the connection is closed, without

@@ -275,7 +275,9 @@ void Actor::AskTimedOut(AskId ask) {
     found->second.timer = After(absl::ZeroDuration(), [this, ask] { AskTimedOut(ask); });
     if (found->second.timer != 0) return;
   }
-  if (slot_->queue.Empty() || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
+  // Mail that is held waits for OnOpen: a deadline behind it would pass that much later, or never.
+  const bool mail_waits = !slot_->queue.Empty() && !slot_->MailHeld();
+  if (!mail_waits || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
   Worker::SendReserved(slot_, generation(), &kAskOverOps, AskOver{ask});
 }
 

@@ -127,6 +127,53 @@ TEST(SessionEarly, RepliesAndDownsWaitInTheirOrderAndTimersDoNot) {
   EXPECT_EQ(notes.heard, "tOrmd");
 }
 
+class Mute : public Actor {
+ public:
+  void On(Where, Promise<int> promise) { promises_.push_back(std::move(promise)); }
+
+ private:
+  std::vector<Promise<int>> promises_;
+};
+class AsksMute : public ScriptSession {
+ public:
+  AsksMute(Notes* notes, Ref<Mute> mute) : ScriptSession(notes), notes_(*notes), mute_(mute) {}
+  void OnStart() override {
+    EXPECT_EQ(Ask(mute_, Where{}, absl::Seconds(1),
+                  [this](absl::StatusOr<int> reply) {
+                    EXPECT_EQ(reply.status().code(), absl::StatusCode::kDeadlineExceeded);
+                    notes_.heard += 'x';
+                  }),
+              Answer::kAccepted);
+  }
+  void On(Word) { notes_.heard += 'm'; }
+
+ private:
+  Notes& notes_;
+  const Ref<Mute> mute_;
+};
+
+// What waits for OnOpen may wait for long: a deadline does not stand behind it.
+TEST(SessionEarly, AQuestionsDeadlinePassesInTimeThoughMailIsHeld) {
+  for (const bool stands : {true, false}) {
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    const Ref<Mute> mute = rig.runtime.Spawn<Mute>();
+    rig.Settle();
+    Slot* slot =
+        rig.OpenAs<AsksMute>(wire, Connection::Start::kConnecting, absl::Seconds(10), &notes, mute);
+    rig.Settle();
+    EXPECT_EQ(Ref<AsksMute>(slot, slot->generation).TrySend(Word{}), Answer::kAccepted);
+    rig.Advance(absl::Milliseconds(900));
+    EXPECT_EQ(notes.heard, "");
+    rig.Advance(absl::Milliseconds(200));
+    EXPECT_EQ(notes.heard, "x");
+    if (!stands) wire.socket_error = ECONNREFUSED;
+    rig.os.Event(wire, stands ? EPOLLOUT : EPOLLOUT | EPOLLERR | EPOLLHUP);
+    rig.Settle();
+    EXPECT_EQ(notes.heard, stands ? "xOm" : "xC");
+  }
+}
+
 // One that parks in OnStart, on a target that is full, is given nothing before OnOpen either.
 TEST(SessionEarly, AnAcceptedSessionThatParksInOnStartHearsOnOpenFirst) {
   Rig rig;
