@@ -2,6 +2,7 @@
 // milliseconds while the budget is spent, never else.
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,9 @@ namespace sluice {
 
 namespace {
 
+// One look is a piece of work of well below a millisecond, so that it is no slow handler. Where a
+// worker has more slots, the next look goes on where this one ended.
+constexpr uint32_t kChunksPerLook = 64;
 constexpr int64_t kHoldersLogMs = 10'000;
 constexpr size_t kHoldersNamed = 3;
 // What one look at who holds most may walk: it must not become a slow handler itself.
@@ -39,11 +43,17 @@ void Walk(const EnvelopeList& list, int* left, Held* held) {
 void Worker::LookForShedding() {
   Shedder& shedder = runtime_.shedder();
   const int64_t since_ms = shedder.SpentSinceMs(NowMs());
-  if (since_ms < 0) return;
+  if (since_ms < 0) {
+    heaviest_ = {};
+    look_chunk_ = 0;
+    return;
+  }
   const int64_t may_end_ms = DeadlineMs(since_ms, options_.shed_after);
-  if (NowMs() >= next_proposal_ms_) {
+  const bool proposes = NowMs() >= next_proposal_ms_;
+  if (proposes || look_chunk_ > 0) LookAtConnections();
+  if (proposes) {
     next_proposal_ms_ = NowMs() + Shedder::kEveryMs;
-    shedder.Propose(index_, HeaviestStalled().second, NowMs());
+    shedder.Propose(index_, heaviest_.bytes, NowMs());
     // Whoever sleeps does not know that memory is spent; its connections may be what holds it.
     for (int i = 0; i < options_.workers; ++i) {
       Worker& other = runtime_.worker(i);
@@ -56,8 +66,9 @@ void Worker::LookForShedding() {
   switch (shedder.Decide(index_, may_end_ms, NowMs())) {
     case Shedder::Verdict::kMine: {
       // Once more: the peer may have moved since this worker proposed it.
-      const auto [io, bytes] = HeaviestStalled();
-      if (bytes >= shedder.BytesMin()) io->Shed(bytes);
+      LookAtConnections();
+      const Stalled heaviest = std::exchange(heaviest_, {});
+      if (heaviest.bytes >= shedder.BytesMin()) heaviest.slot->io->Shed(heaviest.bytes);
       next_proposal_ms_ = NowMs();
       break;
     }
@@ -72,21 +83,22 @@ void Worker::LookForShedding() {
   }
 }
 
-// Looks at all of them, so that each one's progress is known from look to look.
-std::pair<IoHandler*, int64_t> Worker::HeaviestStalled() {
+// All of them have their turn, also those that hold little, as progress shows from look to look.
+void Worker::LookAtConnections() {
   const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
   const int64_t bytes_min = runtime_.shedder().BytesMin();
-  IoHandler* heaviest = nullptr;
-  int64_t most = 0;
-  runtime_.ForEachSlot(this, [&](Slot* slot) {
-    if (slot->io == nullptr) return;
-    const int64_t bytes = slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
-    if (bytes > most) {
-      most = bytes;
-      heaviest = slot->io;
-    }
+  const auto bytes_of = [&](Slot* slot) {
+    return slot->io == nullptr ? 0 : slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
+  };
+  // The one of an earlier look may have ended, or taken something. (The generation first: another
+  // one's slot may be another worker's.)
+  Slot* const before = heaviest_.slot;
+  heaviest_.bytes =
+      before != nullptr && before->generation == heaviest_.generation ? bytes_of(before) : 0;
+  look_chunk_ = runtime_.ForSomeSlots(this, look_chunk_, kChunksPerLook, [&](Slot* slot) {
+    const int64_t bytes = bytes_of(slot);
+    if (bytes > heaviest_.bytes) heaviest_ = {slot, slot->generation, bytes};
   });
-  return {heaviest, most};
 }
 
 // No peer is to blame: actors hold it.

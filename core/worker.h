@@ -91,7 +91,7 @@ class Worker {
   int Index() const { return index_; }
   int64_t NowMs() const { return now_ns_ / 1'000'000; }  // Of this turn, a moment old.
   int64_t NowNs() const { return now_ns_; }
-  // When so much time has passed since this turn; kNever for what lies beyond all time.
+  // Start of this turn plus `timeout`, in ms; kNever on overflow.
   int64_t DeadlineMs(absl::Duration timeout) const { return DeadlineMs(NowMs(), timeout); }
   static int64_t DeadlineMs(int64_t now_ms, absl::Duration timeout) {
     const int64_t ms = WholeMs(timeout);
@@ -426,7 +426,7 @@ class Worker {
   void CheckMemory();
   // shedding.cc
   void LookForShedding();
-  std::pair<IoHandler*, int64_t> HeaviestStalled();
+  void LookAtConnections();
   void LogHolders(int64_t spent_ms);
   void CountDropped(Slot* slot, Envelope* envelope, DropReason reason);
   void IssueGrants(Slot* slot);
@@ -502,6 +502,13 @@ class Worker {
   std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
   int64_t memory_check_ms_ = 0;
   int64_t next_proposal_ms_ = 0;
+  uint32_t look_chunk_ = 0;  // Where LookAtConnections goes on; 0: it begins again.
+  struct Stalled {
+    Slot* slot = nullptr;
+    uint32_t generation = 0;
+    int64_t bytes = 0;
+  };
+  Stalled heaviest_;  // Of those looked at, as they were then.
   int64_t next_holders_log_ms_ = 0;
   bool reading_paused_ = false;
   std::vector<Slot*> free_slots_;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "sluice/core/io_handler.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing {
@@ -204,6 +205,81 @@ TEST(Shedding, InputThatItsOwnSessionLeavesIsNotItsPeersFault) {
   Spent spent(rig);
   Pass(rig, absl::Milliseconds(2'500));
   EXPECT_FALSE(wire.closed);
+}
+
+// Of one that holds `bytes` and whose peer stands still, and how often it was asked.
+class Heavy : public IoHandler {
+ public:
+  Heavy(Rig& rig, Slot* slot, int64_t bytes) : rig_(rig), slot_(slot), bytes_(bytes) {
+    rig.worker.AttachIo(slot, this);
+  }
+  int64_t StalledBytes(int64_t, int64_t, int64_t) override {
+    ++asked_;
+    return bytes_;
+  }
+  void Shed(int64_t) override { bytes_ = -1; }
+  void OnShutdown() override { rig_.worker.DetachIo(slot_); }
+  void OnEvents(uint32_t) override {}
+  void OnTurn() override {}
+  void OnSliceEnd() override {}
+  void OnUnparked() override {}
+  void OnActorEnded(bool) override {}
+  void OnDrain() override {}
+  void OnDrainClose() override {}
+  int Asked() const { return asked_; }
+  bool IsShed() const { return bytes_ < 0; }
+
+ private:
+  Rig& rig_;
+  Slot* const slot_;
+  int64_t bytes_;
+  int asked_ = 0;
+};
+class Nobody : public Actor {};
+
+// However many there are, a look at them does not hold the worker; and none is passed over.
+TEST(Shedding, AWorkerWithManyConnectionsLooksAtSomeInEachTurnAndFindsTheHeaviest) {
+  constexpr size_t kMany = 20'000;
+  constexpr int kLookMax = 2 * 4'096 + 2;  // And once more, before one is ended.
+  Rig rig;
+  std::vector<Heavy*> all;
+  for (size_t i = 0; i < kMany; ++i) {
+    Slot* const slot = rig.worker.AllocateSlot();
+    ASSERT_NE(slot, nullptr);
+    rig.worker.Open(slot, 1);
+    internal::Construct<Nobody>(rig.worker, slot);
+    all.push_back(new Heavy(rig, slot, 10'000 + static_cast<int64_t>(i == kMany - 1)));
+  }
+  const auto turns = [&](absl::Duration time) {
+    for (absl::Duration at; at < time; at += absl::Milliseconds(5)) {
+      rig.os.Advance(absl::Milliseconds(5));
+      for (rig.os.slept = false; !rig.os.slept;) {
+        rig.worker.Turn(rig.worker.NowMs() + 1'000'000'000);
+      }
+    }
+  };
+  turns(absl::Milliseconds(5));
+  Budget& budget = rig.runtime.budget();
+  rig.worker.lease().ReturnIdle();
+  const int64_t taken = budget.BytesMax() - budget.UsedBytes();
+  ASSERT_TRUE(budget.Take(taken));
+  ASSERT_FALSE(budget.Take(1));
+  const int64_t spent_ms = rig.worker.NowMs();
+  const auto asked = [&] {
+    int64_t sum = 0;
+    for (const Heavy* one : all) sum += one->Asked();
+    return sum;
+  };
+  for (int64_t before = 0; !all.back()->IsShed(); before = asked()) {
+    turns(absl::Milliseconds(5));
+    ASSERT_LE(asked() - before, kLookMax);
+    ASSERT_LT(rig.worker.NowMs(), spent_ms + 3'000);
+  }
+  for (const Heavy* one : all) {
+    ASSERT_GT(one->Asked(), 0);
+    ASSERT_EQ(one->IsShed(), one == all.back());
+  }
+  budget.Give(taken);
 }
 
 TEST(Shedding, ForEverMeansNever) {
