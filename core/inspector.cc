@@ -122,8 +122,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->has_io = slot.io != nullptr;
   view->io_forgotten = slot.io != nullptr && slot.io->HasWork() && !slot.io->OnReadyList() &&
                        !slot.io->WaitsForMemory();
-  view->used_up =
-      slot.state == ActorState::kFree && slot.generation >= MailboxWord<>::kGenerationLast - 1;
+  view->used_up = slot.state == ActorState::kFree && slot.UsedUp();
 
   const Mailbox<>& mailbox = slot.mailbox;
   view->word_generation = mailbox.Word().Generation();

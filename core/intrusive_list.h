@@ -56,7 +56,6 @@ class IntrusiveList {
 
   bool Empty() const { return first_ == nullptr; }
   T* Front() const { return Element(first_); }  // nullptr: it is empty.
-  T* Back() const { return first_ == nullptr ? nullptr : Element(first_->prev_); }
   // The one behind; nullptr: it is the last.
   T* Next(const T& element) const {
     Node* const next = NodeOf(element).next_;

@@ -44,7 +44,6 @@ struct alignas(64) Slot {
   // Its connection does not stand yet: messages, replies and Downs wait in their order, for OnOpen.
   static constexpr uint8_t kMailHeld = 2;
 
-  bool Parked() const { return parked; }
   bool MailHeld() const { return (suspended & kMailHeld) != 0; }
   // 2^31 actors have lived here: nobody moves in any more.
   bool UsedUp() const { return generation >= MailboxWord<>::kGenerationLast - 1; }
