@@ -104,7 +104,8 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   if (worker.DrainClosing()) connection->OnDrainClose();
 }
 
-// What the session's constructor has called. What ends the connection waits for OnStart (EndEarly).
+// What the session's constructor has called. Abort and Close wait until OnStart has run (EndEarly):
+// a session that never started is not told of its end.
 void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
   output_.TakeFrom(early.output);

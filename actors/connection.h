@@ -214,8 +214,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
   IntrusiveList<OutputListener, ListenerTag> listeners_;
-  Connection* partner_ =
-      this;  // Whose output has the room that reading needs: its own, or the pair's.
+  // Whose output has the room that reading needs: its own, or the pair's.
+  Connection* partner_ = this;
   std::unique_ptr<const Address> connect_again_;  // Null, but while the kernel has no room.
   OutputQueue output_;
   InputBuffer input_;
@@ -250,8 +250,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool paused_ : 1 = false;  // By the session.
   bool output_high_ : 1 = false;
   bool wants_writable_ : 1 = false;
-  bool offer_again_ : 1 =
-      false;  // The session had to stop; the kept input is due when it may go on.
+  // The session had to stop; the kept input is due when it may go on.
+  bool offer_again_ : 1 = false;
   bool listeners_wait_for_memory_ : 1 = false;
   bool gathering_ : 1 = false;  // The worker's gather buffer holds output of ours.
   bool draining_ : 1 = false;

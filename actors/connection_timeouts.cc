@@ -169,8 +169,8 @@ void Connection::BeginLooking() {
   ArmTimer();
 }
 
-// Dead is who was silent for long enough, and has left open a question that was open at the last
-// look already: one that was only just asked says nothing.
+// A peer is dead if it was silent for long enough, and has not answered what was asked before the
+// last look: a question that was only just asked says nothing.
 void Connection::LookForLife() {
   const int64_t now = worker().NowMs();
   const bool waits = stream_->UnacknowledgedBytes() > 0;

@@ -12,7 +12,7 @@
 //         and so is a subscriber (some 150 bytes).
 // Errors: a subscriber whose connection ends, or takes nothing more, is not counted any longer. A
 //         callback that throws ends its subscriber's connection, and no other. A spoke that fails
-//         is made anew, and ends the connections of its subscribers, as they could not be told what
+//         is recreated, and ends the connections of its subscribers, as they could not be told what
 //         they miss; one that fails again and again fails the hub. For each subscriber, exactly:
 //         received + missed + conflated + skipped (its own, and its filter's) + queued = published
 //         since it joined. What it is told as missed is missed + conflated.

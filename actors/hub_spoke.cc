@@ -15,7 +15,7 @@ Spoke::~Spoke() {
   DropBatch();
   if (ledger_ != nullptr) ledger_->spokes.Remove(*this);
   if (!stopped_ && joining_.has_value()) TellNotJoined();
-  // Its hub counts on: a spoke that fails is made anew, and its subscribers are not.
+  // Its hub counts on: a spoke that fails is recreated, and its subscribers are not.
   if (!stopped_ && !by_slot_.empty()) TellGone(static_cast<int64_t>(by_slot_.size()));
   while (Subscriber* const subscriber = subscribers_.PopFront()) {
     if (stopped_) {

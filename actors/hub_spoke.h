@@ -3,9 +3,7 @@
 //
 //   Hub ──Deliver──▶ Spoke ──▶ Subscriber ──▶ Connection
 //        (a worker)    │         └ Backlog: what waits while the socket stands still
-//                      └ batch: messages that are handed round, to a portion of the subscribers at
-//                      a
-//                        time
+//                      └ batch: messages that are handed round, to some subscribers at a time
 //
 // Owner:  a spoke is a child of its hub; a subscriber is its spoke's.
 // Thread: the worker's that the spoke lives on; so are the connections that it writes to.

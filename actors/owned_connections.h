@@ -3,9 +3,9 @@
 //
 // Owner:  shared by the acceptor and its connections.
 // Thread: a worker's part is that worker's; OldestMs() may be asked by any, and is a moment old.
-// Bound:  no memory of its own beyond 64 bytes a worker; the links are the connections'. An order
-// is
-//         exact to a second: a connection moves at most once in each, so that a read costs nothing.
+// Bound:  no memory of its own beyond 64 bytes a worker; the links are the connections'. The
+//         order is exact to a second: a connection moves at most once in each, so that a read costs
+//         nothing.
 #ifndef SLUICE_ACTORS_OWNED_CONNECTIONS_H_
 #define SLUICE_ACTORS_OWNED_CONNECTIONS_H_
 

@@ -20,7 +20,7 @@
 // Owner:  its slot; made when a connection is accepted or begun, ended with it.
 // Thread: its worker's, as any actor's.
 // Bound:  input kept for it: one read and one frame (input_bytes_max); output: output_bytes_max.
-// Errors: one of the connection's ends it, once, with the reason that OnClose hears.
+// Errors: one of the connection's ends it, once, with the reason that OnClose is given.
 #ifndef SLUICE_ACTORS_SESSION_H_
 #define SLUICE_ACTORS_SESSION_H_
 
@@ -71,7 +71,7 @@ class Session : public Actor {
   Session();
   ~Session() override;
 
-  // The connection stands. The first that a session hears, after OnStart: messages wait for it.
+  // The connection stands. The first call after OnStart: messages wait for it.
   virtual void OnOpen() {}
   // Bytes have come. Not called while the session is parked, or its output stands above
   // output_bytes_high.

@@ -10,12 +10,11 @@
 // have enough. So a full pool parks its callers as any slow actor does.
 //
 // Owner:  the Runtime. A task: whoever holds it, from its caller's outbox to the thread that runs
-// it. Thread: GateOf() the worker's own; the rest any. The lock is held for a few words or a post,
-// never
-//         while a function runs.
-// Bound:  blocking_threads_max threads, started when first needed; as many calls handed over and
-// one
-//         for each worker; blocking_calls_max in the mailbox of each worker's gate.
+//         it.
+// Thread: GateOf() the worker's own; the rest any. The lock is held for a few words or a post,
+//         never while a function runs.
+// Bound:  blocking_threads_max threads, started when first needed; as many calls handed over, and
+//         one for each worker; blocking_calls_max in the mailbox of each worker's gate.
 // Errors: an exception that leaves a function is its result, a Status. Where no thread can be had,
 //         the result says so.
 #ifndef SLUICE_CORE_BLOCKING_POOL_H_

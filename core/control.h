@@ -6,7 +6,7 @@
 // Thread: made on the sender's, run on the receiving worker's.
 // Bound:  as said of each: what reserved it.
 // Errors: none: one for an actor that has ended is known by its generation, and ignored or sent
-// back.
+//         back.
 #ifndef SLUICE_CORE_CONTROL_H_
 #define SLUICE_CORE_CONTROL_H_
 

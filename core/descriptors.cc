@@ -123,8 +123,8 @@ void Worker::CheckLists() const {
   SLUICE_CHECK(static_cast<size_t>(ready_count_) == ready_.Size());
 }
 
-// All events that are there: each descriptor that is ready is told of once, so as many batches as
-// there are descriptors tell of all that were ready when the first one was taken.
+// All events that are there. A batch has kEventsMax events, and reports each ready descriptor once:
+// so these batches report all descriptors that were ready when the first batch was taken.
 void Worker::Poll(int64_t timeout_ns) {
   if (poller_ < 0) return;  // It could not be opened: the runtime says so, and never starts.
   std::array<epoll_event, kEventsMax> events;

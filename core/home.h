@@ -8,7 +8,9 @@
 //   └──────┴────────┘
 //
 // Owner:  the process keeps those that are empty; a runtime has those that it took.
-// Thread: any; the lock is held for one message from outside, never while a handler runs.
+// Thread: any. Threads from outside hold the lock for one message each: to charge and enqueue it,
+//         and for the system call that wakes the worker if it sleeps. So they wait for each other;
+//         a worker never takes the lock, and no handler runs under it.
 // Bound:  as many homes and chunks as were in use at one time.
 // Errors: none.
 #ifndef SLUICE_CORE_HOME_H_

@@ -31,8 +31,8 @@ struct Ledger {
   int64_t sent = 0;
   int64_t delivered = 0;
   std::array<int64_t, kDropReasonCount> dropped{};
-  int64_t held =
-      0;  // In mailboxes; what is in lanes is sent by one worker and not arrived at the other.
+  // In mailboxes; what is in lanes is sent by one worker and not arrived at the other.
+  int64_t held = 0;
 
   // Reserved messages: Down and replies.
   int64_t reserved_sent = 0;

@@ -239,9 +239,8 @@ void Worker::ArriveOtherwise(Envelope* envelope) {
 }
 
 void Worker::RunLocalControl() {
-  // What a control posts to this worker is served in this loop too; each consumes a reservation, so
-  // it ends.
-  // But those of new connections run their sessions' first handlers: in portions, too.
+  // Control that this loop's own control posts is served here, too. Control of new connections runs
+  // the first handlers of their sessions, so the loop has its share of the turn, and no more.
   const int64_t stop_ns = now_ns_ + kTurnNs;
   while (!local_control_.Empty() && now_ns_ < stop_ns) Arrive(local_control_.Pop());
 }

@@ -32,13 +32,12 @@ enum class Taken : uint8_t { kCredit, kFull, kClosed };
 template <class Atomics = StdAtomics>
 class MailboxWord {
  public:
-  static constexpr uint32_t kGenerationLast =
-      UINT32_MAX;  // A slot that came so far is never used again.
+  // A slot that came so far is not used again.
+  static constexpr uint32_t kGenerationLast = UINT32_MAX;
   static constexpr uint32_t kCreditsMax = INT32_MAX;
 
-  static bool IsLive(uint32_t generation) {
-    return generation % 2 == 1;
-  }  // Even: nobody lives there.
+  // Even: nobody lives there.
+  static bool IsLive(uint32_t generation) { return generation % 2 == 1; }
 
   // Owner: a new actor moves in; answers its generation. Release: whoever takes a credit of this
   // generation sees what the owner wrote to the slot before.

@@ -20,9 +20,9 @@ bool SameTarget(const Envelope* a, const Envelope* b) {
   return a->target == b->target && a->generation == b->generation;
 }
 
-// How many messages at the head of the outbox are for one and the same target. Without the one that
-// is not charged yet: it waits for memory first. A credit that it had meanwhile would be missing
-// where the memory is to come from.
+// How many messages at the head of the outbox are for one and the same target. Excludes an
+// uncharged last message. If it held a credit while it waits for memory, the actors that could free
+// memory might need that credit: deadlock.
 uint32_t LeadingRun(const Outbox& outbox) {
   const Envelope* first = outbox.list.Front();
   const uint32_t charged =

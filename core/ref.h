@@ -4,9 +4,8 @@
 // Owner:  whoever holds it; it keeps nothing alive.
 // Thread: any. TrySend is the way in from outside threads; handlers use Actor::Send.
 // Bound:  two words (a Recipient: three).
-// Errors: a send to an actor that has ended, or whose runtime has, answers kClosed; it never
-// reaches
-//         the next one in its slot.
+// Errors: a send to an actor that has ended, or whose runtime has, answers kClosed; it
+//         never reaches the next one in its slot.
 #ifndef SLUICE_CORE_REF_H_
 #define SLUICE_CORE_REF_H_
 

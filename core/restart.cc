@@ -88,7 +88,7 @@ void Worker::BeginRestart(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   extra.linger_over = false;
   if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
-  // It frees no more until it is made anew: whoever waits gets what is free now.
+  // A restarting actor handles nothing and so frees no credits. Grant what is free now.
   if (slot->mailbox.HasWaiters()) IssueGrants(slot);
   extra.stop_below = UINT64_MAX;
   extra.restart->asks_left = IdsInOrder(extra.asks);

@@ -4,9 +4,8 @@
 // Owner:  the worker of the actor that lives there; the generation in the mailbox word says which
 //         actor that is. A free slot belongs to whoever took it from the runtime's stock: so the
 //         next actor may live on another worker, in a later generation.
-// Thread: `mailbox.Word()`, `worker`, `generation` and `mailbox.Admits()` any; all else the
-// worker's,
-//         and only once it has seen that its handle's generation is that of the slot: with a stale
+// Thread: `mailbox.Word()`, `worker`, `generation` and `mailbox.Admits()` any. All else the
+//         worker's, once it has seen that its handle's generation is that of the slot: with a stale
 //         handle the slot may be another worker's by now.
 // Bound:  actors_max slots, and a small stock for each worker; 128 bytes each.
 // Errors: none: a handle of another generation is one of an actor that has ended.
@@ -31,7 +30,7 @@ enum class ActorState : uint8_t {
   kFree,
   kStarting,  // Messages may arrive; the actor is not constructed yet, or OnStart has not run.
   kLive,
-  kRestarting,  // It failed: takes messages, handles none until it is made anew.
+  kRestarting,  // It failed: takes messages, handles none until it is recreated.
   kStopping,    // Takes no message; waits for its children to end.
   kLingering,   // Ended. Its outbox and its descriptor may still have something to finish.
 };
