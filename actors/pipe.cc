@@ -173,6 +173,12 @@ void Pipe::OnData(Input& in) {
   if (to->Write(in.Take(to->OutputRoom())) == Answer::kOverloaded) Abort(CloseReason::kMemory);
 }
 
+// A partner that has ended, and has not told it here yet: its word says what becomes of this side.
+// Until then nothing more is read.
+void Pipe::OnInputFull() {
+  if (partner_ == nullptr || partner_->connection() != nullptr) Session::OnInputFull();
+}
+
 void Pipe::OnEof() {
   if (partner_ == nullptr || partner_->connection() == nullptr) {
     Close();

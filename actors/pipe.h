@@ -48,6 +48,7 @@ class Pipe : public Session {
   void OnOpen() override;
   void OnData(Input& in) final;
   void OnEof() final;
+  void OnInputFull() override;
   void OnDrain() final;
   void OnClose(CloseReason reason) final;
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -337,7 +338,14 @@ TEST(Pipe, AConnectThatFailsAtOnceResetsTheOneWhoCame) {
   }
 }
 
-// It has sent already, more than may be kept: that is no frame that is too long.
+class Other : public Actor {
+ public:
+  struct Note {};
+  void On(Note) {}
+};
+
+// It has sent already, more than may be kept: that is no frame that is too long. The worker is
+// busy, so that it reads before the partner's end has been told.
 TEST(Pipe, AConnectThatFailsAtOnceIsTheReasonThoughTheOneWhoCameHasSentMuch) {
   Options options = WireOptions();
   options.input_bytes_max = 1'024;
@@ -345,6 +353,15 @@ TEST(Pipe, AConnectThatFailsAtOnceIsTheReasonThoughTheOneWhoCameHasSentMuch) {
   Wire& wire = rig.os.NewWire();
   rig.Arrive(wire, std::string(40'000, 'x'));
   TestPipe* pipe = nullptr;
+  std::vector<Ref<Other>> others;
+  for (int i = 0; i < 3; ++i) {
+    others.push_back(rig.runtime.Spawn<Other>());
+  }
+  rig.Settle();
+  for (const Ref<Other>& other : others) {
+    EXPECT_EQ(other.TrySend(Other::Note{}), Answer::kAccepted);
+  }
+  rig.os.tick_ns = 2'000'000;  // So each turn has time for one actor.
   rig.OpenAs<TestPipe>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &pipe,
                        std::string("unix:@sluice-pipe-test-nobody"));
   rig.Settle();
