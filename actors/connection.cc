@@ -114,7 +114,7 @@ void Connection::TakeEarlyCalls() {
   paused_ = early.pause_reading;
   wants_writable_ = early.wants_writable;
   if (early.close || early.close_write || early.abort) write_state_ = WriteState::kFlushing;
-  worker().FlushAfterSlice(this);
+  if (!early.abort) worker().FlushAfterSlice(this);
 }
 
 void Connection::EndEarly() {

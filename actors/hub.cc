@@ -114,6 +114,12 @@ void Hub::On(Publish message) {
 }
 
 void Hub::On(internal::SubscribeMessage message) {
+  if (&message.slot->worker->runtime() != &runtime()) {
+    LogWarn("hub: a session of another runtime asked to join; its workers cannot write to it");
+    Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
+                         Subscribed{.hub = RefOf(this)});
+    return;
+  }
   const int where = message.slot->worker->Index();
   internal::AddSubscriber add{std::move(message), sequence_};
   ++subscribers_[where];

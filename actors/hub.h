@@ -185,7 +185,9 @@ class Hub : public Actor {
 };
 
 // What a session sends to a hub to join it. S has On(Subscribed); from then on each message is for
-// it. The greeting is written to its connection at that very point, before any of them.
+// it. The greeting is written to its connection at that very point, before any of them; a
+// connection that has no room for it is reset (kMemory). A hub of another runtime lets no session
+// join.
 template <class S>
 internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
                                      std::string greeting = "") {

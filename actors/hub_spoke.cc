@@ -146,8 +146,10 @@ void Spoke::Join() {
   if (subscriber->Parks()) batch_max_ = std::min<size_t>(batch_max_, subscriber->Room());
   Worker::SendReserved(slot, session_generation, subscribed_ops,
                        Subscribed{hub(), sequence, this->slot(), generation()});
+  // Without its greeting it would take what follows for the whole.
   if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
-    LogDebug("hub: a subscriber's connection did not take its greeting");
+    LogInfo("hub: a subscriber's connection did not take its greeting; it is ended");
+    connection->Abort(CloseReason::kMemory);
   }
 }
 

@@ -103,8 +103,9 @@ class Session : public Actor {
 
  protected:
   // Takes all of it or nothing. kFull: past output_bytes_max, OnWritable follows. kClosed: the
-  // write side has ended. kOverloaded: no memory. Leaves when the handler returns, together with
-  // what else it wrote. A session may always write as much as it was given to read, where
+  // write side has ended. kOverloaded: no memory, or longer than output_bytes_max; no OnWritable
+  // follows, unless asked for (WantWritable). Leaves when the handler returns, together with what
+  // else it wrote. A session may always write as much as it was given to read, where
   // output_bytes_max leaves room for that (and input it kept) above output_bytes_high.
   Answer Write(std::string_view bytes) { return WriteBytes(bytes); }
   Answer Write(const Bytes& payload);  // Shared, not copied.

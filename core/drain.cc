@@ -164,6 +164,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   const bool just_begun = phase_ == DrainPhase::kNone;
   if (just_begun) {
     outside_gate_.BeginDrain();
+    tell_sessions_ms_ = now_ms + (deadline_ms - now_ms) / 2;
     enter(DrainPhase::kReading, &Worker::BeginDrain);
   }
   if (phase_ == DrainPhase::kDone) return true;
@@ -191,7 +192,14 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   }
   // Beside a timer that sends to another worker each millisecond, no pause between two looks is
   // quiet: after a while a quiet moment is enough, which two looks at once find.
-  if (!Quiescent() && !(++looks_ > kPatientLooks && Quiescent())) return false;
+  if (!Quiescent() && !(++looks_ > kPatientLooks && Quiescent())) {
+    // An actor that never rests must not keep the sessions from their OnDrain.
+    if (phase_ == DrainPhase::kReading && now_ms >= tell_sessions_ms_) {
+      LogWarn("drain: half of its time is over and some actors still work; sessions close now");
+      enter(DrainPhase::kClosing, &Worker::DrainClose);
+    }
+    return false;
+  }
   const bool empty = Published(/*io=*/true) == 0;
   const bool nobody = Published(/*io=*/false) == 0;
   switch (phase_) {
@@ -292,7 +300,11 @@ int Runtime::RunUntilSignal() {
           LogAnyway(ToStd(line));
         }
       } else if (signal == SIGTERM || signal == SIGINT) {
-        if (deadline_ms >= 0) os_.ExitNow(0);
+        if (deadline_ms >= 0) {
+          LogError("a second signal: the process ends at once; what is under way is lost");
+          LogShutdown();
+          os_.ExitNow(1);
+        }
         LogInfo("draining: no new connections; a second signal ends at once");
         deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, options_.drain_timeout);
       }

@@ -77,7 +77,11 @@ class Promise {
   }
 
   void Resolve(R reply) { Send(std::move(reply)); }
-  void Fail(absl::Status status) { Send(std::move(status)); }
+  // An OK status is no failure: the asker is given an Internal error in its place.
+  void Fail(absl::Status status) {
+    if (status.ok()) status = absl::InternalError("the question failed with an OK status");
+    Send(std::move(status));
+  }
   int64_t HeldBytes() const { return 0; }
   // Not an answer: the question was never sent, and its asker was told so.
   void Forget() { asker_ = nullptr; }

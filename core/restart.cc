@@ -158,11 +158,15 @@ void Worker::RestartStep(Slot* slot) {
     DropOutbox(slot, DropReason::kSenderEnded);
   }
   CancelLinger(extra);
-  // While the runtime drains nobody waits for better times: what its mailbox holds is due.
-  if (NowMs() < extra.restart->not_before_ms && !draining_) {
+  // In a drain what its mailbox holds is due, whatever the back-off. But an actor whose last
+  // incarnation took nothing of that waits: else it would fail again and again without a pause.
+  const Envelope* const due = slot->queue.Front();
+  const bool goes_on = draining_ && due != nullptr && due != extra.restart->found_due;
+  if (NowMs() < extra.restart->not_before_ms && !goes_on) {
     ArmLinger(slot, extra.restart->not_before_ms);
     return;
   }
+  extra.restart->found_due = due;
   extra.linger_over = false;
   slot->suspended = 0;
   slot->state = ActorState::kStarting;

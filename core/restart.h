@@ -21,6 +21,8 @@
 
 namespace sluice {
 
+struct Envelope;
+
 class Worker;
 struct Slot;
 
@@ -51,7 +53,8 @@ struct Restart {
   absl::AnyInvocable<void(Worker&, Slot*)> make;  // Constructs it from copies of its arguments.
   bool constructed = false;                       // Once: the spawn has not failed.
   int64_t not_before_ms = 0;
-  std::deque<int64_t> restarted_ms;  // Within policy.within, oldest first.
+  const Envelope* found_due = nullptr;  // First in its mailbox when it was made; never looked into.
+  std::deque<int64_t> restarted_ms;     // Within policy.within, oldest first.
   // While it is destroyed: the questions whose callbacks still are to be, the next one last.
   std::vector<AskId> asks_left;
 };

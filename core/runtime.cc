@@ -367,7 +367,11 @@ void Runtime::Unregister(std::string_view name) {
 // --- Start and run.
 
 absl::Status Runtime::Start() {
-  if (const absl::Status kept = status(); !kept.ok() || started_) return kept;
+  if (const absl::Status kept = status(); !kept.ok()) return kept;
+  if (ended_) {
+    return absl::FailedPreconditionError("this runtime has been drained; make another Runtime");
+  }
+  if (started_) return absl::OkStatus();
   WatchExit();
   turning_.store(true, std::memory_order_relaxed);
   for (auto& worker : workers_) {

@@ -128,25 +128,26 @@ class Runtime {
   // --- Running it.
 
   // Starts the workers' threads; OK when they run already. Where the system has no thread for one,
-  // none runs, and the status says so.
+  // none runs, and the status says so. After a drain it is refused (FailedPrecondition).
   absl::Status Start();
   // Everything received so far is answered, everything accepted so far is handled, blocking
   // functions that run return, then all ends; what is left at the deadline is dropped and counted.
-  // Waits. Called once; later calls do nothing. A thread cannot be ended from outside. So this
-  // waits past its deadline for a handler that has not returned, for ever if it never does, with a
-  // line in the log that names it. A blocking function is left behind instead: it runs on, and what
-  // it uses must live as long as it does.
+  // Where actors still work when half of the time is over, sessions are told (OnDrain) all the
+  // same. Waits. Called once; later calls do nothing. A thread cannot be ended from outside. So
+  // this waits past its deadline for a handler that has not returned, for ever if it never does,
+  // with a line in the log that names it. A blocking function is left behind instead: it runs on,
+  // and what it uses must live as long as it does.
   void Drain(absl::Duration timeout);
   // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM or SIGINT, drains.
-  // The exit code: 0, or 1 with the error on stderr. A second signal ends the process at once;
-  // SIGUSR1 prints Dump() to stderr. On any thread, and whichever thread a signal comes on: of
-  // several runtimes that run, each drains. SIGPIPE and SIGXFSZ end nothing meanwhile. When it
-  // returns, signals do what they did before; and children and programs that handlers start know
-  // nothing of it. A line that stdout does not take is in the log instead. Where a blocking
-  // function has not returned at the drain's deadline, or a handler a second later (a second in
-  // which no worker begins a turn or a handler: a slow machine is waited for, up to a minute), it
-  // names it in the log and ends the process itself, with code 0, after the ledger: no destructor
-  // runs then.
+  // The exit code: 0, or 1 with the error on stderr. A second signal ends the process at once, with
+  // code 1 and without a ledger; SIGUSR1 prints Dump() to stderr. On any thread, and whichever
+  // thread a signal comes on: of several runtimes that run, each drains. SIGPIPE and SIGXFSZ end
+  // nothing meanwhile. When it returns, signals do what they did before; and children and programs
+  // that handlers start know nothing of it. A line that stdout does not take is in the log instead.
+  // Where a blocking function has not returned at the drain's deadline, or a handler a second later
+  // (a second in which no worker begins a turn or a handler: a slow machine is waited for, up to a
+  // minute), it names it in the log and ends the process itself, with code 0, after the ledger: no
+  // destructor runs then.
   int RunUntilSignal();
 
   // --- Looking at it.
@@ -348,6 +349,7 @@ class Runtime {
 
   DrainPhase phase_ = DrainPhase::kNone;
   int64_t looks_ = 0;             // In this phase.
+  int64_t tell_sessions_ms_ = 0;  // From then on sessions are told, though actors still work.
   ProgressWatch progress_watch_;  // From the deadline on.
   std::mutex pause_lock_;         // Of the coordinator alone, as a wait needs a lock.
   std::condition_variable pause_;

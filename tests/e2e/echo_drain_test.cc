@@ -153,7 +153,9 @@ TEST(EchoDrain, ASecondSignalEndsItAtOnce) {
     ASSERT_TRUE(IsGone(server.address()));
     ASSERT_TRUE(server.Running());
     server.Signal(number);
-    EXPECT_TRUE(server.Wait().has_value()) << strsignal(number);
+    EXPECT_EQ(server.Wait(), 1) << strsignal(number);
+    EXPECT_NE(server.StandardError().find("a second signal: the process ends at once"),
+              std::string::npos);
   }
 }
 

@@ -2,15 +2,18 @@
 // long.
 #include <signal.h>
 
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
+#include "sluice/sim/client.h"
+#include "sluice/sim/gtest.h"
 #include "sluice/sim/sim_os.h"
 #include "sluice/sim/site.h"
+#include "sluice/sluice.h"
 
 namespace sluice::sim {
 namespace {
@@ -89,6 +92,95 @@ TEST(DrainEnd, ASlowMachineIsNotTakenForAStuckHandler) {
   EXPECT_LT(simulation.NowNs() - start_ns, 3'200'000'000);
   EXPECT_EQ(site.runtime().ActorCount(), 0);
   EXPECT_EQ(simulation.violation(), "");
+}
+
+SeedOptions FewSeeds() {
+  SeedOptions options;
+  options.seeds = 5;
+  return options;
+}
+
+struct Again {};
+
+// Is never at rest.
+class Busy : public Actor {
+ public:
+  explicit Busy(Simulation* simulation) : simulation_(*simulation) {}
+  void OnStart() override { EXPECT_EQ(Send(RefOf(this), Again{}), Answer::kAccepted); }
+  void On(Again) {
+    simulation_.Sleep(absl::Milliseconds(1));
+    (void)Send(RefOf(this), Again{});
+  }
+
+ private:
+  Simulation& simulation_;
+};
+
+class Polite : public Session {
+ public:
+  explicit Polite(int64_t* told_ns) : told_ns_(*told_ns) {}
+  void OnData(Input& in) override { in.TakeAll(); }
+  void OnDrain() override {
+    told_ns_ = runtime().os().NowNs();
+    WriteOrAbort("bye");
+    Close();
+  }
+
+ private:
+  int64_t& told_ns_;
+};
+
+TEST(DrainEnd, SessionsAreToldThoughAnActorIsNeverAtRest) {
+  ForEachSeed(
+      [](Simulation& simulation) {
+        Site site(simulation, SmallOptions(2));
+        int64_t told_ns = 0;
+        site.runtime().Spawn<Busy>(&simulation);
+        site.runtime().Listen<Polite>("10.0.0.1:7001", &told_ns);
+        if (!site.Start()) return;
+        SimOs& machine = simulation.NewMachine("clients");
+        Client client(machine);
+        ASSERT_TRUE(client.Connect("10.0.0.1:7001").ok());
+        ASSERT_TRUE(client.Write("hello").ok());
+        simulation.Sleep(absl::Milliseconds(100));
+        const int64_t start_ns = simulation.NowNs();
+        StepsUntilOver(site, absl::Seconds(4));
+        EXPECT_GE(told_ns - start_ns, 1'900'000'000);
+        EXPECT_LE(told_ns - start_ns, 2'100'000'000);
+        EXPECT_TRUE(client.ReadExactly(3).ok());
+        site.End();
+      },
+      FewSeeds());
+}
+
+// Fails as soon as it is made.
+class Fails : public Actor {
+ public:
+  explicit Fails(int* starts) : starts_(*starts) {}
+  void OnStart() override {
+    ++starts_;
+    throw std::runtime_error("no database");
+  }
+
+ private:
+  int& starts_;
+};
+
+TEST(DrainEnd, AnActorThatFailsAtOnceIsNotMadeAgainAndAgainInADrain) {
+  ForEachSeed(
+      [](Simulation& simulation) {
+        Site site(simulation, SmallOptions(1));
+        int starts = 0;
+        site.runtime().SpawnRestarting<Fails>(
+            {.restarts_max = 1'000'000, .within = absl::InfiniteDuration()}, {}, &starts);
+        if (!site.Start()) return;
+        simulation.Sleep(absl::Seconds(3));
+        const int before = starts;
+        StepsUntilOver(site, absl::Seconds(4));
+        EXPECT_LE(starts - before, 5);
+        site.End();
+      },
+      FewSeeds());
 }
 
 TEST(DrainEnd, AHandlerThatDoesNotReturnIsHeldAfterASecondAndTheOtherWorkersHaveEnded) {

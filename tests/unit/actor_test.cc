@@ -280,6 +280,14 @@ TEST_F(ActorTest, AQuestionThatCannotBeAnsweredIsAnsweredSo) {
     Do(asked, [](Subject& self) { self.promise_ = Promise<std::string>(); });  // Dropped.
     EXPECT_TRUE(step_.Until([&] { return statuses.size() == 1; }));
     EXPECT_EQ(statuses[0].code(), absl::StatusCode::kAborted);
+    Do(asker, [&](Subject& self) {
+      EXPECT_EQ(self.Ask(asked, Later{}, absl::Seconds(50), note), Answer::kAccepted);
+    });
+    step_.Round(3);
+    Do(asked, [](Subject& self) { self.promise_.Fail(absl::OkStatus()); });
+    EXPECT_TRUE(step_.Until([&] { return statuses.size() == 2; }));
+    EXPECT_EQ(statuses[1].code(), absl::StatusCode::kInternal);
+    statuses.pop_back();
     // Its handler throws; the next question finds it dead in its mailbox.
     Do(asker, [&](Subject& self) {
       EXPECT_EQ(self.Ask(asked, Query{-1}, absl::Seconds(50), note), Answer::kAccepted);

@@ -352,6 +352,18 @@ TEST_F(HubTest, APayloadThatNoConnectionCanTakeIsMissedAndHoldsUpNothing) {
   ExpectExact();
 }
 
+TEST_F(HubTest, ASessionOfAnotherRuntimeIsToldThatItCannotJoin) {
+  Begin({});
+  Runtime other(runtime_->options());
+  const Ref<Hub> hub = other.Spawn<Hub>(HubOptions{&Notice});
+  ASSERT_TRUE(other.Start().ok());
+  shared_.hub = hub;
+  Peer peer(port_, 0);
+  EXPECT_TRUE(WaitFor([&] { return shared_.not_joined == 1; }));
+  EXPECT_EQ(shared_.subscribed, 0);
+  other.Drain(absl::Seconds(5));
+}
+
 TEST_F(HubTest, ASecondSubscriptionOfASessionIsToldThatItIsNone) {
   shared_.twice = true;
   Begin({});

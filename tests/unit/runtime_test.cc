@@ -169,6 +169,15 @@ TEST(Runtime, KeepsItsFirstErrorForStart) {
   EXPECT_NE(std::string(status.message()).find("workers = -3"), std::string::npos) << status;
 }
 
+TEST(Runtime, IsNotStartedAgainBehindItsDrain) {
+  Runtime runtime(SmallOptions(1));
+  ASSERT_TRUE(runtime.Start().ok());
+  EXPECT_TRUE(runtime.Start().ok());
+  runtime.Drain(absl::Seconds(5));
+  EXPECT_EQ(runtime.Start().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(runtime.RunUntilSignal(), 1);
+}
+
 class NoPoller : public ForwardingOs {
  public:
   int PollerCreate() override { return -EMFILE; }

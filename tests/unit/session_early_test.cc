@@ -239,6 +239,21 @@ TEST(SessionEarly, AnAcceptedSessionMayWriteInItsConstructor) {
   EXPECT_EQ(wire.output, "one, two");
 }
 
+TEST(SessionEarly, AnAcceptedSessionThatAbortsInItsConstructorSendsNothing) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  rig.OpenAs<Early>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &notes,
+                    Early::Act([](Early& session) {
+                      EXPECT_EQ(session.Write("a part"), Answer::kAccepted);
+                      session.WriteOrAbort(std::string(2 << 20, 'x'));  // Never fits.
+                    }));
+  rig.Settle();
+  EXPECT_EQ(notes.heard, "C");
+  EXPECT_EQ(notes.reason, CloseReason::kMemory);
+  EXPECT_EQ(wire.output, "") << "the peer takes a part for the whole";
+  EXPECT_TRUE(wire.reset);
+}
+
 TEST(SessionEarly, WriteKeepsItsBoundAndOnWritableFollowsOnOpen) {
   const std::string most(1024 * 1024, 'x');
   Connecting c([&](Early& session) {
