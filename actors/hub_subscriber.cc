@@ -74,12 +74,13 @@ void Subscriber::Leave() {
   if (Gone()) return;
   int64_t missed = missed_tail_;
   if (backlog_ != nullptr) {
-    for (const Entry& entry : backlog_->queue) {
-      missed += (Planted(Plant::kLeaverForgets) ? 0 : 1) + entry.missed_before;
-    }
+    for (const Entry& entry : backlog_->queue) missed += 1 + entry.missed_before;
   }
   if (!TellMissed(missed) && !Gone()) {
     LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
+  }
+  if (Planted(Plant::kLeaverForgets)) {
+    while (Queued() > 0) Pop();
   }
   if (!Gone()) spoke_.Remove(*this);
 }

@@ -143,7 +143,6 @@ void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
   // In another one's handler, it begins in this actor's own turn. Else its OnStop would run inside
   // that handler, and could end the very actor whose handler that is.
   if (current_ != nullptr && !Planted(Plant::kEndsInside)) {
-    if (Planted(Plant::kFlushInside) && !flush_.Empty()) RunFlushList(kTurnNs);
     Schedule(slot);
     return;
   }

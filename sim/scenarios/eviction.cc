@@ -46,11 +46,10 @@ void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
       if (client.Connect("10.0.0.1:7001").ok()) (void)Speak(client);  // Served, or turned away.
     });
   }
-  simulation.Sleep(absl::Microseconds(200 + simulation.random().Below(1'000)));
+  simulation.Sleep(absl::Microseconds(simulation.random().Below(400)));
   if (simulation.random().Below(2) == 0) {
     // With the spare descriptor alone each of them would take the place of another one.
-    simulation.At(absl::Microseconds(2 + simulation.random().Below(50)),
-                  [&server = site.os()] { server.descriptors_max = server.OpenDescriptors(); });
+    site.os().descriptors_max = site.os().OpenDescriptors();
   }
   site.End();
   crowd.Join();

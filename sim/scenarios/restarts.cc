@@ -53,6 +53,7 @@ struct Life {
   int64_t failing_ns = kNobody;    // It has thrown, then.
   int64_t monitors = 0;            // That have heard nothing yet.
   bool escalated = false;
+  bool wished_to_stop = false;  // In its destructor.
 };
 
 class Sink : public Actor {
@@ -126,6 +127,7 @@ class Branch : public Actor {
     me().ref = RefOf(this);
     Handling handling(world_.simulation, inside_, slot());
     if (incarnation_ > 1) world_.CheckRestart(me());
+    if (me().wished_to_stop) Broken("life", "one that stopped in its destructor is restarted");
     MayFail(8);
     me().children.clear();
     me().branch = this;
@@ -133,7 +135,10 @@ class Branch : public Actor {
   }
   ~Branch() override {
     // One that failed is not made anew then.
-    if (random_.Below(40) == 0) Stop("wished so in its destructor");
+    if (random_.Below(40) == 0) {
+      Stop("wished so in its destructor");
+      me().wished_to_stop = true;
+    }
     world_.standing.erase(this);
     for (const int64_t child : me().children) {
       if (world_.Lives(child) || world_.At(child).branch != nullptr) {

@@ -20,7 +20,6 @@ struct Found {
 
 constexpr Found kFound[] = {
     {"broadcast", "seed=9", "passed_over"},
-    {"echo", "seed=226", "flush_inside"},
     {"restarts", "seed=4", "last_words_unsent"},
     {"saturation", "seed=34", "credit_before_memory"},
     {"deadlock", "seed=10", "cycle_unconfirmed"},

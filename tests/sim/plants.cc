@@ -97,6 +97,7 @@ std::string_view ScenarioFor(Plant plant) {
       return "accept_storm";
     case Plant::kEvictsByAge:
     case Plant::kEvictsInDrain:
+    case Plant::kEvictsYoungest:
       return "eviction";
     case Plant::kMailBeforeOpen:
     case Plant::kEarlyBytesLost:
@@ -114,7 +115,11 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kConflateUncounted:
     case Plant::kBytesBehindHole:
     case Plant::kHighUnnoted:
+    case Plant::kReplacedStaysCharged:
+    case Plant::kLeaverForgets:
       return "broadcast";
+    case Plant::kAddressPassedOver:
+      return "dns";
     case Plant::kStaleFileUnlocked:
     case Plant::kFileByName:
     case Plant::kEndByClose:
