@@ -114,8 +114,7 @@ struct EvictControl {
     // It may have been asked before a drain began here: then the newcomer waits for one that ends
     // by itself.
     Connection* const oldest = owned->Oldest(worker.Index());
-    const bool may = !worker.Draining() || Planted(Plant::kEvictsInDrain);
-    if (oldest != nullptr && may) oldest->Evict();
+    if (oldest != nullptr && !worker.Draining()) oldest->Evict();
     Worker::Post(*owned->slot->worker, owned->slot, owned->generation, EvictionDoneControl{});
   }
 };
@@ -389,7 +388,7 @@ Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket) {
     TurnAway(OwnedFd(os, fd), CloseReason::kRefused);
   }
   if (TakeSpare()) return nobody ? Accepted::kNone : fd >= 0 ? Accepted::kOne : Accepted::kError;
-  if (fd >= 0 && evict && (!draining_ || Planted(Plant::kEvictsInDrain))) Evict();
+  if (fd >= 0 && evict && !draining_) Evict();
   if (evicting_) {
     Pause();  // The one that ends wakes us.
   } else {

@@ -112,12 +112,11 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     }
     task->Settled();
     lock.unlock();
-    if (Planted(Plant::kFunctionForgotten) && !left_behind) state.awaited.Ended();
     task.reset();  // With what the function holds: a user's destructor, which may block too.
     lock.lock();
     state.threads[index] = {};
     // After the line above: a drain that waited for it must not find the thread at work.
-    if (!left_behind && !Planted(Plant::kFunctionForgotten)) state.awaited.Ended();
+    if (!left_behind) state.awaited.Ended();
   }
 }
 

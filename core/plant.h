@@ -67,9 +67,7 @@ enum class Plant {
   kBytesBehindHole = 49,
   kHighUnnoted = 50,
   kTurnUnshared = 60,
-  kJudgedBeforePoll = 61,
   kJudgedBeforeRead = 62,
-  kAskJudgedBeforeMail = 63,
   kStaleFileUnlocked = 85,
   kFileByName = 86,
   kEndByClose = 87,
@@ -79,12 +77,9 @@ enum class Plant {
   kEarlyBytesLost = 81,
   kInputFullUntold = 82,
   kSelfConnectTaken = 83,
-  kEvictsInDrain = 84,
   kSlotsStay = 75,
   kDueForgotten = 76,
-  kTrySendOvertakes = 90,
   kFunctionRefused = 91,
-  kFunctionForgotten = 92,
   kClosingMemberCounts = 65,
   kPortionIsAll = 66,
   kConflateUncounted = 67,
@@ -94,7 +89,6 @@ enum class Plant {
   kReplacedStaysCharged = 93,
   kEvictsYoungest = 94,
   kLeaverForgets = 95,
-  kAddressPassedOver = 96,
 };
 
 struct PlantInfo {
@@ -247,27 +241,15 @@ inline constexpr PlantInfo kPlants[] = {
      "a frame that is longer than may be kept stops the reading, and nobody is told", "frames"},
     {Plant::kSelfConnectTaken, "self_connect_taken",
      "a socket that is connected to itself is taken for one that found its server", "early"},
-    {Plant::kEvictsInDrain, "evicts_in_drain",
-     "an eviction that was asked for before a drain ends a connection in it", "eviction"},
     {Plant::kEvictsYoungest, "evicts_youngest",
      "of the workers the one is asked whose longest silent connection is the youngest", "eviction"},
-    {Plant::kAddressPassedOver, "address_passed_over",
-     "of three addresses of a name, the one behind a dead one is passed over", "dns"},
-    {Plant::kTrySendOvertakes, "try_send_overtakes",
-     "in a constructor or a destructor TrySend goes before what Send has left waiting", "L2"},
     {Plant::kFunctionRefused, "function_refused",
      "a drain refuses what blocking functions send that it waits for", "drain"},
-    {Plant::kFunctionForgotten, "function_forgotten",
-     "a drain does not wait until what a blocking function held is destroyed", "drain"},
     // Turns.
     {Plant::kTurnUnshared, "turn_unshared",
      "all timers and descriptors that are ready have their turn, however long that takes", "turns"},
-    {Plant::kJudgedBeforePoll, "judged_before_poll",
-     "a late worker judges deadlines before it has polled", "late"},
     {Plant::kJudgedBeforeRead, "judged_before_read",
      "a deadline is judged while its descriptor stands on the ready list", "late"},
-    {Plant::kAskJudgedBeforeMail, "ask_judged_before_mail",
-     "a question is late though its answer lies in the mailbox", "late"},
 };
 
 #ifdef SLUICE_PLANT

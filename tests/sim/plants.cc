@@ -68,17 +68,12 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kTimerEarly:
       return "timers";
     case Plant::kTurnUnshared:
-    case Plant::kJudgedBeforePoll:
     case Plant::kJudgedBeforeRead:
-    case Plant::kAskJudgedBeforeMail:
       return "turns";
     case Plant::kOneGateResumed:
     case Plant::kDrainSpins:
     case Plant::kFunctionRefused:
-    case Plant::kFunctionForgotten:
       return "blocking";
-    case Plant::kTrySendOvertakes:
-      return "messages";
     case Plant::kMemoryWaitersLost:
       return "overload";
     case Plant::kDrainForgetsParked:
@@ -96,7 +91,6 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kPlaceLeaked:
       return "accept_storm";
     case Plant::kEvictsByAge:
-    case Plant::kEvictsInDrain:
     case Plant::kEvictsYoungest:
       return "eviction";
     case Plant::kMailBeforeOpen:
@@ -118,8 +112,6 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kReplacedStaysCharged:
     case Plant::kLeaverForgets:
       return "broadcast";
-    case Plant::kAddressPassedOver:
-      return "dns";
     case Plant::kStaleFileUnlocked:
     case Plant::kFileByName:
     case Plant::kEndByClose:
