@@ -298,6 +298,8 @@ TEST_F(Park, ATimerThatFallsDueWhileParkedRunsOnceAfterwards) {
   }
   EXPECT_EQ(once, 1);
   EXPECT_EQ(every, 1);
+  a.Stop();  // Before the variables that its timers count in are gone.
+  EXPECT_TRUE(step_.Until([&] { return a.slot()->generation != a.generation(); }));
 }
 
 TEST_F(Park, ASendThatBeatsTheBirthOfAPlacedActorIsAccepted) {
