@@ -98,7 +98,7 @@ class Life : public ::testing::Test {
 TEST_F(Life, TimersRunOnceOrAgainAndCanBeCancelledByThemselves) {
   const Ref<Being> a = Make("a");
   int once = 0, every = 0, self_cancelled = 0;
-  uint32_t timer = 0;
+  TimerId timer = 0;
   Do(a, [&](Being& self) {
     self.After(absl::Milliseconds(1), [&] { ++once; });
     self.Every(absl::Milliseconds(1), [&] { ++every; });
@@ -115,6 +115,8 @@ TEST_F(Life, TimersRunOnceOrAgainAndCanBeCancelledByThemselves) {
     EXPECT_NE(self.After(absl::InfiniteDuration(), [] { ADD_FAILURE(); }), 0u);
   });
   step_.Round(10);
+  a.Stop();  // Before the variables that its timers count in are gone.
+  EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 0; }));
 }
 
 // A part of a millisecond is time, too (found by the stress test).
@@ -148,6 +150,8 @@ TEST_F(Life, AnEveryOfNothingRunsEachMillisecond) {
     EXPECT_NE(self.Every(-absl::Seconds(1), [&] { ++negative; }), 0u);
   });
   EXPECT_TRUE(step_.Until([&] { return nothing >= 5 && negative >= 5; }, /*seconds_max=*/10));
+  a.Stop();  // Before what they count in is gone.
+  EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 0; }));
 }
 
 TEST_F(Life, AnEveryOfPartsOfAMillisecondRunsNoMoreOftenThanItSays) {
