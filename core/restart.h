@@ -21,7 +21,7 @@
 
 namespace sluice {
 
-struct Envelope;
+class Envelope;
 
 class Worker;
 struct Slot;
