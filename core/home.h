@@ -21,6 +21,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "sluice/core/language.h"
+
 namespace sluice {
 
 class Runtime;
