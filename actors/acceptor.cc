@@ -277,7 +277,7 @@ void Acceptor::CountAccept(ListeningSocket& socket) {
 
 void Acceptor::WaitForRate(int64_t wait_ns) {
   CancelTimer(rate_timer_);
-  CancelTimer(pause_timer_);  // It is over; one timer must do, as timers_max may be one.
+  CancelTimer(pause_timer_);  // The pause is over; one timer must do: timers_max may be 1.
   rate_timer_ = wait_ns == INT64_MAX ? 0 : After(absl::Nanoseconds(wait_ns), [this] {
     rate_timer_ = 0;
     Wake();
@@ -426,7 +426,7 @@ void Acceptor::Pause() {
   backoff_ms_ = std::clamp(backoff_ms_ * 2, kBackoffFirstMs, kBackoffMaxMs);
   if (Planted(Plant::kAcceptStaysPaused)) return;
   CancelTimer(pause_timer_);  // A connection that ended may have woken us before it.
-  CancelTimer(rate_timer_);   // What comes behind the pause looks at the rate anew.
+  CancelTimer(rate_timer_);   // Who comes behind the pause looks at the rate again.
   pause_timer_ = After(absl::Milliseconds(backoff_ms_), [this] {
     paused_ = false;
     Wake();

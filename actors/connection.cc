@@ -104,8 +104,8 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   if (worker.DrainClosing()) connection->OnDrainClose();
 }
 
-// What the session's constructor has called. Abort and Close wait until OnStart has run (EndEarly):
-// a session that never started is not told of its end.
+// Takes over the calls of the session's constructor. Abort and Close wait until OnStart has run
+// (EndEarly): a session that never started is not told of its end.
 void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
   output_.TakeFrom(early.output);
@@ -305,7 +305,7 @@ void Connection::ConnectDone() {
     return;
   }
   connecting_ = false;
-  // What was written could not have left earlier.
+  // The bytes that wait could not have left earlier.
   if (!output_.Empty()) stalled_ms_ = worker().NowMs();
   if (closing_) closing_ms_ = worker().NowMs();
   if (write_state_ == WriteState::kFlushing) worker().FlushAfterSlice(this);

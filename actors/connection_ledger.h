@@ -67,7 +67,7 @@ class ConnectionLedger {
     Counter bytes_sent;      // Taken by the kernel.
     Counter bytes_lost;      // Accepted, and not sent when the connection ended.
     Counter accept_errors;   // EMFILE and its like.
-    // One that never stood has ended.
+    // A connection that never stood has ended.
     void CountNeverStood(CloseReason reason) {
       opened.Add(1);
       closed[static_cast<size_t>(reason)].Add(1);

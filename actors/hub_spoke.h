@@ -55,7 +55,7 @@ struct DeliverKeyed {
   int64_t HeldBytes() const { return message.HeldBytes(); }
 };
 
-// What a holder of such a payload is charged for it.
+// The charge of each holder of such a payload.
 inline int64_t ChargeOf(const Bytes& payload) {
   return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
 }

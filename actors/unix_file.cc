@@ -102,7 +102,7 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
     }
     os.Unlink(file.path_, stale);
     bound = os.Bind(fd, address.sockaddr(), address.size());
-    break;  // Whoever was faster without the lock may not listen yet, and is not looked at.
+    break;  // A server that was faster without the lock may not listen yet: its file stays.
   }
   if (bound < 0) return error(bound, "bind");
   if (const int known = os.SocketFile(file.path_, &file.id_); known < 0) {

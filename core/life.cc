@@ -320,8 +320,8 @@ bool Worker::EndActor(Slot* slot, int* budget) {
   return true;
 }
 
-// What its mailbox held is destroyed, and what its constructor or destructor asked: a user's code,
-// too.
+// Destroys what an ended actor leaves behind: the messages of its mailbox, and the callbacks that
+// its constructor or destructor made. Their destructors are a user's code, too.
 void Worker::DropWhatItHeld(Slot* slot, int* budget) {
   ActorExtra& extra = *slot->extra;
   if (slot->queue.Empty() && extra.timers.empty() && extra.asks.empty()) return;

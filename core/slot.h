@@ -30,7 +30,7 @@ enum class ActorState : uint8_t {
   kFree,
   kStarting,  // Messages may arrive; the actor is not constructed yet, or OnStart has not run.
   kLive,
-  kRestarting,  // It failed: takes messages, handles none until it is recreated.
+  kRestarting,  // The actor failed; it takes messages, and handles none until recreated.
   kStopping,    // Takes no message; waits for its children to end.
   kLingering,   // Ended. Its outbox and its descriptor may still have something to finish.
 };

@@ -25,7 +25,7 @@ class TimerNode {
   TimerNode& operator=(const TimerNode&) = delete;
   bool Armed() const { return next_ != nullptr; }
   int64_t DeadlineMs() const { return deadline_ms_; }  // As armed. Requires: Armed() or just fired.
-  // It was due before, and put off (TimerWheel::Defer).
+  // The timer was due before, and put off (TimerWheel::Defer).
   bool Deferred() const { return deferred_; }
   uint8_t kind = 0;  // The owner's tag: what it is that has fired.
 

@@ -149,7 +149,7 @@ class Worker {
     }
     if (slot->state != ActorState::kStarting) return true;
     RunStart(slot);
-    EndOfHandlers(slot);  // It may have parked or stopped in there.
+    EndOfHandlers(slot);  // The actor may have parked or stopped in there.
     return slot->Runnable();
   }
   // Code of a user's runs for `slot`, and what it sends keeps its order: a handler, and what counts
