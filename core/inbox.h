@@ -68,10 +68,7 @@ class Inbox {
 
   // Owner's: up to `most` envelopes of one lane, in the order they were sent, into the pool's.
   size_t Drain(Lane& lane, EnvelopePool& pool, EnvelopeList& out, size_t most) {
-    const size_t count =
-        queue_.try_dequeue_bulk_from_producer(lane.token_, Keeper{lane, pool, out}, most);
-    if (count > 0) TsanRelease(&lane.emptied_);
-    return count;
+    return queue_.try_dequeue_bulk_from_producer(lane.token_, Keeper{lane, pool, out}, most);
   }
 
  private:
@@ -87,6 +84,7 @@ class Inbox {
       TsanAcquire(&lane);
       Envelope* kept = pool.Get();
       *kept = std::move(envelope);
+      TsanRelease(&lane.emptied_);  // Each one, as the queue gives its block back behind the last.
       out.Push(kept);
     }
   };

@@ -31,6 +31,13 @@ extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
 #endif
 
+// On a function whose own accesses are not to be reported.
+#if SLUICE_TSAN
+#define SLUICE_TSAN_SKIPS __attribute__((no_sanitize("thread")))
+#else
+#define SLUICE_TSAN_SKIPS
+#endif
+
 namespace sluice {
 
 // What this thread did until now happens before what follows a TsanAcquire of the same address.
