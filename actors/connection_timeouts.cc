@@ -129,6 +129,9 @@ void Connection::Judge() {
     }
     OutputMoved();
     if (!Ended()) ArmTimer();
+  } else if (due(active_ms_, o.idle_timeout) && UnreadByUs()) {
+    Active();
+    ArmTimer();
   } else if (due(active_ms_, o.idle_timeout)) {
     // Of a pair, one that waits for an answer must not take the end for it.
     Finish(CloseReason::kIdle, CutShort() && HalfClosed());

@@ -97,7 +97,9 @@ struct Options {
   static constexpr int64_t kAcceptRateMax = 1'000'000;
   int64_t accepts_per_second_max = 0;
   int64_t accepts_burst_max = 0;
-  absl::Duration idle_timeout = absl::InfiniteDuration();  // Nothing received or sent for so long.
+  // Nothing received or sent for so long. A peer whose bytes lie unread, as its session is parked
+  // or memory is spent, is not silent; while its session has paused reading, it is.
+  absl::Duration idle_timeout = absl::InfiniteDuration();
   absl::Duration lifetime_timeout = absl::InfiniteDuration();  // Since accept.
   // One side has ended, and nothing was received or sent for so long.
   absl::Duration half_closed_timeout = absl::Minutes(5);

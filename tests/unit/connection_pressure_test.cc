@@ -270,6 +270,37 @@ TEST(ConnectionPressure, AResetIsNoticedWhileTheSessionIsParked) {
   rig.Settle();
 }
 
+TEST(ConnectionPressure, APeerThatSpeaksToAParkedSessionIsNotIdle) {
+  for (const bool speaks : {true, false}) {
+    Options options = WireOptions();
+    options.idle_timeout = absl::Seconds(30);
+    Rig rig(options);
+    Walled walled(rig);
+    auto [wire, notes] = rig.New();
+    std::string got;
+    notes.on_data = [&](ScriptSession& session, Input& in) {
+      got += in.TakeAll();
+      for (int i = 0; i < 3; ++i)
+        EXPECT_EQ(session.Send(walled.wall, ScriptSession::Poke{i}), Answer::kAccepted);
+    };
+    rig.Open(wire, notes);
+    rig.Settle();
+    rig.Arrive(wire, "park ");
+    rig.Settle();
+    if (speaks) rig.Arrive(wire, "unread");
+    rig.Advance(absl::Seconds(29));
+    EXPECT_FALSE(wire.closed);
+    for (int i = 0; i < 10; ++i) rig.Advance(absl::Seconds(10));
+    EXPECT_EQ(wire.closed, !speaks);
+    walled.Open();
+    rig.Settle();
+    if (!speaks) continue;
+    EXPECT_EQ(got, "park unread");
+    rig.Advance(absl::Seconds(31));
+    EXPECT_EQ(notes.reason, CloseReason::kIdle);
+  }
+}
+
 // It parked in OnStart, long before the connection stood.
 TEST(ConnectionPressure, ASessionHearsOnOpenThoughItIsParkedWhenTheConnectionComes) {
   Rig rig;
