@@ -1,6 +1,5 @@
 // The blocking pool: results, errors, back-pressure, ends of actors and of the runtime.
 #include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -635,13 +634,13 @@ class Stuck : public Actor {
  public:
   Stuck() = default;
   void On(Note) {
-    kill(getpid(), SIGTERM);
+    raise(SIGTERM);
     Opening().Wait();
   }
   void On(Fail) {
     (void)RunBlocking(
         [] {
-          kill(getpid(), SIGTERM);
+          raise(SIGTERM);
           Opening().Wait();
         },
         [](absl::Status) {});
