@@ -131,12 +131,16 @@ void RunSpawns(Simulation& simulation) {
   const auto any_worker = [&] { return static_cast<int>(random.Below(workers)); };
   const int64_t rounds = simulation.Amount("rounds", 1, 12);
   for (int64_t round = 0; round < rounds && !simulation.Failed(); ++round) {
-    PlaceRoots(world, random.Between(1, world.actors_max), any_worker());
+    // One draw in a statement: compilers differ in the order of two.
+    const int64_t roots = random.Between(1, world.actors_max);
+    PlaceRoots(world, roots, any_worker());
     simulation.Sleep(absl::Microseconds(random.Between(0, 2'000)));
     for (int64_t i = random.Between(0, 8); i > 0; --i) {
       // Each may have ended.
-      (void)world.Any().ref.TrySend(Breed{random.Between(0, world.actors_max)});
-      (void)world.Any().ref.TrySend(Gossip{random.Between(0, 16)});
+      const Known breeder = world.Any();
+      (void)breeder.ref.TrySend(Breed{random.Between(0, world.actors_max)});
+      const Known gossip = world.Any();
+      (void)gossip.ref.TrySend(Gossip{random.Between(0, 16)});
       const Known known = world.Any();
       (void)known.ref.TrySend(Word{known.key});
     }
