@@ -68,6 +68,8 @@ std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name);
 struct SubscribeOptions {
   SlowPolicy slow = SlowPolicy::kDropOldest;
   uint32_t queue_messages_max = 256;  // At least 1.
+  // Of one message at one subscriber: of several that stop reading one after the other, each may
+  // hold the publisher for as long.
   absl::Duration park_timeout = absl::Seconds(10);
   uint32_t keys_max = 256;  // kConflate: instead of queue_messages_max. At least 1.
   // False: this message is not for it; counted as skipped. Called for each message, on the

@@ -84,7 +84,8 @@ class Session : public Actor {
   // OnData took nothing of the input that is kept, and there is no place for more: a frame longer
   // than SetInputMax (input_bytes_max) allows. Unless overridden the connection is reset
   // (kInputFull), with a line in the log. One that overrides it answers and closes, or raises the
-  // maximum; else its reading is paused, and after ResumeReading it is offered the same once more.
+  // maximum; else its reading is paused, and after a later ResumeReading it is offered the same
+  // once more.
   virtual void OnInputFull();
   // The runtime drains, and all that had arrived was handled. Never before OnOpen: a connection
   // that does not stand yet is closed. Unless overridden the session closes; one that still waits

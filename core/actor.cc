@@ -16,6 +16,11 @@ void HandleReply(void* actor, AskId ask, void* reply) {
 
 void StopActor(Slot* slot, uint32_t generation) {
   if (slot == nullptr || !slot->mailbox.Word().MarkStop(generation)) return;
+  Worker* const here = Worker::Current();
+  if (here != nullptr && here->RunsHandlerOf(slot)) {
+    here->Stop(slot, EndReason::kStopped, "");
+    return;
+  }
   Worker::Post(*slot->worker, slot, generation, StopControl{EndReason::kStopped});
 }
 

@@ -75,7 +75,8 @@ class Actor {
   // destructor alone. Nor does a callback that is asked for in OnStop ever run.
   virtual void OnStart() {}
   virtual void OnStop() {}
-  // An actor that was monitored has ended. Exactly once for each Monitor(), after its last message.
+  // An actor that was monitored has ended. Exactly once for each Monitor(), after its last message;
+  // where the runtime ends first, nobody is called.
   virtual void OnDown(const Down&) {}
 
   Slot* slot() const { return slot_; }
@@ -86,8 +87,9 @@ class Actor {
 
   // To a handler's own target: never blocks. Where the target is full the message waits in the
   // outbox and the actor is parked, after this handler has returned, until all of the outbox has
-  // gone. kOverloaded: the outbox or the memory is spent, or the actor's own mailbox is full. The
-  // message is moved from only when it is accepted.
+  // gone. kOverloaded: the outbox or the memory is spent, or the actor's own mailbox is full; or
+  // the target is full and lives in another runtime, where nobody can wait for it. The message is
+  // moved from only when it is accepted.
   template <class A, class M>
   Answer Send(const Ref<A>& target, M&& message) {
     using Sent = std::remove_cvref_t<M>;
@@ -194,7 +196,7 @@ class Actor {
   // took longer, the actor was parked) runs once for all of them, and goes on at the next one that
   // is to come: a callback that takes an int64_t is told how many were skipped so, and the ledger
   // counts them. Calls and skipped periods together are the periods that have passed. An interval
-  // of less than a millisecond, of nothing, or below is one.
+  // is whole milliseconds, rounded up, and at least one.
   template <class F>
   TimerId Every(absl::Duration interval, F&& callback) {
     static_assert(std::invocable<std::decay_t<F>&> || std::invocable<std::decay_t<F>&, int64_t>,

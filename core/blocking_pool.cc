@@ -267,7 +267,8 @@ std::string BlockingPool::Report() const {
   for (const BlockingState::Thread& thread : state_->threads) {
     if (thread.caller != nullptr) callers.push_back(Demangle(thread.caller));
   }
-  absl::StrAppend(&text, "; ", callers.size(), " of ", threads_.size(), " threads run functions");
+  absl::StrAppend(&text, "; ", callers.size(), " of at most ", state_->threads_max,
+                  " threads run functions");
   if (!callers.empty()) absl::StrAppend(&text, " of ", absl::StrJoin(callers, ", "));
   return text;
 }

@@ -8,6 +8,7 @@
 #ifndef SLUICE_CORE_ENVELOPE_H_
 #define SLUICE_CORE_ENVELOPE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -89,10 +90,12 @@ class Envelope {
       return *box;
     }
   }
+  // A HeldBytes() of a user's own may be wrong: less than nothing counts as nothing, and a number
+  // that cannot be is refused as any message that is too large.
   template <class M>
   static int64_t BytesOf(const M& message) {
     return ChargedBytes() + (kInline<M> ? 0 : AllocatedBytes(sizeof(M))) +
-           sluice::HeldBytes(message);
+           std::clamp<int64_t>(sluice::HeldBytes(message), 0, kChargeMax);
   }
 
   // The parts of MessageOps that depend on the message alone.

@@ -52,6 +52,7 @@ Inspector::WorkerView Inspector::Look(int index) const {
   view.cross_sent = worker.cross_sent_;
   view.cross_taken = worker.cross_taken_;
   view.inbox = static_cast<int64_t>(worker.inbox_.Count());
+  ForEachEnvelope(worker.batch_, [&](const Envelope&) { ++view.inbox; });
   view.asleep = worker.sleep_.LooksAsleep();
   view.has_work = worker.HasWork();
   view.has_control = !worker.local_control_.Empty();

@@ -163,28 +163,31 @@ bool Worker::DrainInbox() {
     for (uint32_t taken = 0;;) {
       if (taken >= options_.lane_messages_max || now_ns_ >= stop_ns) {
         mail_seen_ = false;
-        // A lane that has had nothing, as those before it took the time, comes first then.
+        // A lane that has had nothing, as those before it took the time, comes first then; so does
+        // one of whose batch some is left.
         const int next = from + 1 < lanes ? from + 1 : 0;
-        first_lane_ = taken == 0 ? from : next;
+        first_lane_ = taken == 0 || !batch_.Empty() ? from : next;
         break;
       }
-      EnvelopeList drained;
-      const size_t count = inbox_.Drain(lane, pool_, drained, kDrainMax);
+      size_t count = kDrainMax;
+      if (batch_.Empty()) count = inbox_.Drain(lane, pool_, batch_, kDrainMax);
       if (count == 0) break;
       any = true;
       mail_since_sleep_ |= from < options_.workers;
-      cross_taken_ += static_cast<int64_t>(count);
+      uint32_t arrived = 0;
       uint64_t user_messages = 0;
-      while (!drained.Empty()) {
-        Envelope* envelope = drained.Pop();
+      while (!batch_.Empty() && now_ns_ < stop_ns) {
+        Envelope* envelope = batch_.Pop();
         user_messages += envelope->Ops()->kind == MessageKind::kUser;
+        ++arrived;
         Arrive(envelope);
       }
+      cross_taken_ += arrived;
       if (user_messages > 0 && lane.gate.Take(user_messages) && from < options_.workers) {
         Post(runtime_.worker(from), nullptr, 0, LaneRoomControl{index_});
       }
-      taken += static_cast<uint32_t>(count);
-      if (count < kDrainMax) break;
+      taken += arrived;
+      if (count < kDrainMax && batch_.Empty()) break;
       if (taken % (4 * kDrainMax) == 0) ReadClock();
     }
     if (now_ns_ >= stop_ns && !mail_seen_) break;

@@ -98,7 +98,10 @@ struct Options {
   int64_t accepts_per_second_max = 0;
   int64_t accepts_burst_max = 0;
   // Nothing received or sent for so long. A peer whose bytes lie unread, as its session is parked
-  // or memory is spent, is not silent; while its session has paused reading, it is.
+  // or memory is spent, is not silent; while its session has paused reading, it is. TCP opens a
+  // window that was full only when a good part of it is free (RFC 9293, 3.8.6.2.2: at least a
+  // segment or half the buffer), so a peer that reads 1 KiB a second may look silent for a minute:
+  // this limit, and write_stalled_timeout, must be longer than that.
   absl::Duration idle_timeout = absl::InfiniteDuration();
   absl::Duration lifetime_timeout = absl::InfiniteDuration();  // Since accept.
   // One side has ended, and nothing was received or sent for so long.

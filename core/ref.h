@@ -144,6 +144,7 @@ class Ref {
     }
   }
   // Asks the actor to stop: its handler returns, OnStop runs, what it holds is dropped and counted.
+  // In a handler of that very actor: as Actor::Stop().
   void Stop() const { internal::StopActor(slot_, generation_); }
 
   explicit operator bool() const { return slot_ != nullptr; }

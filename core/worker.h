@@ -224,6 +224,8 @@ class Worker {
 
   // --- Life and death (life.cc).
 
+  // Its handler, or what counts as one, runs on this thread now.
+  bool RunsHandlerOf(const Slot* slot) const { return current_ == slot; }
   Slot* AllocateSlot();  // nullptr: actors_max; counted.
   void Open(Slot* slot, uint32_t capacity);
   // The actor's constructor ran, or threw `error`.
@@ -529,6 +531,7 @@ class Worker {
   bool mail_since_sleep_ = false;
   bool mail_seen_ = true;
   int first_lane_ = 0;        // Where DrainInbox goes on.
+  EnvelopeList batch_;        // Taken out of that lane; the turn's time was over before it arrived.
   bool timers_left_ = false;  // Some are due, and their time was over.
   bool polled_ = false;  // The turn before ended with a poll, so this one need not begin with it.
   bool mail_found_ = false;  // It ended with mail that came before this worker slept.

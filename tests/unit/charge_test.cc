@@ -1,4 +1,5 @@
 // Messages that say they hold more than 4 GiB, which an envelope cannot count.
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -23,7 +24,7 @@ struct Question {
 
 class Taker : public Actor {
  public:
-  void On(Huge huge) { taken += huge.bytes; }
+  void On(Huge huge) { taken += std::max<int64_t>(huge.bytes, 0); }
   Huge On(Question) { return Huge{5 * kGiB}; }
   using Actor::Ask;
   using Actor::Send;
@@ -108,6 +109,20 @@ TEST_F(Charge, AReplyPastFourGibibytesArrives) {
     EXPECT_TRUE(step_.Until([&] { return answered == 5 * kGiB; }));
     step_.Round(4);
     EXPECT_EQ(runtime_.budget().UsedBytes(), 0);
+  }
+}
+
+TEST_F(Charge, AHeldBytesThatCannotBeHarmsNobody) {
+  const Ref<Taker> a = Make(0);
+  for (const Ref<Taker>& b : {Make(0), Make(1)}) {
+    EXPECT_EQ(b.TrySend(Huge{INT64_MAX}), Answer::kOverloaded);
+    EXPECT_EQ(b.TrySend(Huge{INT64_MIN}), Answer::kAccepted);
+    step_.Round(2);
+    Do(a, [&](Taker& self) {
+      EXPECT_EQ(self.Send(b, Huge{INT64_MAX}), Answer::kOverloaded);
+      EXPECT_EQ(self.Send(b, Huge{-1'000}), Answer::kAccepted);
+    });
+    step_.Round(2);
   }
 }
 

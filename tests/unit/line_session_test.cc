@@ -132,5 +132,37 @@ TEST_F(LineSessionTest, WhoAsksAnActorThatHasEndedIsToldAndReadsOn) {
             "UNAVAILABLE: whom it was for has ended\nUNAVAILABLE: whom it was for has ended\n");
 }
 
+// Ends itself in its first line, by its own Stop() or through its Ref.
+class Quitter : public LineSession {
+ public:
+  Quitter(int* lines, bool by_ref) : LineSession(100), lines_(*lines), by_ref_(by_ref) {}
+  void OnLine(std::string_view) override {
+    ++lines_;
+    if (by_ref_) {
+      RefOf(this).Stop();
+    } else {
+      Stop();
+    }
+  }
+
+ private:
+  int& lines_;
+  const bool by_ref_;
+};
+
+TEST(LineSession, NoLineFollowsTheOneInWhichItsSessionStops) {
+  for (const bool by_ref : {false, true}) {
+    int lines = 0;
+    Rig rig;
+    Wire& wire = rig.New().wire;
+    rig.OpenAs<Quitter>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &lines,
+                        by_ref);
+    rig.Settle();
+    rig.Arrive(wire, "a\nb\nc\n");
+    rig.Settle();
+    EXPECT_EQ(lines, 1) << by_ref;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::testing

@@ -389,6 +389,27 @@ TEST_F(TurnOfThree, ALaneThatUsesUpTheTimeOfMailDoesNotKeepOutTheNextOne) {
   End();
 }
 
+TEST_F(TurnOfThree, ManyPlacedByOneHandlerAreMadeInPortionsAndInTheirOrder) {
+  const Ref<Doer> target = Make(0);
+  const Ref<Doer> sender = Make(1);
+  const int64_t actors = runtime_.ActorCount();
+  Tell(sender, [&](Doer& self) {
+    for (int i = 1; i < Worker::kDrainMax; ++i) {
+      self.SpawnWith<SlowlyMade>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &os_);
+    }
+    EXPECT_EQ(self.Send(target, Work{}), Answer::kAccepted);
+  });
+  step_.Turn(1);
+  int64_t longest_ns = 0;
+  for (int turns = 0; turns < 1'000 && Of(target).handled == 0; ++turns) {
+    longest_ns = std::max(longest_ns, TurnNs(0));
+  }
+  EXPECT_EQ(Of(target).handled, 1);
+  EXPECT_EQ(runtime_.ActorCount(), actors + Worker::kDrainMax - 1);
+  EXPECT_LE(longest_ns, 4 * kMs);
+  End();
+}
+
 class TurnOfLanes : public TurnOfTwo {
  protected:
   TurnOfLanes() : TurnOfTwo(SmallLanes()) {}
