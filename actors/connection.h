@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -122,6 +123,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void OnActorEnded(bool failed) override;
   void OnDrain() override;
   void OnDrainClose() override;
+  int64_t HeldBytes() const override;
+  std::string PeerText() const override;
   int64_t StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) override;
   void Shed(int64_t bytes) override;
   void OnShutdown() override;
@@ -171,7 +174,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   }
   void Active() {
     const int64_t before_ms = std::exchange(active_ms_, worker().NowMs());
-    if (before_ms >> 10 != active_ms_ >> 10 && owner_ != nullptr) owner_->WasActive(*this);
+    if (before_ms >> OwnedConnections::kOrderShift != active_ms_ >> OwnedConnections::kOrderShift &&
+        owner_ != nullptr)
+      owner_->WasActive(*this);
   }
   void ReadOnce();
   void Discard();

@@ -1,5 +1,7 @@
 #include "sluice/actors/connection_ledger.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sluice/core/runtime.h"
@@ -51,6 +53,18 @@ std::string ConnectionLedger::Totals::ToString() const {
       "accept errors %d",
       opened, Open(), ClosedTotal(), reasons, bytes_read, bytes_accepted, bytes_sent, bytes_lost,
       BytesHeld(), accept_errors);
+}
+
+std::string ConnectionLedger::Rates(int64_t past_ns) {
+  const Totals before = std::exchange(rated_, Sum());
+  const auto rate = [&](int64_t now, int64_t then) { return (now - then) * 1e9 / past_ns; };
+  return absl::StrFormat(
+      "rates: %.1f connections opened a second\n"
+      "rates: %.1f connections closed a second\n"
+      "rates: %.1f bytes read a second\n"
+      "rates: %.1f bytes sent a second\n",
+      rate(rated_.opened, before.opened), rate(rated_.ClosedTotal(), before.ClosedTotal()),
+      rate(rated_.bytes_read, before.bytes_read), rate(rated_.bytes_sent, before.bytes_sent));
 }
 
 ConnectionLedger::Cell& CountersOf(Worker& worker) {

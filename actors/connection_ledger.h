@@ -91,8 +91,11 @@ class ConnectionLedger {
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   Totals Sum() const;
   std::string Report() const { return Sum().ToString(); }
+  // Of the last `past_ns`, since the last call: the runtime's dump, one at a time.
+  std::string Rates(int64_t past_ns);
 
  private:
+  Totals rated_;  // What the next Rates() counts from.
   std::vector<Cell> cells_;
 };
 

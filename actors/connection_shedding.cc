@@ -1,8 +1,21 @@
 // What a connection holds while memory is spent, and whether its peer is to blame.
+#include <string>
+
 #include "sluice/actors/connection.h"
 #include "sluice/core/log.h"
 
 namespace sluice {
+
+int64_t Connection::HeldBytes() const {
+  int64_t held = output_.HeldBytes() + input_.ChargedBytes();
+  for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
+       listener = listeners_.Next(*listener)) {
+    held += listener->HeldBytes();
+  }
+  return held;
+}
+
+std::string Connection::PeerText() const { return PeerAddress().ToString(); }
 
 int64_t Connection::StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) {
   int64_t stalled = 0;

@@ -4,8 +4,8 @@
 // Owner:  shared by the acceptor and its connections.
 // Thread: a worker's part is that worker's; OldestMs() may be asked by any, and is a moment old.
 // Bound:  no memory of its own beyond 64 bytes a worker; the links are the connections'. The
-//         order is exact to a second: a connection moves at most once in each, so that a read costs
-//         nothing.
+//         order is exact to 16 ms: a connection moves at most once in each, so that a read costs
+//         almost nothing.
 #ifndef SLUICE_ACTORS_OWNED_CONNECTIONS_H_
 #define SLUICE_ACTORS_OWNED_CONNECTIONS_H_
 
@@ -25,6 +25,7 @@ struct OwnedTag {};
 
 class OwnedConnections {
  public:
+  static constexpr int kOrderShift = 4;  // From ms to what the order sees.
   static constexpr int64_t kNobodyMs = std::numeric_limits<int64_t>::max();
 
   OwnedConnections(Slot* acceptor, uint32_t acceptor_generation, int workers)
@@ -32,7 +33,7 @@ class OwnedConnections {
 
   // On the connection's worker.
   void Opened(Connection& connection);
-  void WasActive(Connection& connection);  // For the first time in this second.
+  void WasActive(Connection& connection);  // For the first time in these 16 ms.
   void IsClosing(Connection& connection);
   void Ended(Connection& connection);
   // The longest silent one there; one that sends its last bytes only if there is no other. nullptr:

@@ -283,6 +283,9 @@ int Runtime::RunUntilSignal() {
     return 1;
   }
   LogInfo(Ceiling().ToString());
+  if (const std::string excess = Ceiling().Excess(os_.MemoryBytes()); !excess.empty()) {
+    LogWarn(excess);
+  }
   if (const absl::Status started = Start(); !started.ok()) {
     PrintError(started);
     return 1;

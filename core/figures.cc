@@ -2,9 +2,12 @@
 // to its thread, so they are asked for by a message; a wait for the answers needs no descriptor, as
 // there may be none left, and a handler does not wait at all.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "sluice/core/blocking_pool.h"
 #include "sluice/core/runtime.h"
 #include "sluice/core/worker.h"
@@ -16,6 +19,15 @@ namespace {
 constexpr int64_t kAnswersNs = 1'000'000'000;
 // A worker that is held answers none. More than so many are not sent after it.
 constexpr int kQuestionsMax = 64;
+
+// "ledger: a; b" as two lines, each of which says whose it is.
+void AppendFacts(std::string* text, const std::string& report) {
+  const std::vector<std::string> facts = absl::StrSplit(report, "; ");
+  const std::string subject = facts[0].substr(0, facts[0].find(':'));
+  for (size_t i = 0; i < facts.size(); ++i) {
+    absl::StrAppend(text, i == 0 ? "" : absl::StrCat(subject, ": "), facts[i], "\n");
+  }
+}
 
 }  // namespace
 
@@ -126,9 +138,28 @@ Ledger Runtime::TotalLedger() { return SumOf(CollectFigures(/*with_text=*/false)
 std::string Runtime::Dump() {
   const std::vector<Figures> figures = CollectFigures(/*with_text=*/true);
   const Worker* const here = turning_.load(std::memory_order_acquire) ? Worker::Current() : nullptr;
-  std::string text =
-      absl::StrFormat("sluice: %d workers, %d actors, %d of %d bytes of memory used\n",
-                      options_.workers, ActorCount(), budget_->UsedBytes(), budget_->BytesMax());
+  const Ledger ledger = SumOf(figures);
+  std::string text = absl::StrFormat(
+      "sluice: up %s\n", absl::FormatDuration(absl::Trunc(absl::Nanoseconds(os_.NowNs() - made_ns_),
+                                                          absl::Seconds(1))));
+  for (const std::string& address : Listening()) {
+    absl::StrAppend(&text, "listening on ", address, "\n");
+  }
+  size_t names;
+  {
+    std::lock_guard<std::mutex> lock(names_lock_);
+    names = names_.size();
+  }
+  absl::StrAppendFormat(&text,
+                        "workers: %d\n"
+                        "actors: %d of %d\n"
+                        "names: %d of %d\n"
+                        "memory: %d of %d bytes used\n"
+                        "connections: at most %d for each listener\n"
+                        "descriptors: at most %d for the process\n",
+                        options_.workers, ActorCount(), options_.actors_max, names,
+                        options_.names_max, budget_->UsedBytes(), budget_->BytesMax(),
+                        options_.max_connections, os_.DescriptorsMax());
   for (const auto& worker : workers_) {
     const Figures& of = figures[static_cast<size_t>(worker->Index())];
     if (here != nullptr && here != worker.get() && !of.text.empty()) {
@@ -143,8 +174,23 @@ std::string Runtime::Dump() {
             : absl::StrCat("worker ", worker->Index(), ": no answer within 1 s; it is held by ",
                            worker->Running().Text(), "\n"));
   }
-  absl::StrAppend(&text, SumOf(figures).ToString(), "\n");
-  for (const std::string& report : Reports()) absl::StrAppend(&text, report, "\n");
+  AppendFacts(&text, ledger.ToString());
+  for (const std::string& report : Reports()) AppendFacts(&text, report);
+  return text + RatesSinceDump(ledger);
+}
+
+std::string Runtime::RatesSinceDump(const Ledger& ledger) {
+  const int64_t now_ns = os_.NowNs();  // Not under the lock: a simulation may go elsewhere here.
+  const std::lock_guard<std::mutex> lock(dumped_lock_);
+  const int64_t past_ns = std::max<int64_t>(now_ns - std::exchange(dumped_ns_, now_ns), 1);
+  const int64_t delivered = ledger.delivered - std::exchange(dumped_delivered_, ledger.delivered);
+  std::string text = absl::StrFormat(
+      "rates: of the last %s\n"
+      "rates: %.1f messages handled a second\n",
+      absl::FormatDuration(absl::Trunc(absl::Nanoseconds(past_ns), absl::Milliseconds(1))),
+      std::max<int64_t>(delivered, 0) * 1e9 / past_ns);
+  std::lock_guard<std::mutex> attachments(attachments_lock_);
+  for (auto& rates : rates_) absl::StrAppend(&text, rates(past_ns));
   return text;
 }
 

@@ -10,6 +10,7 @@
 #define SLUICE_CORE_IO_HANDLER_H_
 
 #include <cstdint>
+#include <string>
 
 #include "sluice/core/intrusive_list.h"
 #include "sluice/core/language.h"
@@ -46,6 +47,9 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   virtual void OnDrain() = 0;
   // Drain: all that had arrived is answered; say good-bye and close.
   virtual void OnDrainClose() = 0;
+  // For the dump: bytes that are kept for it, and whom it speaks with, where it does.
+  virtual int64_t HeldBytes() const { return 0; }
+  virtual std::string PeerText() const { return ""; }
   // While memory is spent: the bytes that are held for it on a side on which its peer has made no
   // progress for `stalled_ms`, from look to look; 0: the peer makes progress, or it is less than
   // `bytes_min`.

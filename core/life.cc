@@ -621,6 +621,10 @@ std::string Worker::Dump() {
                           target_name);
   });
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
+  constexpr size_t kHoldersShown = 5;
+  for (const Holder& holder : TopHolders(kHoldersShown)) {
+    absl::StrAppend(&text, "  holds most: ", TextOf(holder), "\n");
+  }
   return text;
 }
 

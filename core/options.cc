@@ -49,18 +49,25 @@ int64_t Options::MemoryBytesMin() const {
   return int64_t{16} * workers * kReadHeadroomBytes + output_bytes_max + input_bytes_max;
 }
 
+int64_t Options::ConnectionsWithDescriptors(Os& os) const {
+  const int64_t descriptors = os.DescriptorsMax();
+  // Few descriptors are no reason not to start: below twice what is kept, half of them are for
+  // connections.
+  return std::max(descriptors - kDescriptorsKept, descriptors / 2) / sockets_per_connection;
+}
+
 absl::Status Options::Complete(Os& os) {
   if (workers == 0) workers = std::min(os.ProcessorCount(), kWorkersMax);
   if (workers < 1 || workers > kWorkersMax) return OutOfRange("workers", workers, 1, kWorkersMax);
   if (sockets_per_connection < 1 || sockets_per_connection > 16) {
     return OutOfRange("sockets_per_connection", sockets_per_connection, 1, 16);
   }
-  const int64_t descriptors = os.DescriptorsMax();
-  // Few descriptors are no reason not to start: below twice what is kept, half of them are for
-  // connections.
-  const int64_t connections_max =
-      std::max(descriptors - kDescriptorsKept, descriptors / 2) / sockets_per_connection;
-  if (max_connections == 0) max_connections = std::min(kConnectionsDefaultMax, connections_max);
+  if (max_connections == 0) {
+    max_connections = std::min(kConnectionsDefaultMax, ConnectionsWithDescriptors(os));
+  } else if (max_connections > ConnectionsWithDescriptors(os)) {
+    // A soft limit is low for the sake of programs that use select().
+    os.DescriptorsMaxRaise();
+  }
   if (max_connections < 1) return OutOfRange("max_connections", max_connections, 1, INT32_MAX);
   if (max_connections > INT32_MAX)
     return OutOfRange("max_connections", max_connections, 1, INT32_MAX);

@@ -28,7 +28,7 @@ inline constexpr int64_t kReadHeadroomBytes = 64 * 1024;
 enum class AtLimit : uint8_t {
   kRefuse,     // Accept and close at once: the peer learns it now.
   kWait,       // Leave it in the kernel's backlog until another one ends.
-  kEvictIdle,  // End the connection that has been silent longest (to within a second).
+  kEvictIdle,  // End the connection that has been silent longest (to within 16 ms).
 };
 
 // What becomes of a cycle of actors that are parked on each other's full mailboxes.
@@ -139,10 +139,11 @@ struct Options {
   // Of the process's log, from the Runtime's constructor on; empty: as it is (info, unless set).
   std::string log_level;
 
-  // Reads the common flags (--listen, --workers, --max_connections, --at_limit, --accept_rate,
-  // --idle_timeout, --lifetime_timeout, --half_closed_timeout, --drain_timeout, --memory,
-  // --unix_mode, --log_level) and the program's own Abseil flags. A bad flag or an argument that is
-  // no flag prints one line on stderr and ends the process with code 1.
+  // Reads the common flags (--listen, which may be given more than once, --workers,
+  // --max_connections, --at_limit, --accept_rate, --memory, --unix_mode, --log_level, and each
+  // time-out above by its name) and the program's own Abseil flags. A bad flag or an argument that
+  // is no flag prints one line on stderr and ends the process with code 1; --help, -h and --version
+  // print on stdout and end it with 0.
   static Options FromFlags(int argc, char** argv);
 
   // The least memory_bytes_max with which a server works: a sixteenth of it, which is free whenever
@@ -150,8 +151,12 @@ struct Options {
   // it may. Requires: workers is not 0.
   int64_t MemoryBytesMin() const;
 
-  // Fills in what is 0 from the machine, and says what is out of range.
+  // Fills in what is 0 from the machine, and says what is out of range. Raises the process's soft
+  // limit of descriptors to the hard one where max_connections need more than it.
   absl::Status Complete(Os& os);
+  // After Complete: so many connections can have descriptors at once. Below max_connections only
+  // where the hard limit is.
+  int64_t ConnectionsWithDescriptors(Os& os) const;
 };
 
 }  // namespace sluice

@@ -44,6 +44,12 @@ struct FileId {
 // A thread that ThreadStart started: opaque, and its Os's own.
 using ThreadId = uint64_t;
 
+// How often a thread has given its processor away.
+struct ThreadSwitches {
+  int64_t voluntary = 0;    // It waited for something: in a system call, for a lock or a page.
+  int64_t involuntary = 0;  // Another thread was given its processor.
+};
+
 class Os {
  public:
   virtual ~Os() = default;
@@ -53,12 +59,19 @@ class Os {
   // Processor time that the calling thread has used. A system call: some 0.5 us.
   virtual int64_t ThreadProcessorNs() = 0;
 
-  // What the machine has: bytes of memory this process may use (the least of the machine's and its
-  // control group's), RLIMIT_NOFILE's soft limit, processors this process may run on.
+  // Of the calling thread. A system call: some 0.5 us.
+  virtual ThreadSwitches ThreadSwitchCounts() = 0;
+
+  // What the machine has: bytes of memory this process may use (the least of the machine's, its
+  // control group's, RLIMIT_AS and RLIMIT_DATA), RLIMIT_NOFILE's soft limit, processors this
+  // process may run on.
   virtual int64_t MemoryBytes() = 0;
   virtual int64_t DescriptorsMax() = 0;
   virtual int ProcessorCount() = 0;
-  // The most that the kernel takes for the buffers of so many TCP sockets.
+  // Raises RLIMIT_NOFILE's soft limit to the hard one, as any process may.
+  virtual void DescriptorsMaxRaise() = 0;
+  // The most that the kernel takes for the buffers of so many TCP sockets, never more than the
+  // memory of the machine or of the control group.
   virtual int64_t SocketMemoryBytes(int64_t sockets) = 0;
 
   // Readiness. Edge-triggered where `events` holds EPOLLET. `timeout_ms` < 0 waits for ever, 0
@@ -140,7 +153,9 @@ class Os {
   virtual void NotifyAll(std::condition_variable& condition) = 0;
 
   // Signals as values: from SignalOpen to SignalClose they end nothing, on whichever thread they
-  // come, and each of the process's readers is told of each. SignalOpen answers a descriptor;
+  // come, and each of the process's readers is told of each. SIGHUP is taken only where it would
+  // end the process: one that is ignored (nohup), handled or blocked stays the program's own.
+  // SignalOpen answers a descriptor;
   // SignalRead answers the next pending signal's number, or -EAGAIN. SignalClose, on the thread
   // that opened it and instead of Close, puts back what was there before.
   virtual int SignalOpen(const std::vector<int>& signals) = 0;

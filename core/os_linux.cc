@@ -85,6 +85,20 @@ int64_t ThirdNumberInFile(const std::string& path, int64_t otherwise) {
   return file >> minimum >> usual >> maximum && maximum > 0 ? maximum : otherwise;
 }
 
+// What the kernel itself can have for this process: a socket's buffers are no part of its address
+// space.
+int64_t KernelMemoryBytes() {
+  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  return std::min(machine, CgroupMemoryBytes("/proc/self/cgroup", "/sys/fs/cgroup"));
+}
+
+// INT64_MAX: none.
+int64_t SoftLimit(int resource) {
+  rlimit limit;
+  if (getrlimit(resource, &limit) < 0) return INT64_MAX;  // POSIX and Linux: never.
+  return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, INT64_MAX));
+}
+
 int64_t SaturatingProduct(int64_t a, int64_t b) {
   int64_t product;
   return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
@@ -107,15 +121,24 @@ class LinuxOsImpl final : public Os {
     return used.tv_sec * int64_t{1'000'000'000} + used.tv_nsec;
   }
 
-  int64_t MemoryBytes() override {
-    const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-    return std::min(machine, CgroupMemoryBytes("/proc/self/cgroup", "/sys/fs/cgroup"));
+  ThreadSwitches ThreadSwitchCounts() override {
+    rusage used;
+    if (getrusage(RUSAGE_THREAD, &used) < 0) return {};  // Linux: never.
+    return {used.ru_nvcsw, used.ru_nivcsw};
   }
 
-  int64_t DescriptorsMax() override {
+  int64_t MemoryBytes() override {
+    return std::min({KernelMemoryBytes(), SoftLimit(RLIMIT_AS), SoftLimit(RLIMIT_DATA)});
+  }
+
+  int64_t DescriptorsMax() override { return SoftLimit(RLIMIT_NOFILE); }
+
+  void DescriptorsMaxRaise() override {
     rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;  // POSIX and Linux: never.
-    return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, INT64_MAX));
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    // Where a filter forbids it, the limit stays, and DescriptorsMax() says so.
+    setrlimit(RLIMIT_NOFILE, &limit);
   }
 
   int ProcessorCount() override {
@@ -134,7 +157,7 @@ class LinuxOsImpl final : public Os {
   }
 
   int64_t SocketMemoryBytes(int64_t sockets) override {
-    return TcpMemoryBytes("/proc/sys/net/ipv4", sockets);
+    return std::min(TcpMemoryBytes("/proc/sys/net/ipv4", sockets), KernelMemoryBytes());
   }
 
   int PollerCreate() override { return AboveStandard(epoll_create1(EPOLL_CLOEXEC)); }

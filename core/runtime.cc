@@ -32,20 +32,40 @@ uint32_t SpawnOptions::MailboxMax(const Runtime& runtime) const {
   return mailbox_messages_max != 0 ? mailbox_messages_max : runtime.options().mailbox_messages_max;
 }
 
+namespace {
+
+constexpr double kMiB = 1024.0 * 1024.0;
+
+std::string InWords(int64_t bytes) {
+  return bytes < int64_t{10} << 30 ? absl::StrFormat("%.1f MiB", bytes / kMiB)
+                                   : absl::StrFormat("%.1f GiB", bytes / kMiB / 1024.0);
+}
+
+}  // namespace
+
 std::string Ceiling::ToString() const {
-  constexpr double kMiB = 1024.0 * 1024.0;
   return absl::StrFormat(
       "memory ceiling: fixed part %.1f MiB + budget %.1f MiB + allocator's allowance %.1f MiB = "
       "%.1f MiB of this "
-      "process; kernel's socket buffers at worst %.1f MiB; in all %.1f MiB",
-      fixed_bytes / kMiB, budget_bytes / kMiB, allocator_bytes / kMiB,
-      (fixed_bytes + budget_bytes + allocator_bytes) / kMiB, kernel_bytes / kMiB,
-      SumBytes() / kMiB);
+      "process; kernel's socket buffers at worst %s; in all %s",
+      fixed_bytes / kMiB, budget_bytes / kMiB, allocator_bytes / kMiB, ProcessBytes() / kMiB,
+      InWords(kernel_bytes), InWords(SumBytes()));
+}
+
+std::string Ceiling::Excess(int64_t memory_bytes) const {
+  if (ProcessBytes() <= memory_bytes) return "";
+  return absl::StrFormat(
+      "memory: the ceiling of this process is %s, and it may have %s (the least of the machine, "
+      "the "
+      "control group, RLIMIT_AS and RLIMIT_DATA): it may end for want of memory before a bound "
+      "holds; a smaller --memory lowers the ceiling",
+      InWords(ProcessBytes()), InWords(memory_bytes));
 }
 
 Runtime::Runtime(Options options) : Runtime(std::move(options), LinuxOs()) {}
 
-Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os) {
+Runtime::Runtime(Options options, Os& os)
+    : options_(std::move(options)), os_(os), made_ns_(os.NowNs()), dumped_ns_(made_ns_) {
   os_.StandardDescriptorsOpen();  // Before the first descriptor of ours.
   status_ = options_.Complete(os_);
   if (!status_.ok()) {
@@ -55,6 +75,13 @@ Runtime::Runtime(Options options, Os& os) : options_(std::move(options)), os_(os
     options_.Complete(os_).IgnoreError();
   }
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
+  if (const int64_t had = options_.ConnectionsWithDescriptors(os_);
+      status_.ok() && had < options_.max_connections) {
+    LogWarn(
+        "max_connections = %d cannot be had: the process may open %d descriptors (RLIMIT_NOFILE, "
+        "hard limit), which is enough for %d connections",
+        options_.max_connections, os_.DescriptorsMax(), had);
+  }
   budget_.reset(new Budget(options_.memory_bytes_max));
   shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
   blocking_ = std::make_unique<BlockingPool>(*this);

@@ -79,8 +79,11 @@ struct Ceiling {
   int64_t budget_bytes = 0;     // Messages and buffers.
   int64_t kernel_bytes = 0;     // Socket buffers of max_connections at their worst.
   int64_t allocator_bytes = 0;  // What the allocator may add to the first two: an eighth of them.
-  int64_t SumBytes() const { return fixed_bytes + budget_bytes + kernel_bytes + allocator_bytes; }
+  int64_t ProcessBytes() const { return fixed_bytes + budget_bytes + allocator_bytes; }
+  int64_t SumBytes() const { return ProcessBytes() + kernel_bytes; }
   std::string ToString() const;
+  // What to log where the process may have less than that; empty: it may have as much.
+  std::string Excess(int64_t memory_bytes) const;
 };
 
 class Runtime {
@@ -138,9 +141,10 @@ class Runtime {
   // with a line in the log that names it. A blocking function is left behind instead: it runs on,
   // and what it uses must live as long as it does.
   void Drain(absl::Duration timeout);
-  // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM or SIGINT, drains.
-  // The exit code: 0, or 1 with the error on stderr. A second signal ends the process at once, with
-  // code 1 and without a ledger; SIGUSR1 prints Dump() to stderr. On any thread, and whichever
+  // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM, SIGINT or SIGHUP,
+  // drains. The exit code: 0, or 1 with the error on stderr. A second SIGTERM or SIGINT ends the
+  // process at once, with code 1 and without a ledger; SIGUSR1 prints Dump() to stderr. A SIGHUP
+  // that the program ignores, handles or blocks stays its own. On any thread, and whichever
   // thread a signal comes on: of several runtimes that run, each drains. SIGPIPE and SIGXFSZ end
   // nothing meanwhile. When it returns, signals do what they did before; and children and programs
   // that handlers start know nothing of it. A line that stdout does not take is in the log instead.
@@ -166,8 +170,10 @@ class Runtime {
   // its own worker's ledger is exact, those of the others are what they told last, when they
   // started or when they were asked last; each such call asks them again.
   Ledger TotalLedger();
-  // Workers, parked actors, who waits for whom, the ledger. Waits as TotalLedger does; what is not
-  // of now says how old it is, and a worker that does not answer is named with what holds it.
+  // One fact a line: how long it runs, where it listens, limits against use, workers, parked actors
+  // and whom they wait for, who holds most memory, the ledger, and rates since the last dump (the
+  // first: since the start). Waits as TotalLedger does; what is not of now says how old it is, and
+  // a worker that does not answer is named with what holds it.
   std::string Dump();
   int64_t WaitCyclesFound() const { return wait_cycles_.load(std::memory_order_relaxed); }
   std::string LastWaitCycle() const;
@@ -177,7 +183,8 @@ class Runtime {
   absl::Status status() const;
   void AddListening(std::string address);
   // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
-  // Report() is a line of the dump, and of what is told after a drain.
+  // Report() is a line of the dump, and of what is told after a drain. Rates(ns), where it has one,
+  // is for the dump: lines of what was done in the last so many ns, since it was asked last.
   template <class T, class... Args>
   T& Attachment(Args&&... args) {
     std::lock_guard<std::mutex> lock(attachments_lock_);
@@ -185,6 +192,9 @@ class Runtime {
     if (place == nullptr) {
       auto made = std::make_shared<T>(std::forward<Args>(args)...);
       reports_.push_back([made] { return made->Report(); });
+      if constexpr (requires { made->Rates(int64_t{}); }) {
+        rates_.push_back([made](int64_t past_ns) { return made->Rates(past_ns); });
+      }
       place = std::move(made);
     }
     return *static_cast<T*>(place.get());
@@ -272,6 +282,7 @@ class Runtime {
   void RefuseInHandler(const char* call) const;
   void PrintLedger();
   std::vector<std::string> Reports();
+  std::string RatesSinceDump(const Ledger& ledger);
   // figures.cc
   static Figures FiguresOf(Worker& worker, bool with_text);
   void TellFigures(Worker& worker, bool with_text);
@@ -302,6 +313,11 @@ class Runtime {
   mutable std::mutex setup_lock_;  // status_, listening_, connections_, connections_user_bytes_.
   std::vector<std::string> listening_;
   std::vector<absl::AnyInvocable<std::string()>> reports_;
+  std::vector<absl::AnyInvocable<std::string(int64_t)>> rates_;
+  const int64_t made_ns_;   // By the Os's clock.
+  std::mutex dumped_lock_;  // The two below, which the next dump's rates count from.
+  int64_t dumped_ns_;
+  int64_t dumped_delivered_ = 0;
   std::mutex attachments_lock_;
   absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;
   int64_t connections_ = 0;  // Of all listeners at their limits.

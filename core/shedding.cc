@@ -23,12 +23,7 @@ constexpr size_t kHoldersNamed = 3;
 // What one look at who holds most may walk: it must not become a slow handler itself.
 constexpr int kEnvelopesWalkedMax = 200'000;
 
-struct Held {
-  int messages = 0;
-  int64_t bytes = 0;
-};
-
-void Walk(const EnvelopeList& list, int* left, Held* held) {
+void Walk(const EnvelopeList& list, int* left, Worker::Holder::Held* held) {
   const Envelope* const first = list.Front();
   const Envelope* envelope = first;
   while (envelope != nullptr && (*left)-- > 0) {
@@ -101,38 +96,46 @@ void Worker::LookAtConnections() {
   });
 }
 
-// No peer is to blame: actors hold it.
-void Worker::LogHolders(int64_t spent_ms) {
-  struct Holder {
-    Slot* slot;
-    Held queue;
-    Held outbox;
-    int64_t Bytes() const { return queue.bytes + outbox.bytes; }
-  };
+std::vector<Worker::Holder> Worker::TopHolders(size_t count) {
+  const auto heavier = [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); };
   std::vector<Holder> holders;
   int left = kEnvelopesWalkedMax;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
     if (slot->state == ActorState::kFree) return;
-    Holder holder{slot, {}, {}};
+    Holder holder;
+    holder.slot = slot;
     Walk(slot->queue, &left, &holder.queue);
     if (slot->extra != nullptr) Walk(slot->extra->outbox.list, &left, &holder.outbox);
+    if (slot->io != nullptr) holder.connection_bytes = slot->io->HeldBytes();
     if (holder.Bytes() == 0) return;
     holders.push_back(holder);
-    std::push_heap(holders.begin(), holders.end(),
-                   [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); });
-    if (holders.size() <= kHoldersNamed) return;
-    std::pop_heap(holders.begin(), holders.end(),
-                  [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); });
+    std::push_heap(holders.begin(), holders.end(), heavier);
+    if (holders.size() <= count) return;
+    std::pop_heap(holders.begin(), holders.end(), heavier);
     holders.pop_back();
   });
+  std::sort(holders.begin(), holders.end(), heavier);
+  return holders;
+}
+
+std::string Worker::TextOf(const Holder& holder) const {
+  std::string text = absl::StrFormat("%s (%d bytes: %d messages in its mailbox, %d in its outbox",
+                                     NameOf(holder.slot), holder.Bytes(), holder.queue.messages,
+                                     holder.outbox.messages);
+  if (holder.connection_bytes > 0) {
+    absl::StrAppendFormat(&text, ", %d bytes of its connection with %s", holder.connection_bytes,
+                          holder.slot->io->PeerText());
+  }
+  return text + ")";
+}
+
+// No peer is to blame: actors hold it.
+void Worker::LogHolders(int64_t spent_ms) {
+  const std::vector<Holder> holders = TopHolders(kHoldersNamed);
   if (holders.empty()) return;
-  std::sort(holders.begin(), holders.end(),
-            [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); });
   std::string text;
   for (const Holder& holder : holders) {
-    absl::StrAppendFormat(&text, "%s%s (%d bytes: %d messages in its mailbox, %d in its outbox)",
-                          text.empty() ? "" : ", ", NameOf(holder.slot), holder.Bytes(),
-                          holder.queue.messages, holder.outbox.messages);
+    absl::StrAppend(&text, text.empty() ? "" : ", ", TextOf(holder));
   }
   LogWarn(absl::StrFormat(
       "memory: the budget of %d bytes has been spent for %d ms, and no connection's peer stands "

@@ -74,7 +74,7 @@ absl::StatusOr<std::vector<Address>> Target::LookUp(Os& os) const {
   }
   if (result < 0) {
     return absl::UnavailableError(
-        absl::StrCat("looking up ", host_, ": ", absl::ErrnoToStatus(-result, "").message()));
+        absl::ErrnoToStatus(-result, absl::StrCat("looking up ", host_)).message());
   }
   std::vector<Address> addresses;
   for (sockaddr_storage& one : found) {

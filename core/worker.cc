@@ -27,7 +27,7 @@ constexpr int kSpinRoundsMax = 10'000;
 constexpr int64_t kGroupNs = 50'000;
 // While mail comes without end a worker does not sleep; it polls at least so often.
 constexpr int64_t kPollEveryNs = 100'000;
-constexpr int64_t kProcessorLookNs = 1'000'000;  // A system call, so not for each group.
+constexpr int64_t kProcessorLookNs = 2'000'000;  // Two system calls, so not for each group.
 // After a slow handler each one is timed alone for so long.
 constexpr int64_t kExactNs = 1'000'000'000;
 
@@ -239,15 +239,29 @@ void Worker::ReadClock() {
   if (now_ns_ - processor_look_ns_ >= kProcessorLookNs) {
     processor_look_ns_ = now_ns_;
     processor_ns_ = os_.ThreadProcessorNs();
+    switches_ = os_.ThreadSwitchCounts();
+    sleeps_ = 0;
   }
   if (now_ns_ < exact_until_ns_) recent_max_ = 1;
 }
 
 // The clock is read for a group of handlers, not for each; so a slow group names all that ran in
-// it, and from then on each handler is timed alone for a while. One that blocks uses no processor
-// time, and neither does one whose thread the machine had no processor for: both are named, and the
-// line says how much was used.
+// it, and from then on each handler is timed alone for a while. One that works is known by its
+// processor time, one that blocks by a wait of its thread that was none in the poller. Where
+// neither is seen, the machine had no processor for the thread: that is no handler's fault.
 void Worker::ReportSlow(int64_t ns) {
+  const int64_t processor_ns = std::clamp<int64_t>(os_.ThreadProcessorNs() - processor_ns_, 0, ns);
+  const ThreadSwitches switches = os_.ThreadSwitchCounts();
+  const int64_t waits = switches.voluntary - switches_.voluntary;
+  // A sleep that an event ended at once was no wait. So a wait more or less is judged by whether
+  // anybody else had the processor.
+  const bool blocked =
+      waits > sleeps_ || (waits > 0 && switches.involuntary == switches_.involuntary);
+  if (processor_ns <= slow_handler_ns_ && !blocked) {
+    LogDebug("worker %d had no processor for %d of %d ms: other threads of the machine had it",
+             index_, (ns - processor_ns) / 1'000'000, ns / 1'000'000);
+    return;
+  }
   ++ledger_.slow_handlers;
   exact_until_ns_ = now_ns_ + kExactNs;
   std::vector<std::string> names;
@@ -257,7 +271,6 @@ void Worker::ReportSlow(int64_t ns) {
     if (std::find(names.begin(), names.end(), name) == names.end())
       names.push_back(std::move(name));
   }
-  const int64_t processor_ns = std::clamp<int64_t>(os_.ThreadProcessorNs() - processor_ns_, 0, ns);
   std::string text = absl::StrFormat(
       "slow handler: worker %d was held for %d ms (processor %d ms) by %s%s", index_,
       ns / 1'000'000, processor_ns / 1'000'000, names.size() > 1 ? "one of " : "", names[0]);
@@ -382,6 +395,7 @@ void Worker::Sleep(int64_t wait_until_ms) {
   // It rests until an event, or until its next turn: a coordinator that takes the turns itself
   // looks in between.
   if (draining_) PublishRest(true);
+  if (timeout_ns != 0) ++sleeps_;
   Poll(timeout_ns);
   polled_ = true;
   sleep_.WakeUp();

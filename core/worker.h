@@ -288,6 +288,20 @@ class Worker {
   void StopRoots();
   void ShutdownAll();
   std::string Dump();
+  // Who holds most of the memory on this worker, the heaviest first.
+  struct Holder {
+    struct Held {
+      int messages = 0;
+      int64_t bytes = 0;
+    };
+    Slot* slot = nullptr;
+    Held queue;
+    Held outbox;
+    int64_t connection_bytes = 0;
+    int64_t Bytes() const { return queue.bytes + outbox.bytes + connection_bytes; }
+  };
+  std::vector<Holder> TopHolders(size_t count);
+  std::string TextOf(const Holder& holder) const;
   int64_t ActorCount() const { return actor_count_; }
   // Messages to other workers and from them, in all: equal sums over all workers mean that nothing
   // is on its way.
@@ -524,6 +538,8 @@ class Worker {
   int recent_max_ = 1;
   int64_t exact_until_ns_ = 0;
   int64_t processor_ns_ = 0;  // This thread's processor time at processor_look_ns_.
+  ThreadSwitches switches_;   // And how often it had waited by then.
+  int64_t sleeps_ = 0;        // Waits in the poller since then, at most.
   int64_t processor_look_ns_ = -1'000'000'000;
   const int64_t slow_handler_ns_;
 

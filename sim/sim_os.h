@@ -8,6 +8,7 @@
 #ifndef SLUICE_SIM_SIM_OS_H_
 #define SLUICE_SIM_SIM_OS_H_
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -39,7 +40,8 @@ class SimOs : public Os {
   const std::vector<std::shared_ptr<const Address>>& addresses() const { return addresses_; }
 
   // What a test may change while programs run.
-  int64_t descriptors_max = 20'000;
+  int64_t descriptors_max = 20'000;       // RLIMIT_NOFILE's soft limit.
+  int64_t descriptors_hard_max = 20'000;  // Its hard one, where that is more.
   int64_t memory_bytes = int64_t{8} << 30;
   int processors = 2;
   void Signal(int signal);  // To the program on it.
@@ -77,8 +79,12 @@ class SimOs : public Os {
 
   int64_t NowNs() override;
   int64_t ThreadProcessorNs() override;
+  ThreadSwitches ThreadSwitchCounts() override { return {}; }  // All time is work here.
   int64_t MemoryBytes() override { return memory_bytes; }
   int64_t DescriptorsMax() override { return descriptors_max; }
+  void DescriptorsMaxRaise() override {
+    descriptors_max = std::max(descriptors_max, descriptors_hard_max);
+  }
   int ProcessorCount() override { return processors; }
   int64_t SocketMemoryBytes(int64_t sockets) override;
   int PollerCreate() override;

@@ -204,3 +204,34 @@ TEST(EchoDump, Sigusr1UnderLoadLosesNothing) {
 
 }  // namespace
 }  // namespace sluice::e2e
+TEST(EchoDump, SaysHowItStandsOneFactALine) {
+  Server server("echo", {"--workers=1", "--max_connections=77", "--write_stalled_timeout=inf"});
+  Client client(server.address());
+  ASSERT_TRUE(Echoes(client));
+  // Its answers wait here: it holds most.
+  Client stopped(server.address(), {.receive_buffer_bytes = 4096});
+  stopped.SendPatternUntilStopped(64 * kMebibyte);
+  const auto dump = [&] {
+    const size_t before = server.StandardError().size();
+    server.Signal(SIGUSR1);
+    EXPECT_TRUE(WaitFor([&] {
+      return server.StandardError().find("bytes sent a second", before) != std::string::npos;
+    })) << server.StandardError();
+    return server.StandardError().substr(before);
+  };
+  dump();
+  ASSERT_TRUE(client.EchoPattern(kMebibyte));
+  const std::string text = dump();
+  for (const char* fact : {"sluice: up ", "workers: 1\n", "actors: 3 of 262144\n",
+                           "memory: ", "connections: at most 77", "connections: opened 2 = open 2",
+                           "connections: bytes read ", "ledger: messages sent ",
+                           "ledger: slow handlers ", "holds most: Echo#", "rates: of the last "}) {
+    EXPECT_NE(text.find(fact), std::string::npos) << fact << "\n" << text;
+  }
+  EXPECT_NE(text.find("listening on " + server.address() + "\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("of its connection with 127.0.0.1:"), std::string::npos) << text;
+  EXPECT_EQ(text.find("; "), std::string::npos) << text;
+  // Since the dump before, in which a mebibyte came and went.
+  EXPECT_EQ(text.find("rates: 0.0 bytes read a second"), std::string::npos) << text;
+}
+

@@ -141,6 +141,28 @@ TEST(EchoLimits, ItsOwnLimitFitsFewDescriptors) {
   EXPECT_EQ(server.Stop(), 0);
 }
 
+TEST(EchoLimits, ASoftLimitOfDescriptorsIsRaisedWhereItIsTooLow) {
+  Server server("echo", {"--max_connections=150"},
+                {.descriptors_max = 400, .descriptors_soft_max = 64});
+  std::vector<Client> clients;
+  for (int i = 0; i < 150; ++i) clients.emplace_back(server.address());
+  int served = 0;
+  for (Client& client : clients) served += client.Send("hello") && client.ReadExactly(5) == "hello";
+  EXPECT_EQ(served, 150);
+  EXPECT_EQ(server.StandardError().find("cannot be had"), std::string::npos);
+}
+
+TEST(EchoLimits, WhatDescriptorsDoNotAllowIsSaid) {
+  Server server("echo", {"--max_connections=5000"},
+                {.descriptors_max = 400, .descriptors_soft_max = 64});
+  EXPECT_TRUE(WaitFor([&] {
+    return server.StandardError().find(
+               "max_connections = 5000 cannot be had: the process may open "
+               "400 descriptors") != std::string::npos;
+  })) << server.StandardError();
+  EXPECT_NE(server.StandardError().find("336 connections"), std::string::npos);
+}
+
 TEST(EchoLimits, OutOfDescriptorsItRefusesAndRecovers) {
   Server server("echo");
   Client first(server.address());

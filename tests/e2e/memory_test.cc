@@ -37,6 +37,36 @@ int64_t PrintedCeiling(const Server& server) {
   return static_cast<int64_t>(std::atof(text.c_str() + begin + 2) * kMebibyte);
 }
 
+// prlimit --as=: the promise is kept, whatever comes.
+TEST(Memory, AnAddressSpaceLimitCountsAsMemory) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer takes an address space of terabytes";
+  constexpr int64_t kLimit = 512 * kMebibyte;
+  Server server("echo", {"--workers=2", "--shed_after=inf", "--write_stalled_timeout=inf"},
+                {.address_space_max = kLimit});
+  const int64_t ceiling = PrintedCeiling(server);
+  EXPECT_GT(ceiling, 0);
+  EXPECT_LE(ceiling, kLimit);
+  // More than the budget, from peers that never read.
+  std::vector<Client> stopped;
+  for (int i = 0; i < 200; ++i) {
+    stopped.emplace_back(server.address(), ClientOptions{.receive_buffer_bytes = 4096});
+    stopped.back().SendPatternUntilStopped(4 * kMebibyte, absl::Milliseconds(20));
+  }
+  EXPECT_TRUE(server.Running()) << server.StandardError();
+  stopped.clear();
+  Client client(server.address());
+  EXPECT_TRUE(client.EchoPattern(kMebibyte));
+  EXPECT_EQ(server.Stop(), 0);
+}
+
+TEST(Memory, APromiseThatCannotBeKeptIsSaid) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer takes an address space of terabytes";
+  Server server("echo", {"--memory=1GB"}, {.address_space_max = 512 * kMebibyte});
+  EXPECT_TRUE(WaitFor([&] {
+    return server.StandardError().find("and it may have 512.0 MiB") != std::string::npos;
+  })) << server.StandardError();
+}
+
 // One member of the flood: talks and listens at once, as far as the server lets it.
 class Talker {
  public:

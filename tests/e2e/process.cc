@@ -70,8 +70,8 @@ Plumbing Plumb(Output output) {
 }
 
 // In the child after fork: only calls that are safe there.
-void BecomeChild(const int (&fds)[3], const char* path, char* const* argv, int descriptors_max,
-                 pid_t parent) {
+void BecomeChild(const int (&fds)[3], const char* path, char* const* argv,
+                 const ProcessOptions& options, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // A test that is killed leaves no server behind.
   if (getppid() != parent) _exit(126);
   // Above 2 first: a source that is itself 0, 1 or 2 must not be overwritten before its turn.
@@ -85,10 +85,17 @@ void BecomeChild(const int (&fds)[3], const char* path, char* const* argv, int d
     }
   }
   close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);  // What the shell left open is not the child's.
-  if (descriptors_max > 0) {
-    const rlimit limit = {static_cast<rlim_t>(descriptors_max),
-                          static_cast<rlim_t>(descriptors_max)};
+  if (options.descriptors_max > 0) {
+    const int soft_max =
+        options.descriptors_soft_max > 0 ? options.descriptors_soft_max : options.descriptors_max;
+    const rlimit limit = {static_cast<rlim_t>(soft_max),
+                          static_cast<rlim_t>(options.descriptors_max)};
     setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (options.address_space_max > 0) {
+    const auto bytes = static_cast<rlim_t>(options.address_space_max);
+    const rlimit limit = {bytes, bytes};
+    setrlimit(RLIMIT_AS, &limit);
   }
   sigset_t none;
   sigemptyset(&none);
@@ -184,7 +191,7 @@ Process::Process(const std::string& program, std::vector<std::string> arguments,
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ == 0) {
-    BecomeChild(fds, program.c_str(), argv.data(), options.descriptors_max, parent);
+    BecomeChild(fds, program.c_str(), argv.data(), options, parent);
   }
   if (pid_ < 0) ADD_FAILURE() << "fork: errno " << errno;
   output_fd_ = output.parent_fd;

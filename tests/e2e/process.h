@@ -82,6 +82,8 @@ struct ProcessOptions {
   bool input_pipe = false;         // Else standard input is /dev/null.
   bool input_nonblocking = false;  // Of a pipe.
   int descriptors_max = 0;         // RLIMIT_NOFILE of the child; 0: as ours.
+  int descriptors_soft_max = 0;    // Its soft limit; 0: as the one above.
+  int64_t address_space_max = 0;   // RLIMIT_AS of the child; 0: as ours.
 };
 
 // A child that this object started, and ends. Its stdout and stderr are kept in memory files, so

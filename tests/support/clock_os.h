@@ -17,18 +17,30 @@ class ClockOs : public ForwardingOs {
     return now_ns_;
   }
   int64_t ThreadProcessorNs() override { return processor_ns_; }
-  int PollerWait(int poller, epoll_event* events, int events_max, int) override {
+  ThreadSwitches ThreadSwitchCounts() override { return switches_; }
+  int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
+    if (timeout_ms != 0) ++switches_.voluntary;
     return ForwardingOs::PollerWait(poller, events, events_max, 0);
   }
   void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
   void UseProcessor(absl::Duration by) { processor_ns_ += absl::ToInt64Nanoseconds(by); }
+  // Time in which the thread waited for something, and in which others had its processor.
+  void Block(absl::Duration by) {
+    Advance(by);
+    ++switches_.voluntary;
+  }
+  void Preempt(absl::Duration by) {
+    Advance(by);
+    ++switches_.involuntary;
+  }
   int64_t looks = 0;  // At the clock.
   bool runs = false;  // The end of a test: time goes by itself, so that deadlines come.
 
  private:
   int64_t now_ns_ = 1'000'000'000'000;
   int64_t processor_ns_ = 77'000'000;
+  ThreadSwitches switches_{50, 5};
 };
 
 }  // namespace sluice::testing

@@ -18,8 +18,10 @@ class ForwardingOs : public Os {
  public:
   int64_t NowNs() override { return to_.NowNs(); }
   int64_t ThreadProcessorNs() override { return to_.ThreadProcessorNs(); }
+  ThreadSwitches ThreadSwitchCounts() override { return to_.ThreadSwitchCounts(); }
   int64_t MemoryBytes() override { return to_.MemoryBytes(); }
   int64_t DescriptorsMax() override { return to_.DescriptorsMax(); }
+  void DescriptorsMaxRaise() override { to_.DescriptorsMaxRaise(); }
   int ProcessorCount() override { return to_.ProcessorCount(); }
   int64_t SocketMemoryBytes(int64_t sockets) override { return to_.SocketMemoryBytes(sockets); }
   int PollerCreate() override { return to_.PollerCreate(); }

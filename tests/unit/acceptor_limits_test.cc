@@ -74,6 +74,23 @@ TEST(EvictIdle, TheLongestSilentOneMakesRoomForTheNewcomer) {
   EXPECT_EQ(rig.actor().OpenConnections(), 2);
 }
 
+TEST(EvictIdle, AFractionOfASecondIsSeen) {
+  AcceptorRig rig(AcceptorRig::Small(2, AtLimit::kEvictIdle));
+  const int first = rig.Connect();
+  rig.Settle();
+  rig.Advance(absl::Milliseconds(40));
+  const int second = rig.Connect();
+  rig.Settle();
+  rig.Advance(absl::Milliseconds(40));
+  EXPECT_TRUE(Served(rig, first));
+  rig.Advance(absl::Milliseconds(40));
+  rig.Connect();
+  rig.Settle();
+  EXPECT_TRUE(Served(rig, first));
+  EXPECT_EQ(rig.Heard(second), "hi");
+  EXPECT_EQ(rig.Heard(second), "EOF");
+}
+
 TEST(EvictIdle, WhatIsSentToAPeerIsActivityToo) {
   AcceptorRig rig(AcceptorRig::Small(2, AtLimit::kEvictIdle));
   const int first = rig.Connect();

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -490,6 +492,54 @@ TEST(LinuxOs, ASpareDescriptorFreesARoomWhenThereIsNoMore) {
   EXPECT_GE(opened, 0);
   if (opened >= 0) os().Close(opened);
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// In a child: a limit that is reached would stop this program.
+TEST(LinuxOs, LimitsOfTheProcessCountAsMemory) {
+  for (const int resource : {RLIMIT_AS, RLIMIT_DATA}) {
+    const int64_t before = os().MemoryBytes();
+    const int64_t lower = before - (1 << 20);
+    const pid_t child = fork();
+    if (child == 0) {
+      rlimit limit;
+      getrlimit(resource, &limit);
+      limit.rlim_cur = static_cast<rlim_t>(lower);
+      setrlimit(resource, &limit);
+      _exit(os().MemoryBytes() == lower ? 0 : 1);
+    }
+    int status = -1;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << resource << ": " << status;
+  }
+}
+
+TEST(LinuxOs, TheSoftLimitOfDescriptorsIsRaisedToTheHardOne) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit = {100, 200};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    const int64_t before = os().DescriptorsMax();
+    os().DescriptorsMaxRaise();
+    _exit(before == 100 && os().DescriptorsMax() == 200 ? 0 : 1);
+  }
+  int status = -1;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST(LinuxOs, TheKernelsBuffersAreNeverMoreThanTheMachinesMemory) {
+  EXPECT_LE(os().SocketMemoryBytes(1'000'000'000), os().MemoryBytes());
+}
+
+TEST(LinuxOs, AWaitIsAVoluntarySwitchAndWorkIsNone) {
+  const ThreadSwitches before = os().ThreadSwitchCounts();
+  poll(nullptr, 0, 20);
+  EXPECT_GT(os().ThreadSwitchCounts().voluntary, before.voluntary);
+  ThreadSwitches of_another;
+  std::thread([&] { of_another = os().ThreadSwitchCounts(); }).join();
+  EXPECT_LE(of_another.voluntary, os().ThreadSwitchCounts().voluntary);
 }
 
 // ---- Signals

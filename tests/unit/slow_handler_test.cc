@@ -19,6 +19,7 @@ namespace sluice::testing {
 struct Work {
   absl::Duration wall;
   absl::Duration processor;
+  bool preempted = false;  // In the time that it did not work; else it waited.
 };
 // What a message holds, and takes its time to destroy.
 struct Load {
@@ -32,11 +33,12 @@ class Toiler : public Actor {
     if (at_start) After(absl::Milliseconds(1), [this] { On(Work{absl::Milliseconds(40), {}}); });
   }
   void On(Work work) {
-    os_.Advance(work.wall);
     os_.UseProcessor(work.processor);
+    if (work.processor >= work.wall) return os_.Advance(work.wall);
+    work.preempted ? os_.Preempt(work.wall) : os_.Block(work.wall);
   }
-  void OnStop() override { os_.Advance(to_stop); }
-  ~Toiler() override { os_.Advance(to_destroy); }
+  void OnStop() override { os_.Block(to_stop); }
+  ~Toiler() override { os_.Block(to_destroy); }
   void On(Load) {}
   using Actor::After;
   static inline bool at_start = false;
@@ -110,6 +112,43 @@ TEST_F(SlowHandler, OneThatBlocksIsNamedAsWellAndHasUsedNoProcessor) {
   });
   EXPECT_THAT(lines, ElementsAre(HasSubstr("held for 1500 ms (processor 0 ms) by "
                                            "sluice::testing::Toiler#")));
+}
+
+TEST_F(SlowHandler, OneThatWasOnlyPreemptedIsNotBlamed) {
+  const Ref<Toiler> anna = Make("anna");
+  EXPECT_THAT(Lines([&] {
+                for (const auto used : {absl::ZeroDuration(), absl::Milliseconds(9)}) {
+                  EXPECT_EQ(anna.TrySend(Work{absl::Milliseconds(1500), used, /*preempted=*/true}),
+                            Answer::kAccepted);
+                  step_.Round(2);
+                }
+              }),
+              IsEmpty());
+  EXPECT_EQ(runtime_.TotalLedger().slow_handlers, 0);
+}
+
+// The wait in the poller just before is the worker's own.
+TEST_F(SlowHandler, OneThatWasPreemptedJustAfterASleepIsNotBlamed) {
+  const Ref<Toiler> anna = Make("anna");
+  EXPECT_THAT(Lines([&] {
+                os_.Advance(absl::Milliseconds(1));
+                step_.Round(1);
+                EXPECT_EQ(anna.TrySend(Work{absl::Milliseconds(1500), {}, /*preempted=*/true}),
+                          Answer::kAccepted);
+                step_.Round(2);
+              }),
+              IsEmpty());
+}
+
+TEST_F(SlowHandler, OneThatWorksTooLongIsNamedThoughItWasPreemptedToo) {
+  const Ref<Toiler> anna = Make("anna");
+  EXPECT_THAT(Lines([&] {
+                EXPECT_EQ(anna.TrySend(Work{absl::Milliseconds(1500), absl::Milliseconds(11),
+                                            /*preempted=*/true}),
+                          Answer::kAccepted);
+                step_.Round(2);
+              }),
+              ElementsAre(HasSubstr("held for 1500 ms (processor 11 ms) by anna.On(")));
 }
 
 TEST_F(SlowHandler, TheFirstOfManyIsTimedAloneAndNamed) {
@@ -186,7 +225,7 @@ TEST_F(SlowHandler, WhatIsDestroyedBehindAnActorIsItsEnd) {
   const Ref<Toiler> anna = Make("anna");
   std::string running;
   const auto destroy = [&](void*) {
-    os_.Advance(absl::Milliseconds(40));
+    os_.Block(absl::Milliseconds(40));
     running = runtime_.worker(0).Running().Text();
   };
   EXPECT_THAT(Lines([&] {
