@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "sluice/core/strings.h"
 #include "sluice/protocols/text.h"
@@ -67,12 +68,14 @@ void Member::OnLine(std::string_view line) {
     return;
   }
   const size_t space = std::min(line.find(' '), line.size());
-  const std::string_view command = line.substr(1, space - 1);
-  const std::string argument(line.substr(std::min(space + 1, line.size())));
+  const std::string command = absl::AsciiStrToLower(sluice::ToAbsl(line.substr(1, space - 1)));
+  const absl::string_view rest =
+      absl::StripLeadingAsciiWhitespace(sluice::ToAbsl(line.substr(space)));
+  const std::string argument(absl::StripTrailingAsciiWhitespace(rest));
   if (command == "nick") {
     Nick(argument);
   } else if (command == "msg") {
-    Message(argument);
+    Message(sluice::ToStd(rest));
   } else if (command == "join") {
     AskRooms(Join{RefOf(this), argument}, [this](Place place) { EnterRoom(std::move(place)); });
   } else if (command == "rooms") {
@@ -139,6 +142,7 @@ void Member::Nick(const std::string& name) {
   AskRooms(Rename{RefOf(this), name}, [this, name](const std::string& old) {
     place_.name = name;
     Tell(absl::StrCat("* you are now ", name));
+    if (old == name) return;  // No news.
     Say(absl::StrCat("* ", old, " is now ", name));
   });
 }

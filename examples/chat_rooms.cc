@@ -1,6 +1,7 @@
 #include "sluice/examples/chat_rooms.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -19,6 +20,19 @@ absl::Status CheckName(const std::string& what, const std::string& name) {
   if (good) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("a ", what, " has 1 to ", kNameBytesMax, " letters, digits, _ or -"));
+}
+
+// A line of such a member ("error: ...") would look like one of the server's.
+absl::Status CheckNotTheServers(const std::string& name) {
+  std::string letters = absl::AsciiStrToLower(name);
+  std::erase_if(letters, [](char c) { return c == '_' || c == '-'; });
+  for (const char* taken : {"error", "server", "welcome", "system", "admin"}) {
+    if (letters == taken) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the name ", name, " looks like the server's own"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 // "a, b, c", cut where it becomes too long for one answer.
@@ -47,13 +61,15 @@ absl::StatusOr<Place> Rooms::On(Enter question) {
   const sluice::MonitorId monitor = Monitor(question.member);
   by_monitor_.emplace(monitor, question.member);
   Person& person = people_[question.member] = Person{std::move(name), "", monitor};
-  return MoveTo(person, "lobby");
+  return MoveTo(person, kLobby);
 }
 
 absl::StatusOr<std::string> Rooms::On(Rename question) {
   if (absl::Status status = CheckName("name", question.name); !status.ok()) return status;
   auto person = people_.find(question.member);
   if (person == people_.end()) return absl::FailedPreconditionError("you have left");
+  if (question.name == person->second.name) return question.name;
+  if (absl::Status status = CheckNotTheServers(question.name); !status.ok()) return status;
   const std::string key = absl::AsciiStrToLower(question.name);
   const std::string old_key = absl::AsciiStrToLower(person->second.name);
   if (key != old_key) {
@@ -82,10 +98,12 @@ absl::StatusOr<Place> Rooms::MoveTo(Person& person, std::string_view room_name) 
   const std::string key = absl::AsciiStrToLower(std::string(room_name));
   auto found = rooms_.find(key);
   if (found == rooms_.end()) {
-    // The room that its last member leaves behind does not count.
+    // The lobby does not count, and neither does the room that its last member leaves behind.
     const auto old = rooms_.find(person.room);
-    const size_t ending = old != rooms_.end() && old->second.members.size() == 1 ? 1 : 0;
-    if (rooms_.size() - ending >= kRoomsMax) {
+    const bool ends =
+        old != rooms_.end() && old->first != kLobby && old->second.members.size() == 1;
+    const size_t uncounted = rooms_.count(kLobby) + (ends ? 1 : 0);
+    if (key != kLobby && rooms_.size() - uncounted >= kRoomsMax) {
       return absl::ResourceExhaustedError(absl::StrCat("there are ", kRoomsMax, " rooms already"));
     }
     const sluice::Ref<sluice::Hub> hub = Spawn<sluice::Hub>(hub_options_);
@@ -102,7 +120,7 @@ void Rooms::LeaveRoom(Person& person) {
   auto room = rooms_.find(person.room);
   if (room == rooms_.end()) return;
   room->second.members.erase(absl::AsciiStrToLower(person.name));
-  if (room->second.members.empty()) {
+  if (room->second.members.empty() && room->first != kLobby) {
     room->second.hub.Stop();
     rooms_.erase(room);
   }

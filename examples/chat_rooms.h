@@ -1,5 +1,6 @@
 // ChatRooms knows who is here and which rooms there are: names unique in the server, a room while
-// it has members. Members ask it; what they say goes to their room's hub and never through here.
+// it has members, and the lobby always. Members ask it; what they say goes to their room's hub and
+// never through here.
 #ifndef SLUICE_EXAMPLES_CHAT_ROOMS_H_
 #define SLUICE_EXAMPLES_CHAT_ROOMS_H_
 
@@ -18,7 +19,8 @@ namespace chat {
 class Member;
 
 inline constexpr size_t kNameBytesMax = 32;
-inline constexpr size_t kRoomsMax = 1'024;
+inline constexpr size_t kRoomsMax = 1'024;  // Besides the lobby, so that newcomers have a place.
+inline constexpr char kLobby[] = "lobby";
 inline constexpr size_t kListBytesMax = 64 * 1024;  // Of one answer to /who or /rooms.
 
 // Where a member stands: its name, its room, and the room's hub.

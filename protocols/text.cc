@@ -33,7 +33,13 @@ size_t CharacterBytes(std::string_view text, size_t at) {
 bool IsControl(std::string_view text, size_t at, size_t bytes) {
   const auto lead = static_cast<unsigned char>(text[at]);
   if (bytes == 1) return (lead < 0x20 && lead != '\t') || lead == 0x7f;
-  return bytes == 2 && lead == 0xc2 && static_cast<unsigned char>(text[at + 1]) < 0xa0;
+  const auto second = static_cast<unsigned char>(text[at + 1]);
+  if (bytes == 2) return (lead == 0xc2 && second < 0xa0) || (lead == 0xd8 && second == 0x9c);
+  if (bytes != 3 || lead != 0xe2) return false;
+  // U+200E, U+200F; U+2028 to U+202E; U+2066 to U+2069: they turn or break lines.
+  const auto third = static_cast<unsigned char>(text[at + 2]);
+  return (second == 0x80 && (third == 0x8e || third == 0x8f || (third >= 0xa8 && third <= 0xae))) ||
+         (second == 0x81 && third >= 0xa6 && third <= 0xa9);
 }
 
 // Of 8 bytes at once: each is from 0x20 to 0x7e.

@@ -309,16 +309,17 @@ TEST(Chat, RoomsAreListedWhileTheyHaveMembers) {
   EXPECT_TRUE(WaitFor([&] { return !Exists(alice, "other_8"); }));
 }
 
-TEST(Chat, ThereAreAtMost1024Rooms) {
+TEST(Chat, ThereAreAtMost1024RoomsBesideTheLobby) {
   RaiseDescriptorLimit();
   Server server("chat");
-  Member alice(server, "alice");  // Keeps the lobby.
   std::vector<Member> members;
-  for (int i = 0; i < 1023; ++i) {
+  for (int i = 0; i < 1024; ++i) {
     members.emplace_back(server);
     members.back().Say("/join room" + std::to_string(i));
     ASSERT_EQ(members.back().Who().size(), 1u) << i;
   }
+  // Nobody is in the lobby by now; who comes does, and a room for each locks nobody out.
+  Member alice(server, "alice");
   Member late(server, "late");
   EXPECT_TRUE(late.IsToldOff("/join one_too_many"));
   EXPECT_TRUE(Contains(late.Who(), "alice")) << "it stays where it was";
@@ -332,6 +333,81 @@ TEST(Chat, ThereAreAtMost1024Rooms) {
     late.Say("/join room_for_one_more");
     return late.Who().size() == 1;
   }));
+}
+
+TEST(Chat, TheLobbyIsThereThoughNobodyIsInIt) {
+  Server server("chat");
+  Member alice(server, "alice");
+  alice.Say("/join den");
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+  EXPECT_TRUE(Exists(alice, "lobby"));
+  alice.Say("/join LOBBY");
+  EXPECT_TRUE(alice.Hears("* you are now in lobby")) << "it keeps its name";
+}
+
+TEST(Chat, NobodyTakesANameThatLooksLikeTheServers) {
+  Server server("chat");
+  Member alice(server, "alice");
+  for (const char* bad :
+       {"/nick error", "/nick Error", "/nick server", "/nick SERVER", "/nick welcome",
+        "/nick system", "/nick admin", "/nick _server_", "/nick er-ror"}) {
+    EXPECT_TRUE(alice.IsToldOff(bad)) << bad;
+  }
+  EXPECT_EQ(alice.Who(), std::vector<std::string>({"alice"}));
+  alice.Say("/nick terror");
+  EXPECT_TRUE(alice.Hears("* you are now terror"));
+}
+
+TEST(Chat, AMemberMayChangeTheCaseOfItsName) {
+  Server server("chat");
+  Member bob(server, "bob");
+  Member ada(server, "ada");
+  EXPECT_TRUE(bob.HearUntil([](const std::string& line) {
+    return line.find("is now ada") != line.npos;
+  }) != "<timeout>");
+  ada.Say("/nick ADA");
+  EXPECT_TRUE(ada.Hears("* you are now ADA"));
+  EXPECT_TRUE(bob.Hears("* ada is now ADA"));
+  EXPECT_EQ(ada.Who(), std::vector<std::string>({"ADA", "bob"}));
+  // A name that one has already is no news for the others.
+  ada.Say("/nick ADA");
+  EXPECT_TRUE(ada.Hears("* you are now ADA"));
+  ada.Say("done");
+  EXPECT_TRUE(bob.Hears("ADA: done"));
+  EXPECT_FALSE(bob.HasHeard("* ADA is now ADA"));
+}
+
+TEST(Chat, ACommandMayBeInCapitalsAndHaveSpacesAroundItsName) {
+  Server server("chat");
+  Member bob(server, "bob");
+  Member ada(server);
+  for (const char* line : {"/NICK ada", "/nick ada1 ", "/nick   ada2", "/Nick ada3\t"}) {
+    ada.Say(line);
+    const std::string told = ada.HearUntil([](const std::string& heard) {
+      return heard.rfind("* you are", 0) == 0 || heard.rfind("error", 0) == 0;
+    });
+    EXPECT_EQ(told.rfind("* you are now ada", 0), 0u) << line << ": " << told;
+  }
+  ada.Say("/join den ");
+  EXPECT_TRUE(ada.Hears("* you are now in den"));
+  ada.Say("/MSG  bob  hi there");
+  EXPECT_TRUE(bob.Hears("ada3 (private):  hi there")) << "what is said stays as it is";
+  ada.Say("/WHO ");
+  EXPECT_TRUE(ada.Hears("ada3"));
+  ada.Say("/quit ");
+  EXPECT_TRUE(ada.HearsTheEnd());
+}
+
+TEST(Chat, WhatTurnsOrBreaksLinesReachesNoTerminal) {
+  Server server("chat");
+  Member bob(server, "bob");
+  Member ada(server, "ada");
+  for (const char* mark : {"\u202e", "\u2028", "\u2029", "\u2066", "\u200f", "\u061c"}) {
+    ada.Say(std::string("a") + mark + "z");
+    EXPECT_TRUE(bob.Hears("ada: a?z"));
+    ada.Say(std::string("/msg bob a") + mark + "y");
+    EXPECT_TRUE(bob.Hears("ada (private): a?y"));
+  }
 }
 
 TEST(Chat, HelpNamesEveryCommand) {

@@ -29,6 +29,10 @@ int ShortestBytes(uint32_t code_point) {
 }
 
 bool IsControl(uint32_t code_point) {
+  // Direction marks, embeddings, overrides and isolates; line and paragraph separators.
+  if (code_point == 0x61c || code_point == 0x200e || code_point == 0x200f) return true;
+  if (code_point >= 0x2028 && code_point <= 0x202e) return true;
+  if (code_point >= 0x2066 && code_point <= 0x2069) return true;
   return (code_point < 0x20 && code_point != '\t') || (code_point >= 0x7f && code_point < 0xa0);
 }
 
@@ -65,7 +69,8 @@ std::string Reference(std::string_view text) {
 TEST(Text, ValidUtf8StaysAsItIs) {
   for (std::string_view text :
        {""sv, "a"sv, "hello, world"sv, "\t"sv, "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"sv,
-        "\xc2\xa0"sv, "\xef\xbb\xbf"sv, "\xe2\x80\xae"sv, " ~"sv, "?"sv}) {
+        "\xc2\xa0"sv, "\xef\xbb\xbf"sv, "\xe2\x80\x8d"sv, "\xe2\x80\xaf"sv, "\xe2\x81\xaa"sv,
+        " ~"sv, "?"sv}) {
     EXPECT_EQ(PrintableUtf8(text), text);
   }
 }
