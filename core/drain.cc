@@ -48,7 +48,7 @@ class Signals {
   explicit Signals(Os& os)
       : os_(os),
         // SIGPIPE and SIGXFSZ mean nothing here: a closed or a full stdout is no reason to end.
-        signals_(os.SignalOpen({SIGTERM, SIGINT, SIGUSR1, SIGPIPE, SIGXFSZ})),
+        signals_(os.SignalOpen({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE, SIGXFSZ})),
         poller_(os.PollerCreate()) {
     error_ = std::min({signals_, poller_, 0});
     if (error_ == 0) error_ = std::min(0, os.PollerAdd(poller_, signals_, EPOLLIN, 0));
@@ -302,8 +302,10 @@ int Runtime::RunUntilSignal() {
         for (absl::string_view line : absl::StrSplit(Dump(), '\n', absl::SkipEmpty())) {
           LogAnyway(ToStd(line));
         }
-      } else if (signal == SIGTERM || signal == SIGINT) {
+      } else if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) {
         if (deadline_ms >= 0) {
+          // A terminal that is closed sends it twice, through its shell and from the kernel.
+          if (signal == SIGHUP) continue;
           LogError("a second signal: the process ends at once; what is under way is lost");
           LogShutdown();
           os_.ExitNow(1);

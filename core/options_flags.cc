@@ -1,23 +1,19 @@
 // The flags that every program of Sluice shares. They are linked only into programs that call
 // Options::FromFlags, so an embedder with flags of its own meets none of them.
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "sluice/core/flags.h"
 #include "sluice/core/log.h"
 #include "sluice/core/options.h"
-#include "sluice/core/strings.h"
 
 namespace sluice {
 
@@ -83,36 +79,21 @@ std::string AbslUnparseFlag(FileMode mode) {
   return mode.value == 0 ? "umask" : absl::StrFormat("%04o", mode.value);
 }
 
-// A number of bytes: 67108864, 65536KB, 64MB, 1GB.
-struct ByteCount {
-  int64_t bytes = 0;
-};
-bool AbslParseFlag(absl::string_view text, ByteCount* value, std::string* error) {
-  static constexpr struct {
-    const char* suffix;
-    int64_t factor;
-  } kUnits[] = {{"KB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"", 1}};
-  for (const auto& unit : kUnits) {
-    const absl::string_view suffix = unit.suffix;
-    if (text.size() < suffix.size() || text.substr(text.size() - suffix.size()) != suffix) continue;
-    int64_t number = 0;
-    if (!absl::SimpleAtoi(text.substr(0, text.size() - suffix.size()), &number) || number < 0 ||
-        number > INT64_MAX / unit.factor) {
-      break;
-    }
-    value->bytes = number * unit.factor;
-    return true;
-  }
-  *error = "it must be a number of bytes such as 67108864, 64MB or 1GB";
-  return false;
+// The default of an option, so that it stands in one place.
+TimeSpan DefaultOf(absl::Duration Options::*option) { return {Options().*option}; }
+
+// Each --listen= of the command line: a second one adds to the first.
+std::vector<std::string>& ListenTexts() {
+  static auto* const texts = new std::vector<std::string>;
+  return *texts;
 }
-std::string AbslUnparseFlag(ByteCount value) { return absl::StrCat(value.bytes); }
 
 }  // namespace sluice
 
 ABSL_FLAG(std::string, listen, "",
-          "Addresses to serve, with commas between: HOST:PORT, [V6]:PORT, unix:PATH, unix:@NAME; "
-          "port 0 picks one.");
+          "Addresses to serve, with commas between, or in a flag each: HOST:PORT, [V6]:PORT, "
+          "unix:PATH, unix:@NAME; port 0 picks one.")
+    .OnUpdate([] { sluice::ListenTexts().push_back(absl::GetFlag(FLAGS_listen)); });
 ABSL_FLAG(sluice::Count, workers, {}, "Worker threads; auto: as many as processors.");
 ABSL_FLAG(sluice::Count, max_connections, {},
           "Connections at once; auto: what the descriptors allow, at most 65,536.");
@@ -122,15 +103,39 @@ ABSL_FLAG(sluice::AtLimit, at_limit, sluice::AtLimit::kRefuse,
 ABSL_FLAG(sluice::Rate, accept_rate, {},
           "Connections accepted in a second on each address; more wait in the backlog. 0: no "
           "limit.");
-ABSL_FLAG(absl::Duration, idle_timeout, absl::InfiniteDuration(),
+ABSL_FLAG(sluice::TimeSpan, idle_timeout, sluice::DefaultOf(&sluice::Options::idle_timeout),
           "Ends a connection that was silent for so long; inf: never.");
-ABSL_FLAG(absl::Duration, lifetime_timeout, absl::InfiniteDuration(),
+ABSL_FLAG(sluice::TimeSpan, lifetime_timeout, sluice::DefaultOf(&sluice::Options::lifetime_timeout),
           "Ends a connection so long after it began; inf: never.");
 ABSL_FLAG(
-    absl::Duration, half_closed_timeout, absl::Minutes(5),
+    sluice::TimeSpan, half_closed_timeout, sluice::DefaultOf(&sluice::Options::half_closed_timeout),
     "Ends a connection of which one side has ended and that was silent for so long; inf: never.");
-ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(5),
-          "How long a drain may take, after SIGTERM.");
+ABSL_FLAG(
+    sluice::TimeSpan, write_stalled_timeout,
+    sluice::DefaultOf(&sluice::Options::write_stalled_timeout),
+    "Ends a connection whose peer took no byte of what waits for it for so long; inf: never.");
+ABSL_FLAG(sluice::TimeSpan, close_timeout, sluice::DefaultOf(&sluice::Options::close_timeout),
+          "Ends a connection so long after this side closed it, whatever the peer does.");
+ABSL_FLAG(sluice::TimeSpan, linger_timeout, sluice::DefaultOf(&sluice::Options::linger_timeout),
+          "How long a closing connection may take to be read to its end.");
+ABSL_FLAG(sluice::TimeSpan, unacknowledged_timeout,
+          sluice::DefaultOf(&sluice::Options::unacknowledged_timeout),
+          "Ends a connection whose peer gave no sign of life for so long though bytes or probes "
+          "wait for its answer; inf: never.");
+ABSL_FLAG(sluice::TimeSpan, keepalive_idle, sluice::DefaultOf(&sluice::Options::keepalive_idle),
+          "Silence after which a peer is asked whether it lives, in whole seconds; inf: never.");
+ABSL_FLAG(sluice::TimeSpan, keepalive_interval,
+          sluice::DefaultOf(&sluice::Options::keepalive_interval),
+          "Between two such questions, in whole seconds.");
+ABSL_FLAG(sluice::TimeSpan, drain_timeout, sluice::DefaultOf(&sluice::Options::drain_timeout),
+          "How long a drain may take, after SIGTERM, SIGINT or SIGHUP.");
+ABSL_FLAG(sluice::TimeSpan, shed_after, sluice::DefaultOf(&sluice::Options::shed_after),
+          "When memory stays spent for so long, connections that hold much of it and take nothing "
+          "are ended; inf: none is.");
+ABSL_FLAG(sluice::TimeSpan, slow_handler, sluice::DefaultOf(&sluice::Options::slow_handler),
+          "A handler that holds its worker for longer is named in the log; inf: none is.");
+ABSL_FLAG(sluice::TimeSpan, probe_after, sluice::DefaultOf(&sluice::Options::probe_after),
+          "An actor that is parked for so long asks whether it waits for itself.");
 ABSL_FLAG(sluice::ByteCount, memory, {},
           "Memory for messages and buffers (64MB); 0: a quarter of the machine's, at most 1GB.");
 ABSL_FLAG(
@@ -151,31 +156,31 @@ namespace {
 }  // namespace
 
 Options Options::FromFlags(int argc, char** argv) {
-  // --help shows the common flags as well as the program's own; and no path of the machine that
-  // built it.
-  absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) {
-    return !absl::StrContains(file, "absl/");
-  };
-  absl::SetFlagsUsageConfig(usage);
-  // Abseil ends a process that sets it twice: a program may have its own, or come here again.
-  if (absl::StartsWith(absl::ProgramUsageMessage(), "Warning: SetProgramUsageMessage() never")) {
-    absl::SetProgramUsageMessage("A server made with Sluice.");
-  }
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) {
-    ExitWith(absl::StrCat("error: unexpected argument \"", rest[1], "\"; see --help"));
+  ListenTexts().clear();
+  const std::vector<std::string> rest = ParseFlags(argc, argv, "A server made with Sluice.");
+  if (!rest.empty()) {
+    ExitWith(absl::StrCat("error: unexpected argument \"", rest[0], "\"; see --help"));
   }
   Options options;
-  options.listen = absl::GetFlag(FLAGS_listen);
+  options.listen =
+      ListenTexts().empty() ? absl::GetFlag(FLAGS_listen) : absl::StrJoin(ListenTexts(), ",");
   options.workers = static_cast<int>(absl::GetFlag(FLAGS_workers).value);
   options.max_connections = absl::GetFlag(FLAGS_max_connections).value;
   options.at_limit = absl::GetFlag(FLAGS_at_limit);
   options.accepts_per_second_max = absl::GetFlag(FLAGS_accept_rate).value;
-  options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);
-  options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout);
-  options.half_closed_timeout = absl::GetFlag(FLAGS_half_closed_timeout);
-  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
+  options.idle_timeout = absl::GetFlag(FLAGS_idle_timeout).value;
+  options.lifetime_timeout = absl::GetFlag(FLAGS_lifetime_timeout).value;
+  options.half_closed_timeout = absl::GetFlag(FLAGS_half_closed_timeout).value;
+  options.write_stalled_timeout = absl::GetFlag(FLAGS_write_stalled_timeout).value;
+  options.close_timeout = absl::GetFlag(FLAGS_close_timeout).value;
+  options.linger_timeout = absl::GetFlag(FLAGS_linger_timeout).value;
+  options.unacknowledged_timeout = absl::GetFlag(FLAGS_unacknowledged_timeout).value;
+  options.keepalive_idle = absl::GetFlag(FLAGS_keepalive_idle).value;
+  options.keepalive_interval = absl::GetFlag(FLAGS_keepalive_interval).value;
+  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout).value;
+  options.shed_after = absl::GetFlag(FLAGS_shed_after).value;
+  options.slow_handler = absl::GetFlag(FLAGS_slow_handler).value;
+  options.probe_after = absl::GetFlag(FLAGS_probe_after).value;
   options.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
   options.unix_file_mode = absl::GetFlag(FLAGS_unix_mode).value;
   options.log_level = absl::GetFlag(FLAGS_log_level);

@@ -167,6 +167,16 @@ Reader* FreeReader(int* error) {
   return nullptr;
 }
 
+// SIGHUP with a handler, ignored (nohup) or blocked, perhaps for a sigwait(), is the program's own.
+// Requires: g_lock is held.
+bool HangUpWouldEnd() {
+  if (g_dispositions[SIGHUP].readers > 0) return true;
+  struct sigaction found = {};
+  sigset_t blocked;
+  return sigaction(SIGHUP, nullptr, &found) == 0 && found.sa_handler == SIG_DFL &&
+         pthread_sigmask(SIG_BLOCK, nullptr, &blocked) == 0 && sigismember(&blocked, SIGHUP) == 0;
+}
+
 // Changes the calling thread's mask by `signals`; answers those that were blocked before.
 uint64_t ChangeMask(int how, uint64_t signals) {
   sigset_t set;
@@ -194,6 +204,7 @@ int OpenSignalReader(const std::vector<int>& signals) {
   }
   if (wanted == 0) return -EINVAL;
   const std::lock_guard<std::mutex> lock(g_lock);
+  if ((wanted & BitOf(SIGHUP)) != 0 && !HangUpWouldEnd()) wanted &= ~BitOf(SIGHUP);
   SurviveFork();
   int error = 0;
   Reader* const reader = FreeReader(&error);

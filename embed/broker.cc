@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client.h"
+#include "sluice/core/flags.h"
 #include "sluice/sluice.h"
 
 ABSL_FLAG(uint32_t, topics_max, 1'024, "Topics there may be.");
@@ -13,14 +14,14 @@ ABSL_FLAG(uint32_t, subscriptions_max, 64, "Subscriptions of a connection; names
 ABSL_FLAG(uint32_t, message_max, 8'192, "Longest message, in bytes.");
 ABSL_FLAG(uint32_t, window, 16, "Messages of a name that may be sent and not acknowledged.");
 ABSL_FLAG(uint32_t, queue, 256, "Messages that may wait for a subscription.");
-ABSL_FLAG(absl::Duration, park_timeout, absl::Seconds(10), "How long publishers wait for one.");
+ABSL_FLAG(sluice::TimeSpan, park_timeout, {absl::Seconds(10)}, "How long publishers wait for one.");
 
 int main(int argc, char** argv) {
   sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));
   const broker::Limits limits{
       absl::GetFlag(FLAGS_topics_max),  absl::GetFlag(FLAGS_subscriptions_max),
       absl::GetFlag(FLAGS_message_max), absl::GetFlag(FLAGS_window),
-      absl::GetFlag(FLAGS_queue),       absl::GetFlag(FLAGS_park_timeout)};
+      absl::GetFlag(FLAGS_queue),       absl::GetFlag(FLAGS_park_timeout).value};
   const auto between = [&](const char* flag, uint32_t value, uint32_t most) {
     if (value >= 1 && value <= most) return;
     runtime.KeepError(

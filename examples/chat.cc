@@ -6,6 +6,8 @@
 
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "sluice/core/flags.h"
 #include "sluice/core/strings.h"
 #include "sluice/examples/chat_member.h"
 #include "sluice/examples/chat_rooms.h"
@@ -31,6 +33,8 @@ ABSL_FLAG(sluice::SlowPolicy, slow, sluice::SlowPolicy::kDropOldest,
           "drop_oldest, "
           "drop_newest, disconnect.");
 ABSL_FLAG(uint32_t, queue, 256, "Messages that wait for a member who does not read.");
+ABSL_FLAG(sluice::TimeSpan, park_timeout, {sluice::SubscribeOptions().park_timeout},
+          "With --slow=park: how long everybody waits for such a member, who is ended then.");
 
 int main(int argc, char** argv) {
   sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));
@@ -39,6 +43,9 @@ int main(int argc, char** argv) {
   options.queue_messages_max = absl::GetFlag(FLAGS_queue);
   if (options.queue_messages_max == 0)
     runtime.KeepError(absl::InvalidArgumentError("--queue must be at least 1"));
+  options.park_timeout = absl::GetFlag(FLAGS_park_timeout).value;
+  if (options.park_timeout <= absl::ZeroDuration())
+    runtime.KeepError(absl::InvalidArgumentError("--park_timeout must be longer than 0"));
   const uint32_t line_bytes_max = absl::GetFlag(FLAGS_max_line);
   if (line_bytes_max == 0 || line_bytes_max > 512 * 1024) {
     runtime.KeepError(absl::InvalidArgumentError("--max_line must be from 1 to 524288"));

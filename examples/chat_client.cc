@@ -13,8 +13,12 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/time/time.h"
 #include "sluice/actors/connector.h"
+#include "sluice/core/flags.h"
 #include "sluice/sluice.h"
 
 namespace {
@@ -76,10 +80,14 @@ class Client : public sluice::Session {
     if (input_ended_) CloseWrite();  // What the server still has to say is heard.
   }
   void LookForQuit(std::string_view bytes) {
-    static constexpr std::string_view kQuit = "/quit";
+    // As the server reads it: in either case, and whatever stands behind a space.
+    static constexpr absl::string_view kQuit = "/quit";
     for (const char c : bytes) {
       if (c == '\n') {
-        quit_said_ |= line_ == kQuit;
+        const absl::string_view line = line_;
+        quit_said_ |= absl::StartsWithIgnoreCase(line, kQuit) &&
+                      (line.size() == kQuit.size() || line[kQuit.size()] == ' ' ||
+                       line[kQuit.size()] == '\r');
         line_.clear();
       } else if (line_.size() <= kQuit.size()) {
         line_ += c;
@@ -99,16 +107,21 @@ class Client : public sluice::Session {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
+  const std::vector<std::string> arguments = sluice::ParseFlags(
+      argc, argv,
+      "chat_client ADDRESS: your lines to the room, the room to you. An ADDRESS is 127.0.0.1:7000, "
+      "[::1]:7000 or unix:PATH.");
+  if (arguments.size() != 1) {
     std::fprintf(stderr, "usage: chat_client ADDRESS    (127.0.0.1:7000, [::1]:7000, unix:PATH)\n");
     return 2;
   }
+  const std::string& address = arguments[0];
   sluice::Options options;
   options.workers = 1;
   sluice::Runtime runtime(options);
   Places places(kPiecesMax);
   const auto client =
-      sluice::Connect<Client>(runtime, argv[1], absl::Seconds(10), std::string(argv[1]), &places);
+      sluice::Connect<Client>(runtime, address, absl::Seconds(10), address, &places);
   const absl::Status status = client.ok() ? runtime.Start() : client.status();
   if (!status.ok()) {
     std::fprintf(stderr, "chat_client: %s\n", std::string(status.message()).c_str());

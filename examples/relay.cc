@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "sluice/actors/sockets.h"
+#include "sluice/core/flags.h"
 #include "sluice/examples/relay_session.h"
 #include "sluice/sluice.h"
 
@@ -14,7 +15,7 @@ ABSL_FLAG(
     std::string, upstream, "",
     "The server to pass connections on to: 127.0.0.1:80, unix:PATH, or api.example.org:80, looked "
     "up for each connection.");
-ABSL_FLAG(absl::Duration, connect_timeout, absl::Seconds(3),
+ABSL_FLAG(sluice::TimeSpan, connect_timeout, {absl::Seconds(3)},
           "How long the upstream may take to answer.");
 
 namespace {
@@ -26,7 +27,7 @@ absl::StatusOr<relay::Upstream> UpstreamFromFlags() {
   if (!target.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--upstream: ", target.status().message()));
   }
-  const absl::Duration timeout = absl::GetFlag(FLAGS_connect_timeout);
+  const absl::Duration timeout = absl::GetFlag(FLAGS_connect_timeout).value;
   if (timeout <= absl::ZeroDuration())
     return absl::InvalidArgumentError("--connect_timeout must be longer than 0");
   return relay::Upstream{*target, timeout};

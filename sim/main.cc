@@ -7,14 +7,11 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "sluice/core/flags.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/strings.h"
 #include "sluice/sim/run_limit.h"
@@ -183,15 +180,10 @@ int Main() {
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // Ctrl-C takes nothing that was found.
-  absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) {
-    return !absl::StrContains(file, "absl/");
-  };
-  absl::SetFlagsUsageConfig(usage);
-  absl::SetProgramUsageMessage("Runs whole systems on a simulated one, each run from a seed.");
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) {
-    return sluice::sim::Wrong(absl::StrCat("unexpected argument \"", rest[1], "\"; see --help"));
+  const std::vector<std::string> rest = sluice::ParseFlags(
+      argc, argv, "Runs whole systems on a simulated one, each run from a seed.");
+  if (!rest.empty()) {
+    return sluice::sim::Wrong(absl::StrCat("unexpected argument \"", rest[0], "\"; see --help"));
   }
 #ifdef SLUICE_PLANT
   sluice::SetPlanted(absl::GetFlag(FLAGS_plant));

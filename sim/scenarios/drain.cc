@@ -183,7 +183,7 @@ void RunDrain(Simulation& simulation) {
   if (by_signal) {
     simulation.At(when, [&] {
       server.drain_ns = simulation.NowNs();
-      site.os().Signal(SIGTERM);
+      site.os().Signal(simulation.seed() % 2 == 0 ? SIGTERM : SIGHUP);
     });
     int code = 0;
     {

@@ -159,6 +159,41 @@ TEST(EchoDrain, ASecondSignalEndsItAtOnce) {
   }
 }
 
+TEST(EchoDrain, AHangUpDrainsAsSigtermDoes) {
+  Server server("echo", {"--drain_timeout=20s"});
+  Client client(server.address());
+  ASSERT_TRUE(Echoes(client));
+  client.Send("the last words");
+  server.Signal(SIGHUP);
+  EXPECT_EQ(client.ReadUntilEof(), "the last words");
+  EXPECT_EQ(client.end(), End::kEof);
+  client.Close();
+  EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
+  EXPECT_NE(server.StandardError().find("draining"), std::string::npos);
+}
+
+// A terminal that is closed sends it twice: its shell does, and the kernel.
+TEST(EchoDrain, ASecondHangUpIsNotTheSecondSignal) {
+  Server server("echo", {"--drain_timeout=1s"});
+  Client stopped(server.address(), {.receive_buffer_bytes = 4096});
+  stopped.SendPatternUntilStopped(64 * kMebibyte, absl::Milliseconds(200));
+  server.Signal(SIGHUP);
+  ASSERT_TRUE(IsGone(server.address()));
+  server.Signal(SIGHUP);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+// As nohup starts it.
+TEST(EchoDrain, AHangUpThatWasIgnoredBeforeStaysIgnored) {
+  const auto before = signal(SIGHUP, SIG_IGN);
+  Server server("echo");
+  signal(SIGHUP, before);
+  server.Signal(SIGHUP);
+  Client client(server.address());
+  EXPECT_TRUE(Echoes(client));
+  EXPECT_EQ(server.Stop(), 0);
+}
+
 TEST(EchoDrain, NothingButTheAddressesIsOnStandardOutput) {
   Server server("echo");
   Client client(server.address());
@@ -193,17 +228,6 @@ TEST(EchoDump, Sigusr1PrintsTheWorkersAndItGoesOn) {
   }
 }
 
-TEST(EchoDump, Sigusr1UnderLoadLosesNothing) {
-  Server server("echo");
-  Client client(server.address());
-  for (int i = 0; i < 20; ++i) {
-    server.Signal(SIGUSR1);
-    ASSERT_TRUE(client.EchoPattern(kMebibyte / 4)) << i;
-  }
-}
-
-}  // namespace
-}  // namespace sluice::e2e
 TEST(EchoDump, SaysHowItStandsOneFactALine) {
   Server server("echo", {"--workers=1", "--max_connections=77", "--write_stalled_timeout=inf"});
   Client client(server.address());
@@ -235,3 +259,14 @@ TEST(EchoDump, SaysHowItStandsOneFactALine) {
   EXPECT_EQ(text.find("rates: 0.0 bytes read a second"), std::string::npos) << text;
 }
 
+TEST(EchoDump, Sigusr1UnderLoadLosesNothing) {
+  Server server("echo");
+  Client client(server.address());
+  for (int i = 0; i < 20; ++i) {
+    server.Signal(SIGUSR1);
+    ASSERT_TRUE(client.EchoPattern(kMebibyte / 4)) << i;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::e2e

@@ -47,6 +47,71 @@ TEST_P(Flags, AllAreAccepted) {
   EXPECT_EQ(server.Stop(), 0);
 }
 
+// What it prints on stdout, and that it has nothing to complain of.
+std::string AnswerOf(const std::string& program, const std::string& flag) {
+  Process process(ExamplePath(program), {flag});
+  EXPECT_EQ(process.Wait().value_or(-1), 0) << program << " " << flag;
+  EXPECT_EQ(process.StandardError(), "") << program << " " << flag;
+  return process.StandardOutput();
+}
+
+TEST_P(Flags, HelpIsPrintedWithoutAFault) {
+  for (const char* flag : {"--help", "-h", "-help", "--helpfull"}) {
+    const std::string help = AnswerOf(GetParam(), flag);
+    EXPECT_NE(help.find("usage: " + GetParam()), std::string::npos) << flag << "\n" << help;
+    for (const char* name : {"--listen=", "--idle_timeout=inf", "--write_stalled_timeout=1m"}) {
+      EXPECT_NE(help.find(name), std::string::npos) << flag << "\n" << help;
+    }
+  }
+  // Behind a wrong flag, too: the user asks what is right.
+  Process process(ExamplePath(GetParam()), {"--no_such_flag", "--help"});
+  EXPECT_EQ(process.Wait().value_or(-1), 0);
+}
+
+TEST_P(Flags, TheVersionIsPrintedWithoutAFault) {
+  const std::string text = AnswerOf(GetParam(), "--version");
+  EXPECT_EQ(text.find(GetParam() + " (Sluice "), 0u) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+}
+
+TEST_P(Flags, ASecondListenIsServedToo) {
+  TempDir folder;
+  const std::string unix = "unix:" + folder.Path("socket");
+  Process process(ExamplePath(GetParam()),
+                  WithNeeded(GetParam(), {"--listen=127.0.0.1:0", "--listen=" + unix}));
+  const std::string first = process.ReadOutputLine().value_or("nothing");
+  const std::string second = process.ReadOutputLine().value_or("nothing");
+  EXPECT_EQ(first.find("listening on 127.0.0.1:"), 0u) << first;
+  EXPECT_EQ(second, "listening on " + unix);
+}
+
+TEST_P(Flags, ANumberWithoutAUnitIsSeconds) {
+  Server server(GetParam(), WithNeeded(GetParam(), {"--idle_timeout=0.05", "--lifetime_timeout=60",
+                                                    "--drain_timeout=2"}));
+  if (GetParam() == "relay") return;  // Its client goes with its upstream.
+  Client client(server.address());
+  client.ReadUntilEof();
+  EXPECT_NE(client.end(), End::kTimeout);
+}
+
+TEST_P(Flags, EveryTimeOutIsAFlag) {
+  Server server(
+      GetParam(),
+      WithNeeded(GetParam(), {"--shed_after=2", "--linger_timeout=3s", "--probe_after=1s",
+                              "--slow_handler=20ms", "--close_timeout=1m",
+                              "--write_stalled_timeout=30", "--keepalive_idle=20s",
+                              "--keepalive_interval=2s", "--unacknowledged_timeout=30s"}));
+  EXPECT_TRUE(Client(server.address()).connected());
+}
+
+TEST_P(Flags, BytesMayHaveTheUsualUnits) {
+  for (const char* bytes : {"64M", "64MB", "64MiB", "64m", "65536K", "65536kB", "1G", "1GiB", "1TB",
+                            "67108864", "67108864B"}) {
+    Server server(GetParam(), WithNeeded(GetParam(), {std::string("--memory=") + bytes}));
+    EXPECT_TRUE(server.Running()) << bytes;
+  }
+}
+
 TEST_P(Flags, AnUnknownFlagIsNamed) {
   ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", "--no_such_flag=1"}, "no_such_flag");
 }
@@ -69,7 +134,8 @@ TEST_P(Flags, ABadValueIsNamed) {
                            "--half_closed_timeout=0",
                            "--idle_timeout=soon",
                            "--idle_timeout=-1s",
-                           "--lifetime_timeout=5",
+                           "--idle_timeout=nan",
+                           "--lifetime_timeout=5 parsecs",
                            "--drain_timeout=-1s",
                            "--drain_timeout=",
                            "--log_level=loud",
@@ -78,6 +144,10 @@ TEST_P(Flags, ABadValueIsNamed) {
                            "--unix_mode=01777",
                            "--memory=1MB",
                            "--memory=-1",
+                           "--memory=64Q",
+                           "--memory=64iB",
+                           "--memory=M",
+                           "--memory=9999999999TB",
                            "--memory=lots"}) {
     const std::string text = flag;
     ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", text},
@@ -103,10 +173,23 @@ TEST_P(Flags, AnAddressOfAnotherMachineIsNamed) {
 
 TEST(ChatFlags, TheirBadValuesAreNamedToo) {
   for (const char* flag : {"--max_line=0", "--max_line=-1", "--max_line=x", "--slow=sometimes",
-                           "--queue=0", "--queue=-3", "--queue=x"}) {
+                           "--queue=0", "--queue=-3", "--queue=x", "--park_timeout=0"}) {
     const std::string text = flag;
     ExpectOneClearLine("chat", {"--listen=127.0.0.1:0", text}, text.substr(2, text.find('=') - 2));
   }
+}
+
+TEST(RelayFlags, ANumberWithoutAUnitIsSecondsThereToo) {
+  Server server("relay", {"--upstream=127.0.0.1:1", "--connect_timeout=5"});
+  EXPECT_TRUE(server.Running());
+}
+
+TEST(ChatClientFlags, HelpAndVersionNeedNoAddress) {
+  for (const char* flag : {"--help", "-h"}) {
+    EXPECT_NE(AnswerOf("chat_client", flag).find("chat_client ADDRESS"), std::string::npos);
+  }
+  EXPECT_EQ(AnswerOf("chat_client", "--version").find("chat_client (Sluice "), 0u);
+  ExpectOneClearLine("chat_client", {"127.0.0.1:1", "--no_such_flag"}, "no_such_flag");
 }
 
 }  // namespace

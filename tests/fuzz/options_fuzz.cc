@@ -17,12 +17,14 @@ namespace {
 constexpr const char* kFlags[] = {
     "listen",        "workers",      "max_connections",  "at_limit",
     "accept_rate",   "idle_timeout", "lifetime_timeout", "half_closed_timeout",
-    "drain_timeout", "memory",       "log_level"};
+    "drain_timeout", "memory",       "log_level",        "write_stalled_timeout",
+    "shed_after",    "slow_handler", "keepalive_idle",   "unacknowledged_timeout"};
 
 class SmallOs : public ForwardingOs {
  public:
   int64_t MemoryBytes() override { return int64_t{1} << 30; }
   int64_t DescriptorsMax() override { return 1'024; }
+  void DescriptorsMaxRaise() override {}
   int ProcessorCount() override { return 2; }
 };
 

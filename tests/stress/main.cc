@@ -8,12 +8,8 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "sluice/core/flags.h"
 #include "sluice/core/log.h"
 #include "sluice/tests/stress/run.h"
 
@@ -23,7 +19,7 @@ ABSL_FLAG(uint32_t, seed, 0,
           "What the program draws follows from it, though not how its threads meet; 0: at random.");
 ABSL_FLAG(std::vector<std::string>, only, {},
           "Only some of: actors, spawns, timers, connections, hubs.");
-ABSL_FLAG(std::string, memory, "64MB", "The runtime's budget: 67108864, 64MB, 1GB.");
+ABSL_FLAG(sluice::ByteCount, memory, {64 << 20}, "The runtime's budget: 67108864, 64MB, 1GB.");
 ABSL_FLAG(std::string, log_level, "off",
           "trace, debug, info, warning, error or off. (Thousands of actors fail each second.)");
 
@@ -34,35 +30,21 @@ int Wrong(const char* what) {
   return 1;
 }
 
-bool ParseBytes(absl::string_view text, int64_t* bytes) {
-  const int shift = absl::ConsumeSuffix(&text, "GB")   ? 30
-                    : absl::ConsumeSuffix(&text, "MB") ? 20
-                                                       : 0;
-  if (!absl::SimpleAtoi(text, bytes) || *bytes < 1 || *bytes > INT64_MAX >> (shift + 1))
-    return false;
-  *bytes <<= shift;
-  return true;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) {
-    return !absl::StrContains(file, "absl/");
-  };
-  absl::SetFlagsUsageConfig(usage);
-  absl::SetProgramUsageMessage("Floods a Sluice runtime, and fails when a law broke.");
-  if (absl::ParseCommandLine(argc, argv).size() > 1) return Wrong("an argument is no flag");
+  if (!sluice::ParseFlags(argc, argv, "Floods a Sluice runtime, and fails when a law broke.")
+           .empty()) {
+    return Wrong("an argument is no flag");
+  }
 
   sluice::stress::Plan plan;
   if (absl::GetFlag(FLAGS_seconds) < 1) return Wrong("--seconds must be from 1 on");
   if (absl::GetFlag(FLAGS_workers) < 0 || absl::GetFlag(FLAGS_workers) > 256) {
     return Wrong("--workers must be from 1 to 256");
   }
-  if (!ParseBytes(absl::GetFlag(FLAGS_memory), &plan.memory_bytes_max)) {
-    return Wrong("--memory must be a number of bytes such as 67108864, 64MB or 1GB");
-  }
+  plan.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
+  if (plan.memory_bytes_max < 1) return Wrong("--memory must be more than nothing");
   plan.length = absl::Seconds(absl::GetFlag(FLAGS_seconds));
   plan.workers = absl::GetFlag(FLAGS_workers);
   plan.seed = absl::GetFlag(FLAGS_seed);

@@ -139,7 +139,7 @@ TEST_F(ProcessState, OneSignalEndsEveryRuntime) {
 }
 
 TEST_F(ProcessState, AfterTheRunASignalEndsTheProcessAgain) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGPIPE, SIGXFSZ}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE, SIGXFSZ}) {
     EXPECT_EXIT(
         {
           ::signal(signal, SIG_DFL);  // Whoever started this test may have it ignored.
@@ -166,6 +166,45 @@ TEST_F(ProcessState, TheProgramsOwnHandlerIsBackAfterEachRun) {
         std::_Exit(0);
       },
       ::testing::ExitedWithCode(0), "");
+}
+
+// A program reloads something, perhaps.
+TEST_F(ProcessState, AHangUpThatTheProgramTakesStaysTheProgramsOwn) {
+  EXPECT_EXIT(
+      {
+        own_signals = 0;
+        signal(SIGHUP, [](int) {
+          if (++own_signals == 1) kill(getpid(), SIGTERM);
+        });
+        if (RunAndSignal(SIGHUP) != 0) std::_Exit(3);
+        std::_Exit(own_signals == 1 ? 0 : 4);
+      },
+      ::testing::ExitedWithCode(0), "ledger");
+}
+
+TEST_F(ProcessState, AHangUpThatAThreadWaitsForStaysItsOwn) {
+  EXPECT_EXIT(
+      {
+        alarm(30);
+        sigset_t hang_up;
+        sigemptyset(&hang_up);
+        sigaddset(&hang_up, SIGHUP);
+        pthread_sigmask(SIG_BLOCK, &hang_up, nullptr);
+        std::thread reloads([&] {
+          while (running_count == 0) std::this_thread::yield();
+          int signal = 0;
+          kill(getpid(), SIGHUP);
+          sigwait(&hang_up, &signal);
+          own_signals = signal;
+          kill(getpid(), SIGTERM);
+        });
+        Runtime runtime(SmallOptions(1));
+        runtime.Spawn<Counts>();
+        const int code = runtime.RunUntilSignal();
+        reloads.join();
+        std::_Exit(code == 0 && own_signals == SIGHUP ? 0 : 4);
+      },
+      ::testing::ExitedWithCode(0), "ledger");
 }
 
 TEST_F(ProcessState, ASignalDrainsThoughTheParentHadBlockedIt) {
@@ -198,8 +237,9 @@ class StartsChildren : public Actor {
  public:
   explicit StartsChildren(int* wrong) : wrong_(*wrong) {}
   void OnStart() override {
-    for (const char* command : {"kill -TERM $$; exit 7", "kill -INT $$; exit 7",
-                                "kill -PIPE $$; exit 7", "kill -USR1 $$; exit 7"}) {
+    for (const char* command :
+         {"kill -TERM $$; exit 7", "kill -INT $$; exit 7", "kill -PIPE $$; exit 7",
+          "kill -USR1 $$; exit 7", "kill -HUP $$; exit 7"}) {
       const pid_t child = fork();
       if (child == 0) {
         execl("/bin/sh", "sh", "-c", command, nullptr);
@@ -207,7 +247,7 @@ class StartsChildren : public Actor {
       }
       wrong_ += !WIFSIGNALED(StatusOf(child));
     }
-    for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGPIPE}) {
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE}) {
       const pid_t child = fork();
       if (child == 0) {
         kill(getpid(), signal);
