@@ -1,6 +1,7 @@
 """The rules of Sluice's own targets: one set of flags, one include path, checked layers."""
 
 load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
+load("//build_defs:precompiled.bzl", "precompiled")
 
 _COPTS = ["-Wall", "-Wextra"]
 _FEATURES = ["layering_check"]
@@ -36,21 +37,36 @@ def sluice_cc_library(name, deps = [], copts = [], **kwargs):
     `deps` is a plain list, without select(): the layer check walks it.
     """
     _check_layers(name, deps)
+    more_deps, more_copts = precompiled(kwargs.get("srcs", []), copts)
     cc_library(
         name = name,
-        copts = _COPTS + copts,
+        copts = _COPTS + copts + more_copts,
         features = _FEATURES,
         include_prefix = "/".join([part for part in ["sluice", native.package_name()] if part]),
-        deps = deps,
+        deps = deps + more_deps,
         **kwargs
     )
 
 def sluice_cc_binary(name, deps = [], copts = [], **kwargs):
     """A program."""
     _check_layers(name, deps)
-    cc_binary(name = name, copts = _COPTS + copts, features = _FEATURES, deps = deps, **kwargs)
+    more_deps, more_copts = precompiled(kwargs.get("srcs", []), copts)
+    cc_binary(
+        name = name,
+        copts = _COPTS + copts + more_copts,
+        features = _FEATURES,
+        deps = deps + more_deps,
+        **kwargs
+    )
 
 def sluice_cc_test(name, deps = [], copts = [], **kwargs):
     """A test. One that uses real threads has tags = ["concurrent"]: it also runs under tsan."""
     _check_layers(name, deps)
-    cc_test(name = name, copts = _COPTS + copts, features = _FEATURES, deps = deps, **kwargs)
+    more_deps, more_copts = precompiled(kwargs.get("srcs", []), copts)
+    cc_test(
+        name = name,
+        copts = _COPTS + copts + more_copts,
+        features = _FEATURES,
+        deps = deps + more_deps,
+        **kwargs
+    )

@@ -25,7 +25,7 @@ for action in actions:
     for arg in args:
         if skip or "_virtual_includes" in arg or arg in ("-MD", "-fno-canonical-system-headers"):
             skip = False
-        elif arg in ("-MF", "-o"):
+        elif arg in ("-MF", "-o", "-include"):
             skip = True
         elif not re.match("-fmodule|-Wprivate-header|-frandom-seed", arg):
             kept.append(arg)

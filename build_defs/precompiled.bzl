@@ -1,0 +1,88 @@
+"""Headers of other projects, read once for many compilations.
+
+More than half of the time of a compilation goes into the headers of the standard library, Abseil and
+GoogleTest. With --define=sluice_precompiled=gcc (.bazelrc), every target of ours is compiled with
+-include of one header, which g++ has already read. Only headers of others are in it: an edit of ours
+never makes it new, and whoever forgets to include one of ours is told so by every compiler; whoever
+forgets one of theirs is told so by clang, which is given no header of this kind.
+"""
+
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+_PACKAGE = "build_defs/precompiled"
+
+def precompiled_header(name, header, deps):
+    """The library :NAME, with `header` and what g++ makes of it.
+
+    Whoever depends on it is compiled with its flags, and g++ takes what was made with the same flags:
+    so Bazel's own action of compiling a source makes it, in the configuration of the build. With
+    other flags, g++ reads `header` itself.
+    """
+    cc_library(
+        name = name + "_compile",
+        srcs = [name + ".cc"],
+        copts = ["-x", "c++-header"],
+        linkstatic = True,
+        tags = ["manual"],
+        deps = deps,
+    )
+    native.genrule(
+        name = name + "_source",
+        srcs = [header],
+        outs = [name + ".cc"],
+        cmd = "cp $< $@",
+        tags = ["manual"],
+    )
+    native.filegroup(
+        name = name + "_object",
+        srcs = [name + "_compile"],
+        output_group = "compilation_outputs",
+        tags = ["manual"],
+    )
+
+    # In a folder of its own: the header of the same name in the sources has no such neighbour.
+    native.genrule(
+        name = name + "_files",
+        srcs = [
+            header,
+            name + "_object",
+        ],
+        outs = [
+            "made/" + header,
+            "made/" + header + ".gch",
+        ],
+        cmd = ("cp $(location {header}) $(RULEDIR)/made; " +
+               "for object in $(locations {name}_object); do cp $$object $(RULEDIR)/made/{header}.gch; done").format(
+            header = header,
+            name = name,
+        ),
+        tags = ["manual"],
+    )
+    cc_library(
+        name = name,
+        hdrs = [name + "_files"],
+        tags = ["manual"],
+        visibility = ["//visibility:public"],
+        deps = deps,
+    )
+
+def precompiled(srcs, copts):
+    """The dependencies and the flags that bring a target of this package its precompiled header.
+
+    None for a target that is optimized on its own, as what is precompiled is not, and for C.
+    """
+    if [copt for copt in copts if copt.startswith("-O")] or [src for src in srcs if src.endswith(".c")]:
+        return [], []
+    tests = native.package_name().partition("/")[0] in ["docs", "tests"]
+    name = "test_headers" if tests else "headers"
+    setting = "//%s:wanted" % _PACKAGE
+    return (
+        select({
+            setting: ["//%s:%s" % (_PACKAGE, name)],
+            "//conditions:default": [],
+        }),
+        select({
+            setting: ["-Winvalid-pch", "-include", "%s/made/%s.h" % (_PACKAGE, name)],
+            "//conditions:default": [],
+        }),
+    )
