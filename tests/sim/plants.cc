@@ -5,11 +5,15 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -38,6 +42,8 @@ ABSL_FLAG(std::string, only, "", "plants of these names alone");
 ABSL_FLAG(int64_t, seed, 1, "the first seed");
 ABSL_FLAG(int64_t, seeds, 200, "how many seeds of each scenario may be needed");
 ABSL_FLAG(int64_t, timeout, 300, "seconds that one scenario's seeds may take");
+ABSL_FLAG(int64_t, jobs, std::max(1U, std::thread::hardware_concurrency()),
+          "how many simulations run at once");
 
 namespace sluice {
 
@@ -194,6 +200,12 @@ Outcome Find(std::string_view scenario, int plant) {
   return outcome;
 }
 
+// One line, whole: other threads print too.
+void Say(const std::string& line) {
+  std::fputs(line.c_str(), stdout);
+  std::fflush(stdout);
+}
+
 // True: some scenario found it.
 bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios) {
   const int number = static_cast<int>(info.plant);
@@ -206,17 +218,31 @@ bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios)
     const Outcome outcome = Find(scenario, number);
     if (outcome.found) {
       const int64_t seeds = in_vain + outcome.seed - absl::GetFlag(FLAGS_seed) + 1;
-      absl::PrintF("%2d %-25s %-10s %6d %6d  %s\n", number, ToAbsl(info.name), scenario,
-                   outcome.seed, seeds, outcome.what);
-      std::fflush(stdout);
+      Say(absl::StrFormat("%2d %-25s %-10s %6d %6d  %s\n", number, ToAbsl(info.name), scenario,
+                          outcome.seed, seeds, outcome.what));
       return true;
     }
     in_vain += absl::GetFlag(FLAGS_seeds);
   }
-  absl::PrintF("%2d %-25s %-10s %6s %6d  NOT FOUND: %s; %s should break\n", number,
-               ToAbsl(info.name), "-", "-", in_vain, ToAbsl(info.broken), ToAbsl(info.law));
-  std::fflush(stdout);
+  Say(absl::StrFormat("%2d %-25s %-10s %6s %6d  NOT FOUND: %s; %s should break\n", number,
+                      ToAbsl(info.name), "-", "-", in_vain, ToAbsl(info.broken), ToAbsl(info.law)));
   return false;
+}
+
+// Calls `work` with each index below `count`, --jobs of them at once.
+void ForEachIndex(size_t count, const std::function<void(size_t)>& work) {
+  std::atomic<size_t> next{0};  // Its partner is itself: relaxed, as only each number counts.
+  std::vector<std::thread> threads;
+  for (int64_t job = 0; job < std::max<int64_t>(1, absl::GetFlag(FLAGS_jobs)); ++job) {
+    threads.emplace_back([&] {
+      for (;;) {
+        const size_t index = next.fetch_add(1, std::memory_order_relaxed);
+        if (index >= count) return;
+        work(index);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 int Main() {
@@ -228,29 +254,34 @@ int Main() {
       absl::StrSplit(absl::GetFlag(FLAGS_scenarios), ',', absl::SkipEmpty());
   const std::vector<std::string> only =
       absl::StrSplit(absl::GetFlag(FLAGS_only), ',', absl::SkipEmpty());
-  bool sound = true;
-  for (const std::string& scenario : scenarios) {
+  std::atomic<bool> sound{true};  // Read behind join().
+  ForEachIndex(scenarios.size(), [&](size_t index) {
     const Outcome outcome =
-        RunSeeds(scenario, 0, absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
-    if (!outcome.found) continue;
-    absl::PrintF("nothing is planted, and %s fails: seed %d: %s\n", scenario, outcome.seed,
-                 outcome.what);
+        RunSeeds(scenarios[index], 0, absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
+    if (!outcome.found) return;
+    Say(absl::StrFormat("nothing is planted, and %s fails: seed %d: %s\n", scenarios[index],
+                        outcome.seed, outcome.what));
     sound = false;
-  }
+  });
   if (!sound) return 1;
   absl::PrintF("%2s %-25s %-10s %6s %6s  %s\n", "", "plant", "scenario", "seed", "seeds",
                "what broke");
-  std::vector<std::string> missed;
-  size_t planted = 0;
+  std::vector<PlantInfo> plants;
   for (const PlantInfo& info : kPlants) {
     const std::string name(info.name);
     if (!only.empty() && std::find(only.begin(), only.end(), name) == only.end()) continue;
-    ++planted;
-    if (!FindPlant(info, scenarios)) missed.push_back(name);
+    plants.push_back(info);
   }
-  absl::PrintF("%d of %d plants were found%s\n", planted - missed.size(), planted,
+  std::vector<char> found(plants.size());  // A byte each: threads write side by side.
+  ForEachIndex(plants.size(),
+               [&](size_t index) { found[index] = FindPlant(plants[index], scenarios) ? 1 : 0; });
+  std::vector<std::string> missed;
+  for (size_t index = 0; index < plants.size(); ++index) {
+    if (found[index] == 0) missed.emplace_back(plants[index].name);
+  }
+  absl::PrintF("%d of %d plants were found%s\n", plants.size() - missed.size(), plants.size(),
                missed.empty() ? "" : absl::StrCat("; not: ", absl::StrJoin(missed, ", ")));
-  return missed.empty() && planted > 0 ? 0 : 1;
+  return missed.empty() && !plants.empty() ? 0 : 1;
 }
 
 }  // namespace
