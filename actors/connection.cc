@@ -21,6 +21,11 @@ constexpr uint32_t kExceptional = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 // What a closing side reads and forgets before it gives up on a peer that goes on sending.
 constexpr uint32_t kDiscardMax = 1024 * 1024;
 static_assert(kReadHeadroomBytes == Worker::kReadBytes * 2);
+// One read from the reserve: the smallest socket buffer takes the echo of it, so that it never
+// waits here.
+constexpr size_t kReserveReadBytes = 4 * 1024;
+// An answer that is longer than its question by more than this finds no memory in the reserve.
+constexpr int64_t kAnswerExtraBytesMax = 32 * 1024;
 
 CloseReason ReasonOf(int error) {
   switch (error) {
@@ -384,22 +389,29 @@ void Connection::DrainConnecting() {
 
 void Connection::ReadOnce() {
   Worker& w = worker();
+  size_t most = Worker::kReadBytes;
   if (w.ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
     w.PauseReading();
-    w.WaitForMemory(this);
-    return;
+    if (Planted(Plant::kReserveUnused) || !MayReadFromReserve()) {
+      w.WaitForMemory(this);
+      return;
+    }
+    most = kReserveReadBytes;
+  } else {
+    w.lease().Refund(kReadHeadroomBytes);
   }
-  w.lease().Refund(kReadHeadroomBytes);
-  const int64_t count = stream_->Read(w.ReadBuffer(), Worker::kReadBytes);
+  const int64_t count = stream_->Read(w.ReadBuffer(), most);
   if (count > 0) {
     Active();
     received_ms_ = active_ms_;
     counters_->bytes_read.Add(count);
-    const bool empty_now = static_cast<size_t>(count) < Worker::kReadBytes &&
+    const bool empty_now = static_cast<size_t>(count) < most &&
                            (!exceptional_ || Planted(Plant::kShortReadAfterHangUp)) &&
                            stream_->ShortReadMeansEmpty();
     if (empty_now) readable_ = false;
+    const int64_t accepted = counters_->bytes_accepted.Get();
     OfferInput(std::string_view(w.ReadBuffer(), static_cast<size_t>(count)));
+    amplifies_ = counters_->bytes_accepted.Get() - accepted > count + kAnswerExtraBytesMax;
     if (!Ended() && !empty_now) w.MarkReady(this);
   } else if (count == 0) {
     readable_ = false;

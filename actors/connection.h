@@ -126,7 +126,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   int64_t HeldBytes() const override;
   std::string PeerText() const override;
   int64_t StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) override;
-  void Shed(int64_t bytes) override;
+  void Shed(int64_t bytes, bool named) override;
+  bool MayReadFromReserve() override;
   void OnShutdown() override;
 
   void CheckInvariants() const;
@@ -273,6 +274,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool took_one_ : 1 = false;    // ...and has taken a frame at least...
   bool turn_over_ : 1 = false;   // ...and was told that its time is over.
   bool unanswered_ : 1 = false;  // At the last look the peer had something to answer.
+  bool amplifies_ : 1 = false;   // What its last bytes were answered with was much longer.
 };
 
 }  // namespace sluice

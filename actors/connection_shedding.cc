@@ -47,12 +47,25 @@ int64_t Connection::StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t byt
   return stalled;
 }
 
-void Connection::Shed(int64_t bytes) {
-  LogWarn(
+void Connection::Shed(int64_t bytes, bool named) {
+  constexpr char kText[] =
       "memory: the budget stays spent; the connection with %s is ended: %d bytes are held for it "
-      "and its peer stands still",
-      PeerAddress().ToString(), bytes);
+      "and its peer stands still";
+  if (named) {
+    LogWarn(kText, PeerAddress().ToString(), bytes);
+  } else {
+    LogDebug(kText, PeerAddress().ToString(), bytes);
+  }
   Finish(CloseReason::kShed, /*reset=*/true);
+}
+
+// A peer that reads has acknowledged all that it was sent, and its answers leave at once: to read
+// for it takes no memory for long. One whose last answer was much longer than its question waits:
+// the next one might find no memory, and its connection would be ended for that.
+bool Connection::MayReadFromReserve() {
+  if (!readable_ || amplifies_ || !MayRead() || partner_->OutputBytes() > 0) return false;
+  const int64_t most = kReadHeadroomBytes + 2 * static_cast<int64_t>(input_.size());
+  return worker().ReserveHas(most) && partner_->stream_->UnacknowledgedBytes() <= 0;
 }
 
 }  // namespace sluice

@@ -92,6 +92,8 @@ class Lease {
     return how == Charging::kBudget ? Charge(bytes) : ChargeOverdraft(bytes);
   }
   bool HasLeft(int64_t bytes) const { return left_bytes_ >= bytes; }
+  // What ChargeOverdraft would grant though the budget were spent.
+  int64_t OverdraftLeftBytes() const { return left_bytes_ + kOverdraftBytesMax; }
   // What another lease of the same budget charged may be refunded here.
   void Refund(int64_t bytes) {
     left_bytes_ += bytes;

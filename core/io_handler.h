@@ -57,8 +57,12 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
     (void)now_ms, (void)stalled_ms, (void)bytes_min;
     return 0;
   }
-  // It is the one that is ended for that; it held so many.
-  virtual void Shed(int64_t bytes) { (void)bytes; }
+  // It is ended for that; it held so many. `named`: the log names it, at level warning.
+  virtual void Shed(int64_t bytes, bool named) { (void)bytes, (void)named; }
+  // While memory is spent: has it something to read, from a peer that reads what it is sent, so
+  // that the little that one more read takes is worth a part of the reserve? It waits for memory
+  // else.
+  virtual bool MayReadFromReserve() { return false; }
   // The drain's deadline: end now, and count what is lost.
   virtual void OnShutdown() = 0;
   // There is something to do that no event will tell of any more: it must stand on a list.

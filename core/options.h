@@ -68,7 +68,8 @@ struct Options {
   int64_t memory_bytes_max = 0;
 
   // When it stays spent for so long, the connection that holds most among those whose peers took
-  // and sent nothing in that time is ended; one in 100 ms. inf: none is.
+  // and sent nothing in that time is ended, and every 100 ms after that twice as many as before.
+  // Peers that read are served meanwhile. inf: none is ended.
   absl::Duration shed_after = absl::Seconds(1);
 
   // How long an ended actor's waiting messages may take to leave, and a closing socket to be read

@@ -89,6 +89,8 @@ enum class Plant {
   kReplacedStaysCharged = 93,
   kEvictsYoungest = 94,
   kLeaverForgets = 95,
+  kReserveUnused = 130,
+  kShedOneByOne = 131,
 };
 
 struct PlantInfo {
@@ -245,6 +247,10 @@ inline constexpr PlantInfo kPlants[] = {
      "of the workers the one is asked whose longest silent connection is the youngest", "eviction"},
     {Plant::kFunctionRefused, "function_refused",
      "a drain refuses what blocking functions send that it waits for", "drain"},
+    {Plant::kReserveUnused, "reserve_unused",
+     "while memory is spent, peers that read are not read either", "L5"},
+    {Plant::kShedOneByOne, "shed_one_by_one",
+     "of any crowd of peers that do not read one is ended in 100 ms", "L5"},
     // Turns.
     {Plant::kTurnUnshared, "turn_unshared",
      "all timers and descriptors that are ready have their turn, however long that takes", "turns"},

@@ -83,7 +83,8 @@ Runtime::Runtime(Options options, Os& os)
         options_.max_connections, os_.DescriptorsMax(), had);
   }
   budget_.reset(new Budget(options_.memory_bytes_max));
-  shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections);
+  shedder_ = std::make_unique<Shedder>(*budget_, options_.workers, options_.max_connections,
+                                       options_.shed_after);
   blocking_ = std::make_unique<BlockingPool>(*this);
   chunks_max_ = (SlotsMax() + kSlotsPerChunk - 1) / kSlotsPerChunk;
   chunks_ = std::make_unique<std::atomic<Slot*>[]>(chunks_max_);

@@ -415,6 +415,7 @@ void Worker::CheckMemory() {
     }
   }
   LookForShedding();
+  if (reading_paused_ && runtime_.budget().Spent()) LookForReaders();
   if (reading_paused_ && !runtime_.budget().Spent()) {
     reading_paused_ = false;
     const std::vector<IoHandler*> waiting = std::exchange(memory_waiters_io_, {});

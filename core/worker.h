@@ -194,10 +194,15 @@ class Worker {
   void FlushAfterSlice(IoHandler* io);
   // Whether all mail that was there when this turn began has been taken in.
   bool MailSeen() const { return mail_seen_; }
-  // True while the budget is spent: connections do not read. They are put on the ready list when it
-  // is not.
+  // True while the budget is spent: connections do not read, but for those that may from the
+  // reserve. They are put on the ready list when it is not, or when the reserve is theirs.
   bool ReadingPaused() const { return reading_paused_; }
   void PauseReading() { reading_paused_ = true; }
+  // The reserve is the worker's overdraft, which is a part of the fixed memory: true if it has so
+  // much. A quarter of it is left for what handlers send.
+  bool ReserveHas(int64_t bytes) const {
+    return lease_.OverdraftLeftBytes() - bytes >= Lease::kOverdraftBytesMax / 4;
+  }
   void WaitForMemory(IoHandler* io) {
     if (io->WaitsForMemory()) return;
     memory_waiters_io_.push_back(io);
@@ -441,8 +446,11 @@ class Worker {
   void Bury();
   void CheckMemory();
   // shedding.cc
+  void LookForReaders();
   void LookForShedding();
   void LookAtConnections();
+  void ChooseWhomToShed();
+  void ShedSome();
   void LogHolders(int64_t spent_ms);
   void CountDropped(Slot* slot, Envelope* envelope, DropReason reason);
   void IssueGrants(Slot* slot);
@@ -516,6 +524,7 @@ class Worker {
   std::vector<std::unique_ptr<IoHandler>> graveyard_;
   std::vector<IoHandler*> memory_waiters_io_;               // Each knows its place here.
   std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
+  size_t reserve_look_ = 0;  // Where LookForReaders goes on in memory_waiters_io_.
   int64_t memory_check_ms_ = 0;
   int64_t next_proposal_ms_ = 0;
   uint32_t look_chunk_ = 0;  // Where LookAtConnections goes on; 0: it begins again.
@@ -525,6 +534,12 @@ class Worker {
     int64_t bytes = 0;
   };
   Stalled heaviest_;  // Of those looked at, as they were then.
+  // Of the last whole round of looks, and of the one under way: the heaviest, at most
+  // 2 * ShedBoard's kConnectionsMax.
+  std::vector<Stalled> stalled_;
+  std::vector<Stalled> stalled_so_far_;
+  std::vector<Stalled> to_shed_;  // Of this worker's turn, the heaviest last...
+  int shed_left_ = 0;             // ...and how many of them may be ended.
   int64_t next_holders_log_ms_ = 0;
   bool reading_paused_ = false;
   std::vector<Slot*> free_slots_;

@@ -13,6 +13,7 @@ void RunDns(Simulation& simulation);
 void RunChat(Simulation& simulation);
 void RunBroadcast(Simulation& simulation);
 void RunOverload(Simulation& simulation);
+void RunStoppedReaders(Simulation& simulation);
 void RunAcceptStorm(Simulation& simulation);
 void RunEarly(Simulation& simulation);
 void RunFrames(Simulation& simulation);

@@ -35,7 +35,7 @@ ABSL_FLAG(
     std::string, scenarios,
     "messages,saturation,withdrawals,restarts,deadlock,timers,turns,blocking,spawns,echo,relay,dns,"
     "chat,broadcast,overload,accept_storm,eviction,early,frames,"
-    "drain,parked_drain,dead_peers,"
+    "drain,parked_drain,dead_peers,stopped_readers,"
     "processes",
     "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");
@@ -82,6 +82,9 @@ std::string_view ScenarioFor(Plant plant) {
       return "blocking";
     case Plant::kMemoryWaitersLost:
       return "overload";
+    case Plant::kReserveUnused:
+    case Plant::kShedOneByOne:
+      return "stopped_readers";
     case Plant::kDrainForgetsParked:
       return "parked_drain";
     case Plant::kDrainBeforeEmpty:

@@ -203,8 +203,8 @@ TEST(TimeLimits, AMemberThatHoldsTheRoomIsEndedAfterParkTimeout) {
 // --- Memory.
 
 // It has to be spent for so long, without a pause; then one stalled connection ends, and while that
-// is not enough another one each 100 ms.
-TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeOneByOne) {
+// is not enough twice as many as before each 100 ms.
+TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeTurnByTurn) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -218,21 +218,29 @@ TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeOneByOne) {
         TimeLimit next(simulation, "kEveryMs", absl::Milliseconds(Shedder::kEveryMs), kTick,
                        absl::Milliseconds(15));
         int shed = 0;
+        int turn = 1;  // So many connections it may end...
+        int left = 0;  // ...and so many of them are left.
         Speaker::Script script;
         script.on_open = [&](Speaker& self) {
           (void)self.Write(std::string(static_cast<size_t>(options.output_bytes_max), 'x'));
         };
         script.on_close = [&](Speaker&, CloseReason reason) {
           if (reason != CloseReason::kShed) return;
-          if (shed++ == 0) {
+          if (shed == 0) {
             first.Ends();
             first.Judge();
-          } else {
+          } else if (left == 0) {
             next.Ends();
             next.Judge();
             next.Reopens();
+            turn *= 2;
           }
-          next.Begins();
+          if (left == 0) {
+            next.Begins();
+            left = turn;
+          }
+          --left;
+          ++shed;
         };
         Site site(simulation, options);
         site.runtime().Listen<Speaker>(kDoor, &script);
@@ -262,9 +270,11 @@ TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeOneByOne) {
       FewSeeds());
 }
 
+// Its peer does not read, or it would be read all the same.
 class Taker : public Session {
  public:
   explicit Taker(TimeLimit* limit) : limit_(*limit) {}
+  void OnOpen() override { WriteOrAbort(std::string(20'000, 'o')); }
   void OnData(Input& in) override {
     in.TakeAll();
     limit_.Ends();
@@ -283,6 +293,7 @@ TEST(TimeLimits, ReadingGoesOnSoonAfterThereIsMemory) {
         Runtime runtime(SmallOptions(1), simulation.os());
         runtime.Listen<Taker>(kDoor, &check);
         Client client(simulation.NewMachine("client"));
+        client.LimitBuffers(4'096, 4'096);
         ASSERT_TRUE(runtime.Start().ok());
         EXPECT_TRUE(client.Connect(kDoor).ok());
         simulation.Sleep(absl::Milliseconds(100));

@@ -49,6 +49,27 @@ TEST(Shedder, OnlyTheGreatestProposalIsClaimedAndOnlyOnceIn100Ms) {
   EXPECT_EQ(shedder.Decide(0, 1'000, 1'150), Verdict::kWait);
 }
 
+TEST(Shedder, EachClaimIsForTwiceAsManyUntilThereIsNoneForAWhile) {
+  Budget budget(kBudget);
+  Shedder shedder(budget, 2, 1);
+  EXPECT_FALSE(shedder.GoesOn(1'000));
+  int64_t now_ms = 1'000;
+  const auto claim = [&](int worker) {
+    shedder.Propose(0, worker == 0 ? 9'000 : 5'000, now_ms);
+    shedder.Propose(1, worker == 1 ? 9'000 : 5'000, now_ms);
+    EXPECT_EQ(shedder.Decide(worker, 1'000, now_ms), Verdict::kMine);
+    return shedder.Connections();
+  };
+  for (int most = 1; most < 1'024; most *= 2, now_ms += 100) EXPECT_EQ(claim(most % 2), most);
+  EXPECT_EQ(claim(0), 1'024);
+  now_ms += 2'200;  // Twice shed_after, and two looks.
+  EXPECT_TRUE(shedder.GoesOn(now_ms));
+  EXPECT_EQ(claim(1), 1'024);
+  now_ms += 2'201;
+  EXPECT_FALSE(shedder.GoesOn(now_ms));
+  EXPECT_EQ(claim(1), 1);
+}
+
 TEST(Shedder, AWorkerThatIsHeldIsPassedOver) {
   Budget budget(kBudget);
   Shedder shedder(budget, 2, 1);
