@@ -147,6 +147,10 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
 void Connection::Finish(CloseReason reason, bool reset) {
   if (Ended()) return;
   Worker& owner_worker = worker();
+  if (draining_ && write_state_ == WriteState::kLingering && discarded_bytes_ > 0) {
+    LogWarn("drain: %d bytes of %s came too late, and are discarded", discarded_bytes_,
+            PeerAddress().ToString());
+  }
   Unpair();
   owner_worker.DetachIo(slot_);  // Deletes this at the end of the turn.
   write_state_ = WriteState::kShut;
@@ -289,8 +293,10 @@ void Connection::OnTurn() {
   if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
   if (!Ended() && error_reported_) LookForError();
   if (Ended() || !draining_) return;
-  // Nothing left in the kernel, nothing kept that the session could still take.
-  if ((read_ended_ || !readable_) && !offer_again_) input_drained_ = true;
+  // The peer has ended, and nothing is kept that the session could still take. One that has not is
+  // waited for (DrainSilenceOver); a pair does that itself.
+  const bool at_first_silence = Paired() || Planted(Plant::kDrainAtFirstSilence);
+  if ((read_ended_ || (at_first_silence && !readable_)) && !offer_again_) input_drained_ = true;
   if (Planted(Plant::kDrainBeforeEmpty)) input_drained_ = true;
   if (input_drained_ && drain_close_) TellDrain();
 }
@@ -313,6 +319,7 @@ void Connection::ConnectDone() {
   // The bytes that wait could not have left earlier.
   if (!output_.Empty()) stalled_ms_ = worker().NowMs();
   if (closing_) closing_ms_ = worker().NowMs();
+  if (draining_) BeginDrainReading();
   if (write_state_ == WriteState::kFlushing) worker().FlushAfterSlice(this);
   error_reported_ = false;
   readable_ = true;
@@ -493,6 +500,7 @@ void Connection::Discard() {
   const int64_t count = stream_->Read(w.ReadBuffer(), Worker::kReadBytes);
   if (count > 0) {
     counters_->bytes_read.Add(count);
+    counters_->bytes_discarded.Add(count);
     discarded_bytes_ += static_cast<uint32_t>(count);
     if (draining_) phase_ms_ = w.NowMs();
     if (discarded_bytes_ > kDiscardMax) {
@@ -534,7 +542,24 @@ void Connection::OnDrain() {
     // From now: its own linger_timeout began before, and a peer that still sends is not silent.
     phase_ms_ = worker().NowMs();
     ArmTimer();
+  } else {
+    BeginDrainReading();
   }
+  worker().MarkReady(this);
+}
+
+// The first silence is not the end of what was sent before the drain: a window that was closed, or
+// the network, may hold it back.
+void Connection::BeginDrainReading() {
+  drain_quiet_ms_ = static_cast<uint32_t>(DrainQuietMs());
+  received_ms_ = worker().NowMs();
+  ArmTimer();
+}
+
+void Connection::OnDrainEndReading() {
+  if (!draining_ || connecting_ || Paired() || write_state_ == WriteState::kLingering) return;
+  if (input_drained_) return;
+  input_drained_ = true;
   worker().MarkReady(this);
 }
 

@@ -87,6 +87,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // From now on each of the two reads while the other's output has room, not its own: what one
   // reads is written to the other (actors/pipe.h). Both live on one worker; the end of one unpairs.
   void PairWith(Connection& other);
+  // For how long a peer must be silent in a drain until nothing that it sent before is on its way:
+  // a round trip, as the kernel measures it, and what else may hold a segment up.
+  int64_t DrainQuietMs();
   // Open both ways, nothing held, and no byte received or sent after that time.
   bool QuietSince(int64_t ms) const;
   void SetInputMax(size_t bytes) {
@@ -122,6 +125,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void OnUnparked() override;
   void OnActorEnded(bool failed) override;
   void OnDrain() override;
+  void OnDrainEndReading() override;
   void OnDrainClose() override;
   int64_t HeldBytes() const override;
   std::string PeerText() const override;
@@ -193,6 +197,11 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void TellWritable();
   void TellDrain();
   void DrainConnecting();
+  bool DrainReads() const {
+    return draining_ && !input_drained_ && !read_ended_ && !closing_ && !connecting_;
+  }
+  void BeginDrainReading();
+  void DrainSilenceOver();
 
   Answer MayWrite(size_t bytes);
   void Keep(std::string_view bytes);
@@ -233,13 +242,14 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   InputBuffer input_;
   const int64_t opened_ms_;
   int64_t active_ms_;        // The last byte received or sent.
-  int64_t received_ms_;      // The last byte received.
+  int64_t received_ms_;      // The last byte received, or what counts as one in a drain.
   int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
   int64_t closing_ms_ = 0;   // When this side closed, or its connection stood behind that.
   int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
   union {
     uint32_t connect_timeout_ms_ = 0;  // While connecting...
+    uint32_t drain_quiet_ms_;          // ...while a drain still reads...
     uint32_t discarded_bytes_;         // ...and while lingering.
   };
   uint32_t looked_s_ = 0;  // When LookForLife() was last, or began to be due; 0: it is not.
@@ -267,8 +277,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool listeners_wait_for_memory_ : 1 = false;
   bool gathering_ : 1 = false;  // The worker's gather buffer holds output of ours.
   bool draining_ : 1 = false;
-  bool input_drained_ : 1 = false;
-  bool drain_close_ : 1 = false;  // OnDrain is due.
+  bool input_drained_ : 1 = false;  // In a drain: nothing more is read.
+  bool drain_close_ : 1 = false;    // OnDrain is due.
   bool drain_told_ : 1 = false;
   bool offering_ : 1 = false;    // OnData runs...
   bool took_one_ : 1 = false;    // ...and has taken a frame at least...

@@ -31,6 +31,7 @@ ConnectionLedger::Totals ConnectionLedger::Sum() const {
     totals.opened += cell.opened.Get();
     for (int i = 0; i < kCloseReasonCount; ++i) totals.closed[i] += cell.closed[i].Get();
     totals.bytes_read += cell.bytes_read.Get();
+    totals.bytes_discarded += cell.bytes_discarded.Get();
     totals.bytes_accepted += cell.bytes_accepted.Get();
     totals.bytes_sent += cell.bytes_sent.Get();
     totals.bytes_lost += cell.bytes_lost.Get();
@@ -48,11 +49,12 @@ std::string ConnectionLedger::Totals::ToString() const {
   }
   if (!reasons.empty()) reasons += ")";
   return absl::StrFormat(
-      "connections: opened %d = open %d + closed %d%s; bytes read %d; bytes written %d = sent %d + "
+      "connections: opened %d = open %d + closed %d%s; bytes read %d (%d of them discarded); bytes "
+      "written %d = sent %d + "
       "lost %d + held %d; "
       "accept errors %d",
-      opened, Open(), ClosedTotal(), reasons, bytes_read, bytes_accepted, bytes_sent, bytes_lost,
-      BytesHeld(), accept_errors);
+      opened, Open(), ClosedTotal(), reasons, bytes_read, bytes_discarded, bytes_accepted,
+      bytes_sent, bytes_lost, BytesHeld(), accept_errors);
 }
 
 std::string ConnectionLedger::Rates(int64_t past_ns) {

@@ -63,10 +63,11 @@ class ConnectionLedger {
     Counter opened;
     std::array<Counter, kCloseReasonCount> closed;
     Counter bytes_read;
-    Counter bytes_accepted;  // Taken by Write.
-    Counter bytes_sent;      // Taken by the kernel.
-    Counter bytes_lost;      // Accepted, and not sent when the connection ended.
-    Counter accept_errors;   // EMFILE and its like.
+    Counter bytes_discarded;  // Of those read: behind this side's close, by nobody's session.
+    Counter bytes_accepted;   // Taken by Write.
+    Counter bytes_sent;       // Taken by the kernel.
+    Counter bytes_lost;       // Accepted, and not sent when the connection ended.
+    Counter accept_errors;    // EMFILE and its like.
     // A connection that never stood has ended.
     void CountNeverStood(CloseReason reason) {
       opened.Add(1);
@@ -77,6 +78,7 @@ class ConnectionLedger {
     int64_t opened = 0;
     std::array<int64_t, kCloseReasonCount> closed{};
     int64_t bytes_read = 0;
+    int64_t bytes_discarded = 0;  // Of them.
     int64_t bytes_accepted = 0;
     int64_t bytes_sent = 0;
     int64_t bytes_lost = 0;

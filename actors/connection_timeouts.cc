@@ -15,6 +15,11 @@ constexpr uint32_t kNoConnectTimeout = std::numeric_limits<uint32_t>::max();
 // While the runtime drains, a peer that has acknowledged everything and is silent for so long is
 // not waited for: it may never end its side (an idle client does not).
 constexpr int64_t kDrainLingerMs = 100;
+// While it drains, silence ends the reading after a round trip and so long: a delayed
+// acknowledgement takes 40 ms, and small segments may wait for it. At most so much of
+// drain_timeout, as a pair's silence does.
+constexpr int64_t kDrainQuietMs = 50;
+constexpr int64_t kDrainQuietPart = 4;
 // How often a connect that found a UNIX socket's backlog full is tried again.
 constexpr int64_t kConnectAgainMs = 10;
 
@@ -65,6 +70,7 @@ int64_t Connection::NextDeadlineMs() const {
     add(phase_ms_, draining_ ? kDrainLingerMs : Ms(o.linger_timeout));
     return next;
   }
+  if (DrainReads()) add(received_ms_, drain_quiet_ms_);
   if (looked_s_ != 0) add(LookedMs(), LookEveryMs(o.unacknowledged_timeout, unanswered_));
   add(active_ms_, Ms(o.idle_timeout));
   // Of silence: the half that stays may have much to say.
@@ -113,6 +119,9 @@ void Connection::Judge() {
     Finish(CloseReason::kLingered, /*reset=*/stream_->UnacknowledgedBytes() > 0);
   } else if (write_state_ == WriteState::kLingering) {
     LingerTimedOut();
+  } else if (DrainReads() && received_ms_ + drain_quiet_ms_ <= now) {
+    DrainSilenceOver();
+    if (NextDeadlineMs() <= now) Judge();
   } else if (looked_s_ != 0 &&
              LookedMs() + LookEveryMs(o.unacknowledged_timeout, unanswered_) <= now) {
     LookForLife();
@@ -137,6 +146,24 @@ void Connection::Judge() {
     Finish(CloseReason::kIdle, CutShort() && HalfClosed());
   } else {
     Finish(CloseReason::kHalfClosed, CutShort());
+  }
+}
+
+int64_t Connection::DrainQuietMs() {
+  const int64_t most_ms = Ms(options().drain_timeout) / kDrainQuietPart;
+  return std::clamp<int64_t>(kDrainQuietMs + stream_->RoundTripMs(), 0,
+                             std::min(most_ms, int64_t{INT32_MAX}));
+}
+
+// What has come and is not read yet (the session is parked, its output stands high, memory is
+// spent) is no silence.
+void Connection::DrainSilenceOver() {
+  if (readable_ || offer_again_) {
+    received_ms_ = worker().NowMs();
+    ArmTimer();
+  } else {
+    input_drained_ = true;
+    worker().MarkReady(this);
   }
 }
 

@@ -215,8 +215,10 @@ void Pipe::OnDrain() {
 // Each side that was told of the drain looks; the first to find silence closes both.
 void Pipe::LookWhetherQuiet() {
   if (partner_ == nullptr || connection() == nullptr || partner_->connection() == nullptr) return;
-  const absl::Duration quiet =
-      std::min(kDrainQuiet, runtime().options().drain_timeout / kLooksPerQuiet);
+  const absl::Duration round_trip = absl::Milliseconds(
+      std::max(connection()->DrainQuietMs(), partner_->connection()->DrainQuietMs()));
+  const absl::Duration quiet = std::min(std::max(kDrainQuiet, round_trip),
+                                        runtime().options().drain_timeout / kLooksPerQuiet);
   const int64_t since_ms = worker().NowMs() - absl::ToInt64Milliseconds(quiet);
   if (connection()->QuietSince(since_ms) && partner_->connection()->QuietSince(since_ms)) {
     Close();

@@ -39,7 +39,8 @@ namespace sluice {
 
 class Pipe : public Session {
  public:
-  // Long enough for most questions under way to be answered. At most a quarter of drain_timeout.
+  // Long enough for most questions under way to be answered; where a round trip takes longer, that
+  // counts. At most a quarter of drain_timeout.
   static constexpr absl::Duration kDrainQuiet = absl::Milliseconds(500);
 
   ~Pipe() override;

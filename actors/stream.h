@@ -36,6 +36,9 @@ class Stream {
   // For how long the peer has given no sign of life, when something that it answers while it lives
   // was sent since; 0: it has answered, was asked nothing, or nobody can tell.
   virtual int64_t UnansweredMs() { return 0; }
+  // How long an answer of the peer's kernel to what this side does now may take, as far as this
+  // kernel has measured it; 0: it is on this machine, or nobody can tell.
+  virtual int64_t RoundTripMs() { return 0; }
   // True where a read that is shorter than asked for means that nothing is left (TCP without
   // exceptional events). Not so on UNIX sockets, where passed descriptors cut a read short.
   virtual bool ShortReadMeansEmpty() const = 0;
@@ -79,6 +82,13 @@ class PlainStream : public Stream {
     const bool asked = info.tcpi_probes > 0 || (info.tcpi_unacked > 0 &&
                                                 info.tcpi_last_data_sent < info.tcpi_last_ack_recv);
     return asked ? std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv) : 0;
+  }
+  int64_t RoundTripMs() override {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (!tcp_ || os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return 0;
+    // In microseconds, and four times the deviation, as a retransmission is timed (RFC 6298).
+    return (int64_t{info.tcpi_rtt} + 4 * int64_t{info.tcpi_rttvar} + 999) / 1'000;
   }
   bool ShortReadMeansEmpty() const override { return tcp_; }
 

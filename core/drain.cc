@@ -165,6 +165,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   if (just_begun) {
     outside_gate_.BeginDrain();
     tell_sessions_ms_ = now_ms + (deadline_ms - now_ms) / 2;
+    end_reading_ms_ = now_ms + (deadline_ms - now_ms) / 4 * 3;
     enter(DrainPhase::kReading, &Worker::BeginDrain);
   }
   if (phase_ == DrainPhase::kDone) return true;
@@ -177,6 +178,14 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     outside_gate_.Shut();
     blocking_->DropWaiting();
     enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
+  }
+  // A peer that never stops sending must not hold its connection until the deadline, which would
+  // lose the answers that are still on their way.
+  if ((phase_ == DrainPhase::kReading || phase_ == DrainPhase::kClosing) &&
+      now_ms >= end_reading_ms_) {
+    end_reading_ms_ = TimerWheel::kNever;
+    rest_watch_.Forget();
+    CallAll(&Worker::DrainEndReading);
   }
   if (phase_ == DrainPhase::kShutdown) LookForProgress(now_ms);
   if (phase_ == DrainPhase::kShutdown && progress_watch_.Over()) {

@@ -43,8 +43,10 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   // The actor has ended; no handler of it will run, but for a last word of one that failed (by an
   // exception). It may be told twice.
   virtual void OnActorEnded(bool failed) = 0;
-  // Drain: take what has arrived, then nothing more.
+  // Drain: take what was sent before it, until the peer has ended or is silent; then nothing more.
   virtual void OnDrain() = 0;
+  // Drain: three quarters of its time are over; take nothing more, though the peer goes on sending.
+  virtual void OnDrainEndReading() {}
   // Drain: all that had arrived is answered; say good-bye and close.
   virtual void OnDrainClose() = 0;
   // For the dump: bytes that are kept for it, and whom it speaks with, where it does.

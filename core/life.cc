@@ -544,6 +544,17 @@ void Worker::BeginDrain() {
   }
 }
 
+void Worker::DrainEndReading() {
+  std::vector<Slot*> slots;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (slot->io != nullptr) slots.push_back(slot);
+  });
+  for (Slot* slot : slots) {
+    rest_.CountStep();
+    if (slot->io != nullptr) slot->io->OnDrainEndReading();
+  }
+}
+
 void Worker::DrainClose() {
   drain_closing_ = true;
   std::vector<Slot*> slots;

@@ -91,6 +91,7 @@ enum class Plant {
   kLeaverForgets = 95,
   kReserveUnused = 130,
   kShedOneByOne = 131,
+  kDrainAtFirstSilence = 132,
 };
 
 struct PlantInfo {
@@ -251,6 +252,8 @@ inline constexpr PlantInfo kPlants[] = {
      "while memory is spent, peers that read are not read either", "L5"},
     {Plant::kShedOneByOne, "shed_one_by_one",
      "of any crowd of peers that do not read one is ended in 100 ms", "L5"},
+    {Plant::kDrainAtFirstSilence, "drain_at_first_silence",
+     "in a drain a moment without bytes is taken for the end of what a peer had sent", "drain"},
     // Turns.
     {Plant::kTurnUnshared, "turn_unshared",
      "all timers and descriptors that are ready have their turn, however long that takes", "turns"},

@@ -366,6 +366,7 @@ class Runtime {
   DrainPhase phase_ = DrainPhase::kNone;
   int64_t looks_ = 0;             // In this phase.
   int64_t tell_sessions_ms_ = 0;  // From then on sessions are told, though actors still work.
+  int64_t end_reading_ms_ = 0;    // From then on no more is read, though peers still send.
   ProgressWatch progress_watch_;  // From the deadline on.
   std::mutex pause_lock_;         // Of the coordinator alone, as a wait needs a lock.
   std::condition_variable pause_;

@@ -289,6 +289,7 @@ class Worker {
   // --- The Runtime's orders, on this thread.
 
   void BeginDrain();
+  void DrainEndReading();
   void DrainClose();
   void StopRoots();
   void ShutdownAll();

@@ -104,6 +104,12 @@ absl::Status Client::Write(std::string_view bytes) {
   return absl::OkStatus();
 }
 
+size_t Client::WriteSome(std::string_view bytes) {
+  if (fd_ < 0) return 0;
+  const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+  return static_cast<size_t>(std::max<int64_t>(0, os_.Send(fd_, &part, 1)));
+}
+
 // Reads once, what there is; waits for it.
 absl::Status Client::Fill(int64_t deadline_ns, bool* ended) {
   if (fd_ < 0) return absl::FailedPreconditionError("read: not connected");

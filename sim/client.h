@@ -44,6 +44,8 @@ class Client {
   void LimitBuffers(int send_bytes, int receive_bytes);
 
   absl::Status Write(std::string_view bytes);  // All of them, to the kernel.
+  // What the kernel takes now, without a wait; 0 for none of it, or an error.
+  size_t WriteSome(std::string_view bytes);
   // What there is, at least a byte; empty: the peer has ended its side.
   absl::StatusOr<std::string> Read(size_t most = kKeptBytesMax);
   absl::StatusOr<std::string> ReadExactly(size_t bytes);  // OutOfRange: the end came first.

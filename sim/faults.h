@@ -40,6 +40,9 @@ struct Faults {
   // How long a segment travels, at least and at most; in nanoseconds.
   int64_t delay_ns_min = 10'000;
   int64_t delay_ns_max = 400'000;
+  // The word that a closed window is open again travels as long as a segment does. (Else it is
+  // there at once.)
+  bool windows_travel = false;
 
   // Nothing goes wrong: every call does all that it can. For measuring, and for a first look.
   static Faults None() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -136,7 +137,7 @@ int64_t Link::Receive(int side, char* data, size_t size) {
     self.in_at += static_cast<uint32_t>(count);
     Compact(&self.in, &self.in_at);
     if (tcp_) {
-      Go(Other(side));  // The window is open again.
+      WindowOpened(Other(side));
     } else {
       TellOfRoom(Other(side));
     }
@@ -262,6 +263,35 @@ int64_t Link::DelayNs() {
   return simulation_.random().Between(faults.delay_ns_min, faults.delay_ns_max);
 }
 
+void Link::WindowOpened(int side) {
+  Side& self = sides_[side];
+  if (!simulation_.faults.windows_travel) {
+    Go(side);
+  } else if (self.OutBytes() > 0 && !self.travelling && !self.window_travels) {
+    self.window_travels = true;
+    simulation_.Post(
+        simulation_.NowNs() + DelayNs(), shared_from_this(),
+        [](void* link, uint64_t at) {
+          static_cast<Link*>(link)->sides_[at].window_travels = false;
+          static_cast<Link*>(link)->Go(static_cast<int>(at));
+        },
+        static_cast<uint64_t>(side));
+  }
+}
+
+// Both ways of the last segments.
+void Link::Measure() {
+  const int64_t sample_ns = sides_[0].delay_ns + sides_[1].delay_ns;
+  if (round_trip_ns_ == 0) {
+    round_trip_ns_ = sample_ns;
+    round_trip_off_ns_ = sample_ns / 2;
+    return;
+  }
+  const int64_t off_ns = std::abs(sample_ns - round_trip_ns_);
+  round_trip_off_ns_ += (off_ns - round_trip_off_ns_) / 4;
+  round_trip_ns_ += (sample_ns - round_trip_ns_) / 8;
+}
+
 void Link::Go(int from) {
   Side& self = sides_[from];
   Side& peer = sides_[Other(from)];
@@ -274,10 +304,12 @@ void Link::Go(int from) {
     return;
   }
   self.travelling = true;
+  self.delay_ns = DelayNs();
   simulation_.Post(
-      simulation_.NowNs() + DelayNs(), shared_from_this(),
+      simulation_.NowNs() + self.delay_ns, shared_from_this(),
       [](void* link, uint64_t side) {
         static_cast<Link*>(link)->sides_[side].travelling = false;
+        static_cast<Link*>(link)->Measure();
         static_cast<Link*>(link)->Arrive(static_cast<int>(side));
       },
       static_cast<uint64_t>(from));

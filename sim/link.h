@@ -88,6 +88,11 @@ class Link : public std::enable_shared_from_this<Link> {
   int TakeError(int side);
   int64_t Unacknowledged(int side) const;
   int64_t SilentNs(int side) const;  // Since the peer was heard.
+  // As the side's kernel has measured it: smoothed, and how far it is off, as RFC 6298 has it.
+  int64_t RoundTripNs() const { return round_trip_ns_; }
+  void Measure();
+  void Measured(int side, int64_t delay_ns) { sides_[side].delay_ns = delay_ns; }
+  int64_t RoundTripOffNs() const { return round_trip_off_ns_; }
   bool Closed(int side) const { return !sides_[side].open; }
   void Reset(int from);  // Its peer hears RST.
   void Vanish();         // Nothing of it is ever heard again.
@@ -120,9 +125,11 @@ class Link : public std::enable_shared_from_this<Link> {
     bool fin_arrived = false;
     bool eof = false;  // The peer's FIN has arrived.
     bool write_shut = false;
-    bool read_shut = false;   // What comes is answered by RST.
-    bool starved = false;     // A send found no room: tell when there is.
-    bool travelling = false;  // A segment is on its way.
+    bool read_shut = false;       // What comes is answered by RST.
+    bool starved = false;         // A send found no room: tell when there is.
+    bool travelling = false;      // A segment is on its way.
+    bool window_travels = false;  // To this side: that its peer has room again.
+    int64_t delay_ns = 0;         // Of its last segment.
     size_t OutBytes() const { return out.size() - out_at; }
     size_t InBytes() const { return in.size() - in_at; }
   };
@@ -141,11 +148,14 @@ class Link : public std::enable_shared_from_this<Link> {
   void WatchDeath(int side);
   int64_t DeathNs(int side) const;
   int64_t DelayNs();
+  void WindowOpened(int side);  // Of the peer of that side.
 
   Simulation& simulation_;
   const bool tcp_;
   bool lost_ = false;
   bool itself_ = false;
+  int64_t round_trip_ns_ = 0;
+  int64_t round_trip_off_ns_ = 0;
   Side sides_[2];
 };
 

@@ -113,7 +113,8 @@ void Network::Queue(const std::shared_ptr<Link>& link) {
   const auto delay = [&] {
     return simulation_.random().Between(faults.delay_ns_min, faults.delay_ns_max);
   };
-  const int64_t known_ns = simulation_.NowNs() + delay();
+  const int64_t back_ns = delay();
+  const int64_t known_ns = simulation_.NowNs() + back_ns;
   simulation_.Post(
       known_ns, link,
       [](void* object, uint64_t) {
@@ -121,8 +122,12 @@ void Network::Queue(const std::shared_ptr<Link>& link) {
         if (!made->Closed(0)) made->SetUp(0);
       },
       0);
+  const int64_t forth_ns = delay();
+  link->Measured(1, back_ns);
+  link->Measured(0, forth_ns);
+  link->Measure();
   simulation_.Post(
-      known_ns + delay(), link,
+      known_ns + forth_ns, link,
       [](void* object, uint64_t) {
         auto* made = static_cast<Link*>(object);
         const std::shared_ptr<Listener> at = std::exchange(made->listener, {}).lock();

@@ -353,6 +353,8 @@ int SimOs::OptionGet(int fd, int level, int name, void* value, socklen_t* size) 
     tcp_info info{};
     const int64_t silent_ms = stream->link().SilentNs(stream->side()) / 1'000'000;
     info.tcpi_last_ack_recv = info.tcpi_last_data_recv = static_cast<uint32_t>(silent_ms);
+    info.tcpi_rtt = static_cast<uint32_t>(stream->link().RoundTripNs() / 1'000);
+    info.tcpi_rttvar = static_cast<uint32_t>(stream->link().RoundTripOffNs() / 1'000);
     info.tcpi_unacked = stream->link().Unacknowledged(stream->side()) > 0 ? 1 : 0;
     // A program may know fewer fields than the kernel (that of <netinet/tcp.h> does).
     *size = std::min<socklen_t>(*size, sizeof(info));

@@ -21,8 +21,10 @@ namespace sluice::sim {
 namespace {
 
 constexpr absl::Duration kDrainTimeout = absl::Seconds(20);
-// What a client has written, and slept on for so long, has arrived.
-constexpr absl::Duration kArrives = absl::Milliseconds(100);
+constexpr absl::Duration kPause = absl::Milliseconds(100);
+// One that stuffs its socket writes so much at a time, and this often; then its socket is full.
+constexpr size_t kStuffedBytes = 8'000;
+constexpr int kStuffedTimes = 64;
 
 struct Server {
   Simulation& simulation;
@@ -30,7 +32,7 @@ struct Server {
   Ref<Hub> hub = {};
   int64_t drain_ns = 0;  // When it was asked for; 0: not yet.
   int64_t ended_ns = 0;
-  int64_t standing = 0;  // Clients that stand still.
+  int64_t standing = 0;  // Clients that stand still, or go on talking.
 };
 
 // RunUntilSignal says on stdout where it listens, and on stderr why it cannot: of no interest here.
@@ -85,16 +87,52 @@ std::string Own(std::string text) {
   return text;
 }
 
+// Writes until nothing more goes, and reads only in the drain, behind its own half-close or without
+// one: all that it wrote is answered, also what its kernel could not send before.
+void Stuff(Server& server, Client& client, int64_t number) {
+  Simulation& simulation = server.simulation;
+  std::string sent;
+  for (int64_t i = 0; i < kStuffedTimes && server.drain_ns == 0; ++i) {
+    const std::string more = Pattern(number, i, kStuffedBytes);
+    sent += more.substr(0, client.WriteSome(more));
+    if (server.random.Below(4) == 0) simulation.Sleep(kPause / 20);
+  }
+  const bool before = server.drain_ns == 0;
+  while (server.drain_ns == 0) simulation.Sleep(kPause / 10);
+  if (server.random.Below(2) == 0) simulation.Sleep(kPause);
+  if (server.random.Below(2) == 0) (void)client.CloseWrite();
+  std::string read;
+  absl::Status status;
+  for (bool ended = false; !ended;) {
+    const absl::StatusOr<std::string> some = client.Read();
+    status = some.status();
+    if (!status.ok()) break;
+    ended = some->empty();
+    read += Own(*some);
+  }
+  if (MayEndConnections(simulation.faults)) return;
+  if (sent.compare(0, read.size(), read) != 0) {
+    simulation.Broken("L2 order", "an echo differs from what was sent");
+  }
+  if (before && read.size() < sent.size()) {
+    simulation.Broken("drain", absl::StrCat("of ", sent.size(), " bytes that one had stuffed ",
+                                            read.size(), " are answered: ", status.ToString()));
+  }
+}
+
 void Talk(Server& server, SimOs& machine, int64_t number) {
   Simulation& simulation = server.simulation;
   const Door door = AnyDoor(simulation, machine);
   Client client(*door.machine, absl::Seconds(60));
   simulation.Sleep(absl::Microseconds(server.random.Below(50'000)));
-  if (server.random.Below(2) == 0)
-    client.LimitBuffers(0, static_cast<int>(server.random.Below(8'000)));
+  const int64_t round_trip_ns = 2 * simulation.faults.delay_ns_max;
+  const bool near = round_trip_ns < absl::ToInt64Nanoseconds(kPause / 50);
+  const auto receive_bytes = static_cast<int>(server.random.Below(8'000));
+  // From far away, a small window would take longer than a drain.
+  if (near && server.random.Below(2) == 0) client.LimitBuffers(0, receive_bytes);
   const bool late = server.ended_ns != 0;
   std::string sent;
-  std::string sure;  // Had arrived before the drain.
+  std::string sure;  // Was written before the drain, so it is answered.
   std::string read;
   absl::Status status = client.Connect(door.address);
   if (!status.ok()) {
@@ -102,26 +140,39 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
     return;
   }
   if (late) simulation.Broken("drain", "a listener is open though the drain is over");
+  // Until then only this side knows that they are connected.
+  simulation.Sleep(absl::Nanoseconds(round_trip_ns));
   const bool stands = server.random.Below(6) == 0;
   const bool late_reader = server.random.Below(3) == 0;
+  const bool talks_on = server.random.Below(6) == 0;
+  if (!stands && server.random.Below(4) == 0) {
+    Stuff(server, client, number);
+    return;
+  }
   bool ended = false;
+  bool counted = false;
   for (int64_t round = 0; status.ok() && !ended && round < 1'000; ++round) {
     const std::string more =
         absl::StrCat(Pattern(number, round, 1 + server.random.Below(3'000)), ";");
-    // Who has answers unread writes no more in a drain: nobody would read that, and it neither.
-    if (!late_reader || server.drain_ns == 0 || Own(read).size() == sent.size()) {
+    // In a drain few say more; and who has answers unread does not: nobody would read that, and it
+    // neither.
+    if (server.drain_ns == 0 || (talks_on && (!late_reader || Own(read).size() == sent.size()))) {
+      if (server.drain_ns != 0 && !counted) {
+        counted = true;
+        ++server.standing;
+      }
       status = client.Write(more);
       if (!status.ok()) break;
       sent += more;
+      if (server.drain_ns == 0) sure = sent;
+    } else if (Own(read).size() == sent.size()) {
+      const absl::StatusOr<std::string> rest = client.ReadToEnd();
+      status = rest.status();
+      if (status.ok()) read += *rest;
+      break;
     }
-    if (late_reader && server.drain_ns == 0 && round < 20) {
-      // Much of it waits in the kernel, as nobody reads the answers: it has arrived all the same.
-      if (round % 5 == 4) {
-        simulation.Sleep(kArrives);
-        if (server.drain_ns == 0) sure = sent;
-      }
-      continue;
-    }
+    // Much of it waits in the kernel, as nobody reads the answers.
+    if (late_reader && server.drain_ns == 0 && round < 20) continue;
     if (late_reader) simulation.Sleep(absl::Milliseconds(server.random.Below(200)));
     if (stands && server.drain_ns == 0 && round == 3) {
       // It goes on reading only when the drain is over.
@@ -130,10 +181,7 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
       client.Close();
       return;
     }
-    if (server.random.Below(3) == 0) {
-      simulation.Sleep(kArrives);
-      if (server.drain_ns == 0) sure = sent;
-    }
+    if (server.random.Below(3) == 0) simulation.Sleep(kPause);
     while (Own(read).size() < sent.size() && !ended) {
       const absl::StatusOr<std::string> some = client.Read();
       status = some.status();
@@ -144,7 +192,6 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
         Allowed(simulation, absl::UnavailableError("an end before the drain"));
       }
     }
-    if (server.drain_ns == 0 && status.ok()) sure = Own(read);
   }
   if (MayEndConnections(simulation.faults)) return;
   read = Own(read);
@@ -152,7 +199,7 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
     simulation.Broken("L2 order", "an echo differs from what was sent");
   }
   if (read.size() < sure.size()) {
-    simulation.Broken("drain", absl::StrCat("of ", sure.size(), " bytes that had arrived ",
+    simulation.Broken("drain", absl::StrCat("of ", sure.size(), " bytes that were sent before it ",
                                             read.size(), " are answered: ", status.ToString()));
   }
   if (server.drain_ns == 0) Allowed(simulation, status);
@@ -172,6 +219,12 @@ void RunDrain(Simulation& simulation) {
   Runtime& runtime = site.runtime();
   server.hub = runtime.Spawn<Hub>();
   runtime.Listen<Speaker>(kDoors, &server);
+  // In half of the runs clients are far away, or near; a round trip is no moment then.
+  simulation.faults.windows_travel = true;
+  if (simulation.Amount("far", 0, 1) == 1) {
+    simulation.faults.delay_ns_max = simulation.Amount("delay_us", 1'000, 60'000) * 1'000;
+    simulation.faults.delay_ns_min = simulation.faults.delay_ns_max / 2;
+  }
   const bool by_signal = simulation.Amount("by_signal", 0, 1) == 1;
   if (!by_signal && !site.Start()) return;
   Crowd crowd(simulation, simulation.NewMachine("clients"));

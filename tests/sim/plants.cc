@@ -88,6 +88,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kDrainForgetsParked:
       return "parked_drain";
     case Plant::kDrainBeforeEmpty:
+    case Plant::kDrainAtFirstSilence:
       return "drain";
     case Plant::kIdleNotRearmed:
     case Plant::kStallClockRunsOn:

@@ -49,6 +49,7 @@ struct Wire {
   int64_t unacknowledged = 0;
   std::function<void()> on_close;
   std::function<int64_t()> unanswered_ms;  // Stream::UnansweredMs(); none: the peer answers.
+  int64_t round_trip_ms = 0;
   // What was done.
   int reads = 0;
   int writes = 0;
@@ -109,6 +110,7 @@ class WireStream : public Stream {
     ++wire_.looks;
     return wire_.unanswered_ms ? wire_.unanswered_ms() : 0;
   }
+  int64_t RoundTripMs() override { return wire_.round_trip_ms; }
   bool ShortReadMeansEmpty() const override { return wire_.tcp; }
 
  private:

@@ -487,6 +487,9 @@ TEST(AcceptRate, ThoseWhoAreRefusedCountToo) {
 
 // --- A drain at the limit.
 
+// A drain waits for so long for what a peer may still have on its way.
+constexpr absl::Duration kSilence = absl::Milliseconds(60);
+
 class DrainAtTheLimit : public ::testing::TestWithParam<AtLimit> {};
 
 TEST_P(DrainAtTheLimit, ThoseWhoWaitedAreServedAsOthersEnd) {
@@ -513,12 +516,14 @@ TEST_P(DrainAtTheLimit, ThoseWhoWaitedAreServedAsOthersEnd) {
   EXPECT_EQ(rig.runtime.worker(0).IoCount(), 3) << "the acceptor holds the drain";
   rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
   rig.Settle();
+  rig.Advance(kSilence);
   EXPECT_EQ(rig.Heard(first), "EOF");
   EXPECT_EQ(rig.Heard(second), "EOF");
   EXPECT_EQ(rig.Heard(waiting[0]), "") << "there is no place yet";
   rig.Hangup(second);
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(rig.Heard(waiting[i]), "hiquestion") << i;
+    rig.Advance(kSilence);
     EXPECT_EQ(rig.Heard(waiting[i]), "EOF") << i;
     rig.Hangup(waiting[i]);
   }
@@ -560,12 +565,14 @@ TEST_P(DrainAtTheLimit, AHigherLimitLetsInThoseWhoWait) {
   // As the first ones end, so do the others come in; nobody is turned away.
   rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
   rig.Settle();
+  rig.Advance(kSilence);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(rig.Heard(waiting[i]), "EOF") << i;
     rig.Hangup(waiting[i]);
   }
   for (int i = 2; i < 4; ++i) {
     EXPECT_EQ(rig.Heard(waiting[i]), "hiquestion") << i;
+    rig.Advance(kSilence);
     EXPECT_EQ(rig.Heard(waiting[i]), "EOF") << i;
     rig.Hangup(waiting[i]);
   }

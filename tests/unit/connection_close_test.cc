@@ -12,6 +12,9 @@ namespace {
 
 using Notes = ScriptSession::Notes;
 
+// In a drain, of a peer that is not far away.
+constexpr absl::Duration kSilence = absl::Milliseconds(50);
+
 // --- The peer ends first.
 
 TEST(ConnectionClose, TheLastBytesArriveWhenThePeerHalfClosesFirst) {
@@ -245,7 +248,7 @@ TEST(ConnectionClose, ASessionMayEndItInEachOfItsCallbacks) {
       rig.worker.BeginDrain();
       rig.Settle();
       rig.worker.DrainClose();
-      rig.Settle();
+      rig.Advance(kSilence);
       rig.Fin(wire);
       rig.Settle();
       if (where == "close" && session_live()) notes.session->Close();
@@ -418,8 +421,9 @@ TEST(ConnectionClose, ADrainAnswersAllThatHadArrivedAndThenCloses) {
     rig.Room(wire, 50'000);
     rig.Settle();
   }
-  rig.Settle();
   EXPECT_EQ(wire.output, sent);
+  EXPECT_FALSE(wire.fin) << "more may be on its way";
+  rig.Advance(kSilence);
   EXPECT_TRUE(wire.fin);
   EXPECT_EQ(notes.heard.back(), 'H');
   rig.Fin(wire);
@@ -427,17 +431,107 @@ TEST(ConnectionClose, ADrainAnswersAllThatHadArrivedAndThenCloses) {
   EXPECT_EQ(notes.reason, CloseReason::kClosed);
 }
 
-TEST(ConnectionClose, AfterItsFirstEagainADrainingConnectionReadsNoMore) {
+// Of one that hears OnDrain and stays.
+struct Draining {
+  explicit Draining(int64_t round_trip_ms, Options options = WireOptions()) : rig(options) {
+    notes.on_drain = [](ScriptSession&) {};
+    wire.round_trip_ms = round_trip_ms;
+    rig.Open(wire, notes);
+    rig.Settle();
+    rig.worker.BeginDrain();
+    rig.worker.DrainClose();
+    rig.Settle();
+  }
+  bool Told() const { return notes.heard.find('H') != std::string::npos; }
+  Rig rig;
+  Rig::Peer peer = rig.New();
+  Wire& wire = peer.wire;
+  Notes& notes = peer.notes;
+};
+
+TEST(ConnectionDrain, ItReadsUntilThePeerIsSilentForARoundTripAndThenNoMore) {
+  Draining one(/*round_trip_ms=*/30);
+  std::string all;
+  for (int i = 0; i < 10; ++i) {
+    one.rig.Advance(absl::Milliseconds(79));
+    ASSERT_FALSE(one.Told());
+    one.rig.Arrive(one.wire, "more");
+    one.rig.Settle();
+    all += "more";
+    EXPECT_EQ(one.notes.data, all);
+  }
+  one.rig.Advance(absl::Milliseconds(80));
+  EXPECT_TRUE(one.Told());
+  one.rig.Arrive(one.wire, "too late");
+  one.rig.Settle();
+  EXPECT_EQ(one.notes.data, all);
+}
+
+TEST(ConnectionDrain, ItWaitsForAPeerThatIsFarAwayForAQuarterOfItsTimeAtMost) {
+  Draining one(/*round_trip_ms=*/5'000);
+  one.rig.Advance(WireOptions().drain_timeout / 4 - absl::Milliseconds(1));
+  EXPECT_FALSE(one.Told());
+  one.rig.Advance(absl::Milliseconds(1));
+  EXPECT_TRUE(one.Told());
+}
+
+TEST(ConnectionDrain, APeersEndIsWaitedForNoLonger) {
+  Draining one(/*round_trip_ms=*/500);
+  one.rig.Arrive(one.wire, "all");
+  one.rig.Fin(one.wire);
+  one.rig.Settle();
+  EXPECT_EQ(one.notes.data, "all");
+  EXPECT_TRUE(one.wire.closed);
+  EXPECT_FALSE(one.wire.reset);
+}
+
+TEST(ConnectionDrain, WhatLiesUnreadIsNoSilence) {
   Rig rig;
   auto [wire, notes] = rig.New();
-  notes.on_drain = [](ScriptSession&) {};
+  notes.on_data = [](ScriptSession& session, Input& in) {
+    EXPECT_EQ(session.Write(in.TakeAll()), Answer::kAccepted);
+  };
+  rig.Open(wire, notes);
+  rig.Settle();
+  wire.room = 0;
+  rig.Arrive(wire, std::string(200'000, 'u'));
+  rig.Settle();
+  rig.worker.BeginDrain();
+  rig.worker.DrainClose();
+  rig.Advance(absl::Seconds(1));
+  EXPECT_EQ(notes.heard.find('H'), std::string::npos);
+  wire.room = INT64_MAX;
+  rig.os.Event(wire, EPOLLOUT);
+  rig.Settle();
+  EXPECT_EQ(wire.output.size(), 200'000u);
+  rig.Advance(kSilence - absl::Milliseconds(1));
+  EXPECT_FALSE(wire.fin) << "its silence began only when all was read";
+  rig.Advance(absl::Milliseconds(1));
+  EXPECT_TRUE(wire.fin);
+}
+
+TEST(ConnectionDrain, APeerThatNeverStopsSendingIsClosedInOrderBeforeTheDeadline) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
   rig.Open(wire, notes);
   rig.Settle();
   rig.worker.BeginDrain();
+  rig.worker.DrainClose();
+  for (int i = 0; i < 100; ++i) {
+    rig.Arrive(wire, "x");
+    rig.Advance(absl::Milliseconds(10));
+  }
+  EXPECT_EQ(notes.data.size(), 100u);
+  EXPECT_FALSE(wire.fin);
+  rig.worker.DrainEndReading();
+  rig.Arrive(wire, "1234567");
   rig.Settle();
-  rig.Arrive(wire, "too late");
+  EXPECT_EQ(notes.data.size(), 100u);
+  EXPECT_TRUE(wire.fin);
+  EXPECT_EQ(rig.Ledger().bytes_discarded, 7);
+  rig.Fin(wire);
   rig.Settle();
-  EXPECT_EQ(notes.data, "");
+  EXPECT_EQ(notes.reason, CloseReason::kClosed);
 }
 
 TEST(ConnectionClose, AHalfClosedConnectionHearsOnDrainToo) {
@@ -467,6 +561,7 @@ TEST(ConnectionClose, AConnectionThatComesDuringTheDrainIsAnsweredAndClosed) {
   rig.Open(wire, notes);
   rig.Settle();
   EXPECT_EQ(wire.output, "just in time");
+  rig.Advance(kSilence);
   EXPECT_EQ(notes.heard, "ODH");
 }
 

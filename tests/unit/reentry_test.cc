@@ -597,8 +597,8 @@ class Reentry : public ::testing::TestWithParam<int> {
         break;
       case Where::kOnDrain:
         rig.worker.BeginDrain();
-        rig.Settle();
         rig.worker.DrainClose();
+        rig.Advance(absl::Milliseconds(50));  // Its peer is silent.
         break;
       case Where::kMessage:
         if (of.self != nullptr) (void)of.self->RefOf(of.self).TrySend(Note{1});
