@@ -263,7 +263,7 @@ void Connection::OnUnparked() { worker().MarkReady(this); }
 
 void Connection::OnTurn() {
   if (connecting_) {
-    if (writable_ && connect_again_ == nullptr) ConnectDone();
+    if (writable_ && seldom_ == nullptr) ConnectDone();
     if (!Ended() && connecting_ && drain_close_) DrainConnecting();
     if (Ended() || connecting_) return;
   }
@@ -316,6 +316,7 @@ void Connection::ConnectDone() {
     return;
   }
   connecting_ = false;
+  if (IsTcp(PeerAddress())) SetRetransmissions(worker().os(), stream_->Descriptor(), options());
   // The bytes that wait could not have left earlier.
   if (!output_.Empty()) stalled_ms_ = worker().NowMs();
   if (closing_) closing_ms_ = worker().NowMs();

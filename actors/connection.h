@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 #include "sluice/actors/connection_ledger.h"
 #include "sluice/actors/owned_connections.h"
@@ -139,6 +140,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
 
  private:
   friend class OwnedConnections;
+  struct Silence;
   enum class WriteState : uint8_t {
     kOpen,
     kFlushing,   // Nothing more is taken; what is queued still goes.
@@ -222,8 +224,10 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   int64_t NextDeadlineMs() const;
   void ArmTimer();
   int64_t LookedMs() const { return int64_t{looked_s_} * 1'000; }
+  int64_t NextLookMs() const;
   void BeginLooking();
   void LookForLife();
+  bool IsDead(const Unanswered& look, Silence& silence);
   void SetConnectTimeout(absl::Duration timeout);
   void ConnectTimerDue();
   void LingerTimedOut();
@@ -237,7 +241,17 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   IntrusiveList<OutputListener, ListenerTag> listeners_;
   // Whose output has the room that reading needs: its own, or the pair's.
   Connection* partner_ = this;
-  std::unique_ptr<const Address> connect_again_;  // Null, but while the kernel has no room.
+  // From the look that finds something unanswered until one that does not.
+  struct Silence {
+    int64_t asked_ms;  // Since then the peer has answered nothing, and was asked.
+    // When it was first asked after unacknowledged_timeout, which a link that was whole again by
+    // then would have answered; -1: it was not, as far as looks have seen...
+    int64_t asked_late_ms = -1;
+    uint32_t probes = 0;  // ...and at that time so many probes were unanswered; 0: it is to come.
+  };
+  // An address to connect to again, while the kernel has no room for that; or, when the connection
+  // stands, a silence. Most connections have neither.
+  std::unique_ptr<std::variant<Address, Silence>> seldom_;
   OutputQueue output_;
   InputBuffer input_;
   const int64_t opened_ms_;
@@ -280,11 +294,10 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool input_drained_ : 1 = false;  // In a drain: nothing more is read.
   bool drain_close_ : 1 = false;    // OnDrain is due.
   bool drain_told_ : 1 = false;
-  bool offering_ : 1 = false;    // OnData runs...
-  bool took_one_ : 1 = false;    // ...and has taken a frame at least...
-  bool turn_over_ : 1 = false;   // ...and was told that its time is over.
-  bool unanswered_ : 1 = false;  // At the last look the peer had something to answer.
-  bool amplifies_ : 1 = false;   // What its last bytes were answered with was much longer.
+  bool offering_ : 1 = false;   // OnData runs...
+  bool took_one_ : 1 = false;   // ...and has taken a frame at least...
+  bool turn_over_ : 1 = false;  // ...and was told that its time is over.
+  bool amplifies_ : 1 = false;  // What its last bytes were answered with was much longer.
 };
 
 }  // namespace sluice

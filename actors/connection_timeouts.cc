@@ -29,13 +29,8 @@ int64_t Ms(absl::Duration timeout) {
   return std::min(Worker::WholeMs(timeout), TimerWheel::kNever / 2);
 }
 
-// A fifth of the timeout, from look to look: 10, 15, 20 and 25 s after the bytes that are not
-// answered, as keepalive does. Less often while all is well. Looks are at full seconds, so that
-// those of many connections share a wake-up.
-int64_t LookEveryMs(absl::Duration timeout, bool unanswered) {
-  const int64_t ms = Ms(timeout);
-  return ms == TimerWheel::kNever ? ms : std::max<int64_t>(ms / 5 * (unanswered ? 1 : 2), 1'000);
-}
+// The least time from look to look, and the least that an answer may take.
+constexpr int64_t kLookMs = 1'000;
 
 }  // namespace
 
@@ -61,7 +56,7 @@ int64_t Connection::NextDeadlineMs() const {
   };
   if (connecting_) {
     next = ConnectDeadlineMs();
-    if (connect_again_ != nullptr) add(active_ms_, kConnectAgainMs);
+    if (seldom_ != nullptr) add(active_ms_, kConnectAgainMs);
     return next;
   }
   add(opened_ms_, Ms(o.lifetime_timeout));
@@ -71,7 +66,7 @@ int64_t Connection::NextDeadlineMs() const {
     return next;
   }
   if (DrainReads()) add(received_ms_, drain_quiet_ms_);
-  if (looked_s_ != 0) add(LookedMs(), LookEveryMs(o.unacknowledged_timeout, unanswered_));
+  if (looked_s_ != 0) next = std::min(next, NextLookMs());
   add(active_ms_, Ms(o.idle_timeout));
   // Of silence: the half that stays may have much to say.
   if (read_ended_ != (write_state_ == WriteState::kShut)) {
@@ -122,8 +117,7 @@ void Connection::Judge() {
   } else if (DrainReads() && received_ms_ + drain_quiet_ms_ <= now) {
     DrainSilenceOver();
     if (NextDeadlineMs() <= now) Judge();
-  } else if (looked_s_ != 0 &&
-             LookedMs() + LookEveryMs(o.unacknowledged_timeout, unanswered_) <= now) {
+  } else if (looked_s_ != 0 && NextLookMs() <= now) {
     LookForLife();
     // Another one may have passed at the same time; an armed timer would come a tick late for it.
     if (!Ended() && NextDeadlineMs() <= now) Judge();
@@ -168,25 +162,25 @@ void Connection::DrainSilenceOver() {
 }
 
 void Connection::ConnectAgain(const Address& address) {
-  connect_again_ = std::make_unique<const Address>(address);
+  seldom_ = std::make_unique<std::variant<Address, Silence>>(address);
   ArmTimer();
 }
 
 void Connection::ConnectTimerDue() {
   Worker& w = worker();
-  if (connect_again_ == nullptr || ConnectDeadlineMs() <= w.NowMs()) {
+  if (seldom_ == nullptr || ConnectDeadlineMs() <= w.NowMs()) {
     Finish(CloseReason::kConnectFailed);
     return;
   }
-  const int connected =
-      w.os().Connect(stream_->Descriptor(), connect_again_->sockaddr(), connect_again_->size());
+  const auto& to = std::get<Address>(*seldom_);
+  const int connected = w.os().Connect(stream_->Descriptor(), to.sockaddr(), to.size());
   active_ms_ = w.NowMs();
   if (connected == -EAGAIN) {
     ArmTimer();
   } else if (connected < 0) {
     Finish(CloseReason::kConnectFailed);
   } else {
-    connect_again_ = nullptr;
+    seldom_ = nullptr;
     writable_ = true;
     w.MarkReady(this);
   }
@@ -199,20 +193,56 @@ void Connection::BeginLooking() {
   ArmTimer();
 }
 
-// A peer is dead if it was silent for long enough, and has not answered what was asked before the
-// last look: a question that was only just asked says nothing.
+// A fifth of the timeout from look to look, 5 s; less often while all is well, and each second once
+// it is over. Looks are at full seconds, so that those of many connections share a wake-up.
+int64_t Connection::NextLookMs() const {
+  const int64_t timeout_ms = Ms(options().unacknowledged_timeout);
+  if (timeout_ms == TimerWheel::kNever) return TimerWheel::kNever;
+  const int64_t soonest_ms = LookedMs() + kLookMs;
+  if (seldom_ == nullptr) return std::max(LookedMs() + timeout_ms / 5 * 2, soonest_ms);
+  const int64_t over_ms = std::get<Silence>(*seldom_).asked_ms + timeout_ms;
+  return std::clamp(over_ms, soonest_ms, std::max(LookedMs() + timeout_ms / 5, soonest_ms));
+}
+
+// A peer is dead if it has answered nothing for the whole timeout, nor what it was asked after
+// that. Retransmissions come ever less often: a link that was cut, and is whole again before the
+// timeout is over, shows only with the next of them that the peer lives.
 void Connection::LookForLife() {
   const int64_t now = worker().NowMs();
   const bool waits = stream_->UnacknowledgedBytes() > 0;
-  const int64_t silent_ms = waits ? stream_->UnansweredMs() : 0;
-  if (unanswered_ && silent_ms >= Ms(options().unacknowledged_timeout) &&
-      now - silent_ms <= LookedMs()) {
-    SocketFailed(ETIMEDOUT);
-    return;
-  }
-  unanswered_ = silent_ms > 0;
+  const Unanswered look = waits ? stream_->LookForAnswer() : Unanswered();
   looked_s_ = waits ? static_cast<uint32_t>(now / 1'000) : 0;  // 0: until more is written.
-  ArmTimer();
+  if (!look.Any()) {
+    seldom_ = nullptr;
+  } else if (seldom_ == nullptr) {
+    seldom_ = std::make_unique<std::variant<Address, Silence>>(Silence{now - look.asked_ms});
+  } else if (std::get<Silence>(*seldom_).asked_ms < now - look.silent_ms) {
+    *seldom_ = Silence{now - look.silent_ms};  // It has answered since, and not all.
+  }
+  if (seldom_ != nullptr && IsDead(look, std::get<Silence>(*seldom_))) {
+    SocketFailed(ETIMEDOUT);
+  } else {
+    ArmTimer();
+  }
+}
+
+// What it was asked after the timeout had its time to be answered.
+bool Connection::IsDead(const Unanswered& look, Silence& silence) {
+  const int64_t now = worker().NowMs();
+  const int64_t over_ms = silence.asked_ms + Ms(options().unacknowledged_timeout);
+  if (now < over_ms) return false;
+  if (Planted(Plant::kSilenceUnasked)) return true;
+  if (silence.asked_late_ms < 0) {
+    if (look.last_ms != Unanswered::kUnknown) {
+      if (now - look.last_ms >= over_ms) silence.asked_late_ms = now - look.last_ms;
+    } else if (silence.probes == 0) {
+      silence.probes = look.probes;
+    } else if (look.probes > silence.probes) {
+      silence.asked_late_ms = now;
+    }
+  }
+  return silence.asked_late_ms >= 0 &&
+         now - silence.asked_late_ms >= std::max(kLookMs, look.round_trip_ms);
 }
 
 // The peer has not ended its side in time. If it has all that we wrote, that is its own affair; a

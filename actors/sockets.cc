@@ -60,6 +60,13 @@ void SetTcpOptions(Os& os, int fd, const Options& options) {
   Set(os, fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
+void SetRetransmissions(Os& os, int fd, const Options& options) {
+  constexpr int kTcpRtoLimit = 44;  // TCP_RTO_MAX_MS of <linux/tcp.h>, which may be older.
+  if (options.unacknowledged_timeout == absl::InfiniteDuration()) return;
+  const int64_t ms = absl::ToInt64Milliseconds(options.unacknowledged_timeout / 5);
+  Set(os, fd, IPPROTO_TCP, kTcpRtoLimit, static_cast<int>(std::clamp<int64_t>(ms, 1'000, 120'000)));
+}
+
 bool LeadsTo(Os& os, const Address& listening, const Address& to) {
   // As a name may be looked up; an IPv6 socket that connects to one is connected by IPv4.
   const std::string ip4 = MappedIp4(to);
@@ -113,6 +120,7 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
     // by side.
     if (address.family() == AF_INET6) Set(os, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     SetTcpOptions(os, fd, options);
+    SetRetransmissions(os, fd, options);
   }
   if (address.IsUnixPath()) {
     absl::StatusOr<UnixFile> file = UnixFile::Listen(os, fd, address, options);

@@ -69,6 +69,11 @@ bool LeadsTo(Os& os, const Address& listening, const Address& target);
 // What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
 // accepts.
 void SetTcpOptions(Os& os, int fd, const Options& options);
+// For one that is connected or listens: what a peer does not acknowledge is sent again at least
+// five times in unacknowledged_timeout, so that a link that was cut goes on soon when it is whole
+// again. Only Linux from 6.15 on can do that; others double the time up to two minutes. (Not while
+// it connects: the kernel would give up sooner.)
+void SetRetransmissions(Os& os, int fd, const Options& options);
 
 }  // namespace sluice
 

@@ -21,6 +21,17 @@
 
 namespace sluice {
 
+// What a peer has left unanswered, as far as the kernel tells.
+struct Unanswered {
+  static constexpr int64_t kUnknown = -1;
+  bool Any() const { return silent_ms > 0; }
+  int64_t silent_ms = 0;       // Since its last sign of life; 0: nothing is unanswered.
+  int64_t asked_ms = 0;        // Since it was first asked. May be less, never more.
+  int64_t last_ms = kUnknown;  // Since it was asked last (a retransmission).
+  uint32_t probes = 0;         // Where that is not known: how often it was asked.
+  int64_t round_trip_ms = 0;   // What an answer takes.
+};
+
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -33,9 +44,8 @@ class Stream {
   virtual int Descriptor() const = 0;
   // Of what was written, what the peer may still lose by a reset.
   virtual int64_t UnacknowledgedBytes() { return 0; }
-  // For how long the peer has given no sign of life, when something that it answers while it lives
-  // was sent since; 0: it has answered, was asked nothing, or nobody can tell.
-  virtual int64_t UnansweredMs() { return 0; }
+  // Nothing, where the peer has answered, was asked nothing, or nobody can tell.
+  virtual Unanswered LookForAnswer() { return {}; }
   // How long an answer of the peer's kernel to what this side does now may take, as far as this
   // kernel has measured it; 0: it is on this machine, or nobody can tell.
   virtual int64_t RoundTripMs() { return 0; }
@@ -75,24 +85,48 @@ class PlainStream : public Stream {
   int64_t UnacknowledgedBytes() override { return os_.UnacknowledgedBytes(fd_); }
   // A peer that only does not read answers the probes of its closed window, however rare they have
   // become; so what counts is a question behind the last answer, not the age of that answer.
-  int64_t UnansweredMs() override {
+  Unanswered LookForAnswer() override {
     tcp_info info{};
-    socklen_t size = sizeof(info);
-    if (!tcp_ || os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return 0;
-    const bool asked = info.tcpi_probes > 0 || (info.tcpi_unacked > 0 &&
-                                                info.tcpi_last_data_sent < info.tcpi_last_ack_recv);
-    return asked ? std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv) : 0;
+    if (!Info(&info)) return {};
+    const bool data = info.tcpi_probes == 0 && info.tcpi_unacked > 0 &&
+                      info.tcpi_last_data_sent < info.tcpi_last_ack_recv;
+    if (!data && info.tcpi_probes == 0) return {};
+    Unanswered unanswered;
+    unanswered.silent_ms = std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv);
+    unanswered.round_trip_ms = RoundTripMs(info);
+    if (data) {
+      unanswered.last_ms = info.tcpi_last_data_sent;
+      unanswered.asked_ms = std::min(unanswered.silent_ms, unanswered.last_ms + WaitedMs(info));
+    } else {
+      unanswered.probes = info.tcpi_probes;
+    }
+    return unanswered;
   }
   int64_t RoundTripMs() override {
     tcp_info info{};
-    socklen_t size = sizeof(info);
-    if (!tcp_ || os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return 0;
-    // In microseconds, and four times the deviation, as a retransmission is timed (RFC 6298).
-    return (int64_t{info.tcpi_rtt} + 4 * int64_t{info.tcpi_rttvar} + 999) / 1'000;
+    return Info(&info) ? RoundTripMs(info) : 0;
   }
   bool ShortReadMeansEmpty() const override { return tcp_; }
 
  private:
+  bool Info(tcp_info* info) {
+    socklen_t size = sizeof(*info);
+    return tcp_ && os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, info, &size) >= 0;
+  }
+  // From the first transmission to the last, at least. Each retransmission waits for twice as long
+  // as the one before it, up to a limit; the first one for 200 ms or longer.
+  static int64_t WaitedMs(const tcp_info& info) {
+    const int64_t next_ms = info.tcpi_rto / 1'000;
+    const int times = std::min<int>(info.tcpi_retransmits, 30);
+    int64_t with_limit_ms = 0;
+    for (int i = 0; i < times; ++i) with_limit_ms += std::min(int64_t{200} << i, next_ms);
+    return std::max(with_limit_ms, next_ms - (next_ms >> times));
+  }
+  // In microseconds, and four times the deviation, as a retransmission is timed (RFC 6298).
+  static int64_t RoundTripMs(const tcp_info& info) {
+    return (int64_t{info.tcpi_rtt} + 4 * int64_t{info.tcpi_rttvar} + 999) / 1'000;
+  }
+
   Os& os_;
   int fd_;
   const bool tcp_;

@@ -118,8 +118,9 @@ struct Options {
   absl::Duration keepalive_interval = absl::Seconds(5);
   int keepalive_probes = 3;
   // The peer has given no sign of life for so long though bytes or probes wait for its answer. One
-  // that answers, and only reads late, slowly or not at all, is never ended by this. inf: not
-  // looked for, and the kernel tells after some 15 minutes.
+  // that answers, and only reads late, slowly or not at all, is never ended by this. A link that is
+  // whole again within this time lives: what the kernel sends again after it must stay unanswered,
+  // too. inf: not looked for, and the kernel tells after some 15 minutes.
   absl::Duration unacknowledged_timeout = absl::Seconds(25);
   // Output that waits in user memory for one connection: reading stops at high, goes on at low, and
   // Write answers full past max.

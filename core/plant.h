@@ -92,6 +92,7 @@ enum class Plant {
   kReserveUnused = 130,
   kShedOneByOne = 131,
   kDrainAtFirstSilence = 132,
+  kSilenceUnasked = 133,
 };
 
 struct PlantInfo {
@@ -254,6 +255,8 @@ inline constexpr PlantInfo kPlants[] = {
      "of any crowd of peers that do not read one is ended in 100 ms", "L5"},
     {Plant::kDrainAtFirstSilence, "drain_at_first_silence",
      "in a drain a moment without bytes is taken for the end of what a peer had sent", "drain"},
+    {Plant::kSilenceUnasked, "silence_unasked",
+     "a peer is taken for dead before it is asked again after the time for it is over", "L9"},
     // Turns.
     {Plant::kTurnUnshared, "turn_unshared",
      "all timers and descriptors that are ready have their turn, however long that takes", "turns"},

@@ -104,7 +104,8 @@ struct SocketOptions {
   int keepalive_interval_s = 75;
   int keepalive_count = 9;
   int user_timeout_ms = 0;
-  int send_bytes = 0;  // As SO_SNDBUF set them, doubled; 0: the network's own.
+  int retransmit_ms_max = 0;  // TCP_RTO_MAX_MS; 0: two minutes.
+  int send_bytes = 0;         // As SO_SNDBUF set them, doubled; 0: the network's own.
   int receive_bytes = 0;
 };
 

@@ -15,6 +15,7 @@ namespace sluice::sim {
 namespace {
 
 constexpr uint32_t kBufferBytes = 64 * 1024;
+constexpr int64_t kRetransmitFirstNs = 200'000'000;  // TCP_RTO_MIN, and a round trip.
 constexpr uint64_t kMachineBuffers[] = {4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024};
 
 // What a closed flow held goes back to the allocator: there may be a million of them.
@@ -252,7 +253,8 @@ int64_t Link::Unacknowledged(int side) const { return static_cast<int64_t>(Used(
 
 int64_t Link::SilentNs(int side) const {
   const Side& self = sides_[side];
-  const bool probes_are_answered = !lost_ && sides_[Other(side)].open;
+  const bool heard = !lost_ && !cut_ && simulation_.NowNs() >= self.held_until_ns;
+  const bool probes_are_answered = heard && sides_[Other(side)].open;
   return probes_are_answered ? 0 : simulation_.NowNs() - self.heard_ns;
 }
 
@@ -295,7 +297,8 @@ void Link::Measure() {
 void Link::Go(int from) {
   Side& self = sides_[from];
   Side& peer = sides_[Other(from)];
-  if (!peer.up || self.dead || self.travelling || lost_) return;
+  if (!peer.up || self.dead || self.travelling || lost_ || cut_) return;
+  if (simulation_.NowNs() < self.held_until_ns) return;
   const bool window = peer.InBytes() < peer.receive_max || !peer.open || peer.read_shut;
   if (!(self.OutBytes() > 0 && window) && !(self.OutBytes() == 0 && self.fin && !self.fin_arrived))
     return;
@@ -318,7 +321,7 @@ void Link::Go(int from) {
 void Link::Arrive(int from) {
   Side& self = sides_[from];
   Side& peer = sides_[Other(from)];
-  if (self.dead || lost_) return;
+  if (self.dead || lost_ || cut_) return;
   Random& random = simulation_.random();
   if (tcp_ && random.Chance(simulation_.faults.reset)) {
     Reset(from);
@@ -408,7 +411,7 @@ void Link::Reset(int from) {
   self.out.clear();
   self.out_at = 0;
   self.out.shrink_to_fit();
-  if (lost_) return;
+  if (lost_ || cut_) return;
   if (!tcp_) {
     Fail(Other(from), ECONNRESET);
     return;
@@ -439,8 +442,53 @@ void Link::Die(int side, int error) {
 
 // --- Peers that vanish.
 
+void Link::Cut() {
+  if (lost_) return;
+  cut_ = true;
+  cut_ns_ = simulation_.NowNs();
+}
+
+// A kernel does not know that its link is whole again: it goes on when it would ask again anyway.
+void Link::Mend() {
+  if (!cut_) return;
+  cut_ = false;
+  for (const int side : {0, 1}) {
+    Side& self = sides_[side];
+    if (self.OutBytes() == 0 && !(self.fin && !self.fin_arrived)) continue;
+    const Asking asking = AskingNow(side);
+    self.held_until_ns = asking.last_ns + asking.wait_ns;
+    simulation_.Post(
+        self.held_until_ns, shared_from_this(),
+        [](void* link, uint64_t at) { static_cast<Link*>(link)->Go(static_cast<int>(at)); },
+        static_cast<uint64_t>(side));
+  }
+}
+
+// Each time after twice as long as before (RFC 6298), up to a limit; probes of a closed window,
+// too.
+Link::Asking Link::AskingNow(int side) const {
+  const Side& self = sides_[side];
+  const int64_t limit_ms = files[side] != nullptr && files[side]->options.retransmit_ms_max > 0
+                               ? files[side]->options.retransmit_ms_max
+                               : 120'000;
+  Asking asking{0, self.unacknowledged_ns, kRetransmitFirstNs + round_trip_ns_, 0};
+  while (asking.last_ns + asking.wait_ns <= simulation_.NowNs()) {
+    asking.last_ns += asking.wait_ns;
+    asking.wait_ns = std::min(2 * asking.wait_ns, limit_ms * 1'000'000);
+    ++asking.times;
+    asking.times_unheard += asking.last_ns > cut_ns_;
+  }
+  return asking;
+}
+
+bool Link::WindowClosed(int side) const {
+  const Side& peer = sides_[Other(side)];
+  return peer.open && !peer.read_shut && peer.InBytes() >= peer.receive_max;
+}
+
 void Link::Vanish() {
   lost_ = true;
+  cut_ns_ = simulation_.NowNs();
   WatchDeath(0);
   WatchDeath(1);
 }

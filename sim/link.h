@@ -96,6 +96,17 @@ class Link : public std::enable_shared_from_this<Link> {
   bool Closed(int side) const { return !sides_[side].open; }
   void Reset(int from);  // Its peer hears RST.
   void Vanish();         // Nothing of it is ever heard again.
+  void Cut();            // Nothing arrives...
+  void Mend();           // ...until now: what is sent again arrives.
+  // How a side asks again and again while it hears nothing: times, the last and the next one.
+  struct Asking {
+    int times = 0;
+    int64_t last_ns = 0;
+    int64_t wait_ns = 0;
+    int times_unheard = 0;  // Since the link was cut.
+  };
+  Asking AskingNow(int side) const;
+  bool WindowClosed(int side) const;  // Its peer has no room.
   // Side 0 has connected to its own address, where nobody listens: it is its own peer (RFC 793, a
   // simultaneous open with itself).
   void MeetItself();
@@ -130,6 +141,7 @@ class Link : public std::enable_shared_from_this<Link> {
     bool travelling = false;      // A segment is on its way.
     bool window_travels = false;  // To this side: that its peer has room again.
     int64_t delay_ns = 0;         // Of its last segment.
+    int64_t held_until_ns = 0;    // It asks again only then.
     size_t OutBytes() const { return out.size() - out_at; }
     size_t InBytes() const { return in.size() - in_at; }
   };
@@ -153,6 +165,8 @@ class Link : public std::enable_shared_from_this<Link> {
   Simulation& simulation_;
   const bool tcp_;
   bool lost_ = false;
+  bool cut_ = false;
+  int64_t cut_ns_ = 0;  // When it was cut, or lost.
   bool itself_ = false;
   int64_t round_trip_ns_ = 0;
   int64_t round_trip_off_ns_ = 0;

@@ -42,12 +42,15 @@ class SimOs : public Os {
   // What a test may change while programs run.
   int64_t descriptors_max = 20'000;       // RLIMIT_NOFILE's soft limit.
   int64_t descriptors_hard_max = 20'000;  // Its hard one, where that is more.
+  bool old_kernel = false;  // Before 6.15: it sends again ever less often, up to two minutes apart.
   int64_t memory_bytes = int64_t{8} << 30;
   int processors = 2;
   void Signal(int signal);  // To the program on it.
   // Without: nothing is sent or received, and every connection of it vanishes.
   void SetPlugged(bool plugged);
   bool plugged() const { return plugged_; }
+  // What its connections send gets nowhere, until their links are whole again.
+  void SetCut(bool cut);
   // The program forks: a child holds all that is open now, and does nothing, until it ends. One at
   // a time.
   void Fork();

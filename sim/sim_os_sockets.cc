@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint16_t kFirstPort = 32'768;  // net.ipv4.ip_local_port_range.
 constexpr uint16_t kLastPort = 60'999;
+constexpr int kTcpRtoLimit = 44;  // TCP_RTO_MAX_MS, of Linux from 6.15 on.
 constexpr absl::Duration kLookUpTimeout = absl::Seconds(5);  // resolv.conf(5): for each attempt.
 
 void CopyAddress(const Address& address, sockaddr_storage* to, socklen_t* size) {
@@ -310,6 +311,14 @@ void SimOs::SetPlugged(bool plugged) {
   }
 }
 
+void SimOs::SetCut(bool cut) {
+  for (const auto& file : files_) {
+    auto* const stream = dynamic_cast<Stream*>(file.get());
+    if (stream == nullptr || !stream->link().tcp()) continue;
+    cut ? stream->link().Cut() : stream->link().Mend();
+  }
+}
+
 // --- Options.
 
 SocketOptions* SimOs::OptionsOf(int fd) {
@@ -338,6 +347,10 @@ int SimOs::OptionSet(int fd, int level, int name, const void* value, socklen_t s
     if (name == TCP_KEEPINTVL) options->keepalive_interval_s = number;
     if (name == TCP_KEEPCNT) options->keepalive_count = number;
     if (name == TCP_USER_TIMEOUT) options->user_timeout_ms = number;
+    if (name == kTcpRtoLimit) {
+      if (old_kernel) return -ENOPROTOOPT;
+      options->retransmit_ms_max = number;
+    }
   } else if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
     options->ip6_only = number != 0;
   }
@@ -356,6 +369,18 @@ int SimOs::OptionGet(int fd, int level, int name, void* value, socklen_t* size) 
     info.tcpi_rtt = static_cast<uint32_t>(stream->link().RoundTripNs() / 1'000);
     info.tcpi_rttvar = static_cast<uint32_t>(stream->link().RoundTripOffNs() / 1'000);
     info.tcpi_unacked = stream->link().Unacknowledged(stream->side()) > 0 ? 1 : 0;
+    if (silent_ms > 0 && info.tcpi_unacked > 0) {
+      const Link::Asking asking = stream->link().AskingNow(stream->side());
+      if (stream->link().WindowClosed(stream->side())) {
+        info.tcpi_unacked = 0;
+        info.tcpi_probes = static_cast<uint8_t>(std::min(asking.times_unheard, 255));
+      } else {
+        info.tcpi_retransmits = static_cast<uint8_t>(std::min(asking.times, 255));
+        info.tcpi_rto = static_cast<uint32_t>(asking.wait_ns / 1'000);
+        info.tcpi_last_data_sent =
+            static_cast<uint32_t>((simulation_.NowNs() - asking.last_ns) / 1'000'000);
+      }
+    }
     // A program may know fewer fields than the kernel (that of <netinet/tcp.h> does).
     *size = std::min<socklen_t>(*size, sizeof(info));
     std::memcpy(value, &info, *size);

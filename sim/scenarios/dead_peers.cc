@@ -27,6 +27,8 @@ constexpr size_t kFullBytes = 900'000;
 constexpr size_t kSlowReadBytes = 100'000;
 // Behind the end of the peer's side, half of half_closed_timeout apart.
 constexpr int kDrips = 6;
+// Of those that are written to all the time.
+constexpr absl::Duration kTick = absl::Seconds(1);
 
 struct Fate {
   std::optional<CloseReason> ended;
@@ -50,6 +52,7 @@ class Patient : public Session {
       if (manner == 'f') WriteOrAbort(std::string(kFullBytes, 'f'));
       if (manner == 'h') CloseWrite();
       drips_ = manner == 'd';
+      if (manner == 't') Tick();
     }
     WriteOrAbort(in.TakeAll());
   }
@@ -64,6 +67,11 @@ class Patient : public Session {
   }
 
  private:
+  // So that something is always under way.
+  void Tick() {
+    (void)Write("t");
+    After(kTick, [this] { Tick(); });
+  }
   void Drip(int left) {
     if (left == 0) return;
     After(runtime().options().half_closed_timeout / 2, [this, left] {
@@ -102,13 +110,18 @@ enum class Case {
   kReadsSlowly,  // For a while it takes a little now and then, then nothing any more.
   kDownloads,    // It ended its side, and is written to now and then; then no more.
   kTalks,        // Now and then, for ever: only the lifetime ends it.
+  kCut,          // While it is written to its link is cut, and whole again in time.
+  kCutForGood,   // And never again.
   kCount,
 };
 
 class DeadPeers {
  public:
   DeadPeers(Simulation& simulation, Ward& ward, const Options& options)
-      : simulation_(simulation), ward_(ward), options_(options) {}
+      : simulation_(simulation),
+        ward_(ward),
+        options_(options),
+        old_kernel_(simulation.os().old_kernel) {}
 
   void Run(SimOs& machine, int64_t number, Case what) {
     Fate& fate = ward_.fates[number];
@@ -120,6 +133,7 @@ class DeadPeers {
     if (full) first[1] = 'f';
     if (what == Case::kHalfClosedHere) first[1] = 'h';
     if (what == Case::kDownloads) first[1] = 'd';
+    if (what == Case::kCut || what == Case::kCutForGood) first[1] = 't';
     if (!Allowed(simulation_, client.Connect("10.0.0.1:7001")) ||
         !Allowed(simulation_, client.Write(first))) {
       return;
@@ -132,7 +146,20 @@ class DeadPeers {
     } else {
       simulation_.Sleep(absl::Milliseconds(50));
     }
-    if (what == Case::kUnplugged || what == Case::kUnpluggedFull) machine.SetPlugged(false);
+    // A send that the kernel refused for a moment is not taken while the link is cut, and counts as
+    // stalled.
+    if ((what == Case::kCut || what == Case::kCutForGood) &&
+        options_.write_stalled_timeout <
+            2 * options_.unacknowledged_timeout + AskedAgainWithin() + 2 * kSlack) {
+      return;
+    }
+    if (what == Case::kUnplugged || what == Case::kUnpluggedFull || what == Case::kCutForGood) {
+      machine.SetPlugged(false);
+    }
+    if (what == Case::kCut) {
+      CutForAWhile(machine, client, fate);
+      return;
+    }
     if (what == Case::kHalfClosed && !Allowed(simulation_, client.CloseWrite())) return;
     if (what == Case::kReadsSlowly && !ReadSlowly(client, fate)) return;
     if (what == Case::kDownloads && !Download(client)) return;
@@ -190,6 +217,26 @@ class DeadPeers {
     }
     return true;
   }
+  // Shorter than a peer may leave unanswered what it is sent, so it lives.
+  void CutForAWhile(SimOs& machine, Client& client, const Fate& fate) {
+    const absl::Duration cut_most = options_.unacknowledged_timeout - kSlack;
+    const absl::Duration cut =
+        absl::Milliseconds(500 + simulation_.random().Below(
+                                     static_cast<uint64_t>(absl::ToInt64Milliseconds(cut_most))));
+    // What is sent again after twice the time at the latest is there then.
+    const absl::Duration again = 2 * (cut + kTick) + kSlack;
+    if (options_.lifetime_timeout < again + 2 * kSlack) return;
+    machine.SetCut(true);
+    simulation_.Sleep(cut);
+    machine.SetCut(false);
+    simulation_.Sleep(again - cut);
+    const absl::Status status = client.ReadExactly(4).status();
+    if (MayEndConnections(simulation_.faults) || (status.ok() && !fate.ended.has_value())) return;
+    Broken(Case::kCut,
+           absl::StrCat("its link was cut for ", absl::FormatDuration(cut), ", and it was ended",
+                        fate.ended.has_value() ? " as " : "",
+                        fate.ended.has_value() ? ToAbsl(CloseReasonName(*fate.ended)) : ""));
+  }
   // For three times as long as the other half may be silent. False: it was not let live so long.
   bool Download(Client& client) {
     const absl::Duration needed = kDrips * options_.half_closed_timeout / 2 + kSlack;
@@ -227,21 +274,33 @@ class DeadPeers {
         return std::min(options_.half_closed_timeout, quiet);
       case Case::kTalks:
         return LifetimeLeft(lived);
+      case Case::kCutForGood:
+        return std::min({options_.unacknowledged_timeout, LifetimeLeft(lived),
+                         absl::Nanoseconds(Link::kRetransmitTimeoutNs)});
       default:
         return quiet;
     }
+  }
+  // From the time-out until it is asked again, and a part of it, as the time of the first question
+  // is only known about.
+  absl::Duration AskedAgainWithin() const {
+    const absl::Duration timeout = options_.unacknowledged_timeout;
+    const absl::Duration next = old_kernel_
+                                    ? std::min(timeout + absl::Seconds(1), absl::Minutes(2))
+                                    : std::clamp(timeout / 5, absl::Seconds(1), absl::Minutes(2));
+    return next + timeout / 10 + 2 * kTick;
   }
   // Its output stands: the peer reads little or nothing.
   static bool IsFull(Case what) {
     return what == Case::kUnpluggedFull || what == Case::kStandsStill || what == Case::kReadsSlowly;
   }
-  // What room was left in the kernel may be taken late (a spurious event), and counts as progress.
-  // Whether a peer still answers is looked at five times in unacknowledged_timeout.
+  // What room was left in the kernel may be taken late (a spurious event, the last write before the
+  // end, and each a part of it), and counts as progress.
   absl::Duration LatestOf(Case what, absl::Duration lived) const {
     return BoundOf(what, lived) + kSlack +
-           (what == Case::kUnpluggedFull ? options_.unacknowledged_timeout / 5
-                                         : absl::ZeroDuration()) +
-           (IsFull(what) ? options_.write_stalled_timeout : absl::ZeroDuration());
+           (what == Case::kUnpluggedFull || what == Case::kCutForGood ? AskedAgainWithin()
+                                                                      : absl::ZeroDuration()) +
+           (IsFull(what) ? 3 * options_.write_stalled_timeout : absl::ZeroDuration());
   }
   // Of two bounds that may be due together either may be the first.
   bool MayBe(Case what, absl::Duration lived, CloseReason reason) const {
@@ -250,6 +309,7 @@ class DeadPeers {
     if (reason == CloseReason::kLifetime) return LifetimeLeft(lived) <= latest;
     switch (what) {
       case Case::kUnplugged:
+      case Case::kCutForGood:
         return reason == CloseReason::kDeadPeer;
       case Case::kUnpluggedFull:
         return reason == CloseReason::kDeadPeer || reason == CloseReason::kWriteStalled;
@@ -272,6 +332,7 @@ class DeadPeers {
   Simulation& simulation_;
   Ward& ward_;
   const Options& options_;
+  const bool old_kernel_;
 };
 
 }  // namespace
@@ -291,6 +352,7 @@ void RunDeadPeers(Simulation& simulation) {
   options.idle_timeout = seconds("idle", 100, 20'000);
   options.lifetime_timeout = seconds("lifetime", 200, 30'000);
   const absl::Duration connect_timeout = seconds("connect", 1, 300);
+  simulation.os().old_kernel = simulation.Amount("old_kernel", 0, 1) == 1;
   Ward ward{simulation, {}};
   Site site(simulation, options);
   site.runtime().Listen<Patient>("10.0.0.1:7001", &ward);

@@ -90,6 +90,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kDrainBeforeEmpty:
     case Plant::kDrainAtFirstSilence:
       return "drain";
+    case Plant::kSilenceUnasked:
     case Plant::kIdleNotRearmed:
     case Plant::kStallClockRunsOn:
       return "dead_peers";

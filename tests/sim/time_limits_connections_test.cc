@@ -300,8 +300,8 @@ TEST(TimeLimits, KeepaliveFindsADeadPeerAfterItsProbes) {
       FewSeeds());
 }
 
-// Counted from the peer's last sign of life, and looked at each fifth of it, at full seconds, from
-// the first byte that waits for an answer.
+// Counted from the first byte that waits for an answer. The peer is asked at least each fifth of
+// it, has a second to answer what it is asked after that, and is looked at at full seconds.
 TEST(TimeLimits, UnacknowledgedFindsAVanishedPeer) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -309,15 +309,16 @@ TEST(TimeLimits, UnacknowledgedFindsAVanishedPeer) {
         Options options = SmallOptions(1);
         options.keepalive_idle = absl::Hours(1);
         options.unacknowledged_timeout = absl::Seconds(25);
-        TimeLimit unacknowledged(
-            simulation, "unacknowledged_timeout", options.unacknowledged_timeout, kTick,
-            written_after + options.unacknowledged_timeout / 5 + absl::Seconds(1));
+        TimeLimit unacknowledged(simulation, "unacknowledged_timeout",
+                                 options.unacknowledged_timeout, kTick,
+                                 options.unacknowledged_timeout / 5 + absl::Seconds(3));
         Scene scene(simulation, options);
         scene.limit = &unacknowledged;
         scene.script.on_data = [&](Speaker& self, std::string_view) {
-          unacknowledged.Begins();
-          self.After(written_after,
-                     [&] { EXPECT_EQ(self.Write("is anybody there?"), Answer::kAccepted); });
+          self.After(written_after, [&] {
+            unacknowledged.Begins();
+            EXPECT_EQ(self.Write("is anybody there?"), Answer::kAccepted);
+          });
         };
         if (!scene.Start()) return;
         EXPECT_TRUE(scene.client.Write("x").ok());

@@ -48,7 +48,9 @@ struct Wire {
   int socket_error = 0;  // SO_ERROR.
   int64_t unacknowledged = 0;
   std::function<void()> on_close;
-  std::function<int64_t()> unanswered_ms;  // Stream::UnansweredMs(); none: the peer answers.
+  // How long the peer has been silent though it was asked, each second once more; none: it answers.
+  std::function<int64_t()> unanswered_ms;
+  std::function<Unanswered()> unanswered;  // Or all of it.
   int64_t round_trip_ms = 0;
   // What was done.
   int reads = 0;
@@ -106,9 +108,12 @@ class WireStream : public Stream {
   }
   int Descriptor() const override { return wire_.fd; }
   int64_t UnacknowledgedBytes() override { return wire_.unacknowledged; }
-  int64_t UnansweredMs() override {
+  Unanswered LookForAnswer() override {
     ++wire_.looks;
-    return wire_.unanswered_ms ? wire_.unanswered_ms() : 0;
+    if (wire_.unanswered) return wire_.unanswered();
+    if (!wire_.unanswered_ms) return {};
+    const int64_t silent_ms = wire_.unanswered_ms();
+    return {silent_ms, silent_ms, silent_ms % 1'000};
   }
   int64_t RoundTripMs() override { return wire_.round_trip_ms; }
   bool ShortReadMeansEmpty() const override { return wire_.tcp; }

@@ -331,9 +331,9 @@ struct Written {
 TEST(ConnectionTimeouts, AVanishedPeerIsFoundThoughNothingWaitsHere) {
   Written one;
   one.Vanish();
-  one.Seconds(24);
+  one.Seconds(25);
   EXPECT_FALSE(one.wire.closed);
-  one.Seconds(2);
+  one.Seconds(2);  // It was asked once more, and has had its time to answer.
   EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
   EXPECT_TRUE(one.wire.reset);
 }
@@ -383,7 +383,81 @@ TEST(ConnectionTimeouts, AnAnswerBetweenTwoLateLooksCounts) {
   one.wire.unanswered_ms = [] { return 26'000; };
   for (int i = 0; i < 50; ++i) one.rig.Advance(absl::Seconds(40));
   EXPECT_FALSE(one.wire.closed);
-  one.Seconds(6);
+  one.Vanish();
+  one.Seconds(32);
+  EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+}
+
+// As Linux asks: at once, after 0.2 s, and then each time after twice as long as before.
+struct Retransmissions {
+  explicit Retransmissions(Written& one, int64_t first_ms = 200)
+      : one_(one), first_ms_(first_ms), began_ms_(one.rig.worker.NowMs()) {
+    one.wire.unanswered = [this] {
+      const int64_t silent_ms = one_.rig.worker.NowMs() - began_ms_;
+      int64_t last_ms = 0;
+      for (int64_t wait_ms = first_ms_; last_ms + wait_ms <= silent_ms; wait_ms *= 2) {
+        last_ms += wait_ms;
+      }
+      return Unanswered{silent_ms, silent_ms, silent_ms - last_ms};
+    };
+  }
+  // The one that follows is answered.
+  int64_t NextMs(int64_t after_ms) const {
+    int64_t at_ms = 0;
+    for (int64_t wait_ms = first_ms_; at_ms <= after_ms; wait_ms *= 2) at_ms += wait_ms;
+    return at_ms;
+  }
+  Written& one_;
+  const int64_t first_ms_;
+  const int64_t began_ms_;
+};
+
+TEST(ConnectionTimeouts, ALinkThatIsWholeAgainInTimeLivesThoughItsNextRetransmissionIsLater) {
+  for (int cut_s = 1; cut_s < 25; ++cut_s) {
+    Written one;
+    one.Seconds(3);
+    const Retransmissions retransmissions(one);
+    const int64_t until_ms = retransmissions.NextMs(cut_s * 1'000);
+    for (int64_t ms = 0; ms < until_ms; ms += 200) one.rig.Advance(absl::Milliseconds(200));
+    EXPECT_FALSE(one.wire.closed) << "cut for " << cut_s << " s, asked after " << until_ms << " ms";
+    one.wire.unanswered = nullptr;
+    one.Seconds(100);
+    EXPECT_FALSE(one.wire.closed);
+  }
+}
+
+TEST(ConnectionTimeouts, ADeadPeerIsFoundBehindTheFirstRetransmissionAfterTheTimeout) {
+  for (const int64_t first_ms : {200, 250, 300, 420, 800}) {
+    Written one;
+    one.Seconds(3);
+    const Retransmissions retransmissions(one, first_ms);
+    const int64_t asked_ms = retransmissions.NextMs(25'000);
+    while (!one.wire.closed && one.rig.worker.NowMs() < retransmissions.began_ms_ + 60'000) {
+      one.rig.Advance(absl::Milliseconds(200));
+    }
+    const int64_t took_ms = one.rig.worker.NowMs() - retransmissions.began_ms_;
+    EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
+    EXPECT_GT(took_ms, asked_ms + 999);
+    EXPECT_LT(took_ms, asked_ms + 3'200);
+    EXPECT_LT(took_ms, 2 * 25'000 + first_ms + 3'200);
+  }
+}
+
+// Probes of a closed window are far apart, and nobody tells when the last one was.
+TEST(ConnectionTimeouts, AClosedWindowsProbesAreWaitedForToo) {
+  Written one;
+  const auto probed = [&](uint32_t probes, int64_t silent_ms) {
+    one.wire.unanswered = [probes, silent_ms, &one, at_ms = one.rig.worker.NowMs()] {
+      Unanswered unanswered{silent_ms + one.rig.worker.NowMs() - at_ms};
+      unanswered.probes = probes;
+      return unanswered;
+    };
+  };
+  probed(1, 60'000);  // Its last answer is as old as the last probe.
+  one.Seconds(60);
+  EXPECT_FALSE(one.wire.closed);
+  probed(2, 120'000);
+  one.Seconds(3);
   EXPECT_EQ(one.notes.reason, CloseReason::kDeadPeer);
 }
 

@@ -7,12 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/session.h"
@@ -49,39 +52,61 @@ class DeadPeer : public ::testing::Test {
     os_.info.tcpi_last_ack_recv = 30'000;
     os_.info.tcpi_last_data_recv = 50'000;
   }
-  int64_t Unanswered(bool tcp = true) { return PlainStream(os_, 7, tcp).UnansweredMs(); }
+  int64_t SilentMs(bool tcp = true) { return PlainStream(os_, 7, tcp).LookForAnswer().silent_ms; }
+  // How long it has been asked, when it was asked once more `last_ms` ago.
+  int64_t AskedMs(int retransmits, int64_t next_ms, int64_t last_ms) {
+    os_.info.tcpi_unacked = 1;
+    os_.info.tcpi_last_ack_recv = os_.info.tcpi_last_data_recv = 1'000'000;
+    os_.info.tcpi_retransmits = static_cast<uint8_t>(retransmits);
+    os_.info.tcpi_rto = static_cast<uint32_t>(next_ms * 1'000);
+    os_.info.tcpi_last_data_sent = static_cast<uint32_t>(last_ms);
+    const Unanswered look = PlainStream(os_, 7, true).LookForAnswer();
+    EXPECT_EQ(look.last_ms, last_ms);
+    return look.asked_ms;
+  }
   InfoOs os_;
 };
 
 TEST_F(DeadPeer, WhoWasAskedNothingSinceItsLastAnswerIsNotSilent) {
-  EXPECT_EQ(Unanswered(), 0);
+  EXPECT_EQ(SilentMs(), 0);
   os_.info.tcpi_unacked = 5;  // Sent before the last answer: it has closed its window on them.
-  EXPECT_EQ(Unanswered(), 0);
+  EXPECT_EQ(SilentMs(), 0);
   os_.info.tcpi_last_data_sent = 30'000;  // At the same moment.
-  EXPECT_EQ(Unanswered(), 0);
+  EXPECT_EQ(SilentMs(), 0);
 }
 
 TEST_F(DeadPeer, BytesSentAfterTheLastAnswerAreUnanswered) {
   os_.info.tcpi_unacked = 5;
   os_.info.tcpi_last_data_sent = 29'000;
-  EXPECT_EQ(Unanswered(), 30'000);
+  EXPECT_EQ(SilentMs(), 30'000);
   os_.info.tcpi_last_data_recv = 20'000;  // A sign of life, too.
-  EXPECT_EQ(Unanswered(), 20'000);
+  EXPECT_EQ(SilentMs(), 20'000);
   os_.info.tcpi_unacked = 0;
-  EXPECT_EQ(Unanswered(), 0);
+  EXPECT_EQ(SilentMs(), 0);
 }
 
 TEST_F(DeadPeer, AProbeOfAClosedWindowIsAQuestion) {
   os_.info.tcpi_probes = 1;
-  EXPECT_EQ(Unanswered(), 30'000);
+  EXPECT_EQ(SilentMs(), 30'000);
+}
+
+TEST_F(DeadPeer, SinceWhenItIsAskedIsToldByWhatRetransmissionsHaveWaited) {
+  EXPECT_EQ(AskedMs(0, 200, 100), 100);
+  EXPECT_EQ(AskedMs(1, 400, 50), 250);
+  EXPECT_EQ(AskedMs(6, 12'800, 0), 12'600);
+  EXPECT_EQ(AskedMs(6, 19'200, 0), 18'900);  // The first waited for 300 ms.
+  // With at most 5 s from one to the next: 6.2 s for the first five.
+  EXPECT_EQ(AskedMs(5, 5'000, 10), 6'210);
+  EXPECT_EQ(AskedMs(8, 5'000, 10), 6'200 + 3 * 5'000 + 10);
+  EXPECT_EQ(AskedMs(255, 1, 0), 30);
 }
 
 TEST_F(DeadPeer, WhereTheKernelCannotTellNobodyIsSilent) {
   os_.info.tcpi_probes = 1;
-  EXPECT_EQ(Unanswered(/*tcp=*/false), 0);
+  EXPECT_EQ(SilentMs(/*tcp=*/false), 0);
   EXPECT_EQ(os_.asked, 0);
   os_.result = -ENOPROTOOPT;
-  EXPECT_EQ(Unanswered(), 0);
+  EXPECT_EQ(SilentMs(), 0);
 }
 
 // --- By the kernel.
@@ -133,10 +158,43 @@ class Client {
     const sock_fprog program{1, &nothing};
     return setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
   }
+  bool Return() {
+    const int unused = 0;
+    return setsockopt(fd_, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) == 0;
+  }
+  std::string Read(size_t bytes) {
+    std::string read(bytes, ' ');
+    const ssize_t count = recv(fd_, read.data(), bytes, MSG_WAITALL);
+    read.resize(static_cast<size_t>(std::max<ssize_t>(count, 0)));
+    return read;
+  }
 
  private:
   const int fd_;
 };
+
+// What waits is sent again when the link is whole again, and the time for it is not over.
+TEST(DeadPeerOfTheKernel, ALinkThatWasCutForAWhileLives) {
+  Options options = SmallOptions(1);
+  options.unacknowledged_timeout = absl::Seconds(5);
+  Shared shared;
+  Runtime runtime(options);
+  runtime.Listen<Writer>("127.0.0.1:0", &shared);
+  ASSERT_TRUE(runtime.Start().ok());
+  Client client(*Address::Parse(runtime.Listening().front()), 64 * 1024);
+  ASSERT_TRUE(Eventually([&] {
+    const std::lock_guard<std::mutex> lock(shared.lock);
+    return shared.writers.size() == 1;
+  }));
+  if (!client.Vanish()) GTEST_SKIP() << "this kernel takes no filter: " << errno;
+  EXPECT_EQ(shared.writers[0].TrySend(Say{false}), Answer::kAccepted);
+  // Past 3.0 s, at which Linux has sent it four times, and again only after 6.2 s.
+  absl::SleepFor(absl::Milliseconds(4'700));
+  ASSERT_TRUE(client.Return());
+  EXPECT_EQ(client.Read(10), "xxxxxxxxxx");
+  EXPECT_EQ(shared.reasons[0], -1);
+  runtime.Drain(absl::ZeroDuration());
+}
 
 TEST(DeadPeerOfTheKernel, TheOneThatVanishedIsEndedAndTheOneThatDoesNotReadIsNot) {
   Options options = SmallOptions(1);
