@@ -134,6 +134,8 @@ void Pipe::TryAgain() {
       GiveUp("no answer in time");
       return;
     }
+    auto& addresses = attempts_->addresses;
+    if (Planted(Plant::kAddressPassedOver) && addresses.size() > 1) addresses.pop_back();
     ConnectNext();
     ResumeReading();
   });

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/check.h"
 #include "sluice/core/control.h"
 #include "sluice/core/outside_gate.h"
 #include "sluice/core/plant.h"
@@ -94,7 +95,7 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
         Worker::Post(*gate->worker, gate, generation, BlockingRoomControl{});
         if (Planted(Plant::kOneGateResumed)) break;
       }
-      state.gates.clear();
+      if (!Planted(Plant::kGatesStay)) state.gates.clear();
     }
     lock.unlock();
     const FunctionScope scope(&state);
@@ -112,11 +113,12 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     }
     task->Settled();
     lock.unlock();
+    if (Planted(Plant::kFunctionForgotten) && !left_behind) state.awaited.Ended();
     task.reset();  // With what the function holds: a user's destructor, which may block too.
     lock.lock();
     state.threads[index] = {};
     // After the line above: a drain that waited for it must not find the thread at work.
-    if (!left_behind) state.awaited.Ended();
+    if (!left_behind && !Planted(Plant::kFunctionForgotten)) state.awaited.Ended();
   }
 }
 
@@ -225,6 +227,8 @@ bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint
       state_->waiting.push_back(std::move(task));
       runtime_.os().NotifyOne(state_->more);
       if (state_->waiting.size() < state_->threads_max) return true;
+      // Were a gate there twice, a thread would tell it of room that another call has taken since.
+      SLUICE_CHECK(state_->gates.size() < gates_.size());
       state_->gates.emplace_back(gate, generation);
       return false;
     }

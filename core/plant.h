@@ -79,7 +79,9 @@ enum class Plant {
   kSelfConnectTaken = 83,
   kSlotsStay = 75,
   kDueForgotten = 76,
+  kTrySendOvertakes = 90,
   kFunctionRefused = 91,
+  kFunctionForgotten = 92,
   kClosingMemberCounts = 65,
   kPortionIsAll = 66,
   kConflateUncounted = 67,
@@ -93,6 +95,8 @@ enum class Plant {
   kShedOneByOne = 131,
   kDrainAtFirstSilence = 132,
   kSilenceUnasked = 133,
+  kAddressPassedOver = 96,
+  kGatesStay = 113,
 };
 
 struct PlantInfo {
@@ -247,6 +251,10 @@ inline constexpr PlantInfo kPlants[] = {
      "a socket that is connected to itself is taken for one that found its server", "early"},
     {Plant::kEvictsYoungest, "evicts_youngest",
      "of the workers the one is asked whose longest silent connection is the youngest", "eviction"},
+    {Plant::kAddressPassedOver, "address_passed_over",
+     "of three addresses of a name, the one behind a dead one is passed over", "dns"},
+    {Plant::kTrySendOvertakes, "try_send_overtakes",
+     "in a constructor or a destructor TrySend goes before what Send has left waiting", "L2"},
     {Plant::kFunctionRefused, "function_refused",
      "a drain refuses what blocking functions send that it waits for", "drain"},
     {Plant::kReserveUnused, "reserve_unused",
@@ -257,6 +265,10 @@ inline constexpr PlantInfo kPlants[] = {
      "in a drain a moment without bytes is taken for the end of what a peer had sent", "drain"},
     {Plant::kSilenceUnasked, "silence_unasked",
      "a peer is taken for dead before it is asked again after the time for it is over", "L9"},
+    {Plant::kFunctionForgotten, "function_forgotten",
+     "a drain does not wait until what a blocking function held is destroyed", "drain"},
+    {Plant::kGatesStay, "gates_stay",
+     "a worker's gate that was told of room in the blocking pool is told again and again", "L3"},
     // Turns.
     {Plant::kTurnUnshared, "turn_unshared",
      "all timers and descriptors that are ready have their turn, however long that takes", "turns"},

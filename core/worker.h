@@ -626,7 +626,10 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
 
 template <class M>
 Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops, M& message) {
-  if (current_ != nullptr && OutboxHolds(current_, target)) return Refuse(Answer::kFull);
+  if (current_ != nullptr && OutboxHolds(current_, target) &&
+      !(Planted(Plant::kTrySendOvertakes) && current_->actor == nullptr)) {
+    return Refuse(Answer::kFull);
+  }
   const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/false);
   return answer == Answer::kAccepted ? answer : Refuse(answer);
 }

@@ -18,6 +18,7 @@ namespace sluice::sim {
 namespace {
 
 constexpr int64_t kFunctionUsMax = 5'000;
+constexpr int64_t kDestructionUsMax = 20'000;
 
 enum class Fate : uint8_t { kLasts, kStops, kFails };
 
@@ -69,7 +70,12 @@ class Counted {
   ~Counted() {
     if (world_ == nullptr) return;
     Random& random = world_->simulation.random();
-    if (random.Below(4) == 0) world_->simulation.Sleep(absl::Microseconds(random.Below(1'000)));
+    // Now and then so long that a drain that does not wait for it ends meanwhile.
+    const uint64_t slow = random.Below(16);
+    if (slow < 4) {
+      const int64_t us_max = slow == 0 ? kDestructionUsMax : 1'000;
+      world_->simulation.Sleep(absl::Microseconds(random.Below(static_cast<uint64_t>(us_max))));
+    }
     --world_->functions;
   }
 
@@ -242,7 +248,7 @@ void RunRuntime(World& world, const Options& options) {
   const int64_t callers = simulation.Amount("callers", 1, 24);
   const int64_t rounds = simulation.Amount("rounds", 1, 8);
   const bool early_drain = simulation.Amount("early_drain", 0, 1) == 1;
-  const int64_t drain_us = simulation.Amount("drain_us", 0, 10'000);
+  const int64_t drain_us = simulation.Amount("drain_us", 0, 60'000);
   world.threads_max = options.blocking_threads_max;
   // Run, wait for a thread, wait at a gate, wait with their callers; and one that is being made.
   world.functions_max = 2 * world.threads_max +
@@ -271,7 +277,7 @@ void RunRuntime(World& world, const Options& options) {
     world.functions_max += 2;
     runtime.Spawn<Pairs>(&world, pairs);
   }
-  if (simulation.Amount("unstarted", 0, 7) == 7 || !site.Start()) {
+  if (simulation.Amount("unstarted", 0, 3) == 3 || !site.Start()) {
     // The drain takes the turns, in which functions begin, and sees them end.
     site.End();
     if (world.functions != 0) {
@@ -313,7 +319,7 @@ void RunBlocking(Simulation& simulation) {
   World world(simulation);
   RunRuntime(world, options);
   // A function that was left behind runs on, without the runtime.
-  simulation.Sleep(absl::Microseconds(2 * kFunctionUsMax));
+  simulation.Sleep(absl::Microseconds(2 * (kFunctionUsMax + kDestructionUsMax)));
   if (world.functions != 0 || world.running != 0) {
     simulation.Broken("L1 ledger", absl::StrCat(world.functions, " functions are never destroyed"));
   }

@@ -41,10 +41,12 @@ class Name {
  public:
   explicit Name(Simulation& simulation) : simulation_(simulation) {}
 
-  // `machines` by their numbers; with others before them that do not serve.
-  void Set(const std::vector<int64_t>& machines, const std::vector<std::string>& before) {
+  // `machines` by their numbers; with others before and behind them that do not serve.
+  void Set(const std::vector<int64_t>& machines, const std::vector<std::string>& before,
+           const std::vector<std::string>& behind = {}) {
     std::vector<std::string> addresses = before;
     for (const int64_t machine : machines) addresses.push_back(absl::StrCat("10.0.0.", machine));
+    addresses.insert(addresses.end(), behind.begin(), behind.end());
     simulation_.network().SetHost(kName, addresses);
     times_.push_back({simulation_.NowNs(), {machines.begin(), machines.end()}, before.empty()});
   }
@@ -139,7 +141,7 @@ void RunDns(Simulation& simulation) {
     }
     for (int64_t i = simulation.Amount("moves", 0, 12); i > 0; --i) {
       simulation.Sleep(absl::Milliseconds(random.Below(1'500)));
-      switch (random.Below(6)) {
+      switch (random.Below(7)) {
         case 0:
           name.Set({}, {});
           break;
@@ -152,17 +154,26 @@ void RunDns(Simulation& simulation) {
         case 3:
           name.Set(numbers, {});
           break;
+        case 4:
+          name.Set({any()}, {kRefuses}, {kDead});
+          break;
         default:
           name.Set({any()}, {});
           break;
       }
     }
   }
-  // It rests on a machine that serves, with or without dead ones before it.
-  if (random.Below(2) == 0) {
-    name.Set({any()}, {});
-  } else {
-    name.Set({any()}, {kRefuses, kDead});
+  // It rests on a machine that serves: alone, behind dead ones, or between two of them.
+  switch (random.Below(3)) {
+    case 0:
+      name.Set({any()}, {});
+      break;
+    case 1:
+      name.Set({any()}, {kRefuses, kDead});
+      break;
+    default:
+      name.Set({any()}, {kRefuses}, {kDead});
+      break;
   }
   simulation.faults.lost_lookup = simulation.faults.lost_connect = 0;
   for (int tries = 0; !Visit(simulation, name, machine) && !simulation.Failed(); ++tries) {

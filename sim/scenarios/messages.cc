@@ -224,12 +224,15 @@ class Node : public Actor {
     }
     Answered(answer, to, may_park);
   }
-  // To one target, some of them after others that had to wait.
+  // To two targets: what waits for the first holds up what is sent to the second, though that one
+  // has room.
   void SendInARow() {
     if (random_.Below(3) != 0) return;
-    const int64_t to = world_.Any();
-    const Ref<Node> target = world_.At(to).ref;
-    for (uint64_t i = random_.Below(5); i > 0; --i) {
+    const int64_t first = world_.Any();
+    const int64_t second = world_.Any();
+    for (uint64_t i = random_.Below(8); i > 0; --i) {
+      const int64_t to = random_.Below(2) == 0 ? first : second;
+      const Ref<Node> target = world_.At(to).ref;
       const bool may_park = to > key_ && random_.Below(3) != 0;
       const Note note{key_, to, world_.streams.Next(key_, to)};
       Answered(may_park ? Send(target, note) : target.TrySend(note), to, may_park);

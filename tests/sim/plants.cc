@@ -40,7 +40,7 @@ ABSL_FLAG(
     "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");
 ABSL_FLAG(int64_t, seed, 1, "the first seed");
-ABSL_FLAG(int64_t, seeds, 200, "how many seeds of each scenario may be needed");
+ABSL_FLAG(int64_t, seeds, 300, "how many seeds of each scenario may be needed");
 ABSL_FLAG(int64_t, timeout, 300, "seconds that one scenario's seeds may take");
 ABSL_FLAG(int64_t, jobs, std::max(1U, std::thread::hardware_concurrency()),
           "how many simulations run at once");
@@ -79,7 +79,11 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kOneGateResumed:
     case Plant::kDrainSpins:
     case Plant::kFunctionRefused:
+    case Plant::kFunctionForgotten:
+    case Plant::kGatesStay:
       return "blocking";
+    case Plant::kTrySendOvertakes:
+      return "messages";
     case Plant::kMemoryWaitersLost:
       return "overload";
     case Plant::kReserveUnused:
@@ -123,6 +127,8 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kReplacedStaysCharged:
     case Plant::kLeaverForgets:
       return "broadcast";
+    case Plant::kAddressPassedOver:
+      return "dns";
     case Plant::kStaleFileUnlocked:
     case Plant::kFileByName:
     case Plant::kEndByClose:
