@@ -148,7 +148,7 @@ class DeadPeers {
     }
     // A send that the kernel refused for a moment is not taken while the link is cut, and counts as
     // stalled.
-    if ((what == Case::kCut || what == Case::kCutForGood) &&
+    if (what == Case::kCutForGood &&
         options_.write_stalled_timeout <
             2 * options_.unacknowledged_timeout + AskedAgainWithin() + 2 * kSlack) {
       return;
@@ -219,7 +219,9 @@ class DeadPeers {
   }
   // Shorter than a peer may leave unanswered what it is sent, so it lives.
   void CutForAWhile(SimOs& machine, Client& client, const Fate& fate) {
-    const absl::Duration cut_most = options_.unacknowledged_timeout - kSlack;
+    const absl::Duration cut_most =
+        std::min(options_.unacknowledged_timeout, options_.write_stalled_timeout / 2) - 2 * kSlack;
+    if (cut_most < kSlack) return;
     const absl::Duration cut =
         absl::Milliseconds(500 + simulation_.random().Below(
                                      static_cast<uint64_t>(absl::ToInt64Milliseconds(cut_most))));
