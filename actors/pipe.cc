@@ -5,6 +5,7 @@
 
 #include "sluice/actors/connection.h"
 #include "sluice/actors/connector.h"
+#include "sluice/actors/resolver.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
@@ -72,8 +73,9 @@ void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
     GiveUp("it has no timer left for its time to connect");
     return;
   }
-  const Answer asked = RunBlocking(
-      [target, &os = runtime().os()] { return target.LookUp(os); },
+  const Answer asked = Ask(
+      Resolver::Of(runtime()), LookUp{target, attempts_->deadline_ms, slot(), generation()},
+      absl::InfiniteDuration(),
       [this](absl::StatusOr<std::vector<Address>> addresses) { OnLookedUp(std::move(addresses)); });
   if (asked != Answer::kAccepted) GiveUp("it cannot be looked up: too much is under way");
 }

@@ -55,10 +55,10 @@ class Pipe : public Session {
 
  protected:
   // Begins an outgoing connection, on this worker, whose session is this one's partner. Once, in
-  // OnOpen (or later, if OnOpen has paused the reading). A name is looked up now, on a thread of
-  // the blocking pool; of several addresses each is tried in turn, with its part of the time that
-  // is left. What comes of it is not answered: where it fails, or after `timeout`, this side is
-  // reset.
+  // OnOpen (or later, if OnOpen has paused the reading). A name is looked up now, or
+  // shares the look-up of it that is under way (actors/resolver.h); of several addresses each is
+  // tried in turn, with its part of the time that is left. What comes of it is not answered: where
+  // it fails, or after `timeout`, this side is reset.
   void ConnectPartner(const Target& target, absl::Duration timeout);
   // Or with one that is there already, on the same worker. Both connections stand or are begun.
   void PairWith(Pipe& partner);

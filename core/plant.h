@@ -97,6 +97,7 @@ enum class Plant {
   kSilenceUnasked = 133,
   kAddressPassedOver = 96,
   kGatesStay = 113,
+  kLookUpsForNobody = 142,
 };
 
 struct PlantInfo {
@@ -207,6 +208,8 @@ inline constexpr PlantInfo kPlants[] = {
      "a shorter message that replaces an older one keeps the older one's memory", "L3, hub"},
     {Plant::kLeaverForgets, "leaver_forgets",
      "what waits for a subscriber that leaves a hub is neither sent nor counted", "L1, hub"},
+    {Plant::kLookUpsForNobody, "look_ups_for_nobody",
+     "a name is looked up though whoever asked for it has given up", "names"},
     {Plant::kLastWordsUnsent, "last_words_unsent",
      "what an ended actor's destructor sends to a full target stays in its outbox", "L5"},
     {Plant::kCreditBeforeMemory, "credit_before_memory",

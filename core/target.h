@@ -30,6 +30,7 @@ class Target {
 
   bool IsName() const { return !host_.empty(); }
   const Address& address() const { return address_; }  // Unless it is a name.
+  const std::string& host() const { return host_; }    // The name; "": it is none.
 
   // Its addresses, the best first; one, where it is no name. A name is asked for now and waits, so
   // only a blocking function calls it. NotFound: there is none of that name. Unavailable: nobody

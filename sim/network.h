@@ -36,6 +36,9 @@ class Network {
   // is no such name. As DNS has it, for all machines.
   void SetHost(const std::string& name, const std::vector<std::string>& addresses);
   const std::vector<Address>* HostNamed(const std::string& name) const;
+  // How long the name server takes, beside the way there and back.
+  void SetLookUpTime(absl::Duration time) { look_up_time_ = time; }
+  absl::Duration LookUpTime() const { return look_up_time_; }
 
   void CountLink(int change) { links_ += change; }
   // Connections that somebody still knows of: a descriptor, a queue, or a segment on its way.
@@ -57,6 +60,7 @@ class Network {
   int64_t links_ = 0;
   std::map<std::string, SimOs*> machines_;  // By their addresses, without ports.
   std::map<std::string, std::vector<Address>> hosts_;
+  absl::Duration look_up_time_ = absl::ZeroDuration();
 };
 
 }  // namespace sluice::sim

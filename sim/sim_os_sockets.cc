@@ -182,8 +182,9 @@ int SimOs::Resolve(const std::string& host, std::vector<sockaddr_storage>* addre
     simulation_.Sleep(kLookUpTimeout);
     return static_cast<int>(Done("resolve", -1, -EAGAIN, host));
   }
-  simulation_.Sleep(absl::Nanoseconds(
-      2 * random.Between(simulation_.faults.delay_ns_min, simulation_.faults.delay_ns_max)));
+  const int64_t way_ns =
+      random.Between(simulation_.faults.delay_ns_min, simulation_.faults.delay_ns_max);
+  simulation_.Sleep(absl::Nanoseconds(2 * way_ns) + simulation_.network().LookUpTime());
   const std::vector<Address>* const known = simulation_.network().HostNamed(host);
   if (known == nullptr) return static_cast<int>(Done("resolve", -1, -ENOENT, host));
   for (const Address& address : *known) {

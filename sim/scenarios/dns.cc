@@ -1,6 +1,7 @@
 // A relay to an upstream by its name, which moves from machine to machine, has several addresses of
 // which some are dead, and is gone for a while. Each connection asks anew: who answers it is a
-// machine that the name stood for while it was made, and once the name rests, everybody is served.
+// machine that the name stood for while it was made, and once the name rests, everybody is served:
+// with a name server that is slow, too, which is not asked for those who have given up.
 #include <algorithm>
 #include <memory>
 #include <set>
@@ -22,7 +23,9 @@ namespace sluice::sim {
 namespace {
 
 constexpr const char* kName = "api.test";
-constexpr const char* kDead = "10.9.9.9";     // No machine has it: a connect is never answered.
+constexpr const char* kDead = "10.9.9.9";  // No machine has it: a connect is never answered.
+constexpr absl::Duration kSlowLookUp = absl::Seconds(1);
+constexpr absl::Duration kStrangerWaits = absl::Seconds(3);
 constexpr const char* kRefuses = "10.0.0.1";  // The relay's own machine: nobody listens there.
 
 // Says which machine it is on, and echoes.
@@ -79,6 +82,51 @@ class Name {
   std::vector<Time> times_;
 };
 
+// To a name of its own each time, which stands for one machine.
+struct Strangers {
+  Simulation& simulation;
+  std::string address;
+  int64_t names = 0;
+};
+class Stranger : public Pipe {
+ public:
+  explicit Stranger(Strangers* all) : all_(*all) {}
+  void OnOpen() override {
+    const std::string name = absl::StrCat("host", all_.names++, ".test");
+    all_.simulation.network().SetHost(name, {all_.address});
+    ConnectPartner(*Target::Parse(absl::StrCat(name, ":80")), kStrangerWaits);
+  }
+
+ private:
+  Strangers& all_;
+};
+
+// With a name server that takes so long that most give up: then nobody is kept from what comes
+// next.
+void Rush(Simulation& simulation, SimOs& machine) {
+  simulation.network().SetLookUpTime(kSlowLookUp);
+  int64_t served = 0;
+  const auto visit = [&] {
+    Client client(machine);
+    served += client.Connect("10.0.0.1:7004").ok() && client.ReadLine().ok();
+  };
+  {
+    Crowd crowd(simulation, machine);
+    for (int64_t i = simulation.Amount("strangers", 0, 40); i > 0; --i) {
+      crowd.Add(absl::StrCat("stranger ", i), visit);
+    }
+  }
+  // What runs when they give up runs to its end.
+  served = 0;
+  const int64_t start_ns = simulation.NowNs();
+  visit();
+  if (served != 1) {
+    simulation.Broken("names", "nobody waits for a name any more, and a newcomer is not served");
+  } else if (simulation.NowNs() - start_ns > absl::ToInt64Nanoseconds(2.5 * kSlowLookUp)) {
+    simulation.Broken("names", "names that nobody waits for are looked up before a newcomer's");
+  }
+}
+
 // True: it was served, by a machine that the name stood for.
 bool Visit(Simulation& simulation, const Name& name, SimOs& machine) {
   const int64_t start_ns = simulation.NowNs();
@@ -114,6 +162,8 @@ void RunDns(Simulation& simulation) {
   Site relay(simulation, options);
   const relay::Upstream upstream{*Target::Parse(absl::StrCat(kName, ":80")), absl::Seconds(20)};
   relay.runtime().Listen<relay::Relay>("10.0.0.1:7003", &upstream);
+  Strangers strangers{simulation, ""};
+  relay.runtime().Listen<Stranger>("10.0.0.1:7004", &strangers);
   if (!relay.Start()) return;
   std::vector<std::unique_ptr<Site>> upstreams;
   std::vector<int64_t> numbers;
@@ -125,6 +175,7 @@ void RunDns(Simulation& simulation) {
     if (!upstreams.back()->Start()) return;
   }
   const auto any = [&] { return numbers[random.Below(numbers.size())]; };
+  strangers.address = absl::StrCat("10.0.0.", numbers.front());
   Name name(simulation);
   name.Set({any()}, {});
   SimOs& machine = simulation.NewMachine("clients");
@@ -180,6 +231,7 @@ void RunDns(Simulation& simulation) {
     if (tries < (MayEndConnections(simulation.faults) ? 20 : 0)) continue;
     simulation.Broken("L5 progress", "the name rests, and nobody is served");
   }
+  if (!simulation.Failed() && !MayEndConnections(simulation.faults)) Rush(simulation, machine);
   relay.End();
   for (auto& site : upstreams) site->End();
 }

@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "sluice/actors/resolver.h"
 #include "sluice/examples/relay_session.h"
 #include "sluice/sim/client.h"
 #include "sluice/sim/network.h"
@@ -15,6 +18,18 @@
 
 namespace sluice::sim {
 namespace {
+
+// To another name each time, all of which stand for the second machine.
+class ToAnyName : public Pipe {
+ public:
+  explicit ToAnyName(int* names) : names_(*names) {}
+  void OnOpen() override {
+    ConnectPartner(*Target::Parse(absl::StrCat("host", names_++, ".test:80")), absl::Seconds(3));
+  }
+
+ private:
+  int& names_;
+};
 
 class Echo : public Session {
   void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
@@ -28,8 +43,8 @@ class Relayed {
                    absl::Duration timeout = absl::Seconds(3))
       : simulation(1, Faults::None()),
         upstream{*Target::Parse("api.test:80"), timeout},
-        relay(simulation, SmallOptions(1)),
-        echo(simulation, simulation.NewMachine("echo"), SmallOptions(1)),
+        relay(simulation, ForMany()),
+        echo(simulation, simulation.NewMachine("echo"), ForMany()),
         machine(simulation.NewMachine("client")) {
     simulation.network().SetHost("api.test", addresses);
     relay.runtime().Listen<relay::Relay>("10.0.0.1:7003", &upstream);
@@ -41,10 +56,31 @@ class Relayed {
     echo.End();
     EXPECT_EQ(simulation.violation(), "");
   }
+  static Options ForMany() {
+    Options options = SmallOptions(1);
+    options.max_connections = 256;
+    return options;
+  }
   double SecondsSince(int64_t start_ns) const {
     return static_cast<double>(simulation.NowNs() - start_ns) / 1e9;
   }
 
+  // `clients` at once, each of which says something: how many of them were answered in that time.
+  int Served(int clients, absl::Duration in_time, std::string_view door = "10.0.0.1:7003") {
+    int served = 0;
+    const int64_t start_ns = simulation.NowNs();
+    std::vector<ThreadId> threads;
+    for (int i = 0; i < clients; ++i) {
+      threads.push_back(simulation.StartThread(machine, absl::StrCat("client ", i), [&] {
+        Client client(machine);
+        if (!client.Connect(door).ok() || !client.Write("hello").ok()) return;
+        const bool heard = client.ReadExactly(5).ok();
+        served += heard && SecondsSince(start_ns) < absl::ToDoubleSeconds(in_time);
+      }));
+    }
+    for (const ThreadId thread : threads) simulation.Join(thread);
+    return served;
+  }
   // Of a client that says nothing, from its connect on.
   double SecondsToReset() {
     Client client(machine);
@@ -132,6 +168,70 @@ TEST(Names, EachConnectionAsksAnew) {
   Client second(relayed.machine);
   ASSERT_TRUE(second.Connect("10.0.0.1:7003").ok());
   ASSERT_TRUE(second.Write("hello").ok());
+  EXPECT_TRUE(second.ReadExactly(5).ok());
+}
+
+// A name server that answers after a second, and a relay that was just started.
+TEST(Names, AHundredClientsAtOnceShareOneLookUp) {
+  Relayed relayed({"10.0.0.2"});
+  relayed.simulation.network().SetLookUpTime(absl::Seconds(1));
+  EXPECT_EQ(relayed.Served(100, absl::Milliseconds(1'200)), 100);
+  EXPECT_EQ(Resolver::TotalsOf(relayed.relay.runtime()).run, 1);
+  EXPECT_EQ(relayed.Served(1, absl::Milliseconds(1'200)), 1);
+}
+
+// Sixteen can be looked up in the three seconds for which the clients wait.
+TEST(Names, LookUpsThatNobodyWaitsForAreNeverBegun) {
+  Relayed relayed({"10.0.0.2"});
+  int names = 0;
+  relayed.relay.runtime().Listen<ToAnyName>("10.0.0.1:7004", &names);
+  for (int i = 0; i <= 100; ++i) {
+    relayed.simulation.network().SetHost(absl::StrCat("host", i, ".test"), {"10.0.0.2"});
+  }
+  relayed.simulation.network().SetLookUpTime(absl::Seconds(1));
+  EXPECT_GE(relayed.Served(100, absl::Seconds(4), "10.0.0.1:7004"), 8);
+  EXPECT_EQ(relayed.Served(1, absl::Milliseconds(2'200), "10.0.0.1:7004"), 1);
+}
+
+TEST(Names, AClientThatHasGoneIsNotLookedUpFor) {
+  Relayed relayed({"10.0.0.2"}, absl::Seconds(60));
+  int names = 0;
+  relayed.relay.runtime().Listen<ToAnyName>("10.0.0.1:7004", &names);
+  relayed.simulation.network().SetLookUpTime(absl::Milliseconds(100));
+  for (int i = 0; i < 40; ++i) {
+    Client client(relayed.machine);
+    ASSERT_TRUE(client.Connect("10.0.0.1:7004").ok());
+    client.Reset();
+  }
+  EXPECT_EQ(relayed.Served(1, absl::Milliseconds(300)), 1);
+  EXPECT_LE(names, 40);
+}
+
+// One packet that is lost costs its own second, and not the five for which its look-up waits.
+TEST(Names, WhoComesLaterIsNotHeldUpByALookUpThatIsNeverAnswered) {
+  Relayed relayed({"10.0.0.2"});
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  Client unlucky(relayed.machine);
+  ASSERT_TRUE(unlucky.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(1'100));
+  relayed.simulation.faults.lost_lookup = 0;
+  EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100)), 1);
+  EXPECT_TRUE(unlucky.Write("hello").ok());  // And its answer is for all.
+  EXPECT_TRUE(unlucky.ReadExactly(5).ok());
+}
+
+// The answer that there is no such host was asked for before the second one came.
+TEST(Names, WhoComesWhileALookUpFailsHasOneOfItsOwn) {
+  Relayed relayed({});
+  relayed.simulation.network().SetLookUpTime(absl::Milliseconds(400));
+  Client first(relayed.machine);
+  ASSERT_TRUE(first.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(200));
+  Client second(relayed.machine);
+  ASSERT_TRUE(second.Connect("10.0.0.1:7003").ok());
+  ASSERT_TRUE(second.Write("hello").ok());
+  EXPECT_FALSE(first.Read().ok());
+  relayed.simulation.network().SetHost("api.test", {"10.0.0.2"});
   EXPECT_TRUE(second.ReadExactly(5).ok());
 }
 

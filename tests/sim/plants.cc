@@ -112,6 +112,8 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kEarlyBytesLost:
     case Plant::kSelfConnectTaken:
       return "early";
+    case Plant::kLookUpsForNobody:
+      return "dns";
     case Plant::kInputFullUntold:
       return "frames";
     case Plant::kLagOffByOne:
