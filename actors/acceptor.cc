@@ -16,7 +16,6 @@ namespace {
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kBackoffFirstMs = 10;
 constexpr int64_t kBackoffMaxMs = 1'000;
-constexpr int64_t kLogEveryMs = 60'000;  // That descriptors or memory are out.
 // One session's actor with its vtable and slot, and the allocator's headers for it, its connection
 // and its stream.
 constexpr int64_t kConnectionBytes =
@@ -85,6 +84,7 @@ struct AcceptedControl {
     // Nobody would end what comes after the drain's deadline.
     Slot* slot = worker.ShuttingDown() ? nullptr : worker.AllocateSlot();
     if (slot == nullptr) {
+      if (!worker.ShuttingDown()) LogNoActor(worker);
       Refuse(worker);
       return;
     }
@@ -97,6 +97,12 @@ struct AcceptedControl {
     auto stream = std::make_unique<PlainStream>(worker.os(), fd.Release(), tcp);
     Connection::Open(worker, slot, std::move(stream), acceptor);
   }
+  static void LogNoActor(Worker& worker) {
+    LimitOf(worker, CloseReason::kRefused).Warn(worker.NowMs(), [&worker] {
+      return absl::StrCat("accept: a newcomer is refused, as there is no place for its session: ",
+                          worker.options().actors_max, " actors live (actors_max)");
+    });
+  }
   void Refuse(Worker& worker) {
     EndAccepted(worker.os(), std::move(fd));
     CountersOf(worker).CountNeverStood(CloseReason::kRefused);
@@ -105,6 +111,12 @@ struct AcceptedControl {
                  ConnectionEndedControl{worker.Index()});
   }
 };
+
+std::string TextOf(const sockaddr_storage& peer, socklen_t size) {
+  return Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&peer), size)
+      .value_or(Address())
+      .ToString();
+}
 
 // To a worker: end the longest silent connection of this acceptor. Comes after the connections that
 // were handed to it, and its answer after the word of those that have ended.
@@ -298,7 +310,15 @@ void Acceptor::AcceptSome() {
   // have nothing answer EAGAIN, and their next event brings us back.
   for (size_t empty = 0; empty < sockets_.size();) {
     // ConnectionEnded comes back. (What waits when a drain begins is taken, and held.)
-    if (!draining_ && (!held_.empty() || (AtTheLimit() && at_limit_ == AtLimit::kWait))) return;
+    if (!draining_ && AtTheLimit() && at_limit_ == AtLimit::kWait) {
+      if (!std::exchange(came_, false)) return;
+      limit_log_.Warn(worker().NowMs(), [this] {
+        return absl::StrCat("accept: newcomers wait, as ", open_,
+                            " connections are open (max_connections)");
+      });
+      return;
+    }
+    if (!draining_ && !held_.empty()) return;
     if (accepts == accepts_max) {
       // Nothing but errors: whatever they are, they must not become a busy loop.
       errors == accepts ? Pause() : Wake();
@@ -336,6 +356,10 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
   if (fd >= 0) {
     backoff_ms_ = 0;
     if (AtTheLimit() && at_limit_ == AtLimit::kRefuse) {
+      limit_log_.Warn(worker().NowMs(), [&] {
+        return absl::StrCat("accept: ", TextOf(peer, size), " is refused, as ", open_,
+                            " connections are open (max_connections)");
+      });
       TurnAway(OwnedFd(os, fd), CloseReason::kRefused);
     } else {
       Take(fd, IsTcp(socket.address));
@@ -361,7 +385,7 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
       return Accepted::kError;
     default:
       if (at_limit_ != AtLimit::kWait && (-fd == EMFILE || -fd == ENFILE) && spare_.Valid()) {
-        return AcceptBySpare(socket);
+        return AcceptBySpare(socket, -fd);
       }
       counters_->accept_errors.Add(1);
       OutOfResources(-fd);
@@ -371,7 +395,7 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
 
 // The spare descriptor gives its place to one peer, who is told at once, instead of waiting for
 // nothing; or who is served, and another connection's descriptor is the next spare.
-Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket) {
+Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket, int error) {
   Os& os = worker().os();
   spare_.Reset();
   sockaddr_storage peer;
@@ -385,6 +409,10 @@ Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket) {
   if (fd >= 0 && evict) {
     Take(fd, IsTcp(socket.address));
   } else if (fd >= 0) {
+    resources_log_.Warn(worker().NowMs(), [&] {
+      return absl::StrCat("accept: ", ErrnoText(error), ": ", TextOf(peer, size), " is refused; ",
+                          open_, " connections are open");
+    });
     TurnAway(OwnedFd(os, fd), CloseReason::kRefused);
   }
   if (TakeSpare()) return nobody ? Accepted::kNone : fd >= 0 ? Accepted::kOne : Accepted::kError;
@@ -408,16 +436,9 @@ bool Acceptor::TakeSpare() {
 void Acceptor::OutOfResources(int error) {
   // Each connection that ends makes room for one accept, and the next one is refused again: that
   // may go on for hours.
-  ++out_of_resources_;
-  if (worker().NowMs() >= next_log_ms_) {
-    LogWarn("accept: %s; paused, %d connections are open%s",
-            absl::ErrnoToStatus(error, "no room").ToString(), open_,
-            out_of_resources_ == 1
-                ? ""
-                : absl::StrCat("; ", out_of_resources_, " times since this was last logged"));
-    out_of_resources_ = 0;
-    next_log_ms_ = worker().NowMs() + kLogEveryMs;
-  }
+  resources_log_.Warn(worker().NowMs(), [&] {
+    return absl::StrCat("accept: ", ErrnoText(error), "; paused, ", open_, " connections are open");
+  });
   Pause();
 }
 
@@ -464,7 +485,10 @@ void Acceptor::CloseSockets() {
 
 // --- Its descriptor's side.
 
-void Acceptor::Io::OnEvents(uint32_t) { acceptor_->Wake(); }
+void Acceptor::Io::OnEvents(uint32_t) {
+  acceptor_->came_ = true;
+  acceptor_->Wake();
+}
 
 void Acceptor::Io::OnTurn() { acceptor_->AcceptSome(); }
 

@@ -31,6 +31,7 @@
 #include "sluice/core/actor.h"
 #include "sluice/core/address.h"
 #include "sluice/core/fd.h"
+#include "sluice/core/log_limit.h"
 #include "sluice/core/runtime.h"
 
 namespace sluice {
@@ -102,7 +103,7 @@ class Acceptor : public Actor {
   void AcceptSome();
   Accepted AcceptOne(ListeningSocket& socket);
   void OutOfResources(int error);
-  Accepted AcceptBySpare(ListeningSocket& socket);
+  Accepted AcceptBySpare(ListeningSocket& socket, int error);
   void Take(int fd, bool tcp);
   void TurnAway(OwnedFd fd, CloseReason reason);
   void TendHeld();
@@ -141,10 +142,11 @@ class Acceptor : public Actor {
   TimerId rate_timer_ = 0;
   OwnedFd spare_;
   int64_t backoff_ms_ = 0;
-  int64_t out_of_resources_ = 0;  // Times, since that was last logged.
-  int64_t next_log_ms_ = 0;       // The earliest for the next line about it.
+  LogLimit limit_log_;      // That max_connections are open...
+  LogLimit resources_log_;  // ...or descriptors or memory are out.
   TimerId pause_timer_ = 0;
   bool suspended_ = false;
+  bool came_ = false;  // Somebody, since the backlog was last looked at.
   // Out of descriptors or memory; a timer wakes it, or a connection that ends.
   bool paused_ = false;
   bool draining_ = false;

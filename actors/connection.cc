@@ -1,8 +1,11 @@
 #include "sluice/actors/connection.h"
 
 #include <cerrno>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "sluice/actors/acceptor.h"
 #include "sluice/actors/early_calls.h"
 #include "sluice/actors/sockets.h"
@@ -10,6 +13,7 @@
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
+#include "sluice/core/strings.h"
 
 namespace sluice {
 
@@ -74,6 +78,9 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   connection->session_->connection_ = connection;
   connection->counters_->opened.Add(1);
   connection->session_->begun_ = true;
+  if (LogEnabled(LogLevel::kDebug)) {
+    connection->session_->traffic_ = std::make_unique<Session::Traffic>();
+  }
   worker.AttachIo(slot, connection);
   const int added = worker.os().PollerAdd(worker.Poller(), connection->stream_->Descriptor(),
                                           kInterest, Worker::PollData(slot));
@@ -144,8 +151,9 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
 }
 
 // The one end of every connection. May be called in a handler of its own session.
-void Connection::Finish(CloseReason reason, bool reset) {
+void Connection::Finish(CloseReason reason, bool reset, int error) {
   if (Ended()) return;
+  if (LogEnabled(LogLevel::kWarning)) LogEnd(reason, error);
   Worker& owner_worker = worker();
   if (draining_ && write_state_ == WriteState::kLingering && discarded_bytes_ > 0) {
     LogWarn("drain: %d bytes of %s came too late, and are discarded", discarded_bytes_,
@@ -180,7 +188,55 @@ void Connection::Finish(CloseReason reason, bool reset) {
   owner_worker.StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
-void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true); }
+void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true, error); }
+
+// Each end is a line at debug; one that an operator may want to know of, once a minute, at warning.
+void Connection::LogEnd(CloseReason reason, int error) {
+  const Options& o = options();
+  const auto limit = [](std::string_view name, absl::Duration timeout) {
+    return absl::StrCat(" (", ToAbsl(name), " ", absl::FormatDuration(timeout), ")");
+  };
+  std::string hint;
+  bool trouble = true;
+  switch (reason) {
+    case CloseReason::kIdle:
+      hint = limit("idle_timeout", o.idle_timeout);
+      break;
+    case CloseReason::kHalfClosed:
+      hint = limit("half_closed_timeout", o.half_closed_timeout);
+      break;
+    case CloseReason::kWriteStalled:
+      hint = limit("write_stalled_timeout", o.write_stalled_timeout);
+      break;
+    case CloseReason::kEvicted:
+      hint = " (at_limit: another one took its place)";
+      break;
+    case CloseReason::kDeadPeer:
+    case CloseReason::kMemory:
+    case CloseReason::kSlow:
+    case CloseReason::kError:
+      break;
+    default:  // Usual, or logged where it happens.
+      trouble = false;
+  }
+  const auto line = [&] {
+    if (error != 0) absl::StrAppend(&hint, ": ", ErrnoText(error));
+    std::string traffic;
+    if (session_ != nullptr && session_->traffic_ != nullptr) {
+      traffic = absl::StrCat(", ", session_->traffic_->in_bytes, " bytes in, ",
+                             session_->traffic_->out_bytes, " bytes out");
+    }
+    return absl::StrCat("connection with ", PeerAddress().ToString(),
+                        " ended: ", ToAbsl(CloseReasonName(reason)), hint, "; after ",
+                        absl::FormatDuration(absl::Milliseconds(worker().NowMs() - opened_ms_)),
+                        traffic);
+  };
+  if (trouble) {
+    LimitOf(worker(), reason).Warn(worker().NowMs(), line);
+  } else if (LogEnabled(LogLevel::kDebug)) {
+    LogDebug(line());
+  }
+}
 
 void Connection::OnActorEnded(bool failed) {
   if (session_ == nullptr) return;  // It was told before.
@@ -263,7 +319,7 @@ void Connection::OnUnparked() { worker().MarkReady(this); }
 
 void Connection::OnTurn() {
   if (connecting_) {
-    if (writable_ && seldom_ == nullptr) ConnectDone();
+    if (writable_ && !connect_again_) ConnectDone();
     if (!Ended() && connecting_ && drain_close_) DrainConnecting();
     if (Ended() || connecting_) return;
   }
@@ -311,12 +367,12 @@ void Connection::ConnectDone() {
     error = ECONNREFUSED;
   }
   if (error != 0) {
-    LogDebug("connect failed: %s", absl::ErrnoToStatus(error, "connect").ToString());
-    Finish(CloseReason::kConnectFailed, /*reset=*/true);
+    ConnectFailed(error, /*reset=*/true);
     return;
   }
   connecting_ = false;
   if (IsTcp(PeerAddress())) SetRetransmissions(worker().os(), stream_->Descriptor(), options());
+  seldom_ = nullptr;
   // The bytes that wait could not have left earlier.
   if (!output_.Empty()) stalled_ms_ = worker().NowMs();
   if (closing_) closing_ms_ = worker().NowMs();
@@ -327,6 +383,13 @@ void Connection::ConnectDone() {
   active_ms_ = worker().NowMs();
   ArmTimer();
   if (Paired()) worker().MarkReady(partner_);
+}
+
+void Connection::ConnectFailed(int error, bool reset) {
+  if (session_ != nullptr && seldom_ != nullptr) {
+    session_->LogConnectFailed(std::get<Address>(*seldom_), error);
+  }
+  Finish(CloseReason::kConnectFailed, reset, error);
 }
 
 // A reset is noticed though nothing reads: the session may be parked, its output high, memory
@@ -413,6 +476,7 @@ void Connection::ReadOnce() {
     Active();
     received_ms_ = active_ms_;
     counters_->bytes_read.Add(count);
+    CountIn(count);
     const bool empty_now = static_cast<size_t>(count) < most &&
                            (!exceptional_ || Planted(Plant::kShortReadAfterHangUp)) &&
                            stream_->ShortReadMeansEmpty();
@@ -502,6 +566,7 @@ void Connection::Discard() {
   if (count > 0) {
     counters_->bytes_read.Add(count);
     counters_->bytes_discarded.Add(count);
+    CountIn(count);
     discarded_bytes_ += static_cast<uint32_t>(count);
     if (draining_) phase_ms_ = w.NowMs();
     if (discarded_bytes_ > kDiscardMax) {

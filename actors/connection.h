@@ -56,8 +56,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   static void Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                    ConnectionOwner owner, Start start = Start::kConnected,
                    absl::Duration connect_timeout = absl::InfiniteDuration());
-  // One that is connecting, and the kernel has no room for it yet: tried again until it has.
-  void ConnectAgain(const Address& address);
+  // Where one that is connecting goes to. `again`: the kernel has no room for it yet, and it is
+  // tried again until it has.
+  void ConnectsTo(const Address& address, bool again);
   // One that never stood: its session hears OnClose(reason), and it is counted.
   static void Refuse(Worker& worker, Slot* slot, CloseReason reason);
   ~Connection() override;
@@ -218,7 +219,16 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void FinishWriting();
   void SocketFailed(int error);
   void ConnectDone();
-  void Finish(CloseReason reason, bool reset = false);
+  void ConnectFailed(int error, bool reset = false);
+  void Finish(CloseReason reason, bool reset = false, int error = 0);
+  void LogEnd(CloseReason reason, int error);
+  void CountIn(int64_t bytes) {
+    if (session_ != nullptr && session_->traffic_ != nullptr) session_->traffic_->in_bytes += bytes;
+  }
+  void CountOut(int64_t bytes) {
+    if (session_ != nullptr && session_->traffic_ != nullptr)
+      session_->traffic_->out_bytes += bytes;
+  }
 
   int64_t ConnectDeadlineMs() const;
   int64_t NextDeadlineMs() const;
@@ -249,8 +259,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     int64_t asked_late_ms = -1;
     uint32_t probes = 0;  // ...and at that time so many probes were unanswered; 0: it is to come.
   };
-  // An address to connect to again, while the kernel has no room for that; or, when the connection
-  // stands, a silence. Most connections have neither.
+  // The address, while it is connecting; or, when the connection stands, a silence. Most
+  // connections have neither.
   std::unique_ptr<std::variant<Address, Silence>> seldom_;
   OutputQueue output_;
   InputBuffer input_;
@@ -279,6 +289,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool error_reported_ : 1 = false;  // ERR came, and no read has told yet what it was.
   bool writable_ : 1 = true;
   bool connecting_ : 1 = false;
+  bool connect_again_ : 1 = false;
   bool open_told_ : 1 = false;
   bool closing_ : 1 = false;     // The session has closed or ended: it is given nothing more.
   bool read_ended_ : 1 = false;  // The peer's FIN was read.

@@ -69,6 +69,11 @@ std::string ConnectionLedger::Rates(int64_t past_ns) {
       rate(rated_.bytes_read, before.bytes_read), rate(rated_.bytes_sent, before.bytes_sent));
 }
 
+LogLimit& LimitOf(Worker& worker, CloseReason reason) {
+  Runtime& runtime = worker.runtime();
+  return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).Limit(reason);
+}
+
 ConnectionLedger::Cell& CountersOf(Worker& worker) {
   Runtime& runtime = worker.runtime();
   return runtime.Attachment<ConnectionLedger>(runtime.WorkerCount()).At(worker.Index());

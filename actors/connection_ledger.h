@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "sluice/core/language.h"
+#include "sluice/core/log_limit.h"
 
 namespace sluice {
 
@@ -90,6 +91,7 @@ class ConnectionLedger {
   };
 
   explicit ConnectionLedger(int workers) : cells_(static_cast<size_t>(workers)) {}
+  LogLimit& Limit(CloseReason reason) { return limits_[static_cast<size_t>(reason)]; }
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   Totals Sum() const;
   std::string Report() const { return Sum().ToString(); }
@@ -99,7 +101,11 @@ class ConnectionLedger {
  private:
   Totals rated_;  // What the next Rates() counts from.
   std::vector<Cell> cells_;
+  std::array<LogLimit, kCloseReasonCount> limits_;  // For the log: one for all workers.
 };
+
+// How often an end for that reason is logged. Takes a lock: for what goes wrong.
+LogLimit& LimitOf(Worker& worker, CloseReason reason);
 
 // The cell of this worker.
 ConnectionLedger::Cell& CountersOf(Worker& worker);

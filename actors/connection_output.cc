@@ -96,6 +96,7 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
   const int64_t sent = stream_->Write(parts, count);
   if (sent > 0) {
     counters_->bytes_sent.Add(sent);
+    CountOut(sent);
     Active();
     if (looked_s_ == 0) BeginLooking();
     if (Planted(Plant::kPartialWriteForgotten) && count == 1)

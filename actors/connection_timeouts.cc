@@ -56,7 +56,7 @@ int64_t Connection::NextDeadlineMs() const {
   };
   if (connecting_) {
     next = ConnectDeadlineMs();
-    if (seldom_ != nullptr) add(active_ms_, kConnectAgainMs);
+    if (connect_again_) add(active_ms_, kConnectAgainMs);
     return next;
   }
   add(opened_ms_, Ms(o.lifetime_timeout));
@@ -161,15 +161,17 @@ void Connection::DrainSilenceOver() {
   }
 }
 
-void Connection::ConnectAgain(const Address& address) {
+void Connection::ConnectsTo(const Address& address, bool again) {
+  if (!connecting_) return;
   seldom_ = std::make_unique<std::variant<Address, Silence>>(address);
-  ArmTimer();
+  connect_again_ = again;
+  if (again) ArmTimer();
 }
 
 void Connection::ConnectTimerDue() {
   Worker& w = worker();
-  if (seldom_ == nullptr || ConnectDeadlineMs() <= w.NowMs()) {
-    Finish(CloseReason::kConnectFailed);
+  if (!connect_again_ || ConnectDeadlineMs() <= w.NowMs()) {
+    ConnectFailed(ETIMEDOUT);
     return;
   }
   const auto& to = std::get<Address>(*seldom_);
@@ -178,9 +180,9 @@ void Connection::ConnectTimerDue() {
   if (connected == -EAGAIN) {
     ArmTimer();
   } else if (connected < 0) {
-    Finish(CloseReason::kConnectFailed);
+    ConnectFailed(-connected);
   } else {
-    seldom_ = nullptr;
+    connect_again_ = false;
     writable_ = true;
     w.MarkReady(this);
   }

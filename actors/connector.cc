@@ -4,10 +4,8 @@
 #include <memory>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "sluice/actors/connection.h"
 #include "sluice/actors/sockets.h"
-#include "sluice/core/log.h"
 
 namespace sluice {
 
@@ -17,11 +15,11 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   if (slot->actor == nullptr) return;
   Os& os = worker.os();
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
-  if (fd < 0) {
-    LogWarn("connect to %s: %s", address.ToString(), absl::ErrnoToStatus(-fd, "socket").ToString());
+  const auto failed = [&](int error) {
+    static_cast<Session*>(slot->actor)->LogConnectFailed(address, error);
     Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
-    return;
-  }
+  };
+  if (fd < 0) return failed(-fd);
   const bool tcp = IsTcp(address);
   if (tcp) SetTcpOptions(os, fd, worker.options());
   int connected = os.Connect(fd, address.sockaddr(), address.size());
@@ -30,17 +28,14 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   const bool full = connected == -EAGAIN && !tcp;
   if (connected < 0 && connected != -EINPROGRESS && !full) {
     // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
-    LogDebug("connect to %s: %s", address.ToString(),
-             absl::ErrnoToStatus(-connected, "connect").ToString());
     os.Close(fd);
-    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
-    return;
+    return failed(-connected);
   }
   auto stream = std::make_unique<PlainStream>(os, fd, tcp);
   Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
                    connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
                    timeout);
-  if (full && slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectAgain(address);
+  if (slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectsTo(address, full);
 }
 
 }  // namespace sluice

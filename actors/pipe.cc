@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "sluice/actors/connection.h"
 #include "sluice/actors/connector.h"
 #include "sluice/actors/resolver.h"
+#include "sluice/actors/sockets.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
 #include "sluice/core/runtime.h"
@@ -145,9 +147,28 @@ void Pipe::TryAgain() {
 }
 
 void Pipe::GiveUp(std::string_view why) {
-  LogDebug("connect to %s: %s", attempts_->target, ToAbsl(why));
+  LogFailure(why);
   attempts_.reset();
   Abort(CloseReason::kAborted);
+}
+
+void Pipe::LogFailure(std::string_view why) {
+  LimitOf(worker(), CloseReason::kConnectFailed).Warn(worker().NowMs(), [&] {
+    return absl::StrCat("connect to ", attempts_->target, " for ", PeerAddress().ToString(), ": ",
+                        ToAbsl(why));
+  });
+}
+
+// On the partner, for the side that wants it.
+void Pipe::LogConnectFailed(const Address& to, int error) {
+  if (partner_ == nullptr || partner_->attempts_ == nullptr) {
+    return Session::LogConnectFailed(to, error);
+  }
+  const std::string address = to.ToString();
+  const Attempts& attempts = *partner_->attempts_;
+  partner_->LogFailure(ToStd(
+      absl::StrCat(address == attempts.target ? "" : absl::StrCat(address, ": "), ErrnoText(error),
+                   attempts.addresses.empty() ? "" : "; the next address is tried")));
 }
 
 void Pipe::OnOpen() {

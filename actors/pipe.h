@@ -75,6 +75,8 @@ class Pipe : public Session {
   void ConnectNext();
   void TryAgain();
   void GiveUp(std::string_view why);
+  void LogConnectFailed(const Address& to, int error) final;
+  void LogFailure(std::string_view why);  // Of what it is to be connected to.
   void LookWhetherQuiet();
   void PartnerEnded(CloseReason reason);
 

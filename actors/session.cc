@@ -1,8 +1,12 @@
 #include "sluice/actors/session.h"
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "sluice/actors/connection.h"
 #include "sluice/actors/early_calls.h"
+#include "sluice/actors/sockets.h"
 #include "sluice/core/log.h"
+#include "sluice/core/strings.h"
 
 namespace sluice {
 
@@ -24,11 +28,19 @@ void Session::OnEndedByFailure() { OnClose(close_reason_); }
 
 void Session::OnInputFull() {
   if (connection_ == nullptr) return;
-  LogWarn(
-      "input: %s sent a frame longer than %d bytes (input_bytes_max), which its session cannot "
-      "take; the connection is reset",
-      PeerAddress().ToString(), connection_->InputMax());
+  LimitOf(worker(), CloseReason::kInputFull).Warn(worker().NowMs(), [this] {
+    return absl::StrFormat(
+        "input: %s sent a frame longer than %d bytes (input_bytes_max), which its session cannot "
+        "take; the connection is reset",
+        PeerAddress().ToString(), connection_->InputMax());
+  });
   Abort(CloseReason::kInputFull);
+}
+
+void Session::LogConnectFailed(const Address& to, int error) {
+  LimitOf(worker(), CloseReason::kConnectFailed).Warn(worker().NowMs(), [&] {
+    return absl::StrCat("connect to ", to.ToString(), ": ", ErrnoText(error));
+  });
 }
 
 Answer Session::WriteBytes(std::string_view bytes) {

@@ -96,6 +96,10 @@ class Session : public Actor {
   // still leaves.
   virtual void OnClose(CloseReason) {}
 
+  // For the layers below: a connect to there has failed, and OnClose(kConnectFailed) follows. Logs
+  // that, with whom it was for.
+  virtual void LogConnectFailed(const Address& to, int error);
+
   // The end of the actor is the end of the connection.
   void OnStop() final;
 
@@ -180,7 +184,14 @@ class Session : public Actor {
     if (answer != Answer::kAccepted && answer != Answer::kClosed) Abort(CloseReason::kMemory);
   }
 
+  // For the line at its end.
+  struct Traffic {
+    int64_t in_bytes = 0;   // Received.
+    int64_t out_bytes = 0;  // Taken by the kernel.
+  };
+
   Connection* connection_ = nullptr;
+  std::unique_ptr<Traffic> traffic_;   // Null, unless debug was logged when it was connected.
   std::unique_ptr<EarlyCalls> early_;  // Null, unless its constructor has called something.
   CloseReason close_reason_ = CloseReason::kClosed;
   bool begun_ = false;     // It has been given its connection, or will never have one.

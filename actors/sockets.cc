@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -148,5 +149,7 @@ void EndListening(Os& os, ListeningSocket& socket) {
   if (!Planted(Plant::kListenerStays)) os.ShutdownBoth(socket.fd.Get());
   socket.fd.Reset();
 }
+
+std::string ErrnoText(int error) { return std::generic_category().message(error); }
 
 }  // namespace sluice

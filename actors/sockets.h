@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -74,6 +75,8 @@ void SetTcpOptions(Os& os, int fd, const Options& options);
 // again. Only Linux from 6.15 on can do that; others double the time up to two minutes. (Not while
 // it connects: the kernel would give up sooner.)
 void SetRetransmissions(Os& os, int fd, const Options& options);
+
+std::string ErrnoText(int error);  // "Connection refused".
 
 }  // namespace sluice
 

@@ -286,7 +286,14 @@ class LinuxOsImpl final : public Os {
 
   int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) override {
     *size = sizeof *address;
-    return ErrnoAsValue(getpeername(fd, reinterpret_cast<sockaddr*>(address), size));
+    const int got = ErrnoAsValue(getpeername(fd, reinterpret_cast<sockaddr*>(address), size));
+    if (got != -ENOTCONN) return got;
+    // It was reset, or never stood. This option still knows; it wants the exact size.
+    for (const socklen_t exact : {sizeof(sockaddr_in6), sizeof(sockaddr_in)}) {
+      *size = exact;
+      if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, address, size) == 0) return 0;
+    }
+    return got;
   }
 
   // Whatever the machine is set up to ask: hosts, DNS, in its own order (RFC 6724).
