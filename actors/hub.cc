@@ -108,7 +108,9 @@ void Hub::On(Publish message) {
                  answer == Answer::kOverloaded);
     // No memory: the spoke finds the gap in the numbers, and tells each subscriber what it missed.
     if (answer == Answer::kOverloaded) {
-      LogWarn("hub: message %d is lost to worker %d: no memory", sequence_, i);
+      lost_log_.Warn(worker().NowMs(), [&] {
+        return absl::StrFormat("hub: message %d is lost to worker %d: no memory", sequence_, i);
+      });
     }
   }
 }
@@ -130,10 +132,51 @@ void Hub::On(internal::SubscribeMessage message) {
   }
 }
 
-void Unsubscribe(const Session& session, const Subscribed& subscription) {
+// Reserved, as is each message to the spoke, so that it is never refused; it keeps its order with
+// what this hub has sent there.
+void Hub::On(internal::Leaving leaving) {
+  Slot* const spoke = leaving.spoke();
+  const uint32_t spoke_generation = leaving.spoke_generation();
+  Worker::SendReserved(spoke, spoke_generation,
+                       &internal::kReservedOps<internal::Spoke, internal::RemoveSubscriber>,
+                       internal::RemoveSubscriber{std::move(leaving), sequence_});
+}
+
+void Hub::StopIfLeft() {
+  const bool left = std::all_of(subscribers_.begin(), subscribers_.end(),
+                                [](int64_t count) { return count == 0; });
+  if (left) Stop();
+}
+
+void StopWhenLeft(const Ref<Hub>& hub) {
+  if (!hub) return;
+  Worker::Post(*hub.slot()->worker, hub.slot(), hub.generation(), internal::StopWhenLeftControl{});
+}
+
+namespace internal {
+
+void LeaveHub(const Session& session, const Subscribed& subscription, const MessageOps* told_ops) {
+  Leaving leaving(session, subscription, told_ops);
   if (subscription.spoke == nullptr) return;
   Worker::Post(*subscription.spoke->worker, subscription.spoke, subscription.spoke_generation,
-               internal::UnsubscribeControl{session.slot(), session.generation()});
+               LetGoControl{session.slot(), session.generation()});
+  Slot* const hub = subscription.hub.slot();
+  const uint32_t generation = subscription.hub.generation();
+  // Behind what the session has said in this handler, and is still to go.
+  Slot* const slot = session.slot();
+  if (slot->has_outbox && slot->worker->Send(slot, hub, generation, &kMessageOps<Hub, Leaving>,
+                                             leaving) == Answer::kAccepted) {
+    return;
+  }
+  Worker::SendReserved(hub, generation, &kReservedOps<Hub, Leaving>, std::move(leaving));
 }
+
+void Leaving::Tell(std::optional<uint64_t> sequence) {
+  Slot* const session = std::exchange(session_, nullptr);
+  if (session == nullptr || told_ops_ == nullptr) return;
+  Worker::SendReserved(session, generation_, told_ops_, Unsubscribed{hub_, sequence});
+}
+
+}  // namespace internal
 
 }  // namespace sluice

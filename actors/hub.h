@@ -4,6 +4,7 @@
 //   Ref<Hub> room = Spawn<Hub>(HubOptions{...});
 //   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // On(Subscribed) follows.
 //   Send(room, Publish{payload, ExceptOf(*this)});
+//   Unsubscribe(*this, subscription);  // On(Unsubscribed) follows.
 //
 // Owner:  an actor like any other; its spokes are its children, one on each worker.
 // Thread: its worker's. Spokes write to connections of their own worker only.
@@ -15,7 +16,7 @@
 //         is recreated, and ends the connections of its subscribers, as they could not be told what
 //         they miss; one that fails again and again fails the hub. For each subscriber, exactly:
 //         received + missed + conflated + skipped (its own, and its filter's) + queued = published
-//         since it joined. What it is told as missed is missed + conflated.
+//         from where it joined to where it left. What it is told as missed is missed + conflated.
 //
 // A message to a crowd goes round in portions, and the worker serves everybody else in between: no
 // next message is taken meanwhile, so that each subscriber is given each message, in its order.
@@ -26,6 +27,7 @@
 #ifndef SLUICE_ACTORS_HUB_H_
 #define SLUICE_ACTORS_HUB_H_
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -40,6 +42,7 @@
 #include "sluice/core/actor.h"
 #include "sluice/core/buffer.h"
 #include "sluice/core/intrusive_list.h"
+#include "sluice/core/log_limit.h"
 
 namespace sluice {
 
@@ -115,6 +118,16 @@ struct Subscribed {
   uint32_t spoke_generation = 0;
 };
 
+// What a session that has an On() for it hears once for each Unsubscribe: from here on nothing
+// comes from that hub, and it may join again.
+struct Unsubscribed {
+  Ref<Hub> hub;
+  // The last message that was for it: each one behind Subscribed::sequence and up to this one has
+  // been written, told as missed, or skipped. Not set: it had left before, or the hub or the
+  // subscription ended first.
+  std::optional<uint64_t> sequence;
+};
+
 // Sums over all hubs of a runtime: due = received + missed + conflated + skipped + queued.
 struct HubTotals {
   int64_t published = 0;
@@ -162,6 +175,43 @@ inline const MessageOps kReservedOps = {
     [] { return typeid(M).name(); },
 };
 
+// That a session leaves: on its way to the hub, to the spoke and to the subscriber. Wherever it
+// ends, the session is told, once.
+class Leaving {
+ public:
+  Leaving(const Session& session, const Subscribed& subscription, const MessageOps* told_ops)
+      : session_(session.slot()),
+        told_ops_(told_ops),
+        hub_(subscription.hub),
+        spoke_(subscription.spoke),
+        generation_(session.generation()),
+        spoke_generation_(subscription.spoke_generation) {}
+  ~Leaving() { Tell(std::nullopt); }
+  Leaving(Leaving&& other) noexcept
+      : session_(std::exchange(other.session_, nullptr)),
+        told_ops_(other.told_ops_),
+        hub_(other.hub_),
+        spoke_(other.spoke_),
+        generation_(other.generation_),
+        spoke_generation_(other.spoke_generation_) {}
+  Leaving& operator=(Leaving&&) = delete;
+
+  void Tell(std::optional<uint64_t> sequence);
+  Slot* session() const { return session_; }
+  uint32_t generation() const { return generation_; }
+  Slot* spoke() const { return spoke_; }
+  uint32_t spoke_generation() const { return spoke_generation_; }
+  int64_t HeldBytes() const { return 0; }
+
+ private:
+  Slot* session_;               // nullptr: it has been told, or another one tells it.
+  const MessageOps* told_ops_;  // nullptr: it has no On(Unsubscribed).
+  Ref<Hub> hub_;
+  Slot* spoke_;
+  uint32_t generation_;
+  uint32_t spoke_generation_;
+};
+
 }  // namespace internal
 
 class Hub : public Actor {
@@ -172,18 +222,28 @@ class Hub : public Actor {
   void OnStart() override;
   void On(Publish message);
   void On(internal::SubscribeMessage message);
+  void On(internal::Leaving leaving);
 
-  // Control, from a spoke.
+  // Control: from a spoke, and from StopWhenLeft().
   void SubscribersGone(int worker, int64_t count) {
     subscribers_[static_cast<size_t>(worker)] -= count;
+    if (stops_when_left_) StopIfLeft();
+  }
+  void StopWhenLeft() {
+    stops_when_left_ = true;
+    StopIfLeft();
   }
 
  private:
+  void StopIfLeft();
+
   const HubOptions options_;
   std::vector<Ref<internal::Spoke>> spokes_;
   std::vector<int64_t> subscribers_;  // By worker; a spoke without any is sent nothing.
   uint64_t sequence_ = 0;
   HubLedger::Cell* ledger_ = nullptr;
+  LogLimit lost_log_;
+  bool stops_when_left_ = false;
 };
 
 // What a session sends to a hub to join it. S has On(Subscribed); from then on each message is for
@@ -197,9 +257,25 @@ internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
   return {session->slot(), session->generation(), std::move(options),
           &internal::kReservedOps<S, Subscribed>, std::move(greeting)};
 }
-// Leaves a hub, now: it never waits, however full the hub is. What is queued is still written, or
-// told as missed. A session that closes, or whose connection ends, leaves by that.
-void Unsubscribe(const Session& session, const Subscribed& subscription);
+namespace internal {
+void LeaveHub(const Session& session, const Subscribed& subscription, const MessageOps* told_ops);
+}  // namespace internal
+
+// Leaves a hub. The session never waits for it, however full the hub is, and holds up nobody from
+// here on: what finds no room is missed, whatever its policy was. It has left behind all that it
+// published before, in the hub's order; until then messages come, and On(Unsubscribed) says when.
+// What is queued then is still written, or told as missed. A session that closes, or whose
+// connection ends, leaves by that, at once.
+template <std::derived_from<Session> S>
+void Unsubscribe(const S& session, const Subscribed& subscription) {
+  const MessageOps* told_ops = nullptr;
+  if constexpr (TakesMessage<S, Unsubscribed>) told_ops = &internal::kReservedOps<S, Unsubscribed>;
+  internal::LeaveHub(session, subscription, told_ops);
+}
+// The hub ends as soon as it has no subscriber: those who are leaving still get what is theirs.
+// (Ref::Stop ends it at once, and what is on its way to them is lost.) For one that nobody joins
+// any more.
+void StopWhenLeft(const Ref<Hub>& hub);
 inline Except ExceptOf(const Actor& session) { return {session.slot(), session.generation()}; }
 
 }  // namespace sluice

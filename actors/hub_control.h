@@ -25,13 +25,22 @@ struct SubscriberGoneControl {
   }
 };
 
-// From a session to the spoke that serves it: it leaves.
-struct UnsubscribeControl {
+// From a session to the spoke that serves it: it leaves. It comes before the word by way of the
+// hub, so that nobody waits for the session any more.
+struct LetGoControl {
   Slot* slot;
   uint32_t generation;
   void Run(Worker&, Slot* spoke, uint32_t spoke_generation) const {
     if (spoke->generation != spoke_generation || spoke->actor == nullptr) return;
-    static_cast<Spoke*>(spoke->actor)->Unsubscribe(slot, generation);
+    static_cast<Spoke*>(spoke->actor)->LetGo(slot, generation);
+  }
+};
+
+// To a hub: it is to end as soon as it has no subscriber.
+struct StopWhenLeftControl {
+  void Run(Worker&, Slot* slot, uint32_t generation) const {
+    if (slot->generation != generation || slot->actor == nullptr) return;
+    static_cast<Hub*>(slot->actor)->StopWhenLeft();
   }
 };
 

@@ -148,7 +148,7 @@ void Spoke::Join() {
                        Subscribed{hub(), sequence, this->slot(), generation()});
   // Without its greeting it would take what follows for the whole.
   if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
-    LogInfo("hub: a subscriber's connection did not take its greeting; it is ended");
+    LogDebug("hub: a subscriber's connection did not take its greeting; it is ended");
     connection->Abort(CloseReason::kMemory);
   }
 }
@@ -161,11 +161,30 @@ void Spoke::TellNotJoined() {
   joining_.reset();
 }
 
-void Spoke::Unsubscribe(Slot* slot, uint32_t generation) {
+Subscriber* Spoke::Find(Slot* slot, uint32_t generation) {
   const auto found = by_slot_.find(slot);
-  if (found == by_slot_.end() || (*found)->generation() != generation) return;
-  if (Planted(Plant::kSpokeLost)) TellGone(1);
-  (*found)->Leave();
+  return found == by_slot_.end() || (*found)->generation() != generation ? nullptr : *found;
+}
+
+void Spoke::LetGo(Slot* slot, uint32_t generation) {
+  Subscriber* const subscriber = Find(slot, generation);
+  if (subscriber == nullptr) return;
+  subscriber->LetGo();
+  if (Planted(Plant::kLeavesAtOnce)) {
+    subscriber->Leave({}, Leaving(*static_cast<Session*>(slot->actor), {}, nullptr), sequence_);
+  }
+}
+
+void Spoke::On(RemoveSubscriber remove) {
+  const int64_t lost = LostBefore(remove.sequence);
+  if (lost > 0) batch_.push_back({lost});
+  sequence_ = std::max(sequence_, remove.sequence);
+  if (Subscriber* const leaver = Find(remove.leaving.session(), remove.leaving.generation())) {
+    if (Planted(Plant::kSpokeLost)) TellGone(1);
+    leaver->Leave(batch_, std::move(remove.leaving), sequence_);
+  }
+  // For all others that batch may grow, unless nothing more comes, or it is a gap: then it is told.
+  if (!batch_.empty() && (lost > 0 || slot()->queue.Empty())) BeginRound();
 }
 
 void Spoke::Remove(Subscriber& subscriber) {

@@ -42,6 +42,11 @@ struct AddSubscriber {
   uint64_t sequence;
   int64_t HeldBytes() const { return subscriber.HeldBytes(); }
 };
+struct RemoveSubscriber {
+  Leaving leaving;
+  uint64_t sequence;
+  int64_t HeldBytes() const { return 0; }
+};
 struct Deliver {
   Bytes payload;
   uint64_t sequence;
@@ -82,9 +87,12 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   // What a subscription takes of the budget, its backlog excluded.
   static int64_t BytesOf(const SubscribeOptions& options);
 
-  // These four may end the connection, and with it this.
+  // These may end the connection, and with it this.
   void Offer(const std::vector<Due>& batch);
-  void Leave();  // Unsubscribed: what is queued is written if it can be, else it counts as missed.
+  // It leaves behind the batch: what is queued then is written if it can be, else it is told as
+  // missed; and when that is told it is removed.
+  void Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence);
+  void LetGo();  // It will leave: nobody waits for it any more.
   void Fail();   // Its spoke has failed: what it would miss cannot be told.
   void ParkTimedOut();
 
@@ -135,6 +143,12 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   };
   ~Subscriber();  // By Use or Retire alone.
 
+  // A leave that is not told yet, as its connection takes nothing.
+  struct Departure {
+    Leaving leaving;
+    uint64_t sequence;
+  };
+
   bool Gone() const { return connection_ == nullptr; }
   void Retire();  // It is off its spoke's lists: drops what waits, and deletes this, now or later.
   void OfferOne(const Due& due);
@@ -147,6 +161,7 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   Entry Pop();
   Lease& lease() const;
   void Pump(bool all);
+  void CountQueueAsMissed();
   bool TellMissed(int64_t missed);
   bool Taken(Answer answer);
   void NoteFull();
@@ -155,13 +170,14 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   Connection* connection_;  // nullptr once this is gone: it has left, or takes nothing more.
   Slot* const slot_;
   std::unique_ptr<Backlog> backlog_;
+  std::unique_ptr<Departure> departure_;  // nullptr: it is not leaving.
   std::unique_ptr<const std::function<bool(std::string_view, uint64_t)>> filter_;  // nullptr: none.
   int64_t missed_tail_ = 0;  // Dropped behind the last one in the queue.
   const absl::Duration park_timeout_;
   const uint32_t generation_;
   const uint32_t queue_max_;
   uint32_t uses_ = 0;
-  const SlowPolicy slow_;
+  SlowPolicy slow_;
   bool pumping_ = false;
   bool counts_as_full_ = false;
 };
@@ -181,7 +197,8 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   void On(AddSubscriber add);
   void On(Deliver message) { Take(std::move(message), 0); }
   void On(DeliverKeyed keyed) { Take(std::move(keyed.message), keyed.key); }
-  void Unsubscribe(Slot* slot, uint32_t generation);  // By a control message: it never waits.
+  void On(RemoveSubscriber remove);
+  void LetGo(Slot* slot, uint32_t generation);  // Control, ahead of the message above.
 
   void CheckInvariants() const;
   size_t Queued() const;  // Walks.
@@ -215,6 +232,7 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   bool Hold(int64_t bytes);
   void DropBatch();
   void OnTurn() override;
+  Subscriber* Find(Slot* slot, uint32_t generation);
   void Join();
   void TellNotJoined();
   void Remove(Subscriber& subscriber);

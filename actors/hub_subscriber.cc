@@ -68,21 +68,33 @@ void Subscriber::Retire() {
   if (uses_ == 0) delete this;
 }
 
-void Subscriber::Leave() {
+void Subscriber::Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence) {
+  if (departure_ != nullptr) return;
   const Use use(*this);
+  Offer(batch);
+  if (Gone()) return;
+  departure_ = std::make_unique<Departure>(Departure{std::move(leaving), sequence});
   Pump(/*all=*/true);
   if (Gone()) return;
-  int64_t missed = missed_tail_;
-  if (backlog_ != nullptr) {
-    for (const Entry& entry : backlog_->queue) missed += 1 + entry.missed_before;
+  CountQueueAsMissed();
+  Pump(/*all=*/true);  // Told now, or when the output is low.
+}
+
+void Subscriber::LetGo() {
+  if (slow_ == SlowPolicy::kPark || slow_ == SlowPolicy::kDisconnect) {
+    slow_ = SlowPolicy::kDropNewest;
+    NoteFull();
   }
-  if (!TellMissed(missed) && !Gone()) {
-    LogDebug("hub: a subscriber left and could not be told of %d missed messages", missed);
+}
+
+void Subscriber::CountQueueAsMissed() {
+  while (Queued() > 0) {
+    const int64_t missed = 1 + Pop().missed_before;
+    if (Planted(Plant::kLeaverForgets)) continue;
+    missed_tail_ += missed;
+    spoke_.ledger_->missed.Add(1);
   }
-  if (Planted(Plant::kLeaverForgets)) {
-    while (Queued() > 0) Pop();
-  }
-  if (!Gone()) spoke_.Remove(*this);
+  if (backlog_ != nullptr) DropBacklog();
 }
 
 void Subscriber::Fail() {
@@ -110,6 +122,7 @@ bool Subscriber::Guarded(const char* what, absl::FunctionRef<void()> call) {
 // --- Messages.
 
 void Subscriber::Offer(const std::vector<Due>& batch) {
+  if (departure_ != nullptr) return;  // They came behind its leave.
   const Use use(*this);
   for (const Due& due : batch) {
     if (due.lost_before > 0) Missed(due.lost_before);
@@ -305,6 +318,10 @@ void Subscriber::Pump(bool all) {
     if (missed_tail_ > 0 && may_write() && TellMissed(missed_tail_)) missed_tail_ = 0;
     if (backlog_ != nullptr) DropBacklog();
   }
+  if (!Gone() && departure_ != nullptr && Queued() == 0 && missed_tail_ == 0) {
+    departure_->leaving.Tell(departure_->sequence);
+    spoke_.Remove(*this);
+  }
   pumping_ = false;
   NoteFull();
 }
@@ -345,8 +362,8 @@ void Subscriber::NoteFull() {
 
 void Subscriber::ParkTimedOut() {
   const Use use(*this);
-  LogInfo("hub: a subscriber took nothing for %s while publishers waited; its connection is ended",
-          absl::FormatDuration(park_timeout_));
+  LogDebug("hub: %s took nothing for %s while publishers waited; its connection is ended",
+           connection_->PeerAddress().ToString(), absl::FormatDuration(park_timeout_));
   connection_->Abort(CloseReason::kSlow);
 }
 

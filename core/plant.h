@@ -97,6 +97,7 @@ enum class Plant {
   kSilenceUnasked = 133,
   kAddressPassedOver = 96,
   kGatesStay = 113,
+  kLeavesAtOnce = 140,
   kLookUpsForNobody = 142,
 };
 
@@ -208,6 +209,8 @@ inline constexpr PlantInfo kPlants[] = {
      "a shorter message that replaces an older one keeps the older one's memory", "L3, hub"},
     {Plant::kLeaverForgets, "leaver_forgets",
      "what waits for a subscriber that leaves a hub is neither sent nor counted", "L1, hub"},
+    {Plant::kLeavesAtOnce, "leaves_at_once",
+     "a subscriber leaves a hub ahead of messages that the hub has put in order", "hub, leave"},
     {Plant::kLookUpsForNobody, "look_ups_for_nobody",
      "a name is looked up though whoever asked for it has given up", "names"},
     {Plant::kLastWordsUnsent, "last_words_unsent",

@@ -8,6 +8,7 @@
 #define BROKER_CLIENT_H_
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -125,7 +126,7 @@ class Client : public sluice::LineSession {
   void OnLastLine() override { Leave(); }
   void OnDrain() override {
     FlushSubscriptions();
-    Leave();
+    SayBye();
   }
   void OnWritable() override {
     for (auto& [topic, held] : held_) {
@@ -133,6 +134,15 @@ class Client : public sluice::LineSession {
     }
   }
 
+  // Behind the last message of that topic.
+  void On(sluice::Unsubscribed) {
+    if (quits_) {
+      if (--leaving_ == 0) SayBye();
+      return;
+    }
+    Say("OK UNSUB ", std::exchange(unsubscribing_, ""));
+    ResumeReading();
+  }
   void On(sluice::Subscribed subscribed) {
     if (subscribed.Joined()) {
       heard_.emplace(std::exchange(joining_, ""), subscribed);  // Its greeting said so already.
@@ -164,7 +174,18 @@ class Client : public sluice::LineSession {
     Refuse(absl::StrCat("a ", what, " has 1 to ", kNameBytesMax,
                         " letters, digits, '_', '-', '.' or '/'"));
   }
+  // It hears what was published before its last line, then the end.
   void Leave() {
+    if (quits_) return;
+    quits_ = true;
+    PauseReading();
+    leaving_ = heard_.size();
+    for (const auto& [topic, subscribed] : std::exchange(heard_, {})) {
+      sluice::Unsubscribe(*this, subscribed);
+    }
+    if (leaving_ == 0) SayBye();
+  }
+  void SayBye() {
     Say("BYE");
     Close();
   }
@@ -231,9 +252,10 @@ class Client : public sluice::LineSession {
   void Unsubscribe(const std::string& topic) {
     const auto found = heard_.find(topic);
     if (found == heard_.end()) return Refuse("this connection does not hear this topic");
+    PauseReading();  // Until On(Unsubscribed).
+    unsubscribing_ = topic;
     sluice::Unsubscribe(*this, found->second);
     heard_.erase(found);
-    Say("OK UNSUB ", topic);
   }
 
   // --- To hold what is published under a name, at least once each.
@@ -306,6 +328,9 @@ class Client : public sluice::LineSession {
   std::map<std::string, sluice::Subscribed> heard_;
   std::map<std::string, Held> held_;
   std::string joining_;
+  std::string unsubscribing_;
+  size_t leaving_ = 0;  // Topics, before it says good-bye.
+  bool quits_ = false;
 };
 
 }  // namespace broker

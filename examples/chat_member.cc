@@ -18,22 +18,6 @@ std::string MissedNotice(int64_t missed) {
   return absl::StrCat("* missed ", missed, " messages\n");
 }
 
-namespace {
-
-// Says one line to a room, however long that takes, and is gone.
-class Herald : public sluice::Actor {
- public:
-  Herald(Ref<sluice::Hub> hub, const std::string& line, sluice::Except except) {
-    if (std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget())) {
-      // The room has ended with its last member, or memory is spent: nobody hears who has left.
-      (void)Send(hub, sluice::Publish{*std::move(payload), except});
-    }
-    Stop();
-  }
-};
-
-}  // namespace
-
 // Nothing is read until the member is in the lobby, so that what it hears is complete from its
 // Welcome on.
 void Member::OnOpen() {
@@ -117,24 +101,34 @@ void Member::Refused(const absl::Status& status) {
   if (!greeted_) Close();  // Not even the lobby had a place.
 }
 
-// The greeting is the first that a member hears in a room; what was said before it is not for it.
+// What was said in the old room before this member left it comes first, then the greeting: the
+// first that a member hears in a room. Nothing is read until On(Subscribed).
 void Member::EnterRoom(Place place) {
-  std::string greeting = absl::StrCat("* you are now in ", place.room, "\n");
-  if (greeted_) {
-    // Who goes to another room does not wait for the old one, which may stand still
-    // (--slow=park).
-    Spawn<Herald>(place_.hub, absl::StrCat("* ", place_.name, " left\n"), sluice::ExceptOf(*this));
-    sluice::Unsubscribe(*this, subscription_);
-  } else {
-    greeting =
-        absl::StrCat("Welcome to the Sluice chat, ", place.name, ". /help tells what there is.\n");
-  }
-  place_ = std::move(place);
-  // Nothing is read until On(Subscribed).
   PauseReading();
+  next_place_ = std::move(place);
+  if (!greeted_) return JoinRoom();
+  (void)TellRoom(absl::StrCat("* ", place_.name, " left"));
+  LeaveRoom();
+}
+
+void Member::JoinRoom() {
+  place_ = *std::exchange(next_place_, std::nullopt);
+  std::string greeting = greeted_ ? absl::StrCat("* you are now in ", place_.room, "\n")
+                                  : absl::StrCat("Welcome to the Sluice chat, ", place_.name,
+                                                 ". /help tells what there is.\n");
   if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) !=
       Answer::kAccepted) {
     On(sluice::Subscribed{});
+  }
+}
+
+void Member::LeaveRoom() { sluice::Unsubscribe(*this, std::exchange(subscription_, {})); }
+
+void Member::On(sluice::Unsubscribed) {
+  if (next_place_.has_value()) {
+    JoinRoom();
+  } else {
+    Close();
   }
 }
 
@@ -162,12 +156,15 @@ void Member::Message(std::string_view argument) {
   });
 }
 
-void Member::Say(std::string line) {
+Answer Member::TellRoom(std::string line) {
   line += '\n';
   std::optional<sluice::Bytes> payload = sluice::Bytes::Copy(line, runtime().budget());
-  if (!payload.has_value() ||
-      Send(place_.hub, sluice::Publish{*std::move(payload), sluice::ExceptOf(*this)}) !=
-          Answer::kAccepted) {
+  if (!payload.has_value()) return Answer::kOverloaded;
+  return Send(place_.hub, sluice::Publish{*std::move(payload), sluice::ExceptOf(*this)});
+}
+
+void Member::Say(std::string line) {
+  if (TellRoom(std::move(line)) != Answer::kAccepted) {
     Tell("error: not said, the server is out of memory");
   }
 }
@@ -178,16 +175,22 @@ void Member::Tell(std::string line) {
   if (missed_ > 0 || Write(line) != Answer::kAccepted) ++missed_;
 }
 
+// It hears what was said before its last line, then the end.
 void Member::LeaveChat() {
   SayGoodbye();
-  Close();
+  PauseReading();
+  if (subscription_.Joined()) {
+    LeaveRoom();
+  } else {
+    Close();
+  }
 }
 
 // At most once, and not when everybody leaves.
 void Member::SayGoodbye() {
   if (gone_) return;
   gone_ = true;
-  if (greeted_ && !worker().Draining()) Say(absl::StrCat("* ", place_.name, " left"));
+  if (subscription_.Joined() && !worker().Draining()) Say(absl::StrCat("* ", place_.name, " left"));
   (void)Send(rooms_, Leave{RefOf(this)});  // If it is refused, the monitor tells.
 }
 

@@ -6,6 +6,7 @@
 #define SLUICE_EXAMPLES_CHAT_MEMBER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,7 @@ class Member : public sluice::LineSession {
 
   void OnOpen() override;
   void On(sluice::Subscribed subscription);
+  void On(sluice::Unsubscribed unsubscribed);
   void On(Private message);
   void OnWritable() override;
   void OnLine(std::string_view line) override;
@@ -43,9 +45,12 @@ class Member : public sluice::LineSession {
   void AskRooms(Q question, F on_answer);
   void Refused(const absl::Status& status);
   void EnterRoom(Place place);
+  void JoinRoom();
+  void LeaveRoom();
   void Nick(const std::string& name);
   void Message(std::string_view argument);
-  void Say(std::string line);  // To all others in the room.
+  sluice::Answer TellRoom(std::string line);  // All others in it.
+  void Say(std::string line);                 // And what could not be said is told.
   void Tell(std::string line);
   void LeaveChat();
   void SayGoodbye();
@@ -53,6 +58,7 @@ class Member : public sluice::LineSession {
   const sluice::Ref<Rooms> rooms_;
   const sluice::SubscribeOptions options_;
   Place place_;
+  std::optional<Place> next_place_;  // Where it goes when it has left its room.
   sluice::Subscribed subscription_;
   int64_t missed_ = 0;  // Of what was for this member alone.
   bool greeted_ = false;

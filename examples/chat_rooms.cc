@@ -121,7 +121,7 @@ void Rooms::LeaveRoom(Person& person) {
   if (room == rooms_.end()) return;
   room->second.members.erase(absl::AsciiStrToLower(person.name));
   if (room->second.members.empty() && room->first != kLobby) {
-    room->second.hub.Stop();
+    sluice::StopWhenLeft(room->second.hub);
     rooms_.erase(room);
   }
 }

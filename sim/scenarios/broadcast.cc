@@ -96,15 +96,11 @@ class Talker : public LineSession {
       return;
     }
     if (line[0] != 's') {
+      leaving_ = line[0];
+      if (!subscription_.Joined()) return Left();
+      seat_->ordered = HubLedger::Of(runtime()).published;
+      PauseReading();
       Unsubscribe(*this, std::exchange(subscription_, {}));
-      if (line == "b") {
-        if (Write("b\n") != Answer::kAccepted) return Abort(CloseReason::kMemory);
-        Close();
-      } else {
-        // Behind what the spoke still writes: it hears of us in its own time.
-        PauseReading();
-        After(absl::Milliseconds(1), [this] { Say("l\n"), ResumeReading(); });
-      }
       return;
     }
     const std::vector<std::string> words = absl::StrSplit(ToAbsl(line), ' ');
@@ -149,6 +145,20 @@ class Talker : public LineSession {
     subscription_ = subscribed;
     seat_->joined = static_cast<int64_t>(subscribed.sequence);
   }
+  void On(Unsubscribed unsubscribed) {
+    if (unsubscribed.sequence.has_value()) {
+      seat_->left = static_cast<int64_t>(*unsubscribed.sequence);
+    } else if (connection() != nullptr && !seat_->closing) {
+      feed_.simulation.Broken("hub, leave", "a subscriber that leaves is not told where");
+    }
+    ResumeReading();
+    Left();
+  }
+  void Left() {
+    if (leaving_ == 'l') return Say("l\n");
+    if (Write("b\n") != Answer::kAccepted) return Abort(CloseReason::kMemory);
+    Close();
+  }
   // Until there is memory for it.
   void Say(const char* line) {
     if (connection() == nullptr || Write(line) == Answer::kAccepted) return;
@@ -174,6 +184,7 @@ class Talker : public LineSession {
   Feed& feed_;
   Seat* seat_ = nullptr;
   Subscribed subscription_;
+  char leaving_ = 0;
 };
 
 namespace {

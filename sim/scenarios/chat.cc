@@ -1,10 +1,14 @@
 // The chat that ships, with members who talk, rename themselves, change rooms, write to each other
 // and stop to read: who is in a room hears each line once, in its speaker's order, or is told how
-// many it missed; and no two have one name.
+// many it missed; no two have one name; and who leaves a room has heard, or is told of, whatever
+// others heard there before its own last line.
+#include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,10 +34,42 @@ constexpr const char* kRooms[] = {"lobby", "red", "blue"};
 constexpr absl::Duration kListens = absl::Milliseconds(30);  // For another line.
 constexpr int kQuietTimes = 40;  // So often nothing came: it has heard all.
 
+// A member's time in a room, as it heard it: from "you are now in" to the next one, or to the end.
+struct Stay {
+  std::vector<std::string> heard;  // Speaker, number and stay of each line, in their order.
+  int64_t told = 0;                // How many it missed.
+  std::vector<std::string> said;   // In the same form.
+  bool left = false;               // By itself: the room had time to give it all.
+};
+
+// Where one has heard two lines of another, whatever it heard between them is for that other, too.
+void CheckLeavers(Simulation& simulation, const std::deque<Stay>& stays) {
+  for (const Stay& leaver : stays) {
+    if (!leaver.left || leaver.said.size() < 2) continue;
+    const std::set<std::string> own(leaver.said.begin(), leaver.said.end());
+    const std::set<std::string> heard(leaver.heard.begin(), leaver.heard.end());
+    for (const Stay& witness : stays) {
+      const auto is_own = [&own](const std::string& line) { return own.contains(line); };
+      const auto first = std::ranges::find_if(witness.heard, is_own);
+      const auto last = std::find_if(witness.heard.rbegin(), witness.heard.rend(), is_own);
+      if (first == witness.heard.end()) continue;
+      const int64_t unheard = std::count_if(first, last.base(), [&](const std::string& line) {
+        return !own.contains(line) && !heard.contains(line);
+      });
+      if (unheard <= leaver.told) continue;
+      simulation.Broken("hub, leave", absl::StrCat("a member that left has not heard ", unheard,
+                                                   " lines that came before its last one, ", *last,
+                                                   ", and was told of ", leaver.told));
+    }
+  }
+}
+
 class Person {
  public:
-  Person(Simulation& simulation, SimOs& machine, SlowPolicy policy, int64_t number)
-      : simulation_(simulation),
+  Person(Simulation& simulation, SimOs& machine, SlowPolicy policy, int64_t number,
+         std::deque<Stay>& stays)
+      : stays_(stays),
+        simulation_(simulation),
         random_(simulation.random()),
         door_(AnyDoor(simulation, machine)),
         client_(*door_.machine, kListens),
@@ -41,6 +77,8 @@ class Person {
         number_(number) {}
 
   void Run(int64_t turns) {
+    stays_.emplace_back();
+    here_ = &stays_.back();
     if (random_.Below(3) == 0) client_.LimitBuffers(0, static_cast<int>(random_.Below(8'000)));
     if (!Allowed(simulation_, client_.Connect(door_.address))) return;
     for (; turns > 0; --turns) {
@@ -68,6 +106,7 @@ class Person {
         text = absl::StrCat("/join ", kRooms[random_.Below(std::size(kRooms))], "\n");
         ++stay_;
         said_ = 0;
+        said_in_.emplace_back();
         break;
       case 2:
         text = "/who\n";
@@ -80,6 +119,7 @@ class Person {
         for (int64_t i = random_.Between(1, 6); i > 0; --i) {
           absl::StrAppend(&text, "s ", number_, " ", ++said_, " ", stay_, " ",
                           std::string(random_.Below(600), 'x'), "\n");
+          said_in_.back().push_back(absl::StrCat(number_, " ", said_, " ", stay_));
         }
     }
     const absl::Status status = client_.Write(text);
@@ -97,6 +137,7 @@ class Person {
         --times;
       } else {
         over_ = true;
+        if (quits_ && absl::IsOutOfRange(line.status())) EndStay();
         if (!quits_ || !absl::IsOutOfRange(line.status())) Cut(line.status());
         return false;
       }
@@ -111,13 +152,22 @@ class Person {
       int64_t missed = 0;
       if (!absl::SimpleAtoi(words[2], &missed) || missed <= 0) Broken("L1 ledger", line);
       told_ += missed;
+      here_->told += missed;
     } else if (line.rfind("* you are now in ", 0) == 0) {
       heard_.clear();  // What is said where it is not is not for it.
       told_ = gaps_ = 0;
+      EndStay();
+      stays_.emplace_back();
+      here_ = &stays_.back();
+    } else if (line.rfind("error: you are in ", 0) == 0) {
+      TakeSaid();  // It stays.
     } else if (is_private || (words.size() == 6 && words[1] == "s")) {
       const size_t at = is_private ? 3 : 2;
       int64_t number = 0;
       if (!absl::SimpleAtoi(words[at + 1], &number)) return Broken("L2 order", line);
+      if (!is_private) {
+        here_->heard.push_back(absl::StrCat(words[2], " ", words[3], " ", words[4]));
+      }
       const std::string of = absl::StrCat(words[at], is_private ? " private" : words[at + 2]);
       const auto [last, first] = heard_.emplace(of, number);
       if (!first && number <= last->second) {
@@ -138,6 +188,17 @@ class Person {
     }
   }
 
+  // What it said before its oldest order to go elsewhere that is not answered yet, it said here.
+  void TakeSaid() {
+    for (std::string& line : said_in_.front()) here_->said.push_back(std::move(line));
+    said_in_.pop_front();
+    if (said_in_.empty()) said_in_.emplace_back();
+  }
+  void EndStay() {
+    TakeSaid();
+    here_->left = true;
+  }
+
   void Cut(const absl::Status& status) {
     // Who reads late is ended, where that is the policy; where it is park, the speakers wait.
     if (policy_ == SlowPolicy::kDisconnect || MayEndConnections(simulation_.faults)) return;
@@ -150,6 +211,9 @@ class Person {
                                          ToAbsl(SlowPolicyName(policy_)), ")"));
   }
 
+  std::deque<Stay>& stays_;  // Of all.
+  Stay* here_ = nullptr;
+  std::deque<std::vector<std::string>> said_in_{1};  // Cut where it asked to go elsewhere.
   Simulation& simulation_;
   Random& random_;
   const Door door_;
@@ -183,12 +247,14 @@ void RunChat(Simulation& simulation) {
   if (!site.Start()) return;
   Crowd crowd(simulation, simulation.NewMachine("clients"));
   SimOs& machine = *simulation.machines().back();
+  std::deque<Stay> stays;
   const int64_t turns = simulation.Amount("turns", 1, 25);
   for (int64_t i = simulation.Amount("members", 1, 10); i > 0; --i) {
     crowd.Add(absl::StrCat("member ", i),
-              [&, i] { Person(simulation, machine, subscription.slow, i).Run(turns); });
+              [&, i] { Person(simulation, machine, subscription.slow, i, stays).Run(turns); });
   }
   crowd.Join();
+  CheckLeavers(simulation, stays);
   site.End();
   const HubTotals totals = HubLedger::Of(site.runtime());
   if (totals.queued != 0 ||

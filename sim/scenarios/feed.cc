@@ -90,7 +90,7 @@ bool Subscriber::Hear() {
     const absl::StatusOr<std::string> line = client_.ReadLine();
     if (line.ok()) {
       if (!Take(*line)) return false;
-      if (left_) return true;
+      if (left_) return CheckLeft(), true;
       // Something to read while much is written, and to write while memory is spent.
       if (leaving_ == 0 && random_.Below(8) == 0 && !client_.Write("?\n").ok()) return Cut(), false;
       if (--lines_left_ == 0 && leaving_ == 0) {
@@ -115,9 +115,21 @@ int64_t Subscriber::Skipped(int64_t upto) const {
 
 bool Subscriber::HeardAll() {
   if (feed_.done_ns == 0 || !seat().joined.has_value()) return false;
-  const int64_t heard = *seat().joined + received_ + missed_ + Skipped(INT64_MAX);
+  const int64_t heard = HeardOf();
   if (heard > feed_.published) Broken("L1 ledger", "a subscriber has heard of more than was said");
   return heard >= feed_.published;
+}
+
+// Whatever waited for it has come, or was told as missed, before the word that it has left.
+void Subscriber::CheckLeft() {
+  if (!seat().joined.has_value() || !seat().ordered.has_value()) return;
+  if (HeardOf() < *seat().ordered || HeardOf() != seat().left.value_or(HeardOf())) {
+    Broken("hub, leave",
+           absl::StrCat("it has left, and heard of all up to ", HeardOf(), "; in order were ",
+                        *seat().ordered,
+                        " when it asked to leave, and it is said to have left behind ",
+                        seat().left.value_or(-1)));
+  }
 }
 
 bool Subscriber::Take(const std::string& line) {

@@ -30,6 +30,9 @@ inline constexpr size_t kAsideBytes = 100;
 // One subscription, as the server's side has it. (All threads of a simulation share their memory.)
 struct Seat {
   std::optional<int64_t> joined;
+  // What its hub had put in order when its session left: each of these is for it.
+  std::optional<int64_t> ordered;
+  std::optional<int64_t> left;    // The last one that was for it, as the hub has it.
   std::vector<int64_t> rejected;  // By its filter.
   std::optional<CloseReason> ended;
   bool closing = false;      // Its session has closed, and did not leave first.
@@ -80,6 +83,8 @@ class Subscriber {
   bool Hear();
   const Seat& seat() const { return feed_.seats[seat_]; }
   int64_t Skipped(int64_t upto) const;
+  int64_t HeardOf() const { return *seat().joined + received_ + missed_ + Skipped(INT64_MAX); }
+  void CheckLeft();
   bool HeardAll();
   bool Take(const std::string& line);
   bool TakeMessage(const std::string& line);

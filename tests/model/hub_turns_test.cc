@@ -43,6 +43,8 @@ class Publisher : public Actor {
 // What a member was told, in order; outlives it.
 struct Told {
   std::vector<int64_t> joined_after;  // The sequence of each subscription.
+  std::vector<int64_t> left_after;    // And of its end.
+  std::vector<int64_t> ordered;       // What the hub had put in order when it asked to leave.
   int refused = 0;
 };
 
@@ -60,7 +62,13 @@ class Member : public Session {
     told_.joined_after.push_back(static_cast<int64_t>(subscription.sequence));
     subscription_ = subscription;
   }
+  void On(Unsubscribed unsubscribed) {
+    if (unsubscribed.sequence.has_value()) {
+      told_.left_after.push_back(static_cast<int64_t>(*unsubscribed.sequence));
+    }
+  }
   void On(JoinAgain) {
+    if (subscription_.Joined()) told_.ordered.push_back(HubLedger::Of(runtime()).published);
     Unsubscribe(*this, subscription_);
     Join();
   }
@@ -158,6 +166,7 @@ class HubSystem : public TurnsSystem {
       if (line == "joined") {
         if (joins == told.joined_after.size()) return Expect(false, "joined, and not told so");
         Expect(told.joined_after[joins] + 1 >= next, absl::StrCat(who, " would get one again"));
+        if (joins > 0) CheckLeft(who, told, next - 1);
         next = told.joined_after[joins++] + 1;
       } else if (absl::ConsumePrefix(&line, "missed ")) {
         Expect(absl::SimpleAtoi(line, &number), "a number");
@@ -170,6 +179,14 @@ class HubSystem : public TurnsSystem {
     }
     Expect(joins == told.joined_after.size() && joins > 0, "told that it joined, and did not");
     Expect(next == last + 1, absl::StrCat(who, " has all before ", next, " and not the last"));
+  }
+
+  // It leaves once. `last` is what it was given, or told of, last.
+  void CheckLeft(const char* who, const Told& told, int64_t last) {
+    Expect(told.ordered.size() == 1 && last >= told.ordered[0],
+           absl::StrCat(who, " has left behind ", last, ", ahead of what was in order"));
+    Expect(told.left_after.size() == 1 && last == told.left_after[0],
+           absl::StrCat(who, " has left behind ", last, ", and is told otherwise"));
   }
 
   const Story story_;

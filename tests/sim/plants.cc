@@ -128,6 +128,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kHighUnnoted:
     case Plant::kReplacedStaysCharged:
     case Plant::kLeaverForgets:
+    case Plant::kLeavesAtOnce:
       return "broadcast";
     case Plant::kAddressPassedOver:
       return "dns";

@@ -55,9 +55,8 @@ void FeedSession::OnOpen() {
 
 void FeedSession::OnLine(std::string_view line) {
   if (line == "bye") {
+    PauseReading();
     Unsubscribe(*this, subscription_);
-    Say("b\n");
-    Close();
     return;
   }
   const std::vector<std::string> words = absl::StrSplit(ToAbsl(line), ' ');
@@ -84,6 +83,11 @@ void FeedSession::OnLine(std::string_view line) {
 void FeedSession::On(Subscribed subscribed) {
   subscription_ = subscribed;
   Say(ToStd(absl::StrCat("s ", subscribed.sequence, "\n")));
+}
+
+void FeedSession::On(Unsubscribed unsubscribed) {
+  Say(ToStd(absl::StrCat("b ", unsubscribed.sequence.value_or(0), "\n")));
+  Close();
 }
 
 void FeedSession::OnClose(CloseReason reason) { ends_->End(serial_, reason); }

@@ -2,7 +2,8 @@
 // subscribe to them as their clients say.
 //
 // A client says `HUB POLICY QUEUE` and later `bye`; it hears `s SEQUENCE` when it has joined,
-// `p PUBLISHER NUMBER FILLER` for each message, `m COUNT` for messages it missed, `b` at the end.
+// `p PUBLISHER NUMBER FILLER` for each message, `m COUNT` for messages it missed, `b
+// SEQUENCE` at the end.
 #ifndef SLUICE_TESTS_STRESS_FEED_H_
 #define SLUICE_TESTS_STRESS_FEED_H_
 
@@ -57,6 +58,7 @@ class FeedSession : public LineSession {
   void OnOpen() override;
   void OnLine(std::string_view line) override;
   void On(Subscribed subscribed);
+  void On(Unsubscribed unsubscribed);
   void OnClose(CloseReason reason) override;
 
  private:

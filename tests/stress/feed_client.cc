@@ -130,6 +130,7 @@ void FeedClient::TakeLine(std::string_view line) {
     return;
   }
   int64_t missed = 0;
+  int64_t left = 0;
   const std::string_view rest = line.substr(std::min<size_t>(2, line.size()));
   if (line.starts_with("p ")) {
     TakeMessage(rest);
@@ -140,8 +141,12 @@ void FeedClient::TakeLine(std::string_view line) {
     subscribed_ = true;
     tally_.joined.Add();
     CheckCount();
-  } else if (line == "b" && bye_sent_) {
+  } else if (line.starts_with("b ") && bye_sent_ && absl::SimpleAtoi(ToAbsl(rest), &left)) {
     bye_heard_ = true;
+    if (left != static_cast<int64_t>(joined_) + received_ + missed_) {
+      Broken("L1", absl::StrCat("it joined at ", joined_, ", received ", received_, ", missed ",
+                                missed_, ", and has left at ", left));
+    }
   } else {
     Broken("L9", absl::StrCat("a line has come that nobody wrote: ", ToAbsl(line.substr(0, 60))));
   }

@@ -1,8 +1,10 @@
 // Ends in a hub: callbacks that throw or end their own session, members that close, a spoke that
 // fails. Each ends at most its own subscriber, and the counts stay exact.
 #include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -11,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/actors/hub.h"
 #include "sluice/tests/support/wire.h"
@@ -18,6 +21,9 @@
 namespace sluice::testing {
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Optional;
 using Texts = std::vector<std::string>;
 
 std::function<void(int64_t missed)> on_notice;
@@ -36,14 +42,17 @@ class Member : public Session {
     ++told;
     if (subscribed.Joined()) subscription = subscribed;
   }
+  void On(Unsubscribed unsubscribed) { left.push_back(unsubscribed.sequence); }
   void OnData(Input& in) override { in.TakeAll(); }
   using Actor::Send;
   using Session::Abort;
   using Session::Close;
   using Session::CloseWrite;
+  using Session::Write;
 
   int told = 0;
   Subscribed subscription;
+  std::vector<std::optional<uint64_t>> left;
 
  private:
   const Ref<Hub> hub_;
@@ -210,6 +219,85 @@ TEST_F(HubEnd, AFilterMayLeaveTheHub) {
   EXPECT_EQ(Lines(leaver), (Texts{"hello", "1", "2"}));
   EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3"}));
   EXPECT_FALSE(leaver.closed);
+}
+
+// --- Leaving.
+
+// A session that leaves has said all it had to say there before, so it hears all of that.
+TEST_F(HubEnd, WhoLeavesIsGivenAllThatTheHubPutInOrderBeforeIt) {
+  Wire& leaver = Join({});
+  Member* const member = member_;
+  Wire& good = Join({});
+  InHandlerOf(member, [&] {
+    for (const char* text : {"1\n", "2\n", "3\n"}) {
+      EXPECT_EQ(member->Send(hub_, Publish{Bytes::Copy(text), {}}), Answer::kAccepted);
+    }
+    Unsubscribe(*member, member->subscription);
+  });
+  Say("4");
+  EXPECT_EQ(Lines(leaver), (Texts{"hello", "1", "2", "3"}));
+  EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3", "4"}));
+  EXPECT_THAT(member->left, ElementsAre(Optional(3)));
+}
+
+// Some of them wait in the outbox of the session when it asks to leave.
+TEST_F(HubEnd, WhoLeavesAFullHubDoesNotOvertakeWhatItHasSaid) {
+  constexpr int kLines = 600;  // More than the hub's mailbox holds.
+  Wire& leaver = Join({});
+  Member* const member = member_;
+  InHandlerOf(member, [&] {
+    for (int i = 0; i < kLines; ++i) {
+      EXPECT_EQ(member->Send(hub_, Publish{Bytes::Copy("x\n"), {}}), Answer::kAccepted);
+    }
+    Unsubscribe(*member, member->subscription);
+  });
+  EXPECT_EQ(Lines(leaver).size(), size_t{kLines} + 1);
+  EXPECT_THAT(member->left, ElementsAre(Optional(kLines)));
+}
+
+TEST_F(HubEnd, WhatALeaverHasMissedIsToldThoughThereIsNoRoomForTheWordAtFirst) {
+  Wire& leaver = Join({}, 0);
+  Member* const member = member_;
+  InHandlerOf(member, [&] {
+    EXPECT_EQ(member->Write(std::string(member->connection()->OutputRoom() - 1, 'x') + '\n'),
+              Answer::kAccepted);
+  });
+  Say("1");
+  Say("2");
+  InHandlerOf(member, [&] { Unsubscribe(*member, member->subscription); });
+  Say("3");  // Not for it.
+  EXPECT_THAT(member->left, IsEmpty());
+  rig_.Room(leaver, 1 << 30);
+  rig_.Settle();
+  EXPECT_EQ(Lines(leaver).back(), "missed 2");
+  EXPECT_THAT(member->left, ElementsAre(Optional(2)));
+  CheckSums();
+}
+
+TEST_F(HubEnd, WhoLeavesTwiceOrAfterTheHubIsToldEachTime) {
+  Join({});
+  Member* const member = member_;
+  InHandlerOf(member, [&] {
+    Unsubscribe(*member, member->subscription);
+    Unsubscribe(*member, member->subscription);
+  });
+  EXPECT_THAT(member->left, ElementsAre(Optional(0), std::nullopt));
+  hub_.Stop();
+  rig_.Settle();
+  InHandlerOf(member, [&] { Unsubscribe(*member, member->subscription); });
+  EXPECT_THAT(member->left, ElementsAre(Optional(0), std::nullopt, std::nullopt));
+}
+
+TEST_F(HubEnd, AHubThatStopsWhenLeftGivesThoseWhoLeaveWhatIsTheirs) {
+  Wire& leaver = Join({});
+  Member* const member = member_;
+  InHandlerOf(member, [&] {
+    EXPECT_EQ(member->Send(hub_, Publish{Bytes::Copy("1\n"), {}}), Answer::kAccepted);
+    StopWhenLeft(hub_);
+    Unsubscribe(*member, member->subscription);
+  });
+  EXPECT_EQ(Lines(leaver), (Texts{"hello", "1"}));
+  EXPECT_EQ(hub_.TrySend(Publish{Bytes::Copy("2\n"), {}}), Answer::kClosed);
 }
 
 // --- Callbacks that send for their session.
