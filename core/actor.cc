@@ -281,7 +281,8 @@ void Actor::AskTimedOut(AskId ask) {
     if (found->second.timer != 0) return;
   }
   // Mail that is held waits for OnOpen: a deadline behind it would pass that much later, or never.
-  if (slot_->queue.Empty() || slot_->MailHeld()) return AskIsOver(ask);
+  const bool mail_waits = !slot_->queue.Empty() && !slot_->MailHeld();
+  if (!mail_waits || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
   Worker::SendReserved(slot_, generation(), &kAskOverOps, AskOver{ask});
 }
 

@@ -67,7 +67,9 @@ enum class Plant {
   kBytesBehindHole = 49,
   kHighUnnoted = 50,
   kTurnUnshared = 60,
+  kJudgedBeforePoll = 61,
   kJudgedBeforeRead = 62,
+  kAskJudgedBeforeMail = 63,
   kStaleFileUnlocked = 85,
   kFileByName = 86,
   kEndByClose = 87,
@@ -99,6 +101,10 @@ enum class Plant {
   kGatesStay = 113,
   kLeavesAtOnce = 140,
   kLookUpsForNobody = 142,
+  kAddressPassedOver = 96,
+  kGatesStay = 113,
+  kFilterOvertakes = 118,
+  kGapUnnoted = 119,
 };
 
 struct PlantInfo {
@@ -213,6 +219,8 @@ inline constexpr PlantInfo kPlants[] = {
      "a subscriber leaves a hub ahead of messages that the hub has put in order", "hub, leave"},
     {Plant::kLookUpsForNobody, "look_ups_for_nobody",
      "a name is looked up though whoever asked for it has given up", "names"},
+    {Plant::kFilterOvertakes, "filter_overtakes",
+     "in a hub's filter TrySend goes before what its session has left waiting", "L2"},
     {Plant::kLastWordsUnsent, "last_words_unsent",
      "what an ended actor's destructor sends to a full target stays in its outbox", "L5"},
     {Plant::kCreditBeforeMemory, "credit_before_memory",
@@ -278,8 +286,14 @@ inline constexpr PlantInfo kPlants[] = {
     // Turns.
     {Plant::kTurnUnshared, "turn_unshared",
      "all timers and descriptors that are ready have their turn, however long that takes", "turns"},
+    {Plant::kJudgedBeforePoll, "judged_before_poll",
+     "a late worker judges deadlines before it has polled", "late"},
     {Plant::kJudgedBeforeRead, "judged_before_read",
      "a deadline is judged while its descriptor stands on the ready list", "late"},
+    {Plant::kAskJudgedBeforeMail, "ask_judged_before_mail",
+     "a question is late though its answer lies in the mailbox", "late"},
+    {Plant::kGapUnnoted, "gap_unnoted",
+     "what was read behind a stop in the middle of a turn counts as read before it", "late"},
 };
 
 #ifdef SLUICE_PLANT

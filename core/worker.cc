@@ -322,8 +322,8 @@ bool Worker::Turn(int64_t wait_until_ms) {
   const bool polled = std::exchange(polled_, false);
   const bool mail_found = std::exchange(mail_found_, false);
   if (polled) polled_ns_ = now_ns_;
-  if (timers_.NextMs() <= due_ms || (!polled && !mail_found) ||
-      now_ns_ - polled_ns_ >= kPollEveryNs) {
+  if ((timers_.NextMs() <= due_ms && !Planted(Plant::kJudgedBeforePoll)) ||
+      (!polled && !mail_found) || now_ns_ - polled_ns_ >= kPollEveryNs) {
     if (!dirty_stages_.empty()) FlushStages();  // From mail that was found before it slept.
     Poll(0);
     polled_ns_ = now_ns_;

@@ -34,7 +34,7 @@ ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(
     std::string, scenarios,
     "messages,saturation,withdrawals,restarts,deadlock,timers,turns,blocking,spawns,echo,relay,dns,"
-    "chat,broadcast,overload,accept_storm,eviction,early,frames,"
+    "chat,broadcast,callbacks,overload,accept_storm,eviction,early,frames,"
     "drain,parked_drain,dead_peers,stopped_readers,"
     "processes",
     "those that are tried, in this order, after the one that should find a fault");
@@ -74,7 +74,10 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kTimerEarly:
       return "timers";
     case Plant::kTurnUnshared:
+    case Plant::kJudgedBeforePoll:
     case Plant::kJudgedBeforeRead:
+    case Plant::kAskJudgedBeforeMail:
+    case Plant::kGapUnnoted:
       return "turns";
     case Plant::kOneGateResumed:
     case Plant::kDrainSpins:
@@ -130,6 +133,8 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kLeaverForgets:
     case Plant::kLeavesAtOnce:
       return "broadcast";
+    case Plant::kFilterOvertakes:
+      return "callbacks";
     case Plant::kAddressPassedOver:
       return "dns";
     case Plant::kStaleFileUnlocked:
