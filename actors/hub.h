@@ -78,7 +78,7 @@ struct SubscribeOptions {
   // False: this message is not for it; counted as skipped. Called for each message, on the
   // session's worker, so it must be quick; one that throws ends its connection. It may end any
   // session of its worker, its own too, and send for it: what finds a full target waits in that
-  // session's outbox, as ever, but no TrySend of a Ref in here knows of it, and may overtake it.
+  // session's outbox, as ever. A TrySend of a Ref in here is its own session's, as in a handler.
   // The memory of its captures is the user's.
   std::function<bool(std::string_view payload, uint64_t key)> filter = nullptr;
 };

@@ -153,7 +153,8 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   void Retire();  // It is off its spoke's lists: drops what waits, and deletes this, now or later.
   void OfferOne(const Due& due);
   void Missed(int64_t count);
-  bool Guarded(const char* what, absl::FunctionRef<void()> call);
+  Slot* FilterOwner() const;
+  bool Guarded(const char* what, Slot* owner, absl::FunctionRef<void()> call);
   bool Replace(const Bytes& payload, uint64_t key);
   bool MakeBacklog();
   void DropBacklog();

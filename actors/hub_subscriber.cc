@@ -50,7 +50,7 @@ Subscriber::~Subscriber() {
   SLUICE_CHECK(Gone() && backlog_ == nullptr);
   lease().Refund(BaseBytes(filter_ != nullptr));
   // What it captured is the user's, and may call anything.
-  const Worker::HandlerScope scope(spoke_.worker(), spoke_.slot(), "the end of a filter", nullptr);
+  const Worker::CallbackScope scope(spoke_.worker(), FilterOwner(), "the end of a filter");
   filter_ = nullptr;
 }
 
@@ -105,10 +105,17 @@ void Subscriber::Fail() {
 
 void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
 
+// A filter is its session's code, and a TrySend in it is the session's: sent for the spoke, it
+// would go before what waits in the session's outbox.
+Slot* Subscriber::FilterOwner() const {
+  const bool there = slot_->generation == generation_ && !Planted(Plant::kFilterOvertakes);
+  return there ? slot_ : spoke_.slot();
+}
+
 // Calls back to the user. False: that threw, or ended this.
-bool Subscriber::Guarded(const char* what, absl::FunctionRef<void()> call) {
+bool Subscriber::Guarded(const char* what, Slot* owner, absl::FunctionRef<void()> call) {
   try {
-    const Worker::HandlerScope scope(spoke_.worker(), spoke_.slot(), what, nullptr);
+    const Worker::CallbackScope scope(spoke_.worker(), owner, what);
     call();
     return !Gone();
   } catch (...) {
@@ -151,7 +158,7 @@ void Subscriber::OfferOne(const Due& due) {
   }
   if (filter_ != nullptr) {
     bool wanted = false;
-    if (!Guarded("filter", [&] { wanted = (*filter_)(payload.view(), due.key); })) {
+    if (!Guarded("filter", FilterOwner(), [&] { wanted = (*filter_)(payload.view(), due.key); })) {
       ledger.missed.Add(1);
       return;
     }
@@ -289,7 +296,8 @@ Subscriber::Entry Subscriber::Pop() {
 bool Subscriber::TellMissed(int64_t missed) {
   if (missed == 0 || !spoke_.options_.missed_notice) return true;
   std::string notice;
-  return Guarded("missed_notice", [&] { notice = spoke_.options_.missed_notice(missed); }) &&
+  return Guarded("missed_notice", spoke_.slot(),
+                 [&] { notice = spoke_.options_.missed_notice(missed); }) &&
          Taken(connection_->Write(notice));
 }
 

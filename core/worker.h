@@ -171,6 +171,21 @@ class Worker {
     Slot* const before_;
     const sluice::Running::Scope running_;
   };
+  // The same for a callback that another one keeps for `slot`, as a hub keeps a filter. No end of a
+  // handler follows it: what its actor could not send, or its end, is for the actor's next turn.
+  class CallbackScope {
+   public:
+    CallbackScope(Worker& worker, Slot* slot, const char* what)
+        : worker_(worker), slot_(slot), scope_(worker, slot, what, nullptr) {}
+    ~CallbackScope() { worker_.AfterCallback(slot_); }
+    CallbackScope(const CallbackScope&) = delete;
+    CallbackScope& operator=(const CallbackScope&) = delete;
+
+   private:
+    Worker& worker_;
+    Slot* const slot_;
+    const HandlerScope scope_;
+  };
 
   // Descriptors.
   void AttachIo(Slot* slot, IoHandler* io);
@@ -417,6 +432,11 @@ class Worker {
       run_last_->run_next = slot;
     }
     run_last_ = slot;
+  }
+  void AfterCallback(Slot* slot) {
+    const bool ends = slot->stop_asked &&
+                      (slot->state == ActorState::kLive || slot->state == ActorState::kStarting);
+    if (ends || (slot->has_outbox && !slot->parked)) Schedule(slot);
   }
   void ScheduleIfRunnable(Slot* slot) {
     const bool mail = !slot->queue.Empty() && !slot->MailHeld();

@@ -310,9 +310,10 @@ void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where
   const auto expect = [&](bool holds, std::string_view what) {
     Expect(holds, "L5 progress", [&] { return absl::StrCat(ToAbsl(where), ": ", ToAbsl(what)); });
   };
-  // What a constructor could not send parks its actor behind OnStart, which may be a turn later.
-  const bool to_start = slot.scheduled && slot.state == ActorState::kStarting;
-  expect(slot.parked == (slot.outbox > 0) || (to_start && !slot.parked),
+  // What a constructor could not send parks its actor behind OnStart, and what a hub's filter could
+  // not, its session in that one's next turn.
+  const bool to_park = slot.scheduled && !slot.parked;
+  expect(slot.parked == (slot.outbox > 0) || to_park,
          "it is parked without a reason, or has one and is not");
   const bool waits = slot.waiting > 0 || slot.waits_for_lane || slot.waits_for_memory;
   expect(!slot.parked || waits, "it is parked, and waits for nothing");

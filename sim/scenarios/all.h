@@ -37,6 +37,7 @@ void RunSpawns(Simulation& simulation);
 
 // Of both.
 void RunUnruly(Simulation& simulation);
+void RunCallbacks(Simulation& simulation);
 
 }  // namespace sluice::sim
 

@@ -80,6 +80,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults(), RunSpawns},
       {"unruly", "slow, throwing and ending users, beside polite ones who are served",
        WithAllEvents(), RunUnruly},
+      {"callbacks", "filters and notices of a hub that send, throw and end sessions", Faults(),
+       RunCallbacks},
   };
   return scenarios;
 }

@@ -373,6 +373,47 @@ TEST_F(HubEnd, WhatACallbackOfTheHubSendsToAFullActorLeavesAndItsSessionGoesOn) 
   }
 }
 
+// What the session has left waiting for a target comes before what its filter tries to send there,
+// though that target has room.
+TEST_F(HubEnd, ATrySendInAFilterDoesNotGoBeforeWhatItsSessionHasSent) {
+  for (const std::string where : {"filter", "end of a filter"}) {
+    std::vector<int> flooded;
+    std::vector<int> got;
+    const Ref<Reader> full = rig_.runtime.Spawn<Reader>(&flooded);
+    const Ref<Reader> reader = rig_.runtime.Spawn<Reader>(&got);
+    rig_.Settle();
+    Member* member = nullptr;
+    const auto park = [&] {
+      for (int i = 0; i < kNotes; ++i) EXPECT_EQ(member->Send(full, Note{i}), Answer::kAccepted);
+      EXPECT_EQ(member->Send(reader, Note{1}), Answer::kAccepted);
+    };
+    std::vector<Answer> answers;
+    const auto try_send = [&] { answers.push_back(reader.TrySend(Note{2})); };
+    if (where == "filter") {
+      Join({.filter = [&](std::string_view, uint64_t) {
+        park();
+        try_send();
+        return true;
+      }});
+      member = member_;
+      Say("1");
+    } else {
+      const AtItsEnd end{[&] {
+        if (member != nullptr && answers.empty()) try_send();
+      }};
+      Join({.filter = [end](std::string_view, uint64_t) { return end.act != nullptr; }});
+      InHandlerOf(member_, [&] {
+        member = member_;
+        Unsubscribe(*member, member->subscription);
+        park();
+      });
+    }
+    EXPECT_EQ(answers, (std::vector<Answer>{Answer::kFull})) << where;
+    EXPECT_EQ(got, (std::vector<int>{1})) << where;
+    InHandlerOf(member, [&] { member->Abort(); });
+  }
+}
+
 // A callable that the spoke must not copy: a copy may throw where nothing of the user's runs.
 struct Uncopyable {
   explicit Uncopyable(int* copies_left) : left(copies_left) {}
