@@ -51,8 +51,9 @@ int64_t Connection::ConnectDeadlineMs() const {
 int64_t Connection::NextDeadlineMs() const {
   const Options& o = options();
   int64_t next = TimerWheel::kNever;
-  const auto add = [&next](int64_t since_ms, int64_t timeout_ms) {
-    if (timeout_ms != TimerWheel::kNever) next = std::min(next, since_ms + timeout_ms);
+  const Worker& w = worker();
+  const auto add = [&](int64_t since_ms, int64_t timeout_ms) {
+    if (timeout_ms != TimerWheel::kNever) next = std::min(next, w.NotedMs(since_ms) + timeout_ms);
   };
   if (connecting_) {
     next = ConnectDeadlineMs();
@@ -102,9 +103,10 @@ void Connection::Judge() {
     if (NextDeadlineMs() > now) return ArmTimer();
   }
   const Options& o = options();
-  const auto due = [now](int64_t since_ms, absl::Duration timeout) {
+  const Worker& w = worker();
+  const auto due = [&](int64_t since_ms, absl::Duration timeout) {
     const int64_t ms = Ms(timeout);
-    return ms != TimerWheel::kNever && since_ms + ms <= now;
+    return ms != TimerWheel::kNever && w.NotedMs(since_ms) + ms <= now;
   };
   if (connecting_) {
     ConnectTimerDue();

@@ -25,6 +25,8 @@ constexpr int64_t kSpinMaxNs = 50'000;
 constexpr int kSpinRoundsMax = 10'000;
 // Handlers that take so long together share a look at the clock.
 constexpr int64_t kGroupNs = 50'000;
+// Deadlines may be judged so much too early, and no more.
+constexpr int64_t kGapNs = 10'000'000;
 // While mail comes without end a worker does not sleep; it polls at least so often.
 constexpr int64_t kPollEveryNs = 100'000;
 constexpr int64_t kProcessorLookNs = 2'000'000;  // Two system calls, so not for each group.
@@ -223,6 +225,11 @@ void Worker::RunTimers(int64_t due_ms) {
 void Worker::ReadClock() {
   const int64_t before = now_ns_;
   now_ns_ = os_.NowNs();
+  // Not while it slept: nothing was noted then.
+  if (now_ns_ - before >= kGapNs && !polled_ && !Planted(Plant::kGapUnnoted)) {
+    gap_from_ms_ = before / 1'000'000;
+    gap_until_ms_ = NowMs();
+  }
   if (recent_count_ > 0) {
     const int64_t ns = now_ns_ - before;
     if (ns > slow_handler_ns_) ReportSlow(ns);

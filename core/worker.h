@@ -91,6 +91,10 @@ class Worker {
   int Index() const { return index_; }
   int64_t NowMs() const { return now_ns_ / 1'000'000; }  // Of this turn, a moment old.
   int64_t NowNs() const { return now_ns_; }
+  // `ms` as NowMs() told it. No clock is read between the handlers of a group: where one of them
+  // took long, or the process was stopped, what was noted in that millisecond may have happened up
+  // to the next look. A silence counts from there. (The last such gap alone is known.)
+  int64_t NotedMs(int64_t ms) const { return ms == gap_from_ms_ ? gap_until_ms_ : ms; }
   // Start of this turn plus `timeout`, in ms; kNever on overflow.
   int64_t DeadlineMs(absl::Duration timeout) const { return DeadlineMs(NowMs(), timeout); }
   static int64_t DeadlineMs(int64_t now_ms, absl::Duration timeout) {
@@ -586,6 +590,8 @@ class Worker {
   EnvelopeList batch_;        // Taken out of that lane; the turn's time was over before it arrived.
   bool timers_left_ = false;  // Some are due, and their time was over.
   bool polled_ = false;  // The turn before ended with a poll, so this one need not begin with it.
+  int64_t gap_from_ms_ = -1;  // The last long gap between two looks at the clock in a turn.
+  int64_t gap_until_ms_ = -1;
   bool mail_found_ = false;  // It ended with mail that came before this worker slept.
   int64_t polled_ns_ = 0;    // When it was last polled, as this worker's clock had it.
   bool stop_turning_ = false;

@@ -347,6 +347,12 @@ void SimOs::Signal(int signal) {
   }
 }
 
+void SimOs::Stop(absl::Duration time) {
+  const int64_t until_ns = simulation_.NowNs() + absl::ToInt64Nanoseconds(time);
+  stopped_until_ns_ = std::max(stopped_until_ns_, until_ns);
+  Done("stop", -1, until_ns);
+}
+
 int SimOs::SignalOpen(const std::vector<int>& signals) {
   simulation_.Called(false);
   auto file = std::make_shared<SignalFile>();

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "sluice/core/address.h"
 #include "sluice/core/os.h"
 #include "sluice/sim/file.h"
@@ -46,6 +47,10 @@ class SimOs : public Os {
   int64_t memory_bytes = int64_t{8} << 30;
   int processors = 2;
   void Signal(int signal);  // To the program on it.
+  // As SIGSTOP does, and SIGCONT so much later: each thread of the program stands still from its
+  // next call at which another one may run, or from its start. The kernel goes on.
+  void Stop(absl::Duration time);
+  int64_t StoppedUntilNs() const { return stopped_until_ns_; }
   // Without: nothing is sent or received, and every connection of it vanishes.
   void SetPlugged(bool plugged);
   bool plugged() const { return plugged_; }
@@ -164,6 +169,7 @@ class SimOs : public Os {
   int64_t open_ = 0;
   Traffic traffic_;
   bool plugged_ = true;
+  int64_t stopped_until_ns_ = 0;
   int refuse_count_ = 0;
   int refuse_error_ = 0;
   uint16_t next_port_ = 32'768;

@@ -249,7 +249,13 @@ void Simulation::FireDue() {
 void Simulation::Called(bool may_switch) {
   now_ns_ += kCallNs;
   FireDue();
-  if (!may_switch || !random_.Chance(faults.preempt)) return;
+  if (!may_switch) return;
+  // What made the simulation is no program on any machine.
+  if (running_->id != 0) {
+    while (now_ns_ < running_->machine->StoppedUntilNs())
+      Block(running_->machine->StoppedUntilNs());
+  }
+  if (!random_.Chance(faults.preempt)) return;
   running_->state = SimThread::State::kRunnable;
   runnable_.push_back(running_);
   SwitchAway();

@@ -1,11 +1,12 @@
 // Workers that are kept busy by slow handlers of sockets, timers and messages, and held for seconds
-// now and then, as a stopped process is. Timers come when their turn comes, however many sockets
-// are busy; nobody whose bytes came in time is ended as idle, and no answer that came in time is
-// told as late.
+// now and then: by a handler, or as a stopped process is, at any point of a turn. Timers come when
+// their turn comes, however many sockets are busy; nobody whose bytes came in time is ended as
+// idle, and no answer that came in time is told as late.
 #include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -40,9 +41,18 @@ struct World {
     const int64_t turn_ns = 6 * (kMs + handler_us * 1'000);
     return (kTickers + 2) * turn_ns + 4 * kMs;
   }
+  // An answer that is given shortly before all threads are stopped may leave its worker behind
+  // that.
+  bool StoppedBetween(int64_t from_ns, int64_t until_ns) const {
+    return std::ranges::any_of(stops_ns, [=](const std::pair<int64_t, int64_t>& stop) {
+      return stop.first <= until_ns && from_ns <= stop.second;
+    });
+  }
   Simulation& simulation;
   int64_t handler_us = 0;
   int64_t frozen_ns = 0;  // In all; worker 0 alone.
+  int64_t freezes_left = 0;
+  std::vector<std::pair<int64_t, int64_t>> stops_ns;  // Of the whole process: from, until.
   std::map<int64_t, int64_t> answered_ns;
   int64_t ticks = 0;
 };
@@ -68,6 +78,11 @@ struct Freeze {
   absl::Duration time;
 };
 
+// Longer than any deadline here.
+absl::Duration FreezeTime(Random& random) {
+  return absl::Milliseconds(random.Between(1'200, 2'500));
+}
+
 class Answerer : public Actor {
  public:
   explicit Answerer(World* world) : world_(*world) {}
@@ -80,10 +95,26 @@ class Answerer : public Actor {
   World& world_;
 };
 
-// Asks again and again, and has mail of its own.
+// Holds its worker, as a handler does that never ends.
+class Freezer : public Actor {
+ public:
+  explicit Freezer(World* world) : world_(*world) {}
+  void On(Freeze freeze) {
+    const int64_t from_ns = world_.simulation.NowNs();
+    world_.simulation.Sleep(freeze.time);
+    world_.frozen_ns += world_.simulation.NowNs() - from_ns;
+  }
+
+ private:
+  World& world_;
+};
+
+// Asks again and again, and has mail of its own; its worker may be held until the answer is long
+// there.
 class Asker : public Actor {
  public:
-  Asker(World* world, Ref<Answerer> whom) : world_(*world), whom_(whom) {}
+  Asker(World* world, Ref<Answerer> whom, Ref<Freezer> freezer)
+      : world_(*world), whom_(whom), freezer_(freezer) {}
   void OnStart() override {
     Every(absl::Milliseconds(70), [this] { AskOne(); });
   }
@@ -97,7 +128,8 @@ class Asker : public Actor {
               [this, number, deadline_ns](absl::StatusOr<int64_t> reply) {
                 const auto answered = world_.answered_ns.find(number);
                 if (!reply.ok() && answered != world_.answered_ns.end() &&
-                    answered->second + kWayNs < deadline_ns) {
+                    answered->second + kWayNs < deadline_ns &&
+                    !world_.StoppedBetween(answered->second, answered->second + kWayNs)) {
                   world_.simulation.Broken(
                       "late", absl::StrCat("question ", number, " was answered ",
                                            (deadline_ns - answered->second) / kMs,
@@ -105,25 +137,15 @@ class Asker : public Actor {
                 }
               });
     for (int i = 0; i < 3; ++i) (void)Send(RefOf(this), Grain{});
+    if (world_.freezes_left == 0 || world_.simulation.random().Below(4) != 0) return;
+    --world_.freezes_left;
+    (void)Send(freezer_, Freeze{FreezeTime(world_.simulation.random())});
   }
 
   World& world_;
   const Ref<Answerer> whom_;
+  const Ref<Freezer> freezer_;
   int64_t last_ = 0;
-};
-
-// Holds its worker, as SIGSTOP does.
-class Freezer : public Actor {
- public:
-  explicit Freezer(World* world) : world_(*world) {}
-  void On(Freeze freeze) {
-    const int64_t from_ns = world_.simulation.NowNs();
-    world_.simulation.Sleep(freeze.time);
-    world_.frozen_ns += world_.simulation.NowNs() - from_ns;
-  }
-
- private:
-  World& world_;
 };
 
 // A timer whose handler may take longer than its interval.
@@ -169,6 +191,17 @@ class Metronome : public Actor {
   int64_t frozen_ns_ = 0;
 };
 
+// As SIGSTOP does, and later SIGCONT.
+void StopAll(World& world, SimOs& machine) {
+  Simulation& simulation = world.simulation;
+  const absl::Duration time = FreezeTime(simulation.random());
+  const int64_t ns = absl::ToInt64Nanoseconds(time);
+  world.stops_ns.emplace_back(simulation.NowNs(), simulation.NowNs() + ns);
+  machine.Stop(time);
+  simulation.At(time, [&world, ns] { world.frozen_ns += ns; });
+  simulation.Sleep(time);
+}
+
 void Talk(World& world, SimOs& machine, int64_t rounds) {
   Simulation& simulation = world.simulation;
   Client client(machine);
@@ -192,15 +225,16 @@ void RunTurns(Simulation& simulation) {
   Site site(simulation, options);
   World world(simulation);
   world.handler_us = simulation.Amount("handler_us", 0, 2'000);
+  world.freezes_left = simulation.Amount("asked_freezes", 0, 2);
   Runtime& runtime = site.runtime();
   runtime.Listen<Busy>("10.0.0.1:7001", &world);
   const auto on = [](int worker) {
     return SpawnOptions{.name = "", .mailbox_messages_max = 64, .worker = worker};
   };
   const auto answerer = runtime.SpawnWith<Answerer>(on(workers - 1), &world);
-  (void)runtime.SpawnWith<Asker>(on(0), &world, answerer);
-  (void)runtime.SpawnWith<Metronome>(on(0), &world);
   const auto freezer = runtime.SpawnWith<Freezer>(on(0), &world);
+  (void)runtime.SpawnWith<Asker>(on(0), &world, answerer, freezer);
+  (void)runtime.SpawnWith<Metronome>(on(0), &world);
   for (int64_t i = 0; i < kTickers; ++i) {
     (void)runtime.SpawnWith<Ticker>(on(0), &world,
                                     absl::Milliseconds(simulation.Amount("interval_ms", 1, 10)));
@@ -214,7 +248,11 @@ void RunTurns(Simulation& simulation) {
   }
   for (int64_t i = simulation.Amount("freezes", 0, 2); i > 0; --i) {
     simulation.Sleep(absl::Milliseconds(simulation.random().Between(1, 300)));
-    (void)freezer.TrySend(Freeze{absl::Milliseconds(simulation.random().Between(1'200, 2'500))});
+    (void)freezer.TrySend(Freeze{FreezeTime(simulation.random())});
+  }
+  for (int64_t i = simulation.Amount("stops", 0, 3); i > 0; --i) {
+    simulation.Sleep(absl::Milliseconds(simulation.random().Between(1, 300)));
+    StopAll(world, site.os());
   }
   crowd.Join();
   const int64_t ticks = world.ticks;

@@ -27,6 +27,8 @@ constexpr Found kFound[] = {
     {"broadcast", "seed=129", "bytes_behind_hole"},
     {"broadcast", "seed=250", "high_unnoted"},
     {"broadcast", "seed=22", "closing_member_counts"},
+    {"callbacks", "seed=5", "filter_overtakes"},
+    {"turns", "seed=153", "gap_unnoted"},
 };
 
 void ExpectWhole(std::string_view name, std::string_view set) {

@@ -69,6 +69,31 @@ TEST(LateWorker, SlowHandlersOfOthersDoNotMakeAConnectionIdle) {
   EXPECT_EQ(rig.Closed(CloseReason::kIdle), 0);
 }
 
+// Many handlers share a look at the clock: what is read behind a slow one of them is read after it.
+TEST(LateWorker, ASilenceCountsFromTheEndOfASlowHandlerThatSharedALookAtTheClock) {
+  Rig rig(Timeouts());
+  std::vector<Rig::Peer> peers;
+  for (int i = 0; i < 3; ++i) {
+    peers.push_back(rig.New());
+    rig.Open(peers.back().wire, peers.back().notes);
+  }
+  const auto all_speak = [&] {
+    for (Rig::Peer& peer : peers) rig.Arrive(peer.wire, "x");
+    rig.Settle();
+  };
+  for (int i = 0; i < 100; ++i) all_speak();  // Quickly: so the group of handlers is large.
+  peers[0].notes.on_data = [&](ScriptSession&, Input& in) {
+    in.TakeAll();
+    rig.os.Advance(absl::Milliseconds(1'400));
+  };
+  all_speak();
+  EXPECT_EQ(rig.Closed(CloseReason::kIdle), 0);
+  rig.Advance(absl::Milliseconds(999));
+  EXPECT_EQ(rig.Closed(CloseReason::kIdle), 0);
+  rig.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(rig.Closed(CloseReason::kIdle), 3);
+}
+
 TEST(LateWorker, AConnectThatTheKernelFinishedInTimeStands) {
   Rig rig;
   auto [wire, notes] = rig.New();
