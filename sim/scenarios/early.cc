@@ -1,8 +1,11 @@
-// Sessions that write, close and are written to before their connection stands; servers whose peers
-// send frames that are too long; sockets that are connected to themselves. What was accepted
-// arrives, in order; nothing is heard before OnOpen; nobody stands there for ever.
+// Sessions that write, close, ask, monitor, subscribe and are written to before their connection
+// stands; servers whose peers send frames that are too long; sockets that are connected to
+// themselves. What was accepted arrives, in order; nothing is heard before OnOpen but that a
+// deadline has passed, in time; nobody stands there for ever.
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -22,13 +25,18 @@ namespace {
 
 constexpr uint16_t kFirstPort = 32'768;  // Of those that a machine gives to sockets that connect.
 constexpr absl::Duration kEndsWithin = absl::Minutes(5);
+constexpr int64_t kCries = 200;
+// A tick, and the turns of actors that are never slow.
+constexpr int64_t kLateNs = 20'000'000;
 
 struct Call {
   std::string said;     // What Write has accepted.
   std::string arrived;  // At the server.
   bool open = false;
   bool ended = false;
+  bool aborted = false;
 };
+class Oracle;
 
 struct World {
   explicit World(Simulation& of) : simulation(of), random(of.random()) {}
@@ -36,6 +44,47 @@ struct World {
   Random& random;
   std::vector<Call> calls;
   int64_t ended = 0;
+  Ref<Oracle> oracle = {};
+  Ref<Hub> hub = {};
+  int64_t cries = 0;  // Of the hub, so far.
+};
+
+struct Riddle {
+  using Reply = int64_t;
+  int64_t number = 0;
+};
+
+// Answers at once, later or never; and says something to all who subscribe.
+class Oracle : public Actor {
+ public:
+  explicit Oracle(World* world) : world_(*world) {}
+  void OnStart() override { Cry(); }
+  void On(Riddle riddle, Promise<int64_t> promise) {
+    switch (world_.random.Below(4)) {
+      case 0:
+        return;
+      case 1:
+        later_.emplace_back(std::move(promise), riddle.number);
+        After(absl::Microseconds(world_.random.Below(3'000)), [this] {
+          later_.back().first.Resolve(later_.back().second);
+          later_.pop_back();
+        });
+        return;
+      default:
+        promise.Resolve(riddle.number);
+    }
+  }
+
+ private:
+  void Cry() {
+    if (world_.cries == kCries) return;
+    const std::string text = absl::StrCat("hub ", ++world_.cries, "\n");
+    (void)Send(world_.hub, Publish{Bytes::Copy(text), {}, 0});
+    After(absl::Milliseconds(1), [this] { Cry(); });
+  }
+
+  World& world_;
+  std::vector<std::pair<Promise<int64_t>, int64_t>> later_;
 };
 
 struct Say {};
@@ -58,13 +107,21 @@ class Caller : public Session {
     }
   }
   void OnOpen() override {
+    CheckDeadlines();
     call().open = true;
     if (!answered_) {
       world_.simulation.Broken("early", "a socket that is connected to itself was taken for more");
     }
     ResumeReading();
+    if (wants_writable_) After(absl::Milliseconds(500), [this] { CheckWritable(); });
     Act();
   }
+  void OnWritable() override {
+    AfterOnOpen("OnWritable");
+    wants_writable_ = false;
+  }
+  void OnDown(const Down&) override { AfterOnOpen("a Down"); }
+  void On(Subscribed) { AfterOnOpen("a Subscribed"); }
   void On(Say) {
     AfterOnOpen("a message");
     Act();
@@ -78,7 +135,11 @@ class Caller : public Session {
     AfterOnOpen("a byte");
     in.TakeAll();
   }
-  void OnClose(CloseReason) override {
+  void OnClose(CloseReason reason) override {
+    CheckDeadlines();
+    if (call().aborted && !call().open && reason != CloseReason::kAborted) {
+      world_.simulation.Broken("early", "an attempt that was aborted ends for another reason");
+    }
     if (Write("late") != Answer::kClosed) {
       world_.simulation.Broken("early", "a write after the end is not closed");
     }
@@ -92,7 +153,75 @@ class Caller : public Session {
     if (!call().open)
       world_.simulation.Broken("early", absl::StrCat(ToAbsl(what), " before OnOpen"));
   }
+  void Broken(std::string_view what) { world_.simulation.Broken("early", what); }
+  void Ask() {
+    Random& random = world_.random;
+    const int64_t number = ++questions_;
+    const absl::Duration timeout =
+        random.Below(3) == 0 ? absl::Hours(1) : absl::Microseconds(random.Below(5'000));
+    const int64_t deadline_ns = world_.simulation.NowNs() + absl::ToInt64Nanoseconds(timeout);
+    auto told = [this, number](const absl::StatusOr<int64_t>& reply) { Told(number, reply); };
+    deadlines_ns_[number] = deadline_ns;
+    if (random.Below(4) == 0) {
+      AskInOrder(world_.oracle, Riddle{number}, timeout, told);
+    } else if (Actor::Ask(world_.oracle, Riddle{number}, timeout, told) != Answer::kAccepted) {
+      deadlines_ns_.erase(number);
+    }
+  }
+  void Told(int64_t number, const absl::StatusOr<int64_t>& reply) {
+    const auto found = deadlines_ns_.find(number);
+    if (found == deadlines_ns_.end()) return Broken("a question is answered twice");
+    const bool late = absl::IsDeadlineExceeded(reply.status());
+    if (late && world_.simulation.NowNs() < found->second) Broken("a deadline comes early");
+    // One that cannot be asked is told at once.
+    if (!late && !absl::IsUnavailable(reply.status())) AfterOnOpen("an answer");
+    if (reply.ok() && *reply != number) Broken("the answer of another question");
+    deadlines_ns_.erase(found);
+  }
+  void CheckDeadlines() {
+    for (const auto& [number, deadline_ns] : deadlines_ns_) {
+      if (deadline_ns + kLateNs < world_.simulation.NowNs()) {
+        Broken("a deadline has passed before OnOpen, and nobody was told");
+      }
+    }
+  }
+  // There is room: nothing is written any more, or it has left.
+  void CheckWritable() {
+    if (wants_writable_ && !closed_ && connection() != nullptr && OutputBytes() == 0) {
+      Broken("WantWritable before the connection stood is forgotten");
+    }
+  }
+  void ActOtherwise() {
+    Random& random = world_.random;
+    switch (random.Below(12)) {
+      case 0:
+        Ask();
+        break;
+      case 1:
+        Ask();
+        Ask();
+        break;
+      case 2:
+        Monitor(Ref<Oracle>());
+        break;
+      case 3:
+        wants_writable_ = !closed_;
+        WantWritable();
+        break;
+      case 4:
+        if (!closed_) (void)Send(world_.hub, Subscribe(this));
+        break;
+      case 5:
+        if (random.Below(4) != 0) break;
+        call().aborted = closed_ = true;
+        Abort();
+        break;
+      default:
+        break;
+    }
+  }
   void Act() {
+    ActOtherwise();
     Random& random = world_.random;
     if (random.Below(8) == 0) PauseReading();
     if (call().open) ResumeReading();
@@ -116,6 +245,9 @@ class Caller : public Session {
   const bool answered_;
   int64_t lines_ = 0;
   bool closed_ = false;
+  bool wants_writable_ = false;
+  int64_t questions_ = 0;
+  std::map<int64_t, int64_t> deadlines_ns_;  // Of open questions, by number.
 };
 
 // Notes what each caller has said.
@@ -123,6 +255,14 @@ class Hearer : public LineSession {
  public:
   explicit Hearer(World* world) : LineSession(100), world_(*world) {}
   void OnLine(std::string_view line) override {
+    if (line.substr(0, 4) == "hub ") {
+      int64_t cry = 0;
+      if (!absl::SimpleAtoi(ToAbsl(line.substr(4)), &cry) || cry <= last_cry_) {
+        world_.simulation.Broken("L2 order", "a hub's line came twice, or too late");
+      }
+      last_cry_ = cry;
+      return;
+    }
     size_t number = 0;
     if (!absl::SimpleAtoi(ToAbsl(line.substr(0, line.find(' '))), &number) ||
         number >= world_.calls.size()) {
@@ -135,6 +275,7 @@ class Hearer : public LineSession {
 
  private:
   World& world_;
+  int64_t last_cry_ = 0;
 };
 
 // Frames of as many thousand bytes as the first of them says.
@@ -168,7 +309,7 @@ void SendFrame(Simulation& simulation, SimOs& machine, uint8_t thousands) {
 }
 
 void Compare(Simulation& simulation, const Call& call) {
-  const bool whole = call.open && !MayEndConnections(simulation.faults);
+  const bool whole = call.open && !call.aborted && !MayEndConnections(simulation.faults);
   if (call.said == call.arrived) return;
   if (call.said.compare(0, call.arrived.size(), call.arrived) != 0) {
     simulation.Broken("L2 order", absl::StrCat("said: ", call.said, "arrived: ", call.arrived));
@@ -190,6 +331,8 @@ void RunEarly(Simulation& simulation) {
   SimOs& callers = simulation.NewMachine("callers");
   Site site(simulation, callers,
             SmallOptions(static_cast<int>(simulation.Amount("threads", 1, 3))));
+  world.hub = site.runtime().Spawn<Hub>();
+  world.oracle = site.runtime().Spawn<Oracle>(&world);
   if (!site.Start()) return;
   const auto begin = [&](std::string_view address, bool answered) {
     world.calls.emplace_back();
