@@ -116,7 +116,7 @@ void Connection::Judge() {
     Finish(CloseReason::kLingered, /*reset=*/stream_->UnacknowledgedBytes() > 0);
   } else if (write_state_ == WriteState::kLingering) {
     LingerTimedOut();
-  } else if (DrainReads() && received_ms_ + drain_quiet_ms_ <= now) {
+  } else if (DrainReads() && due(received_ms_, absl::Milliseconds(drain_quiet_ms_))) {
     DrainSilenceOver();
     if (NextDeadlineMs() <= now) Judge();
   } else if (looked_s_ != 0 && NextLookMs() <= now) {

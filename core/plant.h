@@ -101,8 +101,6 @@ enum class Plant {
   kGatesStay = 113,
   kLeavesAtOnce = 140,
   kLookUpsForNobody = 142,
-  kAddressPassedOver = 96,
-  kGatesStay = 113,
   kFilterOvertakes = 118,
   kGapUnnoted = 119,
 };
