@@ -46,8 +46,8 @@ class LogLimit {
   // How many were held back since the last one, if one may go now.
   std::optional<int64_t> Pass(int64_t now_ms) {
     int64_t next_ms = next_ms_.load(std::memory_order_relaxed);
-    if (now_ms < next_ms ||
-        !next_ms_.compare_exchange_strong(next_ms, now_ms + kLogEveryMs, std::memory_order_relaxed)) {
+    if (now_ms < next_ms || !next_ms_.compare_exchange_strong(next_ms, now_ms + kLogEveryMs,
+                                                              std::memory_order_relaxed)) {
       held_back_.fetch_add(1, std::memory_order_relaxed);
       return std::nullopt;
     }
