@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/tests/e2e/client.h"
+#include "sluice/tests/e2e/listener.h"
 #include "sluice/tests/e2e/server.h"
 
 namespace sluice::e2e {
@@ -17,9 +18,11 @@ class Flags : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Servers, Flags, testing::Values("echo", "discard", "chat", "relay"),
                          [](const auto& info) { return info.param; });
 
-// Behind what it needs to start at all.
+// Behind what it needs to start at all. A relay whose upstream refused would reset each client,
+// some before they have seen that they are connected.
 std::vector<std::string> WithNeeded(const std::string& program, std::vector<std::string> flags) {
-  if (program == "relay") flags.insert(flags.begin(), "--upstream=127.0.0.1:1");
+  static const Listener upstream;
+  if (program == "relay") flags.insert(flags.begin(), "--upstream=" + upstream.address());
   return flags;
 }
 
