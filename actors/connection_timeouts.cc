@@ -52,8 +52,8 @@ int64_t Connection::NextDeadlineMs() const {
   const Options& o = options();
   int64_t next = TimerWheel::kNever;
   const Worker& w = worker();
-  const auto add = [&](int64_t since_ms, int64_t timeout_ms) {
-    if (timeout_ms != TimerWheel::kNever) next = std::min(next, w.NotedMs(since_ms) + timeout_ms);
+  const auto add = [&next](int64_t since_ms, int64_t timeout_ms) {
+    if (timeout_ms != TimerWheel::kNever) next = std::min(next, since_ms + timeout_ms);
   };
   if (connecting_) {
     next = ConnectDeadlineMs();
@@ -66,12 +66,12 @@ int64_t Connection::NextDeadlineMs() const {
     add(phase_ms_, draining_ ? kDrainLingerMs : Ms(o.linger_timeout));
     return next;
   }
-  if (DrainReads()) add(received_ms_, drain_quiet_ms_);
+  if (DrainReads()) add(w.NotedMs(received_ms_), drain_quiet_ms_);
   if (looked_s_ != 0) next = std::min(next, NextLookMs());
-  add(active_ms_, Ms(o.idle_timeout));
+  add(w.NotedMs(active_ms_), Ms(o.idle_timeout));
   // Of silence: the half that stays may have much to say.
   if (read_ended_ != (write_state_ == WriteState::kShut)) {
-    add(std::max(phase_ms_, active_ms_), Ms(o.half_closed_timeout));
+    add(std::max(phase_ms_, w.NotedMs(active_ms_)), Ms(o.half_closed_timeout));
   }
   if (stalled_ms_ >= 0) add(stalled_ms_, Ms(o.write_stalled_timeout));
   return next;
@@ -106,7 +106,7 @@ void Connection::Judge() {
   const Worker& w = worker();
   const auto due = [&](int64_t since_ms, absl::Duration timeout) {
     const int64_t ms = Ms(timeout);
-    return ms != TimerWheel::kNever && w.NotedMs(since_ms) + ms <= now;
+    return ms != TimerWheel::kNever && since_ms + ms <= now;
   };
   if (connecting_) {
     ConnectTimerDue();
@@ -116,7 +116,7 @@ void Connection::Judge() {
     Finish(CloseReason::kLingered, /*reset=*/stream_->UnacknowledgedBytes() > 0);
   } else if (write_state_ == WriteState::kLingering) {
     LingerTimedOut();
-  } else if (DrainReads() && due(received_ms_, absl::Milliseconds(drain_quiet_ms_))) {
+  } else if (DrainReads() && due(w.NotedMs(received_ms_), absl::Milliseconds(drain_quiet_ms_))) {
     DrainSilenceOver();
     if (NextDeadlineMs() <= now) Judge();
   } else if (looked_s_ != 0 && NextLookMs() <= now) {
@@ -134,10 +134,10 @@ void Connection::Judge() {
     }
     OutputMoved();
     if (!Ended()) ArmTimer();
-  } else if (due(active_ms_, o.idle_timeout) && UnreadByUs()) {
+  } else if (due(w.NotedMs(active_ms_), o.idle_timeout) && UnreadByUs()) {
     Active();
     ArmTimer();
-  } else if (due(active_ms_, o.idle_timeout)) {
+  } else if (due(w.NotedMs(active_ms_), o.idle_timeout)) {
     // Of a pair, one that waits for an answer must not take the end for it.
     Finish(CloseReason::kIdle, CutShort() && HalfClosed());
   } else {
