@@ -308,7 +308,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool offering_ : 1 = false;   // OnData runs...
   bool took_one_ : 1 = false;   // ...and has taken a frame at least...
   bool turn_over_ : 1 = false;  // ...and was told that its time is over.
-  bool amplifies_ : 1 = false;  // What its last bytes were answered with was much longer.
+  bool amplifies_ : 1 = false;  // Its last answer was much longer than the question.
 };
 
 }  // namespace sluice

@@ -64,7 +64,7 @@ class ConnectionLedger {
     Counter opened;
     std::array<Counter, kCloseReasonCount> closed;
     Counter bytes_read;
-    Counter bytes_discarded;  // Of those read: behind this side's close, by nobody's session.
+    Counter bytes_discarded;  // Read behind this side's close: no session took them.
     Counter bytes_accepted;   // Taken by Write.
     Counter bytes_sent;       // Taken by the kernel.
     Counter bytes_lost;       // Accepted, and not sent when the connection ended.
@@ -79,7 +79,7 @@ class ConnectionLedger {
     int64_t opened = 0;
     std::array<int64_t, kCloseReasonCount> closed{};
     int64_t bytes_read = 0;
-    int64_t bytes_discarded = 0;  // Of them.
+    int64_t bytes_discarded = 0;  // A part of bytes_read.
     int64_t bytes_accepted = 0;
     int64_t bytes_sent = 0;
     int64_t bytes_lost = 0;
@@ -95,11 +95,11 @@ class ConnectionLedger {
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   Totals Sum() const;
   std::string Report() const { return Sum().ToString(); }
-  // Of the last `past_ns`, since the last call: the runtime's dump, one at a time.
+  // Rates since the last call, `past_ns` ago. For the runtime's dump, which asks one at a time.
   std::string Rates(int64_t past_ns);
 
  private:
-  Totals rated_;  // What the next Rates() counts from.
+  Totals rated_;  // The next Rates() counts from here.
   std::vector<Cell> cells_;
   std::array<LogLimit, kCloseReasonCount> limits_;  // For the log: one for all workers.
 };

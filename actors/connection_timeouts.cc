@@ -151,8 +151,8 @@ int64_t Connection::DrainQuietMs() {
                              std::min(most_ms, int64_t{INT32_MAX}));
 }
 
-// What has come and is not read yet (the session is parked, its output stands high, memory is
-// spent) is no silence.
+// Bytes that have come and are not read yet (the session is parked, its output stands high, memory
+// is spent) are no silence.
 void Connection::DrainSilenceOver() {
   if (readable_ || offer_again_) {
     received_ms_ = worker().NowMs();
@@ -221,7 +221,7 @@ void Connection::LookForLife() {
   } else if (seldom_ == nullptr) {
     seldom_ = std::make_unique<std::variant<Address, Silence>>(Silence{now - look.asked_ms});
   } else if (std::get<Silence>(*seldom_).asked_ms < now - look.silent_ms) {
-    *seldom_ = Silence{now - look.silent_ms};  // It has answered since, and not all.
+    *seldom_ = Silence{now - look.silent_ms};  // The peer has answered since, but not all.
   }
   if (seldom_ != nullptr && IsDead(look, std::get<Silence>(*seldom_))) {
     SocketFailed(ETIMEDOUT);
@@ -230,7 +230,7 @@ void Connection::LookForLife() {
   }
 }
 
-// What it was asked after the timeout had its time to be answered.
+// The peer had its time to answer a question that came after the timeout.
 bool Connection::IsDead(const Unanswered& look, Silence& silence) {
   const int64_t now = worker().NowMs();
   const int64_t over_ms = silence.asked_ms + Ms(options().unacknowledged_timeout);

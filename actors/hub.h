@@ -71,8 +71,8 @@ std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name);
 struct SubscribeOptions {
   SlowPolicy slow = SlowPolicy::kDropOldest;
   uint32_t queue_messages_max = 256;  // At least 1.
-  // Of one message at one subscriber: of several that stop reading one after the other, each may
-  // hold the publisher for as long.
+  // The limit is for one message at one subscriber: each of several that stop reading one after the
+  // other may hold the publisher for as long.
   absl::Duration park_timeout = absl::Seconds(10);
   uint32_t keys_max = 256;  // kConflate: instead of queue_messages_max. At least 1.
   // False: this message is not for it; counted as skipped. Called for each message, on the
@@ -118,7 +118,7 @@ struct Subscribed {
   uint32_t spoke_generation = 0;
 };
 
-// What a session that has an On() for it hears once for each Unsubscribe: from here on nothing
+// A session that has an On() for it hears this once for each Unsubscribe: from here on nothing
 // comes from that hub, and it may join again.
 struct Unsubscribed {
   Ref<Hub> hub;
@@ -262,10 +262,10 @@ void LeaveHub(const Session& session, const Subscribed& subscription, const Mess
 }  // namespace internal
 
 // Leaves a hub. The session never waits for it, however full the hub is, and holds up nobody from
-// here on: what finds no room is missed, whatever its policy was. It has left behind all that it
-// published before, in the hub's order; until then messages come, and On(Unsubscribed) says when.
-// What is queued then is still written, or told as missed. A session that closes, or whose
-// connection ends, leaves by that, at once.
+// here on: a message that finds no room is missed, whatever its policy was. The session leaves
+// behind all that it published before, in the hub's order; until then messages come, and
+// On(Unsubscribed) says when. Messages that are queued then are still written, or told as missed. A
+// session that closes, or whose connection ends, leaves by that, at once.
 template <std::derived_from<Session> S>
 void Unsubscribe(const S& session, const Subscribed& subscription) {
   const MessageOps* told_ops = nullptr;

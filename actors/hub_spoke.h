@@ -89,8 +89,8 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
 
   // These may end the connection, and with it this.
   void Offer(const std::vector<Due>& batch);
-  // It leaves behind the batch: what is queued then is written if it can be, else it is told as
-  // missed; and when that is told it is removed.
+  // The subscriber leaves behind the batch: the queue is written if it can be, else told as missed;
+  // and when that is told the subscriber is removed.
   void Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence);
   void LetGo();  // It will leave: nobody waits for it any more.
   void Fail();   // Its spoke has failed: what it would miss cannot be told.

@@ -530,41 +530,31 @@ void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& wat
 
 // --- Drain, as the Runtime orders it.
 
-void Worker::BeginDrain() {
-  draining_ = true;
-  // A handler may end its descriptor, and others may come: walk a copy, and look again at each.
+// A handler may end its descriptor, and others may come: walks a copy, and looks again at each.
+void Worker::OrderIo(void (IoHandler::*order)()) {
   std::vector<Slot*> slots;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
     if (slot->io != nullptr) slots.push_back(slot);
-    if (slot->state == ActorState::kRestarting) Schedule(slot);  // It waits no longer.
   });
   for (Slot* slot : slots) {
     rest_.CountStep();
-    if (slot->io != nullptr) slot->io->OnDrain();
+    if (slot->io != nullptr) (slot->io->*order)();
   }
 }
 
-void Worker::DrainEndReading() {
-  std::vector<Slot*> slots;
+void Worker::BeginDrain() {
+  draining_ = true;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
-    if (slot->io != nullptr) slots.push_back(slot);
+    if (slot->state == ActorState::kRestarting) Schedule(slot);  // It waits no longer.
   });
-  for (Slot* slot : slots) {
-    rest_.CountStep();
-    if (slot->io != nullptr) slot->io->OnDrainEndReading();
-  }
+  OrderIo(&IoHandler::OnDrain);
 }
+
+void Worker::DrainEndReading() { OrderIo(&IoHandler::OnDrainEndReading); }
 
 void Worker::DrainClose() {
   drain_closing_ = true;
-  std::vector<Slot*> slots;
-  runtime_.ForEachSlot(this, [&](Slot* slot) {
-    if (slot->io != nullptr) slots.push_back(slot);
-  });
-  for (Slot* slot : slots) {
-    rest_.CountStep();
-    if (slot->io != nullptr) slot->io->OnDrainClose();
-  }
+  OrderIo(&IoHandler::OnDrainClose);
 }
 
 void Worker::StopRoots() {

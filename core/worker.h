@@ -454,6 +454,7 @@ class Worker {
   void Sleep(int64_t wait_until_ms);
   void Poll(int64_t timeout_ns);
   void RunFlushList(int64_t share_ns);
+  void OrderIo(void (IoHandler::*order)());
   void ForgetMemoryWaiter(IoHandler* io);
   void CheckLists() const;
   void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
