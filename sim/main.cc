@@ -33,7 +33,8 @@ ABSL_FLAG(bool, quiet, false, "Without the line for each seed.");
 ABSL_FLAG(int64_t, run_seconds, 0,
           "Seconds of processor time after which a run counts as one that never ends; 0: none.");
 #ifdef SLUICE_PLANT
-ABSL_FLAG(int, plant, 0, "Which fault of core/plant.h is planted.");
+ABSL_FLAG(int, plant, 0,
+          "Which fault of core/plant.h is planted; the first seed that finds it is the last.");
 #endif
 
 namespace sluice::sim {
@@ -67,6 +68,7 @@ class Runs {
   explicit Runs(const Scenario* chosen) : chosen_(chosen) {}  // Null: mixed.
 
   int64_t Count() const { return runs_; }
+  int64_t Failed() const { return failed_; }
   // An error: the trace cannot be written.
   absl::Status Run(uint64_t seed) {
     const Scenario& scenario = chosen_ != nullptr ? *chosen_ : Of(seed);
@@ -167,10 +169,14 @@ int Main() {
   const auto more = [&] {
     return seconds > absl::ZeroDuration() ? absl::Now() - start < seconds : runs.Count() < seeds;
   };
-  for (uint64_t seed = told.seed; more(); ++seed) {
+  bool found = false;
+  for (uint64_t seed = told.seed; more() && !found; ++seed) {
     if (const absl::Status status = runs.Run(seed); !status.ok()) {
       return Wrong(absl::StrCat("--trace: ", status.message()));
     }
+#ifdef SLUICE_PLANT
+    found = absl::GetFlag(FLAGS_plant) != 0 && runs.Failed() > 0;
+#endif
   }
   return runs.Sum(told.amounts, absl::Now() - start);
 }

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int64_t kFunctionUsMax = 5'000;
 constexpr int64_t kDestructionUsMax = 20'000;
+constexpr absl::Duration kTimeEnough = absl::Seconds(5);  // For all functions that there may be.
 
 enum class Fate : uint8_t { kLasts, kStops, kFails };
 
@@ -279,9 +280,12 @@ void RunRuntime(World& world, const Options& options) {
   }
   if (simulation.Amount("unstarted", 0, 3) == 3 || !site.Start()) {
     // The drain takes the turns, in which functions begin, and sees them end.
-    site.End();
-    if (world.functions != 0) {
-      simulation.Broken("L5 progress", "a drain with time enough leaves functions behind");
+    const int64_t enough_ns = simulation.NowNs() + absl::ToInt64Nanoseconds(kTimeEnough);
+    site.End(2 * kTimeEnough);
+    if (world.functions != 0 || simulation.NowNs() > enough_ns) {
+      simulation.Broken("L5 progress",
+                        absl::StrCat("a drain with time enough leaves ", world.functions,
+                                     " functions behind, or takes all of it"));
     }
     return;
   }

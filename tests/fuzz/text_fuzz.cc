@@ -1,6 +1,9 @@
 // Text for other people's terminals, against a decoder that goes by code points.
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "sluice/protocols/text.h"
@@ -25,13 +28,28 @@ size_t Decode(std::string_view text, uint32_t* point) {
   return *point < kLeast[size] || surrogate || *point > 0x10ffff ? 0 : size;
 }
 
+// What protocols/text.h names, by its numbers.
+bool IsPrintable(uint32_t point) {
+  if (point == '\t') return true;
+  constexpr std::pair<uint32_t, uint32_t> kReplaced[] = {
+      {0, 0x1f},          // C0 controls.
+      {0x7f, 0x9f},       // Delete, and C1 controls.
+      {0x61c, 0x61c},     // Arabic letter mark.
+      {0x200e, 0x200f},   // Marks of direction.
+      {0x2028, 0x202e},   // Separators of lines and paragraphs, embeddings, overrides.
+      {0x2066, 0x2069}};  // Isolates.
+  for (const auto& [first, last] : kReplaced) {
+    if (point >= first && point <= last) return false;
+  }
+  return true;
+}
+
 std::string Model(std::string_view text) {
   std::string printable;
   while (!text.empty()) {
     uint32_t point = 0;
     const size_t size = Decode(text, &point);
-    const bool control = (point < 0x20 && point != '\t') || (point >= 0x7f && point < 0xa0);
-    printable += size == 0 || control ? "?" : text.substr(0, size);
+    printable += size == 0 || !IsPrintable(point) ? "?" : text.substr(0, size);
     text.remove_prefix(size == 0 ? 1 : size);
   }
   return printable;

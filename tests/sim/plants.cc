@@ -151,6 +151,29 @@ std::string_view ScenarioFor(Plant plant) {
   }
 }
 
+// The users who meet a fault that few of the seeds of a scenario show, as --set has them. Without
+// them a change elsewhere, which moves all seeds, would hide the fault from 300 of them by chance.
+std::string_view SettingsFor(Plant plant) {
+  switch (plant) {
+    case Plant::kCreditBeforeMemory:
+      return "mailbox=1,memory_spent=0,load=60000";
+    case Plant::kWaiterOutOfOrder:
+      return "flooders=40,messages=60";
+    case Plant::kBytesBehindHole:
+      return "faults.short_send=300000,workers=1,output_high=1000";
+    case Plant::kHighUnnoted:
+      return "workers=1";
+    case Plant::kGapUnnoted:
+      return "stops=3,asked_freezes=0,freezes=0,handler_us=1000,rounds=1,clients=90";
+    case Plant::kSilenceUnasked:
+      return "old_kernel=1,clients=10,write_stalled=1000";
+    case Plant::kDrainSpins:
+      return "unstarted=3";
+    default:
+      return "";
+  }
+}
+
 struct Outcome {
   bool found = false;
   int64_t seed = 0;  // Where it was found; 0: the program ended in another way.
@@ -164,14 +187,15 @@ std::string Quoted(std::string_view text) {
 // What one run takes at most, in processor time: they take a fraction of a second.
 constexpr int kRunSecondsMax = 10;
 
-// Runs the simulation; it says `seed 17: L1 ledger is broken at ...` and ends with 1, or it
-// crashes.
-Outcome RunSeeds(std::string_view scenario, int plant, int64_t first, int64_t count) {
+// Runs the simulation until a seed fails; it says `seed 17: L1 ledger is broken at ...` and ends
+// with 1, or it crashes.
+Outcome RunSeeds(std::string_view scenario, int plant, std::string_view settings, int64_t first,
+                 int64_t count) {
   const std::string command = absl::StrFormat(
-      "exec timeout -k 5 %d %s --scenario=%s --seed=%d --seeds=%d --plant=%d --run_seconds=%d "
-      "--quiet --noshrink 2>&1",
-      absl::GetFlag(FLAGS_timeout), Quoted(absl::GetFlag(FLAGS_sim)), Quoted(scenario), first,
-      count, plant, kRunSecondsMax);
+      "exec timeout -k 5 %d %s --scenario=%s --set=%s --seed=%d --seeds=%d --plant=%d "
+      "--run_seconds=%d --quiet --noshrink 2>&1",
+      absl::GetFlag(FLAGS_timeout), Quoted(absl::GetFlag(FLAGS_sim)), Quoted(scenario),
+      Quoted(settings), first, count, plant, kRunSecondsMax);
   Outcome outcome;
   std::FILE* const output = popen(command.c_str(), "r");
   if (output == nullptr) {
@@ -197,20 +221,22 @@ Outcome RunSeeds(std::string_view scenario, int plant, int64_t first, int64_t co
   outcome.found = code != 0;
   if (code == 0) outcome.seed = 0;
   if (code != 0 && outcome.seed == 0) {
-    outcome.what = code == 124 || code == 137 ? "it does not end"
-                                              : absl::StrCat("it ends with ", code, ": ", last);
+    // Out of time: a slow machine is no proof of a fault.
+    outcome.found = code != 124 && code != 137;
+    outcome.what = outcome.found ? absl::StrCat("it ends with ", code, ": ", last)
+                                 : absl::StrCat("no time for all seeds: ", ToAbsl(scenario));
   }
   return outcome;
 }
 
-Outcome Find(std::string_view scenario, int plant) {
+Outcome Find(std::string_view scenario, int plant, std::string_view settings) {
   const int64_t first = absl::GetFlag(FLAGS_seed);
   const int64_t count = absl::GetFlag(FLAGS_seeds);
-  Outcome outcome = RunSeeds(scenario, plant, first, count);
+  Outcome outcome = RunSeeds(scenario, plant, settings, first, count);
   if (!outcome.found || outcome.seed != 0) return outcome;
   // A crash takes with it which seed it was.
   for (int64_t seed = first; seed < first + count; ++seed) {
-    Outcome one = RunSeeds(scenario, plant, seed, 1);
+    Outcome one = RunSeeds(scenario, plant, settings, seed, 1);
     if (!one.found) continue;
     one.seed = seed;
     return one;
@@ -233,18 +259,22 @@ bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios)
     return scenario == ScenarioFor(info.plant);
   });
   int64_t in_vain = 0;
+  std::vector<std::string> cut_short;
   for (const std::string& scenario : order) {
-    const Outcome outcome = Find(scenario, number);
+    const bool is_first = scenario == ScenarioFor(info.plant);
+    const Outcome outcome = Find(scenario, number, is_first ? SettingsFor(info.plant) : "");
     if (outcome.found) {
       const int64_t seeds = in_vain + outcome.seed - absl::GetFlag(FLAGS_seed) + 1;
       Say(absl::StrFormat("%2d %-25s %-10s %6d %6d  %s\n", number, ToAbsl(info.name), scenario,
                           outcome.seed, seeds, outcome.what));
       return true;
     }
+    if (!outcome.what.empty()) cut_short.push_back(outcome.what);
     in_vain += absl::GetFlag(FLAGS_seeds);
   }
-  Say(absl::StrFormat("%2d %-25s %-10s %6s %6d  NOT FOUND: %s; %s should break\n", number,
-                      ToAbsl(info.name), "-", "-", in_vain, ToAbsl(info.broken), ToAbsl(info.law)));
+  Say(absl::StrFormat("%2d %-25s %-10s %6s %6d  NOT FOUND: %s; %s should break%s%s\n", number,
+                      ToAbsl(info.name), "-", "-", in_vain, ToAbsl(info.broken), ToAbsl(info.law),
+                      cut_short.empty() ? "" : "; ", absl::StrJoin(cut_short, "; ")));
   return false;
 }
 
@@ -276,8 +306,8 @@ int Main() {
   std::atomic<bool> sound{true};  // Read behind join().
   ForEachIndex(scenarios.size(), [&](size_t index) {
     const Outcome outcome =
-        RunSeeds(scenarios[index], 0, absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
-    if (!outcome.found) return;
+        RunSeeds(scenarios[index], 0, "", absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
+    if (outcome.what.empty()) return;  // What has no time to end is no proof that all is well.
     Say(absl::StrFormat("nothing is planted, and %s fails: seed %d: %s\n", scenarios[index],
                         outcome.seed, outcome.what));
     sound = false;

@@ -83,6 +83,30 @@ TEST(Plants, ASimulationThatFindsSomethingWhereNothingIsPlantedFails) {
   EXPECT_THAT(result.text, HasSubstr("nothing is planted, and messages fails: seed 4: L2"));
 }
 
+TEST(Plants, NoTimeForAllSeedsIsNoFind) {
+  const Result result = RunPlants("[ $plant != 0 ] && exec sleep 60",
+                                  "--only=stale_handle --scenarios=messages --timeout=1");
+  EXPECT_EQ(result.code, 1) << result.text;
+  EXPECT_THAT(result.text, HasSubstr("NOT FOUND"));
+  EXPECT_THAT(result.text, HasSubstr("no time for all seeds: messages"));
+}
+
+TEST(Plants, ASimulationWithNothingPlantedHasToEnd) {
+  const Result result = RunPlants("[ $plant = 0 ] && exec sleep 60",
+                                  "--only=stale_handle --scenarios=messages --timeout=1");
+  EXPECT_EQ(result.code, 1) << result.text;
+  EXPECT_THAT(result.text, HasSubstr("nothing is planted, and messages fails"));
+}
+
+TEST(Plants, TheUserWhoMeetsAFaultIsAskedForInItsOwnScenario) {
+  const Result result = RunPlants(
+      "[ $plant != 0 ] && [ $scenario = blocking ] && [ $set = unstarted=3 ] && "
+      "echo 'seed 2: L5' && exit 1",
+      "--only=drain_spins --scenarios=messages,blocking");
+  EXPECT_EQ(result.code, 0) << result.text;
+  EXPECT_THAT(result.text, HasSubstr("blocking        2      2  L5"));
+}
+
 TEST(Plants, ATypingErrorInANameFails) {
   const Result result = RunPlants("", "--only=lost_wakeup --scenarios=messages");
   EXPECT_EQ(result.code, 1) << result.text;
