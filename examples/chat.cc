@@ -1,4 +1,4 @@
-// A chat: one line is one message, to all others in the room. Try it with two `nc 127.0.0.1 7000`.
+// A chat: one line is one message, to all others in the room. Talk to it with two chat_clients.
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -1,4 +1,4 @@
-// Standard input to the room, the room to standard output: chat_client ADDRESS
+// Standard input to the room, the room to standard output: chat_client [ADDRESS]
 #include <poll.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "sluice/actors/connector.h"
 #include "sluice/core/flags.h"
+#include "sluice/core/log.h"
 #include "sluice/sluice.h"
 
 namespace {
@@ -60,6 +61,7 @@ class Client : public sluice::Session {
     // What Write has accepted has left only where the connection has ended well.
     const bool all_said = quit_said_ || (input_ended_ && waiting_.empty());
     if (open_ && ended_well && all_said) std::_Exit(0);
+    sluice::LogShutdown();  // The log has said why, and stands before the last word.
     std::fprintf(stderr, "chat_client: %s %s (%s)\n",
                  open_ ? "lost the server at" : "cannot connect to", address_.c_str(),
                  std::string(sluice::CloseReasonName(reason)).c_str());
@@ -109,13 +111,14 @@ class Client : public sluice::Session {
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments = sluice::ParseFlags(
       argc, argv,
-      "chat_client ADDRESS: your lines to the room, the room to you. An ADDRESS is 127.0.0.1:7000, "
-      "[::1]:7000 or unix:PATH.");
-  if (arguments.size() != 1) {
-    std::fprintf(stderr, "usage: chat_client ADDRESS    (127.0.0.1:7000, [::1]:7000, unix:PATH)\n");
+      "chat_client [ADDRESS]: your lines to the room, the room to you. An ADDRESS is "
+      "127.0.0.1:7000 (the chat's own, and taken where none is given), [::1]:7000 or unix:PATH.");
+  if (arguments.size() > 1) {
+    std::fprintf(stderr,
+                 "usage: chat_client [ADDRESS]    (127.0.0.1:7000, [::1]:7000, unix:PATH)\n");
     return 2;
   }
-  const std::string& address = arguments[0];
+  const std::string address = arguments.empty() ? "127.0.0.1:7000" : arguments[0];
   sluice::Options options;
   options.workers = 1;
   sluice::Runtime runtime(options);
