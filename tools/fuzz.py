@@ -2,7 +2,7 @@
 """Runs fuzz targets that are built: what `./sluice fuzz` becomes.
 
 usage: fuzz.py BIN_FOLDER TARGET [--seconds=N] [ARGUMENT_OF_LIBFUZZER...]
-       fuzz.py BIN_FOLDER all [--seconds=N]
+       fuzz.py BIN_FOLDER all [--seconds=N] [ARGUMENT_OF_LIBFUZZER...]
 
 A target starts from its kept corpus (tests/fuzz/corpus/TARGET) and from what earlier runs found, in
 .cache/fuzz/TARGET; an input that breaks a promise stays in .cache/fuzz/. With a file for an argument
