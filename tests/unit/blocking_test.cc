@@ -633,8 +633,8 @@ class EndOfProcess : public ::testing::Test {
 class Stuck : public Actor {
  public:
   Stuck() = default;
-  void On(Note) {
-    raise(SIGTERM);
+  void On(Note note) {
+    if (note.value == 1) raise(SIGTERM);  // A second signal would end the process at once.
     Opening().Wait();
   }
   void On(Fail) {
@@ -648,21 +648,25 @@ class Stuck : public Actor {
 };
 
 void RunStuck(bool handler) {
-  Options options = SmallOptions(2);
+  Options options = SmallOptions(3);
   options.drain_timeout = absl::Milliseconds(50);
   Runtime runtime(options);
   const Ref<Stuck> stuck =
       runtime.SpawnWith<Stuck>({.name = "", .mailbox_messages_max = 0, .worker = 1});
+  const Ref<Stuck> other =
+      runtime.SpawnWith<Stuck>({.name = "", .mailbox_messages_max = 0, .worker = 2});
+  if (handler && other.TrySend(Note{2}) != Answer::kAccepted) std::_Exit(3);
   const Answer answer = handler ? stuck.TrySend(Note{1}) : stuck.TrySend(Fail{});
   if (answer != Answer::kAccepted) std::_Exit(3);
   runtime.RunUntilSignal();
   std::_Exit(4);  // It ends the process itself.
 }
 
-TEST_F(EndOfProcess, AHandlerThatNeverReturnsIsNamedAndTheExitCodeIs0) {
+TEST_F(EndOfProcess, EachHandlerThatNeverReturnsIsNamedAndTheExitCodeIs0) {
   EXPECT_EXIT(RunStuck(true), ::testing::ExitedWithCode(0),
               "worker 1 is held by On\\(.*Note\\) of .*Stuck#[0-9]+, which has not returned(.|\n)*"
-              "ledger: messages sent(.|\n)*without worker 1");
+              "worker 2 is held by On\\(.*Note\\) of .*Stuck#[0-9]+, which has not returned(.|\n)*"
+              "ledger: messages sent(.|\n)*without worker 1(.|\n)*without worker 2");
 }
 
 TEST_F(EndOfProcess, ABlockingFunctionThatNeverReturnsIsNamedAndTheExitCodeIs0) {
