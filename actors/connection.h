@@ -187,6 +187,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
       owner_->WasActive(*this);
   }
   void ReadOnce();
+  bool MayDiscard() const;
   void Discard();
   void DiscardAll();
   void OfferInput(std::string_view fresh);
