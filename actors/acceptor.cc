@@ -120,12 +120,19 @@ std::string TextOf(const sockaddr_storage& peer, socklen_t size) {
 
 // To a worker: end the longest silent connection of this acceptor. Comes after the connections that
 // were handed to it, and its answer after the word of those that have ended.
+// How many that count as silent, but take bytes, are passed over for one newcomer: a bound on the
+// work, not on them.
+constexpr int kEvictLooksMax = 16;
+
 struct EvictControl {
   ConnectionOwner owned;
   void Run(Worker& worker, Slot*, uint32_t) {
     // It may have been asked before a drain began here: then the newcomer waits for one that ends
     // by itself.
-    Connection* const oldest = owned->Oldest(worker.Index());
+    Connection* oldest = owned->Oldest(worker.Index());
+    for (int i = 0; i < kEvictLooksMax && oldest != nullptr && oldest->TakesBytesMeanwhile(); ++i) {
+      oldest = owned->Oldest(worker.Index());
+    }
     if (oldest != nullptr && !worker.Draining()) oldest->Evict();
     Worker::Post(*owned->slot->worker, owned->slot, owned->generation, EvictionDoneControl{});
   }

@@ -252,6 +252,10 @@ void Connection::OnEvents(uint32_t events) {
   if ((events & kReadEvents) != 0) readable_ = true;
   if (Planted(Plant::kEofDropsUnread) && (events & EPOLLRDHUP) != 0) read_ended_ = true;
   if ((events & kExceptional) != 0) exceptional_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !peer_ended_) {
+    peer_ended_ = true;
+    if (!connecting_ && write_state_ != WriteState::kLingering) phase_ms_ = worker().NowMs();
+  }
   if ((events & EPOLLERR) != 0) error_reported_ = true;
   // After ERR and HUP, too: the next write tells what happened.
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) writable_ = true;
@@ -339,6 +343,7 @@ void Connection::OnTurn() {
   }
   // What stops reading now may all leave at the end of this turn: then no event would follow.
   if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
+  if (!Ended() && peer_ended_ && !read_ended_) ArmTimer();  // No read may ever find that end.
   if (!Ended() && error_reported_) LookForError();
   if (Ended() || !draining_) return;
   // The peer has ended, and nothing is kept that the session could still take. One that has not is

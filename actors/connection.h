@@ -117,6 +117,12 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
 
   // Ends it, so that another one may come.
   void Evict() { Finish(CloseReason::kEvicted); }
+  // True: its peer has taken bytes in that silence, and it is the latest active one now. (Of a UNIX
+  // socket nobody can tell.)
+  bool TakesBytesMeanwhile() {
+    return !closing_ && !connecting_ && stream_->AcknowledgedMs() != Unanswered::kUnknown &&
+           TakesBytes(worker().NowMs() - active_ms_);
+  }
 
   // IoHandler.
   void OnEvents(uint32_t events) override;
@@ -242,6 +248,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void SetConnectTimeout(absl::Duration timeout);
   void ConnectTimerDue();
   void LingerTimedOut();
+  bool TakesBytes(int64_t silence_ms);
   const Options& options() const { return slot_->worker->options(); }
 
   Slot* const slot_;
@@ -266,7 +273,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   OutputQueue output_;
   InputBuffer input_;
   const int64_t opened_ms_;
-  int64_t active_ms_;        // The last byte received or sent.
+  int64_t active_ms_;        // The last byte received or sent, or seen to be taken by the peer.
   int64_t received_ms_;      // The last byte received, or what counts as one in a drain.
   int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
   int64_t closing_ms_ = 0;   // When this side closed, or its connection stood behind that.
@@ -278,9 +285,10 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     uint32_t discarded_bytes_;         // ...and while lingering.
   };
   uint32_t looked_s_ = 0;  // When LookForLife() was last, or began to be due; 0: it is not.
-  uint32_t unacknowledged_bytes_ = 0;  // While lingering, or memory is spent: as it was...
-  int64_t unacknowledged_ms_ = -1;     // ...when it was last seen to change.
-  int16_t write_error_ = 0;            // The errno of a failed write, told at the end of the slice.
+  // While lingering, while memory is spent, or behind a silence: as it was...
+  uint32_t unacknowledged_bytes_ = 0;
+  int64_t unacknowledged_ms_ = -1;  // ...when it was first seen, or last seen to change.
+  int16_t write_error_ = 0;         // The errno of a failed write, told at the end of the slice.
 
   WriteState write_state_ = WriteState::kOpen;
   CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
@@ -293,7 +301,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool connect_again_ : 1 = false;
   bool open_told_ : 1 = false;
   bool closing_ : 1 = false;     // The session has closed or ended: it is given nothing more.
-  bool read_ended_ : 1 = false;  // The peer's FIN was read.
+  bool read_ended_ : 1 = false;  // The peer's FIN was read...
+  bool peer_ended_ : 1 = false;  // ...or is known of: it may lie behind bytes that nobody reads.
   bool eof_told_ : 1 = false;
   bool paused_ : 1 = false;  // By the session.
   bool output_high_ : 1 = false;

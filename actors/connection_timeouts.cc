@@ -70,7 +70,8 @@ int64_t Connection::NextDeadlineMs() const {
   if (looked_s_ != 0) next = std::min(next, NextLookMs());
   add(w.NotedMs(active_ms_), Ms(o.idle_timeout));
   // Of silence: the half that stays may have much to say.
-  if (read_ended_ != (write_state_ == WriteState::kShut)) {
+  const bool shut = write_state_ == WriteState::kShut;
+  if ((peer_ended_ || read_ended_ || shut) && !(read_ended_ && shut)) {
     add(std::max(phase_ms_, w.NotedMs(active_ms_)), Ms(o.half_closed_timeout));
   }
   if (stalled_ms_ >= 0) add(stalled_ms_, Ms(o.write_stalled_timeout));
@@ -134,15 +135,35 @@ void Connection::Judge() {
     }
     OutputMoved();
     if (!Ended()) ArmTimer();
-  } else if (due(w.NotedMs(active_ms_), o.idle_timeout) && UnreadByUs()) {
-    Active();
-    ArmTimer();
-  } else if (due(w.NotedMs(active_ms_), o.idle_timeout)) {
-    // Of a pair, one that waits for an answer must not take the end for it.
-    Finish(CloseReason::kIdle, CutShort() && HalfClosed());
   } else {
-    Finish(CloseReason::kHalfClosed, CutShort());
+    const bool idle = due(w.NotedMs(active_ms_), o.idle_timeout);
+    if (UnreadByUs() || TakesBytes(Ms(idle ? o.idle_timeout : o.half_closed_timeout))) {
+      Active();
+      ArmTimer();
+    } else if (idle) {
+      // Of a pair, one that waits for an answer must not take the end for it.
+      Finish(CloseReason::kIdle, CutShort() && HalfClosed());
+    } else {
+      Finish(CloseReason::kHalfClosed, CutShort());
+    }
   }
+}
+
+// At the end of a silence. No event tells that the peer acknowledges what was written before it;
+// but a peer that takes bytes is not silent. Where its kernel has answered meanwhile, it may have
+// taken some: its time begins anew, and the next look tells. (A closed window's probes are answered
+// too: a peer that takes nothing may so have the timeout twice.)
+bool Connection::TakesBytes(int64_t silence_ms) {
+  const auto unacknowledged =
+      static_cast<uint32_t>(std::max(stream_->UnacknowledgedBytes(), int64_t{0}));
+  if (unacknowledged == 0 || stream_->AcknowledgedMs() >= silence_ms) return false;
+  const int64_t now = worker().NowMs();
+  const bool same = unacknowledged_ms_ >= active_ms_ && unacknowledged == unacknowledged_bytes_;
+  if (same && now - unacknowledged_ms_ >= silence_ms) return false;
+  unacknowledged_bytes_ = unacknowledged;
+  unacknowledged_ms_ = now;
+  Active();
+  return true;
 }
 
 int64_t Connection::DrainQuietMs() {

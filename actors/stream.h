@@ -44,6 +44,8 @@ class Stream {
   virtual int Descriptor() const = 0;
   // Of what was written, what the peer may still lose by a reset.
   virtual int64_t UnacknowledgedBytes() { return 0; }
+  // Since the peer's kernel last acknowledged anything; kUnknown: nobody can tell.
+  virtual int64_t AcknowledgedMs() { return Unanswered::kUnknown; }
   // Nothing, where the peer has answered, was asked nothing, or nobody can tell.
   virtual Unanswered LookForAnswer() { return {}; }
   // How long an answer of the peer's kernel to what this side does now may take, as far as this
@@ -83,6 +85,10 @@ class PlainStream : public Stream {
   }
   int Descriptor() const override { return fd_; }
   int64_t UnacknowledgedBytes() override { return os_.UnacknowledgedBytes(fd_); }
+  int64_t AcknowledgedMs() override {
+    tcp_info info{};
+    return Info(&info) ? int64_t{info.tcpi_last_ack_recv} : Unanswered::kUnknown;
+  }
   // A peer that only does not read answers the probes of its closed window, however rare they have
   // become; so what counts is a question behind the last answer, not the age of that answer.
   Unanswered LookForAnswer() override {

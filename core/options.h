@@ -99,7 +99,9 @@ struct Options {
   int64_t accepts_per_second_max = 0;
   int64_t accepts_burst_max = 0;
   // Nothing received or sent for so long. A peer whose bytes lie unread, as its session is parked
-  // or memory is spent, is not silent; while its session has paused reading, it is. TCP opens a
+  // or memory is spent, is not silent; while its session has paused reading, it is. Nor is a peer
+  // that acknowledges what was sent before: that is looked at when the time is over, so a peer that
+  // takes nothing, and whose kernel only answers probes, may have the time twice. TCP opens a
   // window that was full only when a good part of it is free (RFC 9293, 3.8.6.2.2: at least a
   // segment or half the buffer), so a peer that reads 1 KiB a second may look silent for a minute:
   // this limit, and write_stalled_timeout, must be longer than that.

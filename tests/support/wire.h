@@ -47,6 +47,7 @@ struct Wire {
   int write_error = 0;
   int socket_error = 0;  // SO_ERROR.
   int64_t unacknowledged = 0;
+  std::function<int64_t()> acknowledged_ms;  // None: nobody can tell.
   std::function<void()> on_close;
   // How long the peer has been silent though it was asked, each second once more; none: it answers.
   std::function<int64_t()> unanswered_ms;
@@ -108,6 +109,9 @@ class WireStream : public Stream {
   }
   int Descriptor() const override { return wire_.fd; }
   int64_t UnacknowledgedBytes() override { return wire_.unacknowledged; }
+  int64_t AcknowledgedMs() override {
+    return wire_.acknowledged_ms ? wire_.acknowledged_ms() : Unanswered::kUnknown;
+  }
   Unanswered LookForAnswer() override {
     ++wire_.looks;
     if (wire_.unanswered) return wire_.unanswered();

@@ -161,6 +161,94 @@ TEST(ConnectionTimeouts, HalfClosedReapsAPeerThatNeverEndsAfterOurOwnHalfClose) 
   EXPECT_EQ(notes.reason, CloseReason::kHalfClosed);
 }
 
+// The FIN lies behind bytes that the session does not read: no read ever finds it.
+TEST(ConnectionTimeouts, HalfClosedReapsAPeerWhoseEndAPausedSessionDoesNotRead) {
+  for (const bool we_ended_too : {false, true}) {
+    Rig rig;
+    auto [wire, notes] = rig.New();
+    rig.Open(wire, notes);
+    rig.Settle();
+    notes.session->PauseReading();
+    if (we_ended_too) notes.session->CloseWrite();
+    rig.Arrive(wire, "unread");
+    rig.Settle();
+    rig.Advance(absl::Minutes(4));
+    rig.Fin(wire);
+    rig.Settle();
+    rig.Advance(absl::Minutes(5) - absl::Milliseconds(1));
+    EXPECT_FALSE(wire.closed);
+    rig.Advance(absl::Milliseconds(1));
+    EXPECT_EQ(notes.reason, CloseReason::kHalfClosed);
+  }
+}
+
+// No event tells of it: the kernel had room for all that was written.
+TEST(ConnectionTimeouts, APeerThatTakesBytesIsNotSilent) {
+  for (const bool half_closed : {false, true}) {
+    Options options = WireOptions();
+    (half_closed ? options.half_closed_timeout : options.idle_timeout) = absl::Seconds(30);
+    Rig rig(options);
+    auto [wire, notes] = rig.New();
+    notes.on_eof = [](ScriptSession&) {};
+    rig.Open(wire, notes);
+    if (half_closed) rig.Fin(wire);
+    rig.Settle();
+    EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
+    rig.Settle();
+    wire.unacknowledged = 1'000;
+    for (int i = 0; i < 9; ++i) {
+      rig.Advance(absl::Seconds(20));
+      wire.unacknowledged -= 100;
+      ASSERT_FALSE(wire.closed) << i;
+    }
+    // It takes nothing more: the next look sees the last that it took, the one behind it nothing.
+    rig.Advance(absl::Seconds(30));
+    EXPECT_FALSE(wire.closed);
+    rig.Advance(absl::Seconds(30));
+    EXPECT_EQ(notes.reason, half_closed ? CloseReason::kHalfClosed : CloseReason::kIdle);
+  }
+}
+
+TEST(ConnectionTimeouts, APeerThatTakesBytesIsNotTheOneToEvict) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  Slot* const slot = rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
+  rig.Settle();
+  rig.Advance(absl::Seconds(10));
+  const auto takes = [&] { return Rig::Of(slot)->TakesBytesMeanwhile(); };
+  EXPECT_FALSE(takes()) << "it has all";
+  wire.unacknowledged = 1'000;
+  EXPECT_FALSE(takes()) << "nobody can tell";
+  int64_t acknowledged_ms = 10'001;
+  wire.acknowledged_ms = [&] { return acknowledged_ms; };
+  EXPECT_FALSE(takes()) << "its kernel was silent, too";
+  acknowledged_ms = 4'000;
+  EXPECT_TRUE(takes()) << "since then it may have taken some";
+  rig.Advance(absl::Seconds(10));
+  EXPECT_FALSE(takes()) << "it did not: its kernel has answered probes";
+  wire.unacknowledged = 900;
+  EXPECT_TRUE(takes());
+}
+
+TEST(ConnectionTimeouts, APeerWhoseKernelIsSilentTooIsEndedInTime) {
+  Options options = WireOptions();
+  options.idle_timeout = absl::Seconds(30);
+  Rig rig(options);
+  auto [wire, notes] = rig.New();
+  rig.Open(wire, notes);
+  rig.Settle();
+  EXPECT_EQ(notes.session->Write(std::string(1'000, 'x')), Answer::kAccepted);
+  rig.Settle();
+  wire.unacknowledged = 1'000;
+  wire.acknowledged_ms = [&] { return int64_t{30'000}; };
+  rig.Advance(absl::Seconds(30) - absl::Milliseconds(1));
+  EXPECT_FALSE(wire.closed);
+  rig.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(notes.reason, CloseReason::kIdle);
+}
+
 TEST(ConnectionTimeouts, ALingeringCloseGivesUpInTime) {
   Rig rig;
   auto [wire, notes] = rig.New();
