@@ -16,6 +16,9 @@ namespace {
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kBackoffFirstMs = 10;
 constexpr int64_t kBackoffMaxMs = 1'000;
+// How many that count as silent, but take bytes, are passed over for one newcomer: a bound on the
+// work, not on them.
+constexpr int kEvictLooksMax = 16;
 // One session's actor with its vtable and slot, and the allocator's headers for it, its connection
 // and its stream.
 constexpr int64_t kConnectionBytes =
@@ -120,10 +123,6 @@ std::string TextOf(const sockaddr_storage& peer, socklen_t size) {
 
 // To a worker: end the longest silent connection of this acceptor. Comes after the connections that
 // were handed to it, and its answer after the word of those that have ended.
-// How many that count as silent, but take bytes, are passed over for one newcomer: a bound on the
-// work, not on them.
-constexpr int kEvictLooksMax = 16;
-
 struct EvictControl {
   ConnectionOwner owned;
   void Run(Worker& worker, Slot*, uint32_t) {

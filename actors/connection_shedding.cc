@@ -6,6 +6,13 @@
 
 namespace sluice {
 
+namespace {
+
+// How many times longer a frame may lie whose rest is here and is not read, as memory is spent.
+constexpr int64_t kUnreadTimes = 3;
+
+}  // namespace
+
 int64_t Connection::HeldBytes() const {
   int64_t held = output_.HeldBytes() + input_.ChargedBytes();
   for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
@@ -39,9 +46,12 @@ int64_t Connection::StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t byt
     }
   }
   // Input: the rest of a frame does not come. Where bytes have come that are not read, or the
-  // session must wait, it is not the peer that stands still.
-  if (!input_.Empty() && !readable_ && !read_ended_ && !offer_again_ && MayGoOn() &&
-      now_ms - received_ms_ >= stalled_ms && input_.ChargedBytes() >= bytes_min) {
+  // session must wait, it is not the peer that stands still. But such frames may be all that holds
+  // the memory for which their rest waits: then nothing else would ever free it.
+  const int64_t waited_ms = now_ms - received_ms_;
+  if (!input_.Empty() && !read_ended_ && !offer_again_ && MayGoOn() && waited_ms >= stalled_ms &&
+      (!readable_ || waited_ms / kUnreadTimes >= stalled_ms) &&
+      input_.ChargedBytes() >= bytes_min) {
     stalled += input_.ChargedBytes();
   }
   return stalled;

@@ -69,7 +69,8 @@ struct Options {
 
   // When it stays spent for so long, the connection that holds most among those whose peers took
   // and sent nothing in that time is ended, and every 100 ms after that twice as many as before.
-  // Peers that read are served meanwhile. inf: none is ended.
+  // Peers that read are served meanwhile. A peer that has sent an unfinished frame, the rest of
+  // which cannot be read as memory is spent, is to blame after three times as long. inf: none is.
   absl::Duration shed_after = absl::Seconds(1);
 
   // How long an ended actor's waiting messages may take to leave, and a closing socket to be read

@@ -290,6 +290,17 @@ TEST(Shedding, AFrameWhoseRestIsHereAndIsNotReadIsNotItsPeersFault) {
   EXPECT_TRUE(half.Open());
 }
 
+// They hold the memory for which their rest waits: 400 such peers stopped a server for good.
+TEST(Shedding, FramesWhoseRestCannotBeReadEndWhereNothingElseFreesMemory) {
+  Rig rig;
+  const Client half = WithFrame(rig, 20'000);
+  half.wire.unacknowledged = 1;
+  Spent spent(rig);
+  rig.Arrive(half.wire, "the rest");
+  Pass(rig, absl::Milliseconds(3'500));
+  EXPECT_EQ(half.notes.reason, CloseReason::kShed);
+}
+
 TEST(Shedding, InputThatItsOwnSessionLeavesIsNotItsPeersFault) {
   Rig rig;
   auto [wire, notes] = rig.New();
