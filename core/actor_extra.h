@@ -213,10 +213,11 @@ struct ActorExtra {
 static_assert(sizeof(ActorExtra) <= 336);
 
 // What an actor with a name, a parent or an end takes besides its slot: this, as the allocator
-// serves it (in steps of 16, with 8 for itself), and its entry among its parent's children, in a
-// node that is half full at least.
+// serves it (in steps of 16, with 8 for itself), how it is made anew with arguments of a few words,
+// and its entry among its parent's children, in a node that is half full at least.
 inline constexpr int64_t kActorExtraBytes =
     (static_cast<int64_t>(sizeof(ActorExtra)) + 8 + 15) / 16 * 16 +
+    (static_cast<int64_t>(sizeof(Restart)) + 8 + 15) / 16 * 16 +
     2 * static_cast<int64_t>(sizeof(std::pair<uint64_t, Child>));
 
 }  // namespace sluice

@@ -28,13 +28,17 @@ constexpr size_t kBackoffDoublingsMax = 32;
 
 bool Restart::Allow(int64_t now_ms) {
   const int64_t within_ms = absl::ToInt64Milliseconds(policy.within);
-  while (!restarted_ms.empty() && now_ms - restarted_ms.front() >= within_ms) {
-    restarted_ms.pop_front();
+  while (expired < restarted_ms.size() && now_ms - restarted_ms[expired] >= within_ms) ++expired;
+  if (2 * expired >= restarted_ms.size()) {  // Then each is moved once at most, on average.
+    restarted_ms.erase(restarted_ms.begin(),
+                       restarted_ms.begin() + static_cast<ptrdiff_t>(expired));
+    expired = 0;
   }
-  if (restarted_ms.size() >= policy.restarts_max) return false;
+  const size_t recent = restarted_ms.size() - expired;
+  if (recent >= policy.restarts_max) return false;
   not_before_ms = now_ms;
-  if (!restarted_ms.empty()) {
-    const size_t doublings = std::min(restarted_ms.size() - 1, kBackoffDoublingsMax);
+  if (recent > 0) {
+    const size_t doublings = std::min(recent - 1, kBackoffDoublingsMax);
     const absl::Duration backoff =
         std::min(policy.backoff_max, policy.backoff_min * (int64_t{1} << doublings));
     not_before_ms = Worker::DeadlineMs(now_ms, backoff);

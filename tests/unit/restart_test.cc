@@ -1,6 +1,8 @@
 // Supervision: restart in place, how often, escalation, and what becomes of what was under way.
 #include "sluice/core/restart.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -51,6 +53,28 @@ TEST_F(RestartTest, AChildIsMadeAnewOnItsOwnWorkerAsOnAnother) {
   EXPECT_EQ(Count("h2 note 1"), 1);
   EXPECT_EQ(Count("t2 note 1"), 1);
   EXPECT_EQ(TotalLedger().restarted, 2);
+}
+
+class Idle : public Actor {};
+
+TEST_F(RestartTest, WhatMakesAnActorAnewTakesNoMoreThanTheCeilingCounts) {
+  constexpr int kActors = 1'000;
+  const Ref<Phoenix> parent = Make("p");
+  const auto spawn = [&] {
+    Do(parent, [&](Phoenix& self) {
+      for (int i = 0; i < kActors; ++i) {
+        EXPECT_TRUE(self.SpawnRestarting<Idle>(kOften, On(0)));
+      }
+    });
+    step_.Round(8);  // What told them to start is free again, for others.
+  };
+  spawn();
+  const size_t before = mallinfo2().uordblks;
+  spawn();
+  const int64_t each = static_cast<int64_t>(mallinfo2().uordblks - before) / kActors;
+  if (each == 0) GTEST_SKIP() << "a sanitizer's allocator does not count";
+  constexpr int64_t kActorBytes = (static_cast<int64_t>(sizeof(Idle)) + 8 + 15) / 16 * 16;
+  EXPECT_LE(each, static_cast<int64_t>(sizeof(Slot)) + kActorExtraBytes + kActorBytes);
 }
 
 TEST_F(RestartTest, MonitorsHearNothingUntilTheFinalEnd) {
