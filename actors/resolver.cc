@@ -56,11 +56,18 @@ void Resolver::On(LookUp question, Promise<std::vector<Address>> promise) {
   name.waiters.push_back({std::move(promise), question.deadline_ms, question.asker,
                           question.asker_generation, name.begun + 1});
   if (name.waiters.size() >= name.prune_from) Prune(name);
-  const int running_max = std::max(1, runtime().options().blocking_threads_max - 1);
-  const bool young = worker().NowMs() - name.begun_ms < absl::ToInt64Milliseconds(kYoung);
-  if (!name.queued && (name.running == 0 || (!young && name.running < running_max))) {
-    Queue(key, name);
-  }
+  if (NeedsAnother(name)) Queue(key, name);
+}
+
+bool Resolver::NeedsAnother(const Name& name) const {
+  if (name.queued) return false;
+  if (name.under_way.empty()) return true;
+  if (Planted(Plant::kTiedToHungLookUp)) return false;
+  // Not the age of the one that began last: it may be answered, while an older one hangs.
+  const int64_t age_ms = worker().NowMs() - name.under_way.back().begun_ms;
+  const int under_way_max = std::max(1, runtime().options().blocking_threads_max - 1);
+  return age_ms >= absl::ToInt64Milliseconds(kYoung) &&
+         static_cast<int>(name.under_way.size()) < under_way_max;
 }
 
 void Resolver::Queue(const std::string& key, Name& name) {
@@ -81,11 +88,12 @@ void Resolver::Begin() {
       Forget(key);
       continue;
     }
+    const uint64_t number = name.begun + 1;
     const Answer asked =
         RunBlocking([target = name.target, &os = runtime().os()] { return target.LookUp(os); },
-                    [this, key](absl::StatusOr<std::vector<Address>> addresses) {
+                    [this, key, number](absl::StatusOr<std::vector<Address>> addresses) {
                       --running_;
-                      Finished(key, std::move(addresses));
+                      Finished(key, number, std::move(addresses));
                       Begin();
                     });
     if (asked != Answer::kAccepted) {
@@ -98,29 +106,32 @@ void Resolver::Begin() {
       continue;
     }
     LookUpsOf(runtime()).run.Add(1);
-    ++name.begun;
-    name.begun_ms = worker().NowMs();
-    ++name.running;
+    name.begun = number;
+    name.under_way.push_back({number, worker().NowMs()});
     ++running_;
   }
 }
 
-void Resolver::Finished(const std::string& key, absl::StatusOr<std::vector<Address>> addresses) {
+void Resolver::Finished(const std::string& key, uint64_t number,
+                        absl::StatusOr<std::vector<Address>> addresses) {
   Name& name = names_.at(key);
-  --name.running;
+  std::erase_if(name.under_way, [number](const UnderWay& one) { return one.number == number; });
   if (addresses.ok()) {
     for (Waiter& waiter : std::exchange(name.waiters, {})) waiter.promise.Resolve(*addresses);
-  } else if (name.running == 0 && !name.queued) {
-    // Another one that is under way may still know. Who came behind the beginning of the last one
-    // has not had a look-up of its own.
-    const auto later =
-        std::stable_partition(name.waiters.begin(), name.waiters.end(),
-                              [&name](const Waiter& waiter) { return waiter.first <= name.begun; });
-    for (auto waiter = name.waiters.begin(); waiter != later; ++waiter) {
+  } else if (!name.queued) {
+    // A waiter's own look-ups are those that began behind its question. Where one of them is still
+    // under way, it may know; where none has begun, this error does not count. Otherwise the waiter
+    // fails now: an older look-up that hangs would only keep the error from it.
+    const auto over = std::stable_partition(
+        name.waiters.begin(), name.waiters.end(), [&name](const Waiter& waiter) {
+          return waiter.first > name.begun ||
+                 (!name.under_way.empty() && name.under_way.back().number >= waiter.first);
+        });
+    for (auto waiter = over; waiter != name.waiters.end(); ++waiter) {
       waiter->promise.Fail(addresses.status());
     }
-    name.waiters.erase(name.waiters.begin(), later);
-    if (!name.waiters.empty()) {
+    name.waiters.erase(over, name.waiters.end());
+    if (!name.waiters.empty() && name.waiters.back().first > name.begun && NeedsAnother(name)) {
       name.queued = true;
       queue_.push_back(key);
     }
@@ -140,7 +151,7 @@ void Resolver::Prune(Name& name) {
 void Resolver::Forget(const std::string& key) {
   const auto found = names_.find(key);
   const Name& name = found->second;
-  if (name.running == 0 && !name.queued && name.waiters.empty()) names_.erase(found);
+  if (name.under_way.empty() && !name.queued && name.waiters.empty()) names_.erase(found);
 }
 
 }  // namespace sluice

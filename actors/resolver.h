@@ -8,16 +8,19 @@
 // Nothing is kept behind an answer: who asks later has the name looked up anew. Who comes while it
 // is looked up shares that answer, if it is good: it was given after the question. An error of a
 // look-up that had begun before does not count for it, so the name is looked up once more. And
-// where the one under way is older than kYoung (its packet may be lost), a newcomer begins another
-// one.
+// where each look-up that is under way is older than kYoung (its packet may be lost), a newcomer
+// begins another one. So look-ups that hang tie no newcomer to them, as long as others are
+// answered: a good answer is for all who wait for the name, an error for those whose own look-ups
+// (that began behind their question) are over.
 //
 // Owner:  the runtime: spawned when first asked for. A waiter's promise: the name it waits for.
 // Thread: its worker's; Of() any. The look-ups run on threads of the blocking pool.
 // Bound:  blocking_threads_max look-ups are handed to the pool, all but one of its threads for one
-//         name; names and waiters: those whose askers live, twice at most.
+//         name (at least one): while that many hang, its newcomers wait. Where none is answered, a
+//         name begins at most one each kYoung. Names and waiters: those whose askers live, twice at
+//         most.
 // Errors: of a look-up, Target::LookUp's. A waiter whose asker has ended, or whose deadline is
-// over,
-//         is forgotten; a look-up that nobody waits for any more is never begun, and counted.
+//         over, is forgotten; a look-up that nobody waits for any more is never begun, and counted.
 #ifndef SLUICE_ACTORS_RESOLVER_H_
 #define SLUICE_ACTORS_RESOLVER_H_
 
@@ -73,22 +76,27 @@ class Resolver : public Actor {
     uint32_t asker_generation;
     uint64_t first;  // The first look-up that begins behind its question.
   };
+  struct UnderWay {
+    uint64_t number;  // Of the name's look-ups, from 1 on.
+    int64_t begun_ms;
+  };
   struct Name {
     explicit Name(const Target& of) : target(of) {}
     Target target;
-    std::vector<Waiter> waiters;
-    uint64_t begun = 0;      // Look-ups.
-    int64_t begun_ms = 0;    // The last one.
-    int running = 0;         // Of those.
-    bool queued = false;     // Another one is to begin.
-    size_t prune_from = 64;  // Waiters, for the next look at who has gone.
+    std::vector<Waiter> waiters;      // In the order of their questions.
+    std::vector<UnderWay> under_way;  // The youngest is the last.
+    uint64_t begun = 0;               // Look-ups.
+    bool queued = false;              // Another one is to begin.
+    size_t prune_from = 64;           // Waiters, for the next look at who has gone.
   };
 
+  bool NeedsAnother(const Name& name) const;  // For a waiter that has had no look-up of its own.
   void Queue(const std::string& key, Name& name);
   void Begin();
-  void Finished(const std::string& key, absl::StatusOr<std::vector<Address>> addresses);
+  void Finished(const std::string& key, uint64_t number,
+                absl::StatusOr<std::vector<Address>> addresses);
   void Prune(Name& name);
-  void Forget(const std::string& key);  // Unless it is waited for, or runs.
+  void Forget(const std::string& key);  // Unless it is waited for, or looked up.
 
   absl::flat_hash_map<std::string, Name> names_;  // Never walked.
   std::deque<std::string> queue_;

@@ -101,6 +101,7 @@ enum class Plant {
   kGatesStay = 113,
   kLeavesAtOnce = 140,
   kLookUpsForNobody = 142,
+  kTiedToHungLookUp = 147,
   kFilterOvertakes = 118,
   kGapUnnoted = 119,
 };
@@ -217,6 +218,8 @@ inline constexpr PlantInfo kPlants[] = {
      "a subscriber leaves a hub ahead of messages that the hub has put in order", "hub, leave"},
     {Plant::kLookUpsForNobody, "look_ups_for_nobody",
      "a name is looked up though whoever asked for it has given up", "names"},
+    {Plant::kTiedToHungLookUp, "tied_to_hung_look_up",
+     "who asks for a name waits for the look-up of it that hangs", "names"},
     {Plant::kFilterOvertakes, "filter_overtakes",
      "in a hub's filter TrySend goes before what its session has left waiting", "L2"},
     {Plant::kLastWordsUnsent, "last_words_unsent",

@@ -1,7 +1,8 @@
 // A relay to an upstream by its name, which moves from machine to machine, has several addresses of
 // which some are dead, and is gone for a while. Each connection asks anew: who answers it is a
 // machine that the name stood for while it was made, and once the name rests, everybody is served:
-// with a name server that is slow, too, which is not asked for those who have given up.
+// with a name server that is slow, too, which is not asked for those who have given up, and beside
+// a look-up that hangs.
 #include <algorithm>
 #include <memory>
 #include <set>
@@ -25,6 +26,7 @@ namespace {
 constexpr const char* kName = "api.test";
 constexpr const char* kDead = "10.9.9.9";  // No machine has it: a connect is never answered.
 constexpr absl::Duration kSlowLookUp = absl::Seconds(1);
+constexpr absl::Duration kBesideHang = absl::Seconds(2);
 constexpr absl::Duration kStrangerWaits = absl::Seconds(3);
 constexpr const char* kRefuses = "10.0.0.1";  // The relay's own machine: nobody listens there.
 
@@ -151,6 +153,28 @@ bool Visit(Simulation& simulation, const Name& name, SimOs& machine) {
   return echo.ok() || failed(echo.status());
 }
 
+// The name server loses one question, whose look-up hangs for 5 s, and answers all that follow.
+void Hang(Simulation& simulation, const Name& name, SimOs& machine) {
+  Random& random = simulation.random();
+  Crowd crowd(simulation, machine);
+  simulation.faults.lost_lookup = 1'000'000;
+  crowd.Add("unlucky", [&] {
+    Client client(machine);
+    if (client.Connect("10.0.0.1:7003").ok()) (void)client.ReadLine();
+  });
+  simulation.Sleep(absl::Milliseconds(1'100 + random.Below(500)));
+  simulation.faults.lost_lookup = 0;
+  for (int visits = 0; visits < 3 && !simulation.Failed(); ++visits) {
+    const int64_t start_ns = simulation.NowNs();
+    if (!Visit(simulation, name, machine)) {
+      simulation.Broken("names", "a newcomer is not served beside a look-up that hangs");
+    } else if (simulation.NowNs() - start_ns > absl::ToInt64Nanoseconds(kBesideHang)) {
+      simulation.Broken("names", "a newcomer waits for a look-up that hangs");
+    }
+    simulation.Sleep(absl::Milliseconds(random.Below(200)));
+  }
+}
+
 }  // namespace
 
 void RunDns(Simulation& simulation) {
@@ -231,7 +255,13 @@ void RunDns(Simulation& simulation) {
     if (tries < (MayEndConnections(simulation.faults) ? 20 : 0)) continue;
     simulation.Broken("L5 progress", "the name rests, and nobody is served");
   }
-  if (!simulation.Failed() && !MayEndConnections(simulation.faults)) Rush(simulation, machine);
+  const bool calm = !simulation.Failed() && !MayEndConnections(simulation.faults);
+  if (calm &&
+      options.blocking_threads_max >= 3) {  // A thread for the name beside the one that hangs.
+    name.Set({any()}, {});
+    Hang(simulation, name, machine);
+  }
+  if (calm && !simulation.Failed()) Rush(simulation, machine);
   relay.End();
   for (auto& site : upstreams) site->End();
 }

@@ -1,6 +1,7 @@
 // A relay by the name of its upstream, on the simulated system: what becomes of its clients.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -218,6 +219,78 @@ TEST(Names, WhoComesLaterIsNotHeldUpByALookUpThatIsNeverAnswered) {
   EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100)), 1);
   EXPECT_TRUE(unlucky.Write("hello").ok());  // And its answer is for all.
   EXPECT_TRUE(unlucky.ReadExactly(5).ok());
+}
+
+// Each of these look-ups is answered at once. Before: the third and the fourth client were tied to
+// the look-up that hangs, as the age of the last one counted, which had its answer already.
+TEST(Names, BesideALookUpThatHangsEachNewcomerHasOneOfItsOwn) {
+  Relayed relayed({"10.0.0.2"});
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  Client unlucky(relayed.machine);
+  ASSERT_TRUE(unlucky.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(1'500));
+  relayed.simulation.faults.lost_lookup = 0;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100)), 1) << i;
+    relayed.simulation.Sleep(absl::Milliseconds(100));
+  }
+  EXPECT_EQ(Resolver::TotalsOf(relayed.relay.runtime()).run, 4);
+}
+
+TEST(Names, BesideALookUpThatHangsAnErrorIsToldAtOnce) {
+  Relayed relayed({});
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  Client unlucky(relayed.machine);
+  ASSERT_TRUE(unlucky.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(1'500));
+  relayed.simulation.faults.lost_lookup = 0;
+  for (int i = 0; i < 3; ++i) EXPECT_LT(relayed.SecondsToReset(), 0.1) << i;
+  // The one that hangs is still awaited by the client that asked for it.
+  relayed.simulation.network().SetHost("api.test", {"10.0.0.2"});
+  EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100)), 1);
+  EXPECT_TRUE(unlucky.Write("hello").ok());
+  EXPECT_TRUE(unlucky.ReadExactly(5).ok());
+}
+
+// The second look-up fails while the first one hangs; the third client came behind its beginning.
+TEST(Names, BesideALookUpThatHangsWhoComesWhileAnotherOneFailsHasOneOfItsOwn) {
+  Relayed relayed({});
+  relayed.simulation.network().SetLookUpTime(absl::Milliseconds(400));
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  Client unlucky(relayed.machine);
+  ASSERT_TRUE(unlucky.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(1'500));
+  relayed.simulation.faults.lost_lookup = 0;
+  Client second(relayed.machine);
+  ASSERT_TRUE(second.Connect("10.0.0.1:7003").ok());
+  relayed.simulation.Sleep(absl::Milliseconds(200));
+  Client third(relayed.machine);
+  ASSERT_TRUE(third.Connect("10.0.0.1:7003").ok());
+  const int64_t start_ns = relayed.simulation.NowNs();
+  EXPECT_FALSE(second.Read().ok());
+  relayed.simulation.network().SetHost("api.test", {"10.0.0.2"});
+  ASSERT_TRUE(third.Write("hello").ok());
+  EXPECT_TRUE(third.ReadExactly(5).ok());
+  EXPECT_LT(relayed.SecondsSince(start_ns), 0.7);
+}
+
+// A name server that is gone: newcomers begin another one each second, and leave a thread for other
+// names.
+TEST(Names, LookUpsThatHangLeaveAThreadForOtherNames) {
+  Relayed relayed({"10.0.0.2"}, absl::Seconds(60));
+  int names = 0;
+  relayed.relay.runtime().Listen<ToAnyName>("10.0.0.1:7004", &names);
+  relayed.simulation.network().SetHost("host0.test", {"10.0.0.2"});
+  relayed.simulation.faults.lost_lookup = 1'000'000;
+  const int threads = relayed.relay.runtime().options().blocking_threads_max;
+  std::vector<std::unique_ptr<Client>> unlucky;
+  for (int i = 0; i < 4 * threads; ++i) {
+    unlucky.push_back(std::make_unique<Client>(relayed.machine));
+    ASSERT_TRUE(unlucky.back()->Connect("10.0.0.1:7003").ok());
+    relayed.simulation.Sleep(absl::Milliseconds(500));
+  }
+  relayed.simulation.faults.lost_lookup = 0;
+  EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100), "10.0.0.1:7004"), 1);
 }
 
 // The answer that there is no such host was asked for before the second one came.

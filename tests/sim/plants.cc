@@ -116,6 +116,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kSelfConnectTaken:
       return "early";
     case Plant::kLookUpsForNobody:
+    case Plant::kTiedToHungLookUp:
       return "dns";
     case Plant::kInputFullUntold:
       return "frames";
