@@ -50,6 +50,8 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
       return {};
     }
     texts.push_back(socket->address.ToString());
+    // Before there is an acceptor, which may end at once.
+    socket->listed = runtime.AddListening(texts.back());
     sockets.Add(*std::move(socket));
   }
   const Ref<Acceptor> acceptor = runtime.SpawnWith<Acceptor>(
@@ -62,7 +64,9 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
                      " actors live; raise actors_max")));
     return {};
   }
-  for (std::string& text : texts) runtime.AddListening(std::move(text));
+  if (runtime.Started()) {
+    for (const std::string& text : texts) LogInfo(absl::StrCat("listening on ", text));
+  }
   runtime.AddConnections(kConnectionBytes + static_cast<int64_t>(session_bytes));
   return acceptor;
 }

@@ -114,7 +114,7 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
   }
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
   if (fd < 0) return error(fd, "socket");
-  ListeningSocket socket{OwnedFd(os, fd), address, std::nullopt};
+  ListeningSocket socket{OwnedFd(os, fd), address, std::nullopt, 0, {}};
   if (IsTcp(address)) {
     Set(os, fd, SOL_SOCKET, SO_REUSEADDR, 1);
     // Each address says its own family: [::]:PORT does not take IPv4 along, so both can stand side
@@ -148,6 +148,7 @@ void EndListening(Os& os, ListeningSocket& socket) {
   if (socket.file.has_value()) socket.file->Remove(os);
   if (!Planted(Plant::kListenerStays)) os.ShutdownBoth(socket.fd.Get());
   socket.fd.Reset();
+  socket.listed = {};
 }
 
 std::string ErrnoText(int error) { return std::generic_category().message(error); }

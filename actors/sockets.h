@@ -19,6 +19,7 @@
 #include "sluice/core/fd.h"
 #include "sluice/core/options.h"
 #include "sluice/core/os.h"
+#include "sluice/core/runtime.h"
 
 namespace sluice {
 
@@ -28,6 +29,7 @@ struct ListeningSocket {
   Address address;
   std::optional<UnixFile> file;  // A UNIX socket's, that it has made.
   int64_t next_accept_ns = 0;    // When the next one is due, at the rate that is allowed.
+  ListedAddress listed;          // Where a runtime says that it listens there.
 };
 
 // Binds and listens on one address; the stale file of a UNIX socket that nobody serves is replaced.
@@ -37,7 +39,7 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
 bool IsTcp(const Address& address);
 
 // Ends a listener, and removes its file: nobody can connect any more, even where a forked child
-// holds its descriptor.
+// holds its descriptor. Nor is it listed any more.
 void EndListening(Os& os, ListeningSocket& socket);
 
 // Sockets on their way to the acceptor that is to serve them. Where it is never made (actors_max,

@@ -140,15 +140,24 @@ absl::Status Runtime::status() const {
   return status_;
 }
 
-void Runtime::AddListening(std::string address) {
-  if (started_.load(std::memory_order_relaxed)) LogInfo(absl::StrCat("listening on ", address));
+ListedAddress Runtime::AddListening(std::string address) {
   std::lock_guard<std::mutex> lock(setup_lock_);
-  listening_.push_back(std::move(address));
+  listening_.emplace_back(++listed_, std::move(address));
+  return ListedAddress(*this, listed_);
+}
+
+void ListedAddress::Remove() {
+  if (runtime_ == nullptr) return;
+  std::lock_guard<std::mutex> lock(runtime_->setup_lock_);
+  std::erase_if(runtime_->listening_, [this](const auto& one) { return one.first == number_; });
+  runtime_ = nullptr;
 }
 
 std::vector<std::string> Runtime::Listening() const {
   std::lock_guard<std::mutex> lock(setup_lock_);
-  return listening_;
+  std::vector<std::string> addresses;
+  for (const auto& [number, address] : listening_) addresses.push_back(address);
+  return addresses;
 }
 
 void Runtime::AddConnections(int64_t user_bytes) {

@@ -26,6 +26,7 @@
 #include <string>
 #include <string_view>
 #include <typeindex>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -61,6 +62,28 @@ class Worker;
 class Runtime;
 template <class A>
 class Ref;
+
+// An address in Runtime::Listening(), until this ends or is assigned to. Ends before its runtime.
+class ListedAddress {
+ public:
+  ListedAddress() = default;  // None.
+  ListedAddress(Runtime& runtime, int64_t number) : runtime_(&runtime), number_(number) {}
+  ListedAddress(ListedAddress&& other) noexcept
+      : runtime_(std::exchange(other.runtime_, nullptr)), number_(other.number_) {}
+  ListedAddress& operator=(ListedAddress&& other) noexcept {
+    std::swap(runtime_, other.runtime_);
+    std::swap(number_, other.number_);
+    other.Remove();
+    return *this;
+  }
+  ~ListedAddress() { Remove(); }
+
+ private:
+  void Remove();
+
+  Runtime* runtime_ = nullptr;
+  int64_t number_ = 0;
+};
 
 // Where they ask for what cannot be, the spawn answers a dead Ref, is counted as refused, and the
 // log says why.
@@ -162,7 +185,8 @@ class Runtime {
   Shedder& shedder() { return *shedder_; }
   BlockingPool& blocking() { return *blocking_; }
   int WorkerCount() const { return options_.workers; }
-  // Where Listen listens, in the order of its calls; a port that was 0 is the one it got.
+  // Where the acceptors of Listen listen, in the order of its calls; a port that was 0 is the one
+  // it got. An acceptor that ends, or closes its door in a drain, leaves the list.
   std::vector<std::string> Listening() const;
   sluice::Ceiling Ceiling() const;
   // Sums of all workers' ledgers. Exact once Drain has returned. Before, each worker is asked by a
@@ -181,7 +205,8 @@ class Runtime {
   // --- For the layers above: not for programs.
 
   absl::Status status() const;
-  void AddListening(std::string address);
+  [[nodiscard]] ListedAddress AddListening(std::string address);
+  bool Started() const { return started_.load(std::memory_order_relaxed); }
   // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
   // Report() is a line of the dump, and of what is told after a drain. Rates(ns), where it has one,
   // is for the dump: lines of what was done in the last so many ns, since it was asked last.
@@ -255,6 +280,7 @@ class Runtime {
 
  private:
   friend class Inspector;
+  friend class ListedAddress;
 
   enum class DrainPhase { kNone, kReading, kClosing, kStopping, kShutdown, kDone };
 
@@ -310,8 +336,10 @@ class Runtime {
   std::unique_ptr<BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker, LeaveHome>> workers_;
   std::vector<ThreadId> threads_;
-  mutable std::mutex setup_lock_;  // status_, listening_, connections_, connections_user_bytes_.
-  std::vector<std::string> listening_;
+  // For status_, listening_, listed_, connections_, connections_user_bytes_.
+  mutable std::mutex setup_lock_;
+  std::vector<std::pair<int64_t, std::string>> listening_;  // By their numbers.
+  int64_t listed_ = 0;                                      // The last number.
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::vector<absl::AnyInvocable<std::string(int64_t)>> rates_;
   const int64_t made_ns_;   // By the Os's clock.

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -103,9 +104,64 @@ TEST(Listening, AnErrorWhileTheRuntimeRunsIsThisCallsAlone) {
   EXPECT_FALSE(runtime.Listen<Deaf>("127.0.0.1:none"));
   EXPECT_TRUE(runtime.status().ok()) << runtime.status();
   EXPECT_TRUE(runtime.Listen<Deaf>("127.0.0.1:0"));
+  EXPECT_EQ(runtime.Listening().size(), 1u);
   runtime.Drain(absl::Seconds(30));
   EXPECT_FALSE(runtime.Listen<Deaf>("127.0.0.1:0"));  // Nobody would serve it.
-  EXPECT_EQ(runtime.Listening().size(), 1u);
+  EXPECT_TRUE(runtime.Listening().empty());
+}
+
+// Before: each acceptor that had ended was listed for ever.
+TEST(Listening, AnAddressIsListedAsLongAsItsAcceptorListens) {
+  Options options;
+  options.workers = 2;
+  options.max_connections = 3;
+  Runtime runtime(options);
+  const Ref<Acceptor> early = runtime.Listen<Deaf>("127.0.0.1:0");
+  ASSERT_TRUE(runtime.Listen<Deaf>("127.0.0.1:0"));  // This one stays.
+  const std::string first = runtime.Listening()[0];
+  const std::string second = runtime.Listening()[1];
+  ASSERT_TRUE(runtime.Start().ok());
+  early.Stop();
+  EXPECT_TRUE(Eventually([&] { return runtime.Listening() == std::vector{second}; }));
+  for (int round = 0; round < 3; ++round) {
+    const Ref<Acceptor> again = runtime.Listen<Deaf>(first + ",[::1]:0");
+    ASSERT_TRUE(again) << "round " << round;
+    EXPECT_EQ(runtime.Listening().size(), 3u);
+    EXPECT_EQ(runtime.Listening()[1], first);  // In the order of the calls.
+    again.Stop();
+    EXPECT_TRUE(Eventually([&] { return runtime.Listening() == std::vector{second}; }));
+    EXPECT_EQ(runtime.Dump().find("listening on " + first), std::string::npos) << runtime.Dump();
+  }
+  runtime.Drain(absl::Seconds(30));
+  EXPECT_TRUE(runtime.Listening().empty());  // A drain closes its door.
+}
+
+struct Break {};
+class BreakableAcceptor : public Acceptor {
+ public:
+  using Acceptor::Acceptor;
+  using Acceptor::On;
+  void On(Break) { throw std::runtime_error("broken"); }
+};
+
+TEST(Listening, AnAcceptorThatHasFailedIsListedNoMore) {
+  Options options;
+  options.workers = 1;
+  options.max_connections = 3;
+  Runtime runtime(options);
+  auto socket = OpenListening(runtime.os(), *Address::Parse("127.0.0.1:0"), options);
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  const std::string where = socket->address.ToString();
+  socket->listed = runtime.AddListening(where);
+  ListeningSockets sockets(runtime.os());
+  sockets.Add(*std::move(socket));
+  const auto acceptor = runtime.SpawnWith<BreakableAcceptor>({}, std::move(sockets),
+                                                             SessionFactory([](Worker&, Slot*) {}));
+  ASSERT_TRUE(runtime.Start().ok());
+  EXPECT_EQ(runtime.Listening(), std::vector{where});
+  EXPECT_EQ(acceptor.TrySend(Break{}), Answer::kAccepted);
+  EXPECT_TRUE(Eventually([&] { return runtime.Listening().empty(); }));
+  runtime.Drain(absl::Seconds(30));
 }
 
 class UnixFile : public ::testing::Test {
