@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -302,15 +304,14 @@ int Runtime::RunUntilSignal() {
   std::fflush(stdout);  // What the program has printed comes first.
   for (const std::string& address : Listening()) SayListening(address);
   int64_t deadline_ms = -1;
-  for (bool done = false; !done;) {
-    signals.Wait(deadline_ms < 0 ? -1 : kDrainLookMs);
+  bool dump_wanted = false;
+  // Whatever else this thread waits for, it takes signals meanwhile: those of one number that come
+  // before the first is taken are one, so a second SIGTERM would not end the process at once.
+  const auto wait = [&](int timeout_ms) {
+    signals.Wait(timeout_ms);
     for (int signal = signals.Next(); signal > 0; signal = signals.Next()) {
       if (signal == SIGUSR1) {
-        // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe
-        // that nobody reads.
-        for (absl::string_view line : absl::StrSplit(Dump(), '\n', absl::SkipEmpty())) {
-          LogAnyway(ToStd(line));
-        }
+        dump_wanted = true;
       } else if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) {
         if (deadline_ms >= 0) {
           // A terminal that is closed sends it twice, through its shell and from the kernel.
@@ -323,12 +324,35 @@ int Runtime::RunUntilSignal() {
         deadline_ms = Worker::DeadlineMs(os_.NowNs() / 1'000'000, options_.drain_timeout);
       }
     }
-    done = deadline_ms >= 0 && DrainStep(deadline_ms);
+  };
+  std::shared_ptr<AskedFigures> dump;  // Asked for, and not printed yet.
+  for (bool done = false; !done;) {
+    const bool rests = deadline_ms < 0 && dump == nullptr && !dump_wanted;
+    wait(rests ? -1 : kDrainLookMs);
+    if (dump == nullptr && std::exchange(dump_wanted, false)) {
+      dump = AskForFigures(/*with_text=*/true);
+    }
+    if (dump != nullptr && HasFigures(*dump)) {
+      // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe that
+      // nobody reads.
+      const std::string text = DumpOf(WaitForFigures(*dump));
+      for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+        LogAnyway(ToStd(line));
+      }
+      dump = nullptr;
+    }
+    done = deadline_ms >= 0 && DrainStep(deadline_ms) && dump == nullptr;
   }
   const std::vector<std::string> left = blocking_->End();
   for (const std::string& text : left) LogWarn(absl::StrCat("drain: ", text));
-  if (held_workers_.empty()) JoinWorkers();
-  PrintLedger();
+  if (held_workers_.empty()) {
+    JoinWorkers();
+    PrintLedger(TotalLedger());
+  } else {
+    const std::shared_ptr<AskedFigures> ledger = AskForFigures(/*with_text=*/false);
+    while (!HasFigures(*ledger)) wait(kDrainLookMs);
+    PrintLedger(SumOf(WaitForFigures(*ledger)));
+  }
   if (left.empty() && held_workers_.empty()) {
     LogShutdown();
     return 0;
@@ -341,8 +365,8 @@ int Runtime::RunUntilSignal() {
   return 0;
 }
 
-void Runtime::PrintLedger() {
-  LogInfo(TotalLedger().ToString());
+void Runtime::PrintLedger(const Ledger& total) {
+  LogInfo(total.ToString());
   for (const int worker : held_workers_) {
     LogInfo(absl::StrCat("the ledger is without worker ", worker, ", which is held"));
   }

@@ -62,7 +62,8 @@ std::vector<Runtime::Figures> Runtime::CollectFigures(bool with_text) {
     return figures;
   }
   Worker* const here = Worker::Current();
-  return here != nullptr ? LastFiguresFor(*here, with_text) : AskForFigures(with_text);
+  if (here != nullptr) return LastFiguresFor(*here, with_text);
+  return WaitForFigures(*AskForFigures(with_text));
 }
 
 // For a handler. It may be of another runtime: then all workers are others.
@@ -86,17 +87,11 @@ std::vector<Runtime::Figures> Runtime::LastFiguresFor(Worker& here, bool with_te
   return figures;
 }
 
-std::vector<Runtime::Figures> Runtime::AskForFigures(bool with_text) {
-  // Shared: a worker that is held may answer after this call has given up.
-  struct Answers {
-    std::mutex lock;
-    std::condition_variable all_in;
-    std::vector<Figures> figures;
-    int missing = 0;
-  };
-  auto answers = std::make_shared<Answers>();
-  answers->figures.resize(workers_.size());
-  answers->missing = WorkerCount();
+std::shared_ptr<Runtime::AskedFigures> Runtime::AskForFigures(bool with_text) {
+  auto asked = std::make_shared<AskedFigures>();
+  asked->figures.resize(workers_.size());
+  asked->missing = WorkerCount();
+  asked->deadline_ns = os_.NowNs() + kAnswersNs;
   for (int i = 0; i < WorkerCount(); ++i) {
     LastFigures& last = *last_figures_[static_cast<size_t>(i)];
     {
@@ -104,23 +99,32 @@ std::vector<Runtime::Figures> Runtime::AskForFigures(bool with_text) {
       if (last.questions == kQuestionsMax) continue;
       ++last.questions;
     }
-    Call(i, [answers, &last, with_text](Worker& worker) {
+    Call(i, [asked, &last, with_text](Worker& worker) {
       Figures figures = FiguresOf(worker, with_text);
       {
         std::lock_guard<std::mutex> lock(last.lock);
         --last.questions;
       }
-      std::lock_guard<std::mutex> lock(answers->lock);
-      answers->figures[static_cast<size_t>(worker.Index())] = std::move(figures);
-      if (--answers->missing == 0) worker.os().NotifyOne(answers->all_in);
+      std::lock_guard<std::mutex> lock(asked->lock);
+      asked->figures[static_cast<size_t>(worker.Index())] = std::move(figures);
+      if (--asked->missing == 0) worker.os().NotifyOne(asked->all_in);
     });
   }
-  const int64_t deadline_ns = os_.NowNs() + kAnswersNs;
+  return asked;
+}
+
+bool Runtime::HasFigures(AskedFigures& asked) {
+  if (os_.NowNs() >= asked.deadline_ns) return true;
+  std::lock_guard<std::mutex> lock(asked.lock);
+  return asked.missing == 0;
+}
+
+std::vector<Runtime::Figures> Runtime::WaitForFigures(AskedFigures& asked) {
   for (;;) {
-    const int64_t left_ns = deadline_ns - os_.NowNs();
-    std::unique_lock<std::mutex> lock(answers->lock);
-    if (answers->missing == 0 || left_ns <= 0) return answers->figures;
-    os_.WaitFor(answers->all_in, lock, left_ns);
+    const int64_t left_ns = asked.deadline_ns - os_.NowNs();
+    std::unique_lock<std::mutex> lock(asked.lock);
+    if (asked.missing == 0 || left_ns <= 0) return asked.figures;
+    os_.WaitFor(asked.all_in, lock, left_ns);
   }
 }
 
@@ -135,8 +139,9 @@ Ledger Runtime::SumOf(const std::vector<Figures>& figures) const {
 
 Ledger Runtime::TotalLedger() { return SumOf(CollectFigures(/*with_text=*/false)); }
 
-std::string Runtime::Dump() {
-  const std::vector<Figures> figures = CollectFigures(/*with_text=*/true);
+std::string Runtime::Dump() { return DumpOf(CollectFigures(/*with_text=*/true)); }
+
+std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
   const Worker* const here = turning_.load(std::memory_order_acquire) ? Worker::Current() : nullptr;
   const Ledger ledger = SumOf(figures);
   std::string text = absl::StrFormat(

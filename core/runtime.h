@@ -299,6 +299,16 @@ class Runtime {
     int questions = 0;  // Of other threads, not answered yet.
   };
 
+  // A question to all workers, and what they have told so far. Shared: a worker that is held may
+  // answer after whoever asked has given up.
+  struct AskedFigures {
+    std::mutex lock;
+    std::condition_variable all_in;
+    std::vector<Figures> figures;
+    int missing = 0;
+    int64_t deadline_ns = 0;  // By the Os's clock; from then on nobody waits.
+  };
+
   bool Quiescent();
   int64_t Published(bool io);
   void CallAll(void (Worker::*order)());
@@ -306,7 +316,7 @@ class Runtime {
   void JoinThreads();
   static void WatchExit();
   void RefuseInHandler(const char* call) const;
-  void PrintLedger();
+  void PrintLedger(const Ledger& total);
   std::vector<std::string> Reports();
   std::string RatesSinceDump(const Ledger& ledger);
   // figures.cc
@@ -314,7 +324,10 @@ class Runtime {
   void TellFigures(Worker& worker, bool with_text);
   std::vector<Figures> CollectFigures(bool with_text);
   std::vector<Figures> LastFiguresFor(Worker& here, bool with_text);
-  std::vector<Figures> AskForFigures(bool with_text);
+  std::shared_ptr<AskedFigures> AskForFigures(bool with_text);
+  bool HasFigures(AskedFigures& asked);  // All, or the wait for them is over. Never waits.
+  std::vector<Figures> WaitForFigures(AskedFigures& asked);
+  std::string DumpOf(const std::vector<Figures>& figures);
   Ledger SumOf(const std::vector<Figures>& figures) const;
   void PauseDrain();
   bool AllRest() const;

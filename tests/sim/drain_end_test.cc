@@ -2,6 +2,8 @@
 // long.
 #include <signal.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -234,6 +236,44 @@ TEST(DrainEnd, ProgressWithoutAnEndIsWaitedForAMinute) {
   EXPECT_LT(took, absl::Milliseconds(60'600));
   site.End();
   EXPECT_EQ(simulation.violation(), "");
+}
+
+// A program with a worker that is held, which is sent these signals. At the last one it must end
+// itself.
+void SendSignals(const std::vector<std::pair<absl::Duration, int>>& signals) {
+  Simulation simulation(1, Faults::None());
+  Options options = SmallOptions(2);
+  options.drain_timeout = absl::Milliseconds(500);
+  Site site(simulation, options);
+  EXPECT_EQ(Make(site, 1).TrySend(Hold{absl::Seconds(20)}), Answer::kAccepted);
+  for (const auto& [when, signal] : signals) {
+    simulation.At(when, [&site, number = signal] { site.os().Signal(number); });
+  }
+  simulation.At(signals.back().first + absl::Milliseconds(10), [] {
+    std::fputs("it still runs\n", stderr);
+    std::_Exit(3);
+  });
+  site.runtime().RunUntilSignal();
+  std::_Exit(4);
+}
+
+// Before: what came while the dump waited for the held worker was taken a second later, as one.
+TEST(DrainEndDeathTest, ASecondSignalEndsTheProcessAtOnceThoughADumpWaits) {
+  EXPECT_DEATH(SendSignals({{absl::Milliseconds(50), SIGUSR1},
+                            {absl::Milliseconds(100), SIGTERM},
+                            {absl::Milliseconds(400), SIGTERM}}),
+               "ended itself with code 1");
+  EXPECT_DEATH(SendSignals({{absl::Milliseconds(50), SIGTERM},
+                            {absl::Milliseconds(100), SIGUSR1},
+                            {absl::Milliseconds(400), SIGINT}}),
+               "ended itself with code 1");
+}
+
+// The drain is over after 1.5 s; then the ledger waits for a second.
+TEST(DrainEndDeathTest, ASecondSignalEndsTheProcessAtOnceThoughTheLedgerWaits) {
+  EXPECT_DEATH(
+      SendSignals({{absl::Milliseconds(5), SIGTERM}, {absl::Milliseconds(2'000), SIGTERM}}),
+      "ended itself with code 1");
 }
 
 // What a blocking function holds, and takes its time to destroy.

@@ -68,6 +68,25 @@ int RunAndSignal(int signal = SIGTERM) {
   return runtime.RunUntilSignal();
 }
 
+// Is printed although the drain begins before the workers have answered.
+class AsksForADump : public Actor {
+ public:
+  void OnStart() override {
+    kill(getpid(), SIGUSR1);
+    kill(getpid(), SIGTERM);
+  }
+};
+
+TEST_F(ProcessState, ADumpThatWasAskedForIsPrintedThoughADrainBegins) {
+  EXPECT_EXIT(
+      {
+        Runtime runtime(SmallOptions(2));
+        runtime.Spawn<AsksForADump>();
+        std::_Exit(runtime.RunUntilSignal());
+      },
+      ::testing::ExitedWithCode(0), "sluice: up(.|\n)*worker 1: (.|\n)*rates");
+}
+
 // A thread that the program had before, and that takes any signal.
 class Bystander {
  public:
