@@ -70,8 +70,10 @@ Runtime::Runtime(Options options, Os& os)
   status_ = options_.Complete(os_);
   if (!status_.ok()) {
     // The object must stand, to say what was wrong with it; it never starts.
+    const std::string log_level = std::move(options_.log_level);
     options_ = Options();
     options_.workers = 1;
+    if (ParseLogLevel(log_level).ok()) options_.log_level = log_level;  // What follows is logged.
     options_.Complete(os_).IgnoreError();
   }
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));

@@ -127,6 +127,18 @@ TEST(Options, WhatIsOutOfRangeIsNamedWithItsValue) {
   EXPECT_FALSE(least.Complete(LinuxOs()).ok());
 }
 
+TEST(Options, TheLogLevelHoldsThoughAnotherOptionIsOutOfRange) {
+  const LogLevel before = internal::log_level.load();
+  SetLogLevel(LogLevel::kInfo);
+  Options options = SmallOptions(1);
+  options.log_level = "off";
+  options.keepalive_probes = 0;
+  Runtime runtime(options);
+  EXPECT_FALSE(runtime.Start().ok());
+  EXPECT_FALSE(LogEnabled(LogLevel::kError));
+  SetLogLevel(before);
+}
+
 TEST(Options, ConnectionsOfTwoSocketsAreHalfAsManyByDefault) {
   Options one, two;
   two.sockets_per_connection = 2;
