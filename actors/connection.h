@@ -179,13 +179,13 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     output_high_ |=
         OutputBytes() > static_cast<size_t>(options().output_bytes_high) || OutputRoom() == 0;
   }
-  // Bytes were received or sent. The acceptor's order is exact to about a second.
   // The peer has sent what this side can not read now: the session is parked, its output stands
   // high, or memory is spent. Such a peer is not silent. A session that has paused wanted it so.
   bool UnreadByUs() const {
     return readable_ && !read_ended_ && !draining_ && session_ != nullptr && !paused_ &&
            (!MayGoOn() || worker().ReadingPaused());
   }
+  // Bytes were received or sent. The acceptor's order is exact to kOrderShift.
   void Active() {
     const int64_t before_ms = std::exchange(active_ms_, worker().NowMs());
     if (before_ms >> OwnedConnections::kOrderShift != active_ms_ >> OwnedConnections::kOrderShift &&

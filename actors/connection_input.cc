@@ -11,7 +11,7 @@ namespace sluice {
 
 namespace {
 
-// What a closing side reads and forgets before it gives up on a peer that goes on sending.
+// A closing side reads and forgets so much before it gives up on a peer that goes on sending.
 constexpr uint32_t kDiscardMax = 1024 * 1024;
 static_assert(kReadHeadroomBytes == Worker::kReadBytes * 2);
 // One read from the reserve: the smallest socket buffer takes the echo of it, so that it never
@@ -93,12 +93,12 @@ void Connection::OfferInput(std::string_view fresh) {
   offer_again_ = false;
   if (input_.Empty()) return;
   if (!may_go_on || !MayGoOn()) {
-    offer_again_ = true;                      // It stopped because it had to; more may be in there.
-    if (MayGoOn()) worker().MarkReady(this);  // What stopped it is over: no event will tell.
+    offer_again_ = true;                      // The session had to stop; more may be in there.
+    if (MayGoOn()) worker().MarkReady(this);  // It may go on already, and no event will tell.
   } else if (input_.size() >= input_bytes_max_) {
     offer_again_ = true;
     if (in.size() < offered) {
-      worker().MarkReady(this);  // It takes one frame a call: there may be another one.
+      worker().MarkReady(this);  // The session takes one frame a call: there may be another one.
     } else if (Planted(Plant::kInputFullUntold)) {
       paused_ = true;
     } else {

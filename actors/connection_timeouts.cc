@@ -141,7 +141,7 @@ void Connection::Judge() {
       Active();
       ArmTimer();
     } else if (idle) {
-      // Of a pair, one that waits for an answer must not take the end for it.
+      // In a pair, the side that waits for an answer must not take the end for it.
       Finish(CloseReason::kIdle, CutShort() && HalfClosed());
     } else {
       Finish(CloseReason::kHalfClosed, CutShort());

@@ -77,7 +77,7 @@ class Resolver : public Actor {
     uint64_t first;  // The first look-up that begins behind its question.
   };
   struct UnderWay {
-    uint64_t number;  // Of the name's look-ups, from 1 on.
+    uint64_t number;  // A name counts its look-ups from 1 on.
     int64_t begun_ms;
   };
   struct Name {

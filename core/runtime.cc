@@ -73,7 +73,7 @@ Runtime::Runtime(Options options, Os& os)
     const std::string log_level = std::move(options_.log_level);
     options_ = Options();
     options_.workers = 1;
-    if (ParseLogLevel(log_level).ok()) options_.log_level = log_level;  // What follows is logged.
+    if (ParseLogLevel(log_level).ok()) options_.log_level = log_level;  // The object still logs.
     options_.Complete(os_).IgnoreError();
   }
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));

@@ -269,7 +269,8 @@ TEST(ChatClient, AResetIsNoGoodEndThoughItHasSaidQuit) {
 
 TEST(ChatClient, SaysThatItsInputCannotBeRead) {
   Listener listener;
-  Process client("/bin/sh",  // It may end before its connection stands: nobody is accepted.
+  // The client may end before its connection stands, so nobody is accepted.
+  Process client("/bin/sh",
                  {"-c", "exec \"$0\" \"$1\" < /", ExamplePath("chat_client"), listener.address()});
   ExpectFailure(client);
   EXPECT_NE(client.StandardError().find("Is a directory"), std::string::npos)

@@ -28,7 +28,7 @@ size_t Decode(std::string_view text, uint32_t* point) {
   return *point < kLeast[size] || surrogate || *point > 0x10ffff ? 0 : size;
 }
 
-// What protocols/text.h names, by its numbers.
+// False: protocols/text.h replaces it.
 bool IsPrintable(uint32_t point) {
   if (point == '\t') return true;
   constexpr std::pair<uint32_t, uint32_t> kReplaced[] = {

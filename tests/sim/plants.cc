@@ -308,7 +308,7 @@ int Main() {
   ForEachIndex(scenarios.size(), [&](size_t index) {
     const Outcome outcome =
         RunSeeds(scenarios[index], 0, "", absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
-    if (outcome.what.empty()) return;  // What has no time to end is no proof that all is well.
+    if (outcome.what.empty()) return;  // No time to end is no proof either.
     Say(absl::StrFormat("nothing is planted, and %s fails: seed %d: %s\n", scenarios[index],
                         outcome.seed, outcome.what));
     sound = false;

@@ -201,7 +201,7 @@ TEST(ConnectionTimeouts, APeerThatTakesBytesIsNotSilent) {
       wire.unacknowledged -= 100;
       ASSERT_FALSE(wire.closed) << i;
     }
-    // It takes nothing more: the next look sees the last that it took, the one behind it nothing.
+    // The peer takes no more: the next look sees its last step, the look behind that nothing.
     rig.Advance(absl::Seconds(30));
     EXPECT_FALSE(wire.closed);
     rig.Advance(absl::Seconds(30));
