@@ -299,7 +299,7 @@ TEST(ChatMissed, WhoJoinsLaterMissesNothingOfBefore) {
 
 TEST(ChatMissed, AMemberThatDoesNotReadAndLeavesIsForgotten) {
   Scene scene("drop_oldest", 256);
-  const int descriptors = scene.server.OpenDescriptors();
+  const int descriptors = scene.server.RestingDescriptors();
   scene.TalkUntil(kManyLines);
   scene.sam.client().Reset();
   scene.bob.HearUntil([](const std::string& line) { return line == "* sam left"; });

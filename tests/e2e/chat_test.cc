@@ -462,7 +462,7 @@ TEST(Chat, AThousandMembersComeAndGoAndLeaveNothingBehind) {
   RaiseDescriptorLimit();
   Server server("chat");
   Member alice(server, "alice");
-  const int descriptors = server.OpenDescriptors();
+  const int descriptors = server.RestingDescriptors();
   const int64_t memory = server.ResidentBytes();
   {
     std::vector<Member> members;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -62,9 +61,7 @@ TEST(Discard, ServesAThousandAndLeavesNothingBehind) {
     Client first(server.address());
     ExpectSwallowed(first, 10);
   }
-  // The first connection may still be on its way out: wait until a count holds twice.
-  int descriptors = -1;
-  WaitFor([&] { return std::exchange(descriptors, server.OpenDescriptors()) == descriptors; });
+  const int descriptors = server.RestingDescriptors();
   const int threads = server.Threads();
   const int64_t memory = server.ResidentBytes();
   std::vector<Client> clients;
@@ -81,7 +78,7 @@ TEST(Discard, ServesAThousandAndLeavesNothingBehind) {
     EXPECT_EQ(clients[i].end(), End::kEof);
   }
   clients.clear();
-  EXPECT_TRUE(WaitFor([&] { return server.OpenDescriptors() <= descriptors; }))
+  EXPECT_TRUE(WaitFor([&] { return server.OpenDescriptors() == descriptors; }))
       << "was " << descriptors << " and stays at " << server.OpenDescriptors();
   EXPECT_EQ(server.Threads(), threads);
   EXPECT_TRUE(server.GrewAtMost(48 * kMebibyte, memory));

@@ -37,7 +37,7 @@ TEST(EchoLimits, AThousandConnectionsAreServedAndLeaveNothingBehind) {
   Server server("echo");
   Client first(server.address());
   ASSERT_TRUE(Echoes(first));
-  const int descriptors = server.OpenDescriptors();
+  const int descriptors = server.RestingDescriptors();
   const int threads = server.Threads();
   const int64_t memory = server.ResidentBytes();
   for (int round = 0; round < 3; ++round) {

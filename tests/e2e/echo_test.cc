@@ -102,7 +102,7 @@ TEST(Echo, AResetEndsOnlyItsOwnConnection) {
   Server server("echo");
   Client neighbour(server.address());
   ASSERT_TRUE(Echoes(neighbour));
-  const int descriptors = server.OpenDescriptors();
+  const int descriptors = server.RestingDescriptors();
   for (int i = 0; i < 100; ++i) {
     Client client(server.address());
     ASSERT_TRUE(client.SendPattern(1 + 500 * i));
@@ -120,7 +120,7 @@ TEST(Echo, AResetOfAStoppedReaderFreesItsConnection) {
   Server server("echo");
   Client neighbour(server.address());
   ASSERT_TRUE(Echoes(neighbour));
-  const int descriptors = server.OpenDescriptors();
+  const int descriptors = server.RestingDescriptors();
   Client client(server.address(), {.receive_buffer_bytes = 4096});
   client.SendPatternUntilStopped(64 * kMebibyte);
   client.Reset();

@@ -272,6 +272,18 @@ int Process::OpenDescriptors() const {
   return error ? -1 : static_cast<int>(std::distance(begin(fds), end(fds)));
 }
 
+int Process::RestingDescriptors() const {
+  int count = OpenDescriptors();
+  int agreed = 1;
+  WaitFor([&] {
+    const int now = OpenDescriptors();
+    agreed = now == count ? agreed + 1 : 1;
+    count = now;
+    return agreed == 5;
+  });
+  return count;
+}
+
 int Process::Threads() const { return static_cast<int>(StatusField(pid_, "Threads:")); }
 
 int64_t Process::ResidentBytes() const { return StatusField(pid_, "VmRSS:") * 1024; }
@@ -286,13 +298,14 @@ absl::Duration Process::ProcessorTime() const {
 }
 
 void Process::LimitDescriptorsToOpenAnd(int count) {
+  const int open = RestingDescriptors();
   // Descriptors are given lowest first, and a limit is one past the highest number.
   int highest = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/fd")) {
     highest = std::max(highest, std::atoi(entry.path().filename().c_str()));
   }
-  const int holes = highest + 1 - OpenDescriptors();
+  const int holes = highest + 1 - open;
   const rlim_t allowed = static_cast<rlim_t>(highest + 1 + std::max(0, count - holes));
   const rlimit limit = {allowed, allowed};
   if (prlimit(pid_, RLIMIT_NOFILE, &limit, nullptr) != 0) {

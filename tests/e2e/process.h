@@ -113,6 +113,10 @@ class Process {
 
   // From /proc. Only while it runs.
   int OpenDescriptors() const;
+  // The same once five counts in a row agree. A program that has just begun still opens files for a
+  // moment (the log's time zone), and a connection may be on its way out: what a test compares with
+  // later must hold neither.
+  int RestingDescriptors() const;
   int Threads() const;
   int64_t ResidentBytes() const;
   absl::Duration ProcessorTime() const;

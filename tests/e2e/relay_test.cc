@@ -121,7 +121,7 @@ TEST(Relay, BothEndingLeavesNothingBehind) {
   Client firsts_upstream = listener.Accept();
   ASSERT_TRUE(first.SendPattern(1));
   ASSERT_TRUE(firsts_upstream.ReadPattern(1));
-  const int descriptors = relay.OpenDescriptors();
+  const int descriptors = relay.RestingDescriptors();
   for (int i = 0; i < 50; ++i) {
     Client client(relay.address());
     Client upstream = listener.Accept();
