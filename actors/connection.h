@@ -43,6 +43,8 @@ class OutputListener : public ListNode<ListenerTag> {
   virtual void OnOutputEnded(Connection& connection) = 0;
   // What it holds back for the connection, in bytes of the budget that their end would free.
   virtual int64_t HeldBytes() const { return 0; }
+  // Whether it holds back anything, that it will write by itself.
+  virtual bool Holds() const { return false; }
 
  protected:
   virtual ~OutputListener() = default;
@@ -206,6 +208,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void TellEof();
   void TellWritable();
   void TellDrain();
+  bool ListenersHold() const;
   void DrainConnecting();
   bool DrainReads() const {
     return draining_ && !input_drained_ && !read_ended_ && !closing_ && !connecting_;

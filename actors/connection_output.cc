@@ -113,6 +113,7 @@ void Connection::OnSliceEnd() {
   if (gathering_) FlushGather();
   FlushOutput();
   OutputMoved();
+  if (drain_close_ && !drain_told_ && !Ended()) worker().MarkReady(this);
 }
 
 void Connection::FlushGather() {
@@ -186,6 +187,14 @@ void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
     if (Ended() || !WriteOpen()) return;
     listener = next;
   }
+}
+
+bool Connection::ListenersHold() const {
+  for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
+       listener = listeners_.Next(*listener)) {
+    if (listener->Holds()) return true;
+  }
+  return false;
 }
 
 void Connection::FlushListeners() { TellListeners(&OutputListener::OnFlush); }

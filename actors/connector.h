@@ -3,7 +3,8 @@
 // names.
 //
 // Thread: any.
-// Errors: an address that cannot be read, a timeout that is not longer than 0, or actors_max; what
+// Errors: an address that cannot be read, a timeout that is not longer than 0, actors_max, or the
+//         runtime's drain is over, or its deadline has passed (FailedPrecondition); what
 // the network refuses is told to the session. A socket that the kernel has connected to itself
 // counts as refused.
 #ifndef SLUICE_ACTORS_CONNECTOR_H_
@@ -47,6 +48,10 @@ absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl:
       [to = *parsed, timeout, factory = std::move(factory)](Worker& worker, Slot* made) {
         ConnectOn(worker, to, timeout, factory, made);
       });
+  if (slot == nullptr && runtime.DeadlinePassed()) {
+    return absl::FailedPreconditionError(
+        "this runtime has been drained, or the deadline of its drain has passed");
+  }
   if (slot == nullptr) return absl::ResourceExhaustedError("actors_max actors are alive");
   return Ref<S>(slot, generation);
 }

@@ -128,7 +128,9 @@ struct Unsubscribed {
   std::optional<uint64_t> sequence;
 };
 
-// Sums over all hubs of a runtime: due = received + missed + conflated + skipped + queued.
+// Sums over all hubs of a runtime: due = received + missed + conflated + skipped + queued. A
+// message becomes due when it is handed round, for each subscriber that is there then: what was
+// published and is handed round when its subscriber has left is due to nobody.
 struct HubTotals {
   int64_t published = 0;
   int64_t due = 0;

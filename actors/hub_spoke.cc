@@ -209,7 +209,9 @@ void Spoke::TellGone(int64_t count) {
 // room: the mailbox fills, the hub parks, and so do the publishers.
 
 void Spoke::NoteFull(int change) {
+  const bool waited = full_ > 0;
   full_ += change;
+  if (waited != (full_ > 0)) worker().NoteHubWaits(full_ > 0 ? 1 : -1);
   UpdateWait();
 }
 

@@ -108,6 +108,7 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   void OnFlush(Connection& connection) override;
   void OnOutputEnded(Connection& connection) override;
   int64_t HeldBytes() const override;
+  bool Holds() const override { return Queued() > 0 || missed_tail_ > 0; }
 
  private:
   friend class Spoke;

@@ -87,9 +87,12 @@ class Session : public Actor {
   // maximum; else its reading is paused, and after a later ResumeReading it is offered the same
   // once more.
   virtual void OnInputFull();
-  // The runtime drains, and all that had arrived was handled. Never before OnOpen: a connection
-  // that does not stand yet is closed. Unless overridden the session closes; one that still waits
-  // for something closes when it has it, or is ended at the deadline.
+  // The runtime drains, and all that had arrived was handled; what hubs held back for this session
+  // was written, and nobody waits for a hub. Where that takes longer, this comes when half of the
+  // drain's time is over, and a Close then leaves behind what the output does not take
+  // (FlushSubscriptions). Never before OnOpen: a connection that does not stand yet is closed.
+  // Unless overridden the session closes; one that still waits for something closes when it has it,
+  // or is ended at the deadline.
   virtual void OnDrain() { Close(); }
   // The last call, once for each session whose OnStart has begun: the connection has ended, for
   // this reason; or the session has (it stopped: kClosed; it failed: kFailed), and what it wrote

@@ -260,7 +260,7 @@ Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
   internal::BlockingTask* const sent = task.get();
   internal::BlockingCall call{std::move(task), static_cast<int64_t>(bytes)};
   const Answer answer =
-      gate == nullptr ? Answer::kOverloaded
+      gate == nullptr ? (runtime().DeadlinePassed() ? Answer::kClosed : Answer::kOverloaded)
                       : worker().Send(slot_, gate, generation, &internal::kBlockingCallOps, call);
   if (answer == Answer::kAccepted) {
     sent->Accepted(pool.state());  // It is still on this worker: the gate runs after this handler.

@@ -219,6 +219,16 @@ std::pair<Slot*, uint32_t> BlockingPool::GateOf(Worker& worker) {
   return gate;
 }
 
+bool BlockingPool::IsGate(const Worker& worker, const Slot* slot) const {
+  const auto& [gate, generation] = gates_[static_cast<size_t>(worker.Index())];
+  return gate == slot && slot->generation == generation;
+}
+
+bool BlockingPool::GateLives(const Worker& worker) const {
+  const auto& [gate, generation] = gates_[static_cast<size_t>(worker.Index())];
+  return gate != nullptr && gate->generation == generation;
+}
+
 bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint32_t generation) {
   {
     std::lock_guard<std::mutex> lock(state_->lock);

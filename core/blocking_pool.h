@@ -179,6 +179,8 @@ class BlockingPool {
 
   // The gate of a worker, on its thread; made when first asked for. {nullptr, 0}: actors_max.
   std::pair<Slot*, uint32_t> GateOf(Worker& worker);
+  bool IsGate(const Worker& worker, const Slot* slot) const;  // On that thread, as GateOf.
+  bool GateLives(const Worker& worker) const;
   const std::shared_ptr<internal::BlockingState>& state() const { return state_; }
   // Is this thread at a function of this pool? Until what that one held is destroyed.
   bool RunsHere() const { return internal::FunctionScope::current == state_.get(); }

@@ -83,10 +83,18 @@ struct LaneRoomControl {
 struct StopControl {
   EndReason reason;
   const Slot* restarting = nullptr;
+  int rounds = kMailRoundsMax;
   void Run(Worker& worker, Slot* slot, uint32_t generation) const {
     if (restarting != nullptr) worker.NoteRestarting(slot, generation, restarting);
-    if (worker.Live(slot, generation)) worker.Stop(slot, reason, "");
+    if (!worker.Live(slot, generation)) return;
+    if (reason == EndReason::kShutdown && restarting == nullptr) {
+      worker.StopBehindMail(slot, rounds);
+    } else {
+      worker.Stop(slot, reason, "");
+    }
   }
+  // So often an actor that a drain stops finds new mail behind what it has handled, at most.
+  static constexpr int kMailRoundsMax = 1'000;
 };
 
 // To the parent, reserved by the spawn. It ended; or it runs no handler any more, and lingers: the

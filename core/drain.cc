@@ -137,8 +137,8 @@ int64_t Runtime::Published(bool io) {
 }
 
 bool Runtime::AllRest() const {
-  return std::all_of(workers_.begin(), workers_.end(),
-                     [](const auto& worker) { return worker->rest_.Resting(); });
+  return std::none_of(workers_.begin(), workers_.end(),
+                      [](const auto& worker) { return worker->HasWork(); });
 }
 
 void Runtime::LookForProgress(int64_t now_ms) {
@@ -203,14 +203,22 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   }
   // Beside a timer that sends to another worker each millisecond, no pause between two looks is
   // quiet: after a while a quiet moment is enough, which two looks at once find.
-  if (!Quiescent() && !(++looks_ > kPatientLooks && Quiescent())) {
-    // An actor that never rests must not keep the sessions from their OnDrain.
-    if (phase_ == DrainPhase::kReading && now_ms >= tell_sessions_ms_) {
-      LogWarn("drain: half of its time is over and some actors still work; sessions close now");
-      enter(DrainPhase::kClosing, &Worker::DrainClose);
+  const bool quiescent = Quiescent() || (++looks_ > kPatientLooks && Quiescent());
+  // An actor that never rests, and a reader that hubs wait for, must not keep the sessions from
+  // their OnDrain.
+  if (now_ms >= tell_sessions_ms_ &&
+      (phase_ == DrainPhase::kReading || phase_ == DrainPhase::kClosing)) {
+    tell_sessions_ms_ = TimerWheel::kNever;
+    if (phase_ == DrainPhase::kReading && !quiescent) {
+      LogWarn(
+          "drain: half of its time is over and some actors still work, or wait for room; sessions "
+          "close now");
+      CallAll(&Worker::LogWhatHoldsDrain);
     }
+    enter(DrainPhase::kClosing, &Worker::DrainInsist);
     return false;
   }
+  if (!quiescent) return false;
   const bool empty = Published(/*io=*/true) == 0;
   const bool nobody = Published(/*io=*/false) == 0;
   switch (phase_) {
@@ -221,6 +229,9 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
       if (empty) enter(DrainPhase::kStopping, &Worker::StopRoots);
       return false;
     case DrainPhase::kStopping:
+      if (empty && nobody) enter(DrainPhase::kLast, &Worker::StopGate);
+      return false;
+    case DrainPhase::kLast:
     case DrainPhase::kShutdown:
       if (!empty || !nobody) return false;
       enter(DrainPhase::kDone, nullptr);
@@ -235,6 +246,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
 void Runtime::JoinWorkers() {
   if (ended_) return;
   ended_ = true;
+  outside_gate_.Shut();
   for (const std::string& left : blocking_->End()) {
     LogWarn(absl::StrCat("drain: ", left, "; it is left behind"));
   }

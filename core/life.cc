@@ -12,7 +12,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "sluice/core/actor.h"
+#include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
@@ -116,7 +118,10 @@ void Worker::Install(Slot* slot, Actor* actor) {
   ScheduleIfRunnable(slot);
   // The drain has stopped the roots it found; this one was on its way.
   const bool root = slot->extra == nullptr || slot->extra->parent == nullptr;
-  if (root ? roots_stopped_ : shutdown_) Stop(slot, EndReason::kShutdown, "");
+  const bool gate = root && runtime_.blocking().IsGate(*this, slot);
+  if (gate ? gate_stopped_ : root ? roots_stopped_ : shutdown_) {
+    Stop(slot, EndReason::kShutdown, "");
+  }
   if (shutdown_) Extra(slot).linger_over = true;
   if (slot->stop_asked && slot->state == ActorState::kStarting) BeginStop(slot);
 }
@@ -147,6 +152,39 @@ void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
     return;
   }
   BeginStop(slot);
+}
+
+namespace {
+
+// Behind all that lies in the mailbox.
+struct StopMark {
+  int rounds;
+};
+
+const MessageOps kStopMarkOps = {
+    MessageKind::kReserved,
+    [](void*, Envelope& e) {
+      // Not here: credits that are on their way to who is parked on this worker come first.
+      Worker::Post(*Worker::Current(), e.target, e.generation,
+                   StopControl{.reason = EndReason::kShutdown, .rounds = e.Get<StopMark>().rounds});
+    },
+    Envelope::DestroyOf<StopMark>(),
+    Envelope::RelocateOf<StopMark>(),
+    [] { return typeid(StopMark).name(); },
+};
+
+}  // namespace
+
+// When a drain stops it, all that was accepted has been handled, but for what those that ended
+// before it have said in their OnStop.
+void Worker::StopBehindMail(Slot* slot, int rounds) {
+  const bool mail =
+      slot->state == ActorState::kLive && slot->suspended == 0 && !slot->queue.Empty();
+  if (!mail || shutdown_ || rounds <= 0) {
+    Stop(slot, EndReason::kShutdown, "");
+    return;
+  }
+  SendReserved(slot, slot->generation, &kStopMarkOps, StopMark{rounds - 1});
 }
 
 void Worker::StopStarted(Slot* slot, EndReason reason, std::string text) {
@@ -557,6 +595,47 @@ void Worker::DrainClose() {
   OrderIo(&IoHandler::OnDrainClose);
 }
 
+void Worker::DrainInsist() {
+  drain_insists_ = true;
+  DrainClose();
+}
+
+// Each line names a few: the first ones say where to look.
+void Worker::LogWhatHoldsDrain() {
+  constexpr size_t kNamesMax = 4;  // Of actors, in each line of what holds a drain.
+  std::vector<std::string> names;
+  size_t count = 0;
+  const auto add = [&](const auto& text) {
+    if (++count <= kNamesMax) names.push_back(text());
+  };
+  const auto log = [&](const char* text) {
+    if (count > 0) {
+      LogWarn(absl::StrCat("drain: worker ", index_, ": ", absl::StrJoin(names, ", "),
+                           count > kNamesMax ? absl::StrCat(", ", count - kNamesMax, " more") : "",
+                           text));
+    }
+    names.clear();
+    count = 0;
+  };
+  for (const Slot* slot = run_first_; slot != nullptr; slot = slot->run_next) {
+    add([&] { return NameOf(slot); });
+  }
+  log(" still at work");
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (!slot->has_outbox) return;
+    const Outbox& outbox = slot->extra->outbox;
+    add([&] {
+      return absl::StrCat(NameOf(slot), " (", outbox.count, " messages, the first of type ",
+                          Demangle(outbox.list.Front()->Ops()->name()), ")");
+    });
+  });
+  log(" wait for room to send");
+  if (hub_waits_ > 0) {
+    LogWarn(absl::StrCat("drain: worker ", index_, ": ", hub_waits_,
+                         " hubs wait for subscribers that do not read (SlowPolicy::kPark)"));
+  }
+}
+
 void Worker::StopRoots() {
   roots_stopped_ = true;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
@@ -565,14 +644,25 @@ void Worker::StopRoots() {
       return;
     }
     if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
+    if (runtime_.blocking().IsGate(*this, slot)) return;  // The others' OnStop may use it.
     rest_.CountStep();
-    if (slot->mailbox.Word().MarkStop(slot->generation)) Stop(slot, EndReason::kShutdown, "");
+    if (slot->mailbox.Word().MarkStop(slot->generation)) {
+      StopBehindMail(slot, StopControl::kMailRoundsMax);
+    }
   });
+}
+
+// All others have ended.
+void Worker::StopGate() {
+  gate_stopped_ = true;
+  if (!runtime_.blocking().GateLives(*this)) return;
+  Slot* const gate = runtime_.blocking().GateOf(*this).first;
+  if (gate->mailbox.Word().MarkStop(gate->generation)) Stop(gate, EndReason::kShutdown, "");
 }
 
 // The deadline: everything ends, and what is lost is counted.
 void Worker::ShutdownAll() {
-  shutdown_ = roots_stopped_ = true;
+  shutdown_ = roots_stopped_ = gate_stopped_ = true;
   std::vector<Slot*> slots;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
     if (slot->state != ActorState::kFree) slots.push_back(slot);

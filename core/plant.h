@@ -102,6 +102,7 @@ enum class Plant {
   kLeavesAtOnce = 140,
   kLookUpsForNobody = 142,
   kTiedToHungLookUp = 147,
+  kParkedIsRest = 150,
   kFilterOvertakes = 118,
   kGapUnnoted = 119,
 };
@@ -280,6 +281,8 @@ inline constexpr PlantInfo kPlants[] = {
      "in a drain a moment without bytes is taken for the end of what a peer had sent", "drain"},
     {Plant::kSilenceUnasked, "silence_unasked",
      "a peer is taken for dead before it is asked again after the time for it is over", "L9"},
+    {Plant::kParkedIsRest, "parked_is_rest",
+     "a drain takes actors that are parked, and what they hold, for at rest", "drain"},
     {Plant::kFunctionForgotten, "function_forgotten",
      "a drain does not wait until what a blocking function held is destroyed", "drain"},
     {Plant::kGatesStay, "gates_stay",

@@ -158,11 +158,14 @@ class Runtime {
   absl::Status Start();
   // Everything received so far is answered, everything accepted so far is handled, blocking
   // functions that run return, then all ends; what is left at the deadline is dropped and counted.
-  // Where actors still work when half of the time is over, sessions are told (OnDrain) all the
-  // same. Waits. Called once; later calls do nothing. A thread cannot be ended from outside. So
-  // this waits past its deadline for a handler that has not returned, for ever if it never does,
-  // with a line in the log that names it. A blocking function is left behind instead: it runs on,
-  // and what it uses must live as long as it does.
+  // So it waits for actors that are parked, too; a cycle of them is found and broken as ever
+  // (probe_after, on_wait_cycle). Timers that fire on and on hold it no longer than what they send.
+  // Where actors still work or wait when half of the time is over, sessions are told (OnDrain) all
+  // the same, and the log names who works and who waits. Waits. Called once; later calls do
+  // nothing. A thread cannot be ended from outside. So this waits past its deadline for a handler
+  // that has not returned, for ever if it never does, with a line in the log that names it. A
+  // blocking function is left behind instead: it runs on, and what it uses must live as long as it
+  // does.
   void Drain(absl::Duration timeout);
   // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM, SIGINT or SIGHUP,
   // drains. The exit code: 0, or 1 with the error on stderr. A second SIGTERM or SIGINT ends the
@@ -253,6 +256,8 @@ class Runtime {
   void UncountActor() { actors_.fetch_sub(1, std::memory_order_relaxed); }
   int64_t ActorCount() const { return actors_.load(std::memory_order_relaxed); }
   bool OutsideClosed() const { return outside_gate_.Draining(); }
+  // The drain's deadline, or the drain is over: nobody moves in any more.
+  bool DeadlinePassed() const { return outside_gate_.IsShut(); }
   // May this thread, which is no worker, send?
   bool OutsideAdmits() const;
   void CountOutsideCross() { outside_gate_.CountSent(); }
@@ -282,7 +287,7 @@ class Runtime {
   friend class Inspector;
   friend class ListedAddress;
 
-  enum class DrainPhase { kNone, kReading, kClosing, kStopping, kShutdown, kDone };
+  enum class DrainPhase { kNone, kReading, kClosing, kStopping, kLast, kShutdown, kDone };
 
   // What a worker says of itself, and when it did, by the Os's clock; 0: never.
   struct Figures {

@@ -230,7 +230,11 @@ class Worker {
   int64_t IoCount() const { return io_count_; }
   bool Draining() const { return draining_; }
   bool DrainClosing() const { return drain_closing_; }
-  bool ShuttingDown() const { return shutdown_; }  // The drain's deadline has come.
+  bool DrainInsists() const { return drain_insists_; }  // Half of its time is over.
+  bool ShuttingDown() const { return shutdown_; }       // The drain's deadline has come.
+  // A hub here waits for a slow reader from now on (+1), or no more (-1): so long a drain does not
+  // take this worker for one at rest.
+  void NoteHubWaits(int change) { hub_waits_ += change; }
 
   // --- Time is shared: whoever has much to do does it in portions.
 
@@ -256,6 +260,8 @@ class Worker {
   void Install(Slot* slot, Actor* actor);
   void SpawnFailed(Slot* slot, std::exception_ptr error);
   void Stop(Slot* slot, EndReason reason, std::string text);
+  // In a drain: once it has handled what lies in its mailbox.
+  void StopBehindMail(Slot* slot, int rounds);
   // As Stop, for one that must hear of its end (a session): OnStart comes first, if it has not run.
   void StopStarted(Slot* slot, EndReason reason, std::string text);
   void Fail(Slot* slot, std::exception_ptr error);
@@ -310,6 +316,9 @@ class Worker {
   void BeginDrain();
   void DrainEndReading();
   void DrainClose();
+  void StopGate();
+  void DrainInsist();  // What hubs hold back for a session keeps it from its OnDrain no more.
+  void LogWhatHoldsDrain();
   void StopRoots();
   void ShutdownAll();
   std::string Dump();
@@ -446,12 +455,14 @@ class Worker {
     const bool mail = !slot->queue.Empty() && !slot->MailHeld();
     if (slot->Runnable() && (mail || slot->state == ActorState::kStarting)) Schedule(slot);
   }
-  bool HasWork() const {
+  bool HasWork() const { return timers_left_ || HasMoreThanTimers(); }
+  bool HasMoreThanTimers() const {
     return run_first_ != nullptr || !ready_.Empty() || !flush_.Empty() || !tasks_.Empty() ||
-           !local_control_.Empty() || timers_left_ || !mail_seen_;
+           !local_control_.Empty() || !mail_seen_;
   }
   bool Spin();
   void Sleep(int64_t wait_until_ms);
+  void RestBesideTimers();
   void Poll(int64_t timeout_ns);
   void RunFlushList(int64_t share_ns);
   void OrderIo(void (IoHandler::*order)());
@@ -598,14 +609,15 @@ class Worker {
   bool stop_turning_ = false;
   bool draining_ = false;
   bool drain_closing_ = false;
+  bool drain_insists_ = false;
   bool roots_stopped_ = false;  // A root that comes later is stopped at once.
+  bool gate_stopped_ = false;
   bool shutdown_ = false;
   int64_t cross_sent_ = 0;
   int64_t cross_taken_ = 0;
+  int64_t hub_waits_ = 0;
   RestCounts<> rest_;  // For the coordinator of a drain.
-  void PublishRest(bool rests) {
-    rest_.Publish(rests, {cross_sent_, cross_taken_, io_count_, actor_count_});
-  }
+  void PublishRest(bool rests);
 
   std::string gather_;
   IoHandler* gather_holder_ = nullptr;

@@ -93,6 +93,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kShedOneByOne:
       return "stopped_readers";
     case Plant::kDrainForgetsParked:
+    case Plant::kParkedIsRest:
       return "parked_drain";
     case Plant::kDrainBeforeEmpty:
     case Plant::kDrainAtFirstSilence:
