@@ -56,6 +56,10 @@ int64_t Options::ConnectionsWithDescriptors(Os& os) const {
   return std::max(descriptors - kDescriptorsKept, descriptors / 2) / sockets_per_connection;
 }
 
+int64_t Options::DescriptorsWanted() const {
+  return max_connections * sockets_per_connection + kDescriptorsKept;
+}
+
 absl::Status Options::Complete(Os& os) {
   if (workers == 0) workers = std::min(os.ProcessorCount(), kWorkersMax);
   if (workers < 1 || workers > kWorkersMax) return OutOfRange("workers", workers, 1, kWorkersMax);

@@ -159,6 +159,8 @@ struct Options {
   // Fills in what is 0 from the machine, and says what is out of range. Raises the process's soft
   // limit of descriptors to the hard one where max_connections need more than it.
   absl::Status Complete(Os& os);
+  // After Complete: what max_connections and all else need, as the system counts descriptors.
+  int64_t DescriptorsWanted() const;
   // After Complete: so many connections can have descriptors at once. Below max_connections only
   // where the hard limit is.
   int64_t ConnectionsWithDescriptors(Os& os) const;

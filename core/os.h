@@ -119,6 +119,10 @@ class Os {
   // Bytes that the peer has not acknowledged yet; for a UNIX socket, that it has not read.
   virtual int64_t UnacknowledgedBytes(int fd) = 0;
 
+  // Makes the process's table of descriptors hold `count`, at most DescriptorsMax(). While a
+  // process has threads, each doubling of that table holds the thread that opens a descriptor for
+  // some 10 to 50 ms (the kernel waits for the table's readers, expand_fdtable).
+  virtual void DescriptorsReserve(int64_t count) = 0;
   // A descriptor that stands for nothing, kept so that one can be freed when there are no more.
   virtual int SpareOpen() = 0;
   // Opens what is closed of descriptors 0 to 2, so that they become no file of the program's: what

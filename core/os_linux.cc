@@ -317,6 +317,15 @@ class LinuxOsImpl final : public Os {
   // Not /dev/null: a chroot may have none.
   int SpareOpen() override { return AboveStandard(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 
+  void DescriptorsReserve(int64_t count) override {
+    const int any = SpareOpen();
+    if (any < 0) return;
+    const int highest = static_cast<int>(std::min(count, DescriptorsMax())) - 1;
+    // Where memory is short, the table grows later, step by step.
+    if (const int fd = fcntl(any, F_DUPFD_CLOEXEC, highest); fd >= 0) close(fd);
+    close(any);
+  }
+
   void StandardDescriptorsOpen() override {
     for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
       if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;

@@ -76,6 +76,7 @@ Runtime::Runtime(Options options, Os& os)
     if (ParseLogLevel(log_level).ok()) options_.log_level = log_level;  // The object still logs.
     options_.Complete(os_).IgnoreError();
   }
+  os_.DescriptorsReserve(options_.DescriptorsWanted());  // Before the first thread of ours.
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
   if (const int64_t had = options_.ConnectionsWithDescriptors(os_);
       status_.ok() && had < options_.max_connections) {

@@ -121,6 +121,7 @@ class SimOs : public Os {
   int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) override;
   int64_t UnacknowledgedBytes(int fd) override;
   int SpareOpen() override;
+  void DescriptorsReserve(int64_t) override {}
   void StandardDescriptorsOpen() override {}  // Descriptors begin at 3 here.
   int SocketFile(const std::string& path, FileId* file) override;
   int Unlink(const std::string& path, const FileId& file) override;

@@ -71,6 +71,7 @@ class ForwardingOs : public Os {
   }
   int64_t UnacknowledgedBytes(int fd) override { return to_.UnacknowledgedBytes(fd); }
   int SpareOpen() override { return to_.SpareOpen(); }
+  void DescriptorsReserve(int64_t count) override { to_.DescriptorsReserve(count); }
   void StandardDescriptorsOpen() override { to_.StandardDescriptorsOpen(); }
   int SocketFile(const std::string& path, FileId* file) override {
     return to_.SocketFile(path, file);

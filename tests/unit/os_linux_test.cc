@@ -692,6 +692,17 @@ TEST(LinuxOs, ADetachedThreadRunsOn) {
   while (!shared->ran) os().Wait(shared->changed, lock);
 }
 
+TEST(LinuxOs, DescriptorsThatAreReservedStayFree) {
+  const int before = os().SpareOpen();
+  os().Close(before);
+  os().DescriptorsReserve(os().DescriptorsMax());
+  os().DescriptorsReserve(INT64_MAX);
+  os().DescriptorsReserve(0);
+  const int after = os().SpareOpen();
+  os().Close(after);
+  EXPECT_EQ(after, before);
+}
+
 TEST(LinuxOsDeathTest, ExitNowEndsTheProcessWithItsCode) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(os().ExitNow(7), testing::ExitedWithCode(7), "");

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -368,6 +369,30 @@ TEST_F(ProcessState, DescriptorsClosedDuringTheRunBecomeNoSocket) {
           if (fd <= 2 || (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) std::_Exit(10 + i);
         }
         std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+// --- The table of descriptors.
+
+int64_t DescriptorTableSize() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t size = 0;
+    if (word == "FDSize:" && status >> size) return size;
+  }
+  return -1;
+}
+
+// The kernel grows it while threads wait, some 10 to 50 ms each time.
+TEST_F(ProcessState, TheTableOfDescriptorsHoldsAllConnectionsFromTheStart) {
+  EXPECT_EXIT(
+      {
+        if (DescriptorTableSize() >= 1500) std::_Exit(2);
+        Options options = SmallOptions(2);
+        options.max_connections = 1500;
+        Runtime runtime(options);
+        std::_Exit(DescriptorTableSize() >= 1500 ? 0 : 3);
       },
       ::testing::ExitedWithCode(0), "");
 }
