@@ -21,6 +21,7 @@ namespace {
 
 constexpr size_t kNameBytesMax = 253;
 constexpr size_t kLabelBytesMax = 63;
+constexpr size_t kShownBytesMax = 100;  // Of an address, in an error.
 
 bool IsLabel(absl::string_view label) {
   return !label.empty() && label.size() <= kLabelBytesMax && label.front() != '-' &&
@@ -36,6 +37,15 @@ bool IsHostName(absl::string_view host) {
   const std::vector<absl::string_view> labels = absl::StrSplit(host, '.');
   return std::all_of(labels.begin(), labels.end(), IsLabel) &&
          !std::all_of(labels.back().begin(), labels.back().end(), absl::ascii_isdigit);
+}
+
+// Meant as a name, though it is none: then what is said of addresses would mislead.
+bool LooksLikeName(absl::string_view host) {
+  return std::any_of(host.begin(), host.end(), absl::ascii_isalpha) &&
+         std::all_of(host.begin(), host.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ||
+                  c == '.';
+         });
 }
 
 absl::Status Refused(const absl::Status& status) {
@@ -56,6 +66,12 @@ absl::StatusOr<Target> Target::Parse(std::string_view text) {
   }
   const std::string_view host = text.substr(0, colon);
   const std::string_view port_text = text.substr(colon + 1);
+  if (!IsHostName(ToAbsl(host)) && LooksLikeName(ToAbsl(host))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "address \"", ToAbsl(text.substr(0, kShownBytesMax)),
+        "\": this is no host name: between its dots stand 1 to 63 letters, digits and hyphens, no "
+        "hyphen first or last, and at most 253 characters in all; write NAME:PORT"));
+  }
   uint32_t port = 0;
   if (!IsHostName(ToAbsl(host)) || port_text.size() > 5 ||
       !std::all_of(port_text.begin(), port_text.end(), absl::ascii_isdigit) ||

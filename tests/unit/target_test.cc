@@ -57,6 +57,17 @@ TEST(Target, RefusesWhatIsNeitherAndSaysWhatIsTaken) {
   }
 }
 
+TEST(Target, SaysWhatIsWrongWithAName) {
+  for (const std::string& host : {std::string("a..org"), std::string("-a.org"),
+                                  std::string("a-.org"), std::string(64, 'a')}) {
+    const absl::StatusOr<Target> target = Target::Parse(host + ":80");
+    ASSERT_FALSE(target.ok()) << host;
+    EXPECT_NE(std::string(target.status().message()).find("is no host name: between its dots"),
+              std::string::npos)
+        << target.status();
+  }
+}
+
 TEST(Target, RefusesAMappedAddressWithTheOneToWrite) {
   const absl::StatusOr<Target> target = Target::Parse("[::ffff:127.0.0.1]:7003");
   ASSERT_FALSE(target.ok());
