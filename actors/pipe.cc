@@ -206,6 +206,7 @@ void Pipe::OnEof() {
   if (partner_ == nullptr || partner_->connection() == nullptr) {
     Close();
   } else {
+    end_passed_on_ = true;
     partner_->connection()->CloseWrite();
   }
 }
@@ -220,7 +221,7 @@ void Pipe::PartnerEnded(CloseReason reason) {
   if (reason == CloseReason::kConnectFailed && partner->attempts_ != nullptr &&
       !partner->attempts_->addresses.empty()) {
     partner->TryAgain();
-  } else if (IsCleanEnd(reason)) {
+  } else if (IsCleanEnd(reason) || (reason == CloseReason::kReset && end_passed_on_)) {
     partner->Close();
   } else {
     partner->Abort(reason == CloseReason::kShutdown ? reason : CloseReason::kAborted);

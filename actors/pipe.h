@@ -15,8 +15,9 @@
 // Bound:  each direction holds output_bytes_high and one read; nothing while it is at rest. Before
 //         the partner's connection stands nothing is read: what the peer sends waits in the kernel.
 // Errors: the end of one side is passed on as what it is. A FIN: behind the last byte, and the
-// other direction goes on. A reset, a connect that fails, a time-out, no memory: a reset. Silence
-// (idle_timeout): a FIN, if both directions are open.
+// other direction goes on. A reset, a connect that fails, a time-out, no memory: a reset; but where
+// a reset comes behind a FIN, the other side has a whole stream: it gets all of it, and is closed.
+// Silence (idle_timeout): a FIN, if both directions are open.
 //
 // In a drain a pair goes on until it ends by itself. One that is open both ways, holds nothing and
 // was silent for kDrainQuiet is closed; at the deadline the rest is reset.
@@ -81,7 +82,8 @@ class Pipe : public Session {
   void PartnerEnded(CloseReason reason);
 
   std::unique_ptr<Attempts> attempts_;
-  Pipe* partner_ = nullptr;  // Null before it is there, and once either has ended.
+  bool end_passed_on_ = false;  // The partner has had all that this side's peer has sent.
+  Pipe* partner_ = nullptr;     // Null before it is there, and once either has ended.
 };
 
 }  // namespace sluice

@@ -279,6 +279,33 @@ TEST(Pipe, AResetIsPassedOnAsAReset) {
   }
 }
 
+// A server that has answered, and does not read the rest of what it is sent: HTTP's 413, say. What
+// the relay still held of the answer was thrown away.
+TEST(Pipe, AResetBehindAHalfCloseLosesNothingOfWhatCameBefore) {
+  for (bool from_near : {true, false}) {
+    Pair pair;
+    Wire& ending = from_near ? pair.near : pair.far;
+    Wire& other = from_near ? pair.far : pair.near;
+    other.room = 3;
+    pair.rig.Arrive(ending, "the answer");
+    pair.rig.Fin(ending);
+    pair.rig.Settle();
+    pair.rig.Reset(ending);
+    pair.rig.Settle();
+    EXPECT_EQ(other.output, "the");
+    EXPECT_FALSE(other.closed);
+    pair.rig.Arrive(other, "more for nobody");
+    pair.rig.Room(other, 100);
+    pair.rig.Settle();
+    EXPECT_EQ(other.output, "the answer");
+    EXPECT_TRUE(other.fin);
+    pair.rig.Fin(other);
+    pair.rig.Settle();
+    EXPECT_TRUE(other.closed && !other.reset) << from_near;
+    EXPECT_TRUE(pair.a == nullptr && pair.b == nullptr);
+  }
+}
+
 TEST(Pipe, AResetIsNoticedWhileTheOtherSideTakesNothing) {
   Pair pair;
   pair.far.room = 0;
