@@ -207,4 +207,39 @@ std::vector<std::string> Runtime::Reports() {
   return texts;
 }
 
+std::string Worker::Dump() {
+  std::string text = absl::StrFormat(
+      "worker %d: %d actors, %d descriptors, %d timers, %d bytes of memory leased, %s\n", index_,
+      actor_count_, io_count_, timers_.Count(), lease_.LeftBytes(),
+      reading_paused_ ? "reading paused" : "reading");
+  int parked = 0;
+  runtime_.ForEachSlot(this, [&](Slot* slot) {
+    if (!slot->parked) return;
+    // A dump of ten thousand parked actors helps nobody; their number does.
+    if (++parked > 100) return;
+    const Outbox& outbox = slot->extra->outbox;
+    const Slot* target = outbox.list.Front()->target;
+    Worker* const of = target->worker;
+    // A name belongs to its own worker; of others only the number is told. Another runtime's actor
+    // has not even that: its slot and its worker may be the next runtime's by now.
+    const bool ours = of == this && target->generation == outbox.list.Front()->generation;
+    const std::string target_name =
+        ours          ? absl::StrCat(NameOf(target), " on worker ", index_)
+        : !IsOurs(of) ? "an actor of another runtime"
+                      : absl::StrCat("actor#", target->id, " on worker ", of->index_);
+    const char* why = outbox.waits_for_lane     ? "room in the lane to "
+                      : outbox.waits_for_memory ? "memory to send to "
+                                                : "credits of ";
+    absl::StrAppendFormat(&text, "  %s parked for %d ms with %d messages, waits for %s%s\n",
+                          NameOf(slot), NowMs() - outbox.parked_since_ms, outbox.count, why,
+                          target_name);
+  });
+  if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
+  constexpr size_t kHoldersShown = 5;
+  for (const Holder& holder : TopHolders(kHoldersShown)) {
+    absl::StrAppend(&text, "  holds most: ", TextOf(holder), "\n");
+  }
+  return text;
+}
+
 }  // namespace sluice

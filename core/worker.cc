@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sluice/core/actor.h"
-#include "sluice/core/blocking_pool.h"
 #include "sluice/core/control.h"
 #include "sluice/core/log.h"
 #include "sluice/core/plant.h"
@@ -356,23 +355,6 @@ bool Worker::Turn(int64_t wait_until_ms) {
   if (timers_left_) RestBesideTimers();  // For a coordinator that takes the turns itself.
   Bury();
   return goes_on;
-}
-
-// Timers that are late turn after turn leave a worker no sleep, and a drain would never find it at
-// rest. So in a drain one that has nothing to do but timers rests, also while they run: what they
-// send is as if they had fired a moment later.
-void Worker::RestBesideTimers() {
-  if (draining_ && !HasMoreThanTimers() && dirty_stages_.empty()) PublishRest(true);
-}
-
-void Worker::PublishRest(bool rests) {
-  // The blocking pool's gate ends last, so that all others may use it to their end.
-  const bool gate_apart = !gate_stopped_ && runtime_.blocking().GateLives(*this);
-  // What is parked was accepted, and will be handled. At the deadline nobody waits for it.
-  const bool waits =
-      (ledger_.parked_held > 0 || hub_waits_ > 0) && !shutdown_ && !Planted(Plant::kParkedIsRest);
-  rest_.Publish(rests && !waits,
-                {cross_sent_, cross_taken_, io_count_, actor_count_ - (gate_apart ? 1 : 0)});
 }
 
 // True: mail came while it was worth waiting for it.
