@@ -355,6 +355,7 @@ void Acceptor::AcceptSome() {
         return;
     }
   }
+  came_ = false;
   if (accept_interval_ns_ != 0) WaitForRate(wait_ns);
 }
 
@@ -394,10 +395,17 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
       counters_->accept_errors.Add(1);
       return Accepted::kError;
     default:
-      if (at_limit_ != AtLimit::kWait && (-fd == EMFILE || -fd == ENFILE) && spare_.Valid()) {
+      const bool descriptors = -fd == EMFILE || -fd == ENFILE;
+      if (at_limit_ != AtLimit::kWait && descriptors && spare_.Valid()) {
         return AcceptBySpare(socket, -fd);
       }
       counters_->accept_errors.Add(1);
+      // Somebody else has taken the place of the spare one: the next newcomer, say, that of the
+      // connection that was evicted. While somebody waits, another one is evicted.
+      if (at_limit_ == AtLimit::kEvictIdle && descriptors && came_ && !draining_ &&
+          !Planted(Plant::kNoSpareNoEviction)) {
+        Evict();
+      }
       OutOfResources(-fd);
       return Accepted::kPaused;
   }

@@ -103,6 +103,7 @@ enum class Plant {
   kLookUpsForNobody = 142,
   kTiedToHungLookUp = 147,
   kParkedIsRest = 150,
+  kNoSpareNoEviction = 151,
   kFilterOvertakes = 118,
   kGapUnnoted = 119,
 };
@@ -283,6 +284,8 @@ inline constexpr PlantInfo kPlants[] = {
      "a peer is taken for dead before it is asked again after the time for it is over", "L9"},
     {Plant::kParkedIsRest, "parked_is_rest",
      "a drain takes actors that are parked, and what they hold, for at rest", "drain"},
+    {Plant::kNoSpareNoEviction, "no_spare_no_eviction",
+     "without a descriptor and without the spare one, nobody is evicted for who waits", "eviction"},
     {Plant::kFunctionForgotten, "function_forgotten",
      "a drain does not wait until what a blocking function held is destroyed", "drain"},
     {Plant::kGatesStay, "gates_stay",

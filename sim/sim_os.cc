@@ -20,7 +20,6 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr int kFirstDescriptor = 3;
 std::shared_ptr<const Address> MustParse(const std::string& text) {
   return std::make_shared<const Address>(*Address::Parse(text));
 }

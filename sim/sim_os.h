@@ -63,6 +63,10 @@ class SimOs : public Os {
   // The next `count` calls that make a descriptor answer -error.
   void RefuseDescriptors(int error, int count);
   int64_t OpenDescriptors() const { return open_; }
+  // From now on only `count` more than there are.
+  void LimitDescriptorsToOpenAnd(int64_t count) {
+    descriptors_max = open_ + kFirstDescriptor + count;
+  }
   // What the kernel saw of connections of workers (not of scripts on the same machine): those that
   // got a descriptor, and bytes that went through one.
   struct Traffic {
@@ -167,6 +171,7 @@ class SimOs : public Os {
   std::vector<std::shared_ptr<const Address>> addresses_;
   std::vector<std::shared_ptr<File>> files_;  // By descriptor.
   std::vector<int> free_;                     // A heap: the least first, as the kernel gives them.
+  static constexpr int kFirstDescriptor = 3;  // 0 to 2 are the standard ones.
   int64_t open_ = 0;
   Traffic traffic_;
   bool plugged_ = true;

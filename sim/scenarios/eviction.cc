@@ -36,6 +36,40 @@ class Echo : public Session {
 // Speaks and is answered. False: its connection has ended.
 bool Speak(Client& client) { return client.Write("hello").ok() && client.ReadExactly(5).ok(); }
 
+// With no descriptor left, newcomers come in a crowd and stay: each is served, or ended for one
+// that came later, and none waits for nothing.
+void CrowdWithoutDescriptors(Simulation& simulation, Site& site, SimOs& machine) {
+  site.os().LimitDescriptorsToOpenAnd(simulation.Amount("free", 0, 3));
+  std::vector<std::unique_ptr<Client>> stay;
+  Crowd crowd(simulation, machine);
+  for (int64_t i = simulation.Amount("crowd", 4, 24); i > 0; --i) {
+    Client& client = *stay.emplace_back(std::make_unique<Client>(machine));
+    crowd.Add(absl::StrCat("one of a crowd ", i), [&simulation, &client] {
+      simulation.Sleep(absl::Microseconds(simulation.random().Below(20'000)));
+      absl::Status heard = client.Connect("10.0.0.1:7001");
+      if (heard.ok()) heard = client.Write("hello");
+      if (heard.ok()) heard = client.ReadExactly(5).status();
+      if (absl::IsDeadlineExceeded(heard)) {
+        simulation.Broken("eviction", "without descriptors a newcomer waits for nothing");
+      }
+    });
+  }
+  // The rest of the process opens one, too, as soon as one is free.
+  Crowd others(simulation, site.os());
+  int opened = -1;
+  if (simulation.Amount("others", 0, 1) == 1) {
+    others.Add("the rest of the process", [&simulation, &site, &opened] {
+      for (int i = 0; i < 1'000 && opened < 0; ++i) {
+        simulation.Sleep(absl::Microseconds(simulation.random().Below(50)));
+        opened = site.os().SpareOpen();
+      }
+    });
+  }
+  crowd.Join();
+  others.Join();
+  if (opened >= 0) site.os().Close(opened);
+}
+
 // Newcomers come while a drain begins. From then on nobody is ended for them.
 void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
   Crowd crowd(simulation, machine);
@@ -49,7 +83,7 @@ void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
   simulation.Sleep(absl::Microseconds(simulation.random().Below(400)));
   if (simulation.random().Below(2) == 0) {
     // With the spare descriptor alone each of them would take the place of another one.
-    site.os().descriptors_max = site.os().OpenDescriptors();
+    site.os().LimitDescriptorsToOpenAnd(0);
   }
   site.End();
   crowd.Join();
@@ -95,6 +129,9 @@ void RunEviction(Simulation& simulation) {
     }
   }
   for (size_t i = heard.size(); i > 0 && !simulation.Failed(); --i) speaks(0);
+  if (!heard.empty() && simulation.Amount("without_descriptors", 0, 1) == 1) {
+    CrowdWithoutDescriptors(simulation, site, machine);
+  }
   if (!heard.empty() && simulation.random().Below(2) == 0) {
     DrainAmongNewcomers(simulation, site, machine);
     return;

@@ -110,6 +110,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kPlaceLeaked:
       return "accept_storm";
     case Plant::kEvictsByAge:
+    case Plant::kNoSpareNoEviction:
     case Plant::kEvictsYoungest:
       return "eviction";
     case Plant::kMailBeforeOpen:

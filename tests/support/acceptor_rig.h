@@ -54,7 +54,11 @@ class FailingOs : public ForwardingOs {
     return fd;
   }
   int Close(int fd) override {
-    if (descriptors_left >= 0) ++descriptors_left;
+    if (taken_at_close > 0) {
+      --taken_at_close;
+    } else if (descriptors_left >= 0) {
+      ++descriptors_left;
+    }
     return ForwardingOs::Close(fd);
   }
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
@@ -68,6 +72,7 @@ class FailingOs : public ForwardingOs {
   int64_t now_ns = 1'000'000'000'000;
   std::deque<int> accept_errors;
   int descriptors_left = -1;  // -1: no limit.
+  int taken_at_close = 0;     // So many that become free are taken by somebody else at once.
   int accepts = 0;
   bool slept = false;
   bool clock_runs = false;

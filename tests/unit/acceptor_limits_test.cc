@@ -227,6 +227,23 @@ TEST(EvictIdle, OutOfDescriptorsTheNewcomerTakesThePlaceOfTheLongestSilent) {
   EXPECT_LE(rig.os.accepts - accepts, 2) << "one look, and with the spare one more";
 }
 
+// Another thread of the process has taken the spare descriptor's place, or the next newcomer that
+// of the one who was evicted. Newcomers waited then until somebody left.
+TEST(EvictIdle, OutOfDescriptorsANewcomerIsServedThoughTheSpareOneIsGone) {
+  AcceptorRig rig(AcceptorRig::Small(100, AtLimit::kEvictIdle), "", /*descriptors=*/3);
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(Served(rig, rig.Connect()));
+  rig.os.taken_at_close = 1;
+  const int newcomer = rig.Connect();
+  for (int i = 0; i < 10; ++i) rig.Advance(absl::Seconds(1));
+  EXPECT_TRUE(Served(rig, newcomer));
+  const int accepts = rig.os.accepts;
+  const int64_t evicted = Closed(rig, CloseReason::kEvicted);
+  EXPECT_LE(evicted, 2) << "one for the newcomer, one for the next spare";
+  rig.Advance(absl::Seconds(100));
+  EXPECT_LE(rig.os.accepts - accepts, 2);
+  EXPECT_EQ(Closed(rig, CloseReason::kEvicted), evicted) << "nobody waits any more";
+}
+
 // Asked for before a drain and answered in it, or asked for because descriptors are out: in a drain
 // none is ended for a newcomer, who waits until one ends by itself.
 TEST(EvictIdle, InADrainNoLiveConnectionMakesRoom) {
