@@ -136,7 +136,9 @@ struct EvictControl {
     for (int i = 0; i < kEvictLooksMax && oldest != nullptr && oldest->TakesBytesMeanwhile(); ++i) {
       oldest = owned->Oldest(worker.Index());
     }
-    if (oldest != nullptr && !worker.Draining()) oldest->Evict();
+    if (oldest != nullptr && (!worker.Draining() || Planted(Plant::kEvictsInDrain))) {
+      oldest->Evict();
+    }
     Worker::Post(*owned->slot->worker, owned->slot, owned->generation, EvictionDoneControl{});
   }
 };

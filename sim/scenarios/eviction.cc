@@ -21,8 +21,13 @@ constexpr absl::Duration kApart = absl::Seconds(3);
 
 class Echo : public Session {
  public:
-  explicit Echo(Simulation* simulation) : simulation_(*simulation) {}
-  void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
+  Echo(Simulation* simulation, int64_t slow_us) : simulation_(*simulation), slow_us_(slow_us) {}
+  void OnData(Input& in) override {
+    if (slow_us_ > 0) {
+      simulation_.Sleep(absl::Microseconds(simulation_.random().Below(slow_us_)));
+    }
+    WriteOrAbort(in.TakeAll());
+  }
   void OnClose(CloseReason reason) override {
     if (reason == CloseReason::kEvicted && worker().Draining()) {
       simulation_.Broken("eviction", "a live connection is ended for a newcomer in a drain");
@@ -31,6 +36,7 @@ class Echo : public Session {
 
  private:
   Simulation& simulation_;
+  const int64_t slow_us_;  // At most; so an order from another worker may wait.
 };
 
 // Speaks and is answered. False: its connection has ended.
@@ -75,12 +81,12 @@ void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
   Crowd crowd(simulation, machine);
   for (int64_t i = simulation.Amount("late", 4, 24); i > 0; --i) {
     crowd.Add(absl::StrCat("late ", i), [&simulation, &machine] {
-      simulation.Sleep(absl::Microseconds(simulation.random().Below(200)));
+      simulation.Sleep(absl::Microseconds(simulation.random().Below(2'000)));
       Client client(machine);
       if (client.Connect("10.0.0.1:7001").ok()) (void)Speak(client);  // Served, or turned away.
     });
   }
-  simulation.Sleep(absl::Microseconds(simulation.random().Below(400)));
+  simulation.Sleep(absl::Microseconds(simulation.random().Below(3'000)));
   if (simulation.random().Below(2) == 0) {
     // With the spare descriptor alone each of them would take the place of another one.
     site.os().LimitDescriptorsToOpenAnd(0);
@@ -96,7 +102,7 @@ void RunEviction(Simulation& simulation) {
   options.at_limit = AtLimit::kEvictIdle;
   options.max_connections = simulation.Amount("limit", 1, 6);
   Site site(simulation, options);
-  site.runtime().Listen<Echo>("10.0.0.1:7001", &simulation);
+  site.runtime().Listen<Echo>("10.0.0.1:7001", &simulation, simulation.Amount("slow_us", 0, 1'000));
   if (!site.Start()) return;
   SimOs& machine = simulation.NewMachine("clients");
   std::vector<std::unique_ptr<Client>> heard;  // The longest silent first.

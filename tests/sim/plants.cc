@@ -110,6 +110,7 @@ std::string_view ScenarioFor(Plant plant) {
     case Plant::kPlaceLeaked:
       return "accept_storm";
     case Plant::kEvictsByAge:
+    case Plant::kEvictsInDrain:
     case Plant::kNoSpareNoEviction:
     case Plant::kEvictsYoungest:
       return "eviction";
@@ -172,6 +173,8 @@ std::string_view SettingsFor(Plant plant) {
       return "old_kernel=1,clients=10,write_stalled=1000";
     case Plant::kDrainSpins:
       return "unstarted=3";
+    case Plant::kEvictsInDrain:
+      return "workers=4,slow_us=1000,late=24,limit=6,newcomers=12";
     default:
       return "";
   }
