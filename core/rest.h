@@ -15,8 +15,8 @@
 // second look came to it. So all those counts held at once, at the moment between the two looks,
 // and at that moment what was sent had been taken. One look is not enough: it comes to the workers
 // one after the other, and a message passes behind its back (tests/model/rest_model_test.cc finds
-// it). What comes from outside at any time, a timer or a socket, no look can exclude; so a worker may
-// run its timers while it rests. One with parked messages, or with a hub that waits for a slow
+// it). What comes from outside at any time, a timer or a socket, no look can exclude; so a worker
+// may run its timers while it rests. One with parked messages, or with a hub that waits for a slow
 // reader, does not rest.
 #ifndef SLUICE_CORE_REST_H_
 #define SLUICE_CORE_REST_H_
