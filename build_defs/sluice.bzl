@@ -2,6 +2,7 @@
 
 load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
 load("//build_defs:precompiled.bzl", "precompiled")
+load("//build_defs:together.bzl", "together")
 
 _COPTS = ["-Wall", "-Wextra"]
 _FEATURES = ["layering_check"]
@@ -37,9 +38,11 @@ def sluice_cc_library(name, deps = [], copts = [], **kwargs):
     `deps` is a plain list, without select(): the layer check walks it.
     """
     _check_layers(name, deps)
-    more_deps, more_copts = precompiled(kwargs.get("srcs", []), copts)
+    srcs = kwargs.pop("srcs", [])
+    more_deps, more_copts = precompiled(srcs, copts)
     cc_library(
         name = name,
+        srcs = together(name, srcs),
         copts = _COPTS + copts + more_copts,
         features = _FEATURES,
         include_prefix = "/".join([part for part in ["sluice", native.package_name()] if part]),
@@ -50,9 +53,11 @@ def sluice_cc_library(name, deps = [], copts = [], **kwargs):
 def sluice_cc_binary(name, deps = [], copts = [], **kwargs):
     """A program."""
     _check_layers(name, deps)
-    more_deps, more_copts = precompiled(kwargs.get("srcs", []), copts)
+    srcs = kwargs.pop("srcs", [])
+    more_deps, more_copts = precompiled(srcs, copts)
     cc_binary(
         name = name,
+        srcs = together(name, srcs),
         copts = _COPTS + copts + more_copts,
         features = _FEATURES,
         deps = deps + more_deps,
@@ -62,9 +67,11 @@ def sluice_cc_binary(name, deps = [], copts = [], **kwargs):
 def sluice_cc_test(name, deps = [], copts = [], **kwargs):
     """A test. One that uses real threads has tags = ["concurrent"]: it also runs under tsan."""
     _check_layers(name, deps)
-    more_deps, more_copts = precompiled(kwargs.get("srcs", []), copts)
+    srcs = kwargs.pop("srcs", [])
+    more_deps, more_copts = precompiled(srcs, copts)
     cc_test(
         name = name,
+        srcs = together(name, srcs),
         copts = _COPTS + copts + more_copts,
         features = _FEATURES,
         deps = deps + more_deps,

@@ -13,7 +13,7 @@ root = bazel("info", "workspace").strip()
 execroot = bazel("info", "execution_root").strip()
 os.chdir(root)
 query = 'mnemonic("CppCompile", //...)'
-actions = json.loads(bazel("aquery", *sys.argv[1:], "--output=jsonproto", query)).get("actions", [])
+actions = json.loads(bazel("aquery", "--define=sluice_together=no", *sys.argv[1:], "--output=jsonproto", query)).get("actions", [])
 # Headers are read where they are edited: .clangd/sluice is the repository itself.
 os.makedirs(".clangd-include", exist_ok=True)
 if not os.path.islink(".clangd-include/sluice"):

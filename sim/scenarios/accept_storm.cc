@@ -13,7 +13,7 @@
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::accept_storm_scenario {
 
 namespace {
 
@@ -133,7 +133,7 @@ void Disturb(Storm& storm, SimOs& server, int64_t descriptors) {
 
 }  // namespace
 
-void RunAcceptStorm(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Storm storm{simulation, simulation.random()};
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
@@ -182,4 +182,4 @@ void RunAcceptStorm(Simulation& simulation) {
   if (storm.alive != 0) simulation.Broken("L9 close", "a session has not heard of its end");
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::accept_storm_scenario

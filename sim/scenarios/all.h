@@ -1,4 +1,5 @@
-// The scenarios that ship, one in each file of this folder; scenarios.cc says what each is about.
+// The scenarios that ship, each in a file and a namespace of its own; scenarios.cc says what each
+// is about.
 #ifndef SLUICE_SIM_SCENARIOS_ALL_H_
 #define SLUICE_SIM_SCENARIOS_ALL_H_
 
@@ -7,37 +8,89 @@
 namespace sluice::sim {
 
 // Of connections.
-void RunEcho(Simulation& simulation);
-void RunRelay(Simulation& simulation);
-void RunDns(Simulation& simulation);
-void RunChat(Simulation& simulation);
-void RunBroadcast(Simulation& simulation);
-void RunOverload(Simulation& simulation);
-void RunStoppedReaders(Simulation& simulation);
-void RunAcceptStorm(Simulation& simulation);
-void RunEarly(Simulation& simulation);
+namespace echo_scenario {
+void Run(Simulation& simulation);
+}
+namespace relay_scenario {
+void Run(Simulation& simulation);
+}
+namespace dns_scenario {
+void Run(Simulation& simulation);
+}
+namespace chat_scenario {
+void Run(Simulation& simulation);
+}
+namespace broadcast_scenario {
+void Run(Simulation& simulation);
+}
+namespace overload_scenario {
+void Run(Simulation& simulation);
+}
+namespace stopped_readers_scenario {
+void Run(Simulation& simulation);
+}
+namespace accept_storm_scenario {
+void Run(Simulation& simulation);
+}
+namespace early_scenario {
+void Run(Simulation& simulation);
 void RunFrames(Simulation& simulation);
-void RunEviction(Simulation& simulation);
-void RunDrain(Simulation& simulation);
-void RunParkedDrain(Simulation& simulation);
-void RunDeadPeers(Simulation& simulation);
-void RunProcesses(Simulation& simulation);
-void RunTurns(Simulation& simulation);
-void RunMillion(Simulation& simulation);
+}  // namespace early_scenario
+namespace eviction_scenario {
+void Run(Simulation& simulation);
+}
+namespace drain_scenario {
+void Run(Simulation& simulation);
+}
+namespace parked_drain_scenario {
+void Run(Simulation& simulation);
+}
+namespace dead_peers_scenario {
+void Run(Simulation& simulation);
+}
+namespace processes_scenario {
+void Run(Simulation& simulation);
+}
+namespace turns_scenario {
+void Run(Simulation& simulation);
+}
+namespace million_scenario {
+void Run(Simulation& simulation);
+}
 
 // Of actors, without a network.
-void RunMessages(Simulation& simulation);
-void RunSaturation(Simulation& simulation);
-void RunWithdrawals(Simulation& simulation);
-void RunRestarts(Simulation& simulation);
-void RunDeadlock(Simulation& simulation);
-void RunTimers(Simulation& simulation);
-void RunBlocking(Simulation& simulation);
-void RunSpawns(Simulation& simulation);
+namespace messages_scenario {
+void Run(Simulation& simulation);
+}
+namespace saturation_scenario {
+void Run(Simulation& simulation);
+}
+namespace withdrawals_scenario {
+void Run(Simulation& simulation);
+}
+namespace restarts_scenario {
+void Run(Simulation& simulation);
+}
+namespace deadlock_scenario {
+void Run(Simulation& simulation);
+}
+namespace timers_scenario {
+void Run(Simulation& simulation);
+}
+namespace blocking_scenario {
+void Run(Simulation& simulation);
+}
+namespace spawns_scenario {
+void Run(Simulation& simulation);
+}
 
 // Of both.
-void RunUnruly(Simulation& simulation);
-void RunCallbacks(Simulation& simulation);
+namespace unruly_scenario {
+void Run(Simulation& simulation);
+}
+namespace callbacks_scenario {
+void Run(Simulation& simulation);
+}
 
 }  // namespace sluice::sim
 

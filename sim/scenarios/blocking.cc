@@ -13,7 +13,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::blocking_scenario {
 
 namespace {
 
@@ -315,7 +315,7 @@ void RunRuntime(World& world, const Options& options) {
 
 }  // namespace
 
-void RunBlocking(Simulation& simulation) {
+void Run(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.blocking_threads_max = static_cast<int>(simulation.Amount("pool", 1, 3));
   options.blocking_calls_max = static_cast<uint32_t>(simulation.Amount("calls", 1, 8));
@@ -329,4 +329,4 @@ void RunBlocking(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::blocking_scenario

@@ -19,7 +19,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::broadcast_scenario {
 
 namespace {
 
@@ -273,7 +273,7 @@ void CheckNewest(const Feed& feed) {
 
 }  // namespace
 
-void RunBroadcast(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.output_bytes_max = 64 * 1024;
@@ -332,4 +332,4 @@ void RunBroadcast(Simulation& simulation) {
   if (totals.missed == 0) CheckNewest(feed);
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::broadcast_scenario

@@ -19,7 +19,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::callbacks_scenario {
 
 namespace {
 
@@ -238,7 +238,7 @@ void HearSome(World& world, SimOs& machine) {
 
 }  // namespace
 
-void RunCallbacks(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 3));
   Options options = SmallOptions(workers);
   options.max_connections = 64;
@@ -292,4 +292,4 @@ void RunCallbacks(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::callbacks_scenario

@@ -25,7 +25,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::chat_scenario {
 
 namespace {
 
@@ -232,7 +232,7 @@ class Person {
 
 }  // namespace
 
-void RunChat(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.mailbox_messages_max = static_cast<uint32_t>(simulation.Amount("mailbox", 2, 64));
@@ -263,4 +263,4 @@ void RunChat(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::chat_scenario

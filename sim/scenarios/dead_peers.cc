@@ -15,7 +15,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::dead_peers_scenario {
 
 namespace {
 
@@ -339,7 +339,7 @@ class DeadPeers {
 
 }  // namespace
 
-void RunDeadPeers(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   const auto seconds = [&](const char* name, int64_t least, int64_t most) {
     return absl::Seconds(simulation.Amount(name, least, most));
@@ -389,4 +389,4 @@ void RunDeadPeers(Simulation& simulation) {
   site.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::dead_peers_scenario

@@ -13,7 +13,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::deadlock_scenario {
 
 namespace {
 
@@ -220,7 +220,7 @@ void Draw(World& world, int64_t actors, int64_t shape) {
 
 }  // namespace
 
-void RunDeadlock(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 4));
   const int64_t probe_after_ms = simulation.Amount("probe_after_ms", 1, 100);
   Options options = SmallOptions(workers);
@@ -272,4 +272,4 @@ void RunDeadlock(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::deadlock_scenario

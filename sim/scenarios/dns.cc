@@ -19,7 +19,7 @@
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::dns_scenario {
 
 namespace {
 
@@ -177,7 +177,7 @@ void Hang(Simulation& simulation, const Name& name, SimOs& machine) {
 
 }  // namespace
 
-void RunDns(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Random& random = simulation.random();
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
@@ -266,4 +266,4 @@ void RunDns(Simulation& simulation) {
   for (auto& site : upstreams) site->End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::dns_scenario

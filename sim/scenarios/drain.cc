@@ -16,7 +16,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::drain_scenario {
 
 namespace {
 
@@ -207,7 +207,7 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
 
 }  // namespace
 
-void RunDrain(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Server server{simulation, simulation.random()};
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
@@ -266,4 +266,4 @@ void RunDrain(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::drain_scenario

@@ -19,7 +19,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::early_scenario {
 
 namespace {
 
@@ -321,7 +321,7 @@ void Compare(Simulation& simulation, const Call& call) {
 
 }  // namespace
 
-void RunEarly(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   World world(simulation);
   Random& random = simulation.random();
@@ -393,4 +393,4 @@ void RunFrames(Simulation& simulation) {
   server.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::early_scenario

@@ -15,7 +15,7 @@
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::echo_scenario {
 
 namespace {
 
@@ -281,7 +281,7 @@ class Talk {
 
 }  // namespace
 
-void RunEcho(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.input_bytes_max = 2 * kRecordBytes + static_cast<int64_t>(32 * 1024);
@@ -317,4 +317,4 @@ void RunEcho(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::echo_scenario

@@ -12,7 +12,7 @@
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::eviction_scenario {
 
 namespace {
 
@@ -97,7 +97,7 @@ void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
 
 }  // namespace
 
-void RunEviction(Simulation& simulation) {
+void Run(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.at_limit = AtLimit::kEvictIdle;
   options.max_connections = simulation.Amount("limit", 1, 6);
@@ -146,4 +146,4 @@ void RunEviction(Simulation& simulation) {
   site.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::eviction_scenario

@@ -39,7 +39,9 @@ struct Seat {
   bool taken_along = false;  // Ended by the end of another.
 };
 
+namespace broadcast_scenario {
 class Talker;
+}
 
 // What a subscriber who conflates had heard at the end: the last number of each key.
 struct Newest {
@@ -56,7 +58,8 @@ struct Feed {
   bool flooding = true;
   int64_t done_ns = 0;  // 0: not yet.
   std::deque<Seat> seats = {};
-  std::map<const Worker*, std::vector<Talker*>> talkers = {};  // In the order of their coming.
+  // In the order of their coming.
+  std::map<const Worker*, std::vector<broadcast_scenario::Talker*>> talkers = {};
   bool takes_along = false;                  // Who is ended as slow ends the first of these.
   bool closes = false;                       // Some sessions close while they are in the room.
   bool all_conflate = false;                 // With room for every key.

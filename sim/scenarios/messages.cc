@@ -14,7 +14,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::messages_scenario {
 
 namespace {
 
@@ -345,7 +345,7 @@ void SendFromOutside(World& world, int64_t key, int64_t messages) {
 
 }  // namespace
 
-void RunMessages(Simulation& simulation) {
+void Run(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.lane_messages_max = static_cast<uint32_t>(simulation.Amount("lane", 1, 16));
   options.outbox_messages_max = static_cast<uint32_t>(simulation.Amount("outbox", 1, 32));
@@ -388,4 +388,4 @@ void RunMessages(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::messages_scenario

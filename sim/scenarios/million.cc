@@ -15,7 +15,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::million_scenario {
 
 namespace {
 
@@ -73,7 +73,7 @@ Options OptionsFor(int64_t connections, int workers) {
 
 }  // namespace
 
-void RunMillion(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const int64_t connections = simulation.Amount("connections", 1, 1'000'000);
   const int64_t each = (connections + kMachines - 1) / kMachines;
   Tally tally;
@@ -117,4 +117,4 @@ void RunMillion(Simulation& simulation) {
   server.End(absl::Minutes(5));
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::million_scenario

@@ -14,7 +14,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::overload_scenario {
 
 namespace {
 
@@ -115,7 +115,7 @@ void ComeAfterwards(Flood& flood, SimOs& machine, int64_t number) {
 
 }  // namespace
 
-void RunOverload(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 3)));
   options.max_connections = simulation.Amount("limit", 1, 40);
@@ -168,4 +168,4 @@ void RunOverload(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::overload_scenario

@@ -13,7 +13,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::parked_drain_scenario {
 
 namespace {
 
@@ -83,7 +83,7 @@ void Visit(Server& server, SimOs& machine, std::string_view what, int64_t reads_
 
 }  // namespace
 
-void RunParkedDrain(Simulation& simulation) {
+void Run(Simulation& simulation) {
   Server server{simulation, simulation.NowNs() + absl::ToInt64Nanoseconds(kDrainAfter)};
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.output_bytes_high = simulation.Amount("output_high", 4'000, 64'000);
@@ -132,4 +132,4 @@ void RunParkedDrain(Simulation& simulation) {
   if (cut != 0) simulation.Broken("drain", absl::StrCat(cut, " connections are cut short"));
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::parked_drain_scenario

@@ -12,7 +12,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::processes_scenario {
 
 namespace {
 
@@ -154,7 +154,7 @@ void EndWhileForked(Simulation& simulation) {
 
 }  // namespace
 
-void RunProcesses(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   switch (simulation.Amount("case", 0, 2)) {
     case 0:
@@ -169,4 +169,4 @@ void RunProcesses(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::processes_scenario

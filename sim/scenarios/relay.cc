@@ -16,7 +16,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::relay_scenario {
 
 namespace {
 
@@ -175,7 +175,7 @@ class Near {
 
 }  // namespace
 
-void RunRelay(Simulation& simulation) {
+void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   Way way{simulation};
   SimOs& far_machine = simulation.NewMachine("upstream");  // 10.0.0.2
@@ -217,4 +217,4 @@ void RunRelay(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::relay_scenario

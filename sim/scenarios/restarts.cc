@@ -14,7 +14,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::restarts_scenario {
 
 namespace {
 
@@ -363,7 +363,7 @@ bool World::CheckDone() {
 
 }  // namespace
 
-void RunRestarts(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const int64_t workers = simulation.Amount("workers", 1, 4);
   Options options = SmallOptions(static_cast<int>(workers));
   options.lane_messages_max = static_cast<uint32_t>(simulation.Amount("lane", 1, 16));
@@ -409,4 +409,4 @@ void RunRestarts(Simulation& simulation) {
   site.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::restarts_scenario

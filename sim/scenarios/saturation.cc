@@ -10,7 +10,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::saturation_scenario {
 
 namespace {
 
@@ -142,7 +142,7 @@ void SpendMemory(World& world, int64_t times) {
 
 }  // namespace
 
-void RunSaturation(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 4));
   Options options = SmallOptions(workers);
   options.lane_messages_max = static_cast<uint32_t>(simulation.Amount("lane", 1, 32));
@@ -193,4 +193,4 @@ void RunSaturation(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::saturation_scenario

@@ -9,7 +9,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::spawns_scenario {
 
 namespace {
 
@@ -118,7 +118,7 @@ void PlaceRoots(World& world, int64_t count, int worker) {
 
 }  // namespace
 
-void RunSpawns(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 4));
   Options options = SmallOptions(workers);
   options.actors_max = static_cast<uint32_t>(simulation.Amount("actors", 200, 700));
@@ -166,4 +166,4 @@ void RunSpawns(Simulation& simulation) {
   site.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::spawns_scenario

@@ -17,7 +17,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::stopped_readers_scenario {
 
 namespace {
 
@@ -113,7 +113,7 @@ class Crowded {
 
 }  // namespace
 
-void RunStoppedReaders(Simulation& simulation) {
+void Run(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 3)));
   // Once, but for who asks for a greater crowd.
   const int64_t times = simulation.Amount("times", 1, 40);
@@ -182,4 +182,4 @@ void RunStoppedReaders(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::stopped_readers_scenario

@@ -11,7 +11,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::timers_scenario {
 
 namespace {
 
@@ -240,7 +240,7 @@ class Clock : public Actor {
 
 }  // namespace
 
-void RunTimers(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 4));
   Options options = SmallOptions(workers);
   options.timers_max = kTimersMax;
@@ -285,4 +285,4 @@ void RunTimers(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::timers_scenario

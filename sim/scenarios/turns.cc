@@ -19,7 +19,7 @@
 #include "sluice/sim/scenarios/watch.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::turns_scenario {
 
 namespace {
 
@@ -217,7 +217,7 @@ void Talk(World& world, SimOs& machine, int64_t rounds) {
 
 }  // namespace
 
-void RunTurns(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 2));
   Options options = SmallOptions(workers);
   options.idle_timeout = kIdle;
@@ -264,4 +264,4 @@ void RunTurns(Simulation& simulation) {
   site.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::turns_scenario

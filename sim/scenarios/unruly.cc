@@ -16,7 +16,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::unruly_scenario {
 
 namespace {
 
@@ -351,7 +351,7 @@ void Speak(World& world, SimOs& machine, int64_t words) {
 
 }  // namespace
 
-void RunUnruly(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 1, 3));
   Options options = SmallOptions(workers);
   options.idle_timeout = kIdleTimeout;
@@ -405,4 +405,4 @@ void RunUnruly(Simulation& simulation) {
   }
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::unruly_scenario

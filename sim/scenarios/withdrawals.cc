@@ -7,7 +7,7 @@
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 
-namespace sluice::sim {
+namespace sluice::sim::withdrawals_scenario {
 
 namespace {
 
@@ -90,7 +90,7 @@ class Sender : public Actor {
 
 }  // namespace
 
-void RunWithdrawals(Simulation& simulation) {
+void Run(Simulation& simulation) {
   const auto workers = static_cast<int>(simulation.Amount("workers", 2, 4));
   Options options = SmallOptions(workers);
   options.linger_timeout = absl::Milliseconds(simulation.Amount("linger_ms", 1, 5));
@@ -128,4 +128,4 @@ void RunWithdrawals(Simulation& simulation) {
   site.End();
 }
 
-}  // namespace sluice::sim
+}  // namespace sluice::sim::withdrawals_scenario

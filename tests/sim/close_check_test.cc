@@ -4,7 +4,7 @@
 #include "gtest/gtest.h"
 #include "sluice/sim/simulation.h"
 
-namespace sluice::sim {
+namespace sluice::sim::close_check_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -33,4 +33,4 @@ TEST_F(Closes, ASessionThatNeverHearsItsEndIsFound) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::close_check_test

@@ -8,7 +8,7 @@
 #include "sluice/actors/acceptor.h"
 #include "sluice/tests/sim/time_limits.h"
 
-namespace sluice::sim {
+namespace sluice::sim::corners_test {
 namespace {
 
 constexpr std::string_view kDoor = "10.0.0.1:7001";
@@ -252,4 +252,4 @@ TEST(Corners, TimersThatAreDueBehindOneThatParksTheirActorAgainAllCome) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::corners_test

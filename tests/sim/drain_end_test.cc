@@ -17,7 +17,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::drain_end_test {
 namespace {
 
 struct Hold {
@@ -636,4 +636,4 @@ TEST(DrainEnd, AReaderThatNeverReadsHoldsTheOthersForHalfOfTheTimeOnly) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::drain_end_test

@@ -9,7 +9,7 @@
 #include "sluice/sim/sim_os.h"
 #include "sluice/sim/site.h"
 
-namespace sluice::sim {
+namespace sluice::sim::figures_test {
 namespace {
 
 struct Hold {
@@ -158,4 +158,4 @@ TEST(FiguresAtRest, AreReadWithoutAWaitBeforeTheStartAndAfterTheDrain) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::figures_test

@@ -17,7 +17,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::names_test {
 namespace {
 
 // To another name each time, all of which stand for the second machine.
@@ -336,4 +336,4 @@ TEST(Names, ADrainDoesNotWaitForAConnectionWhoseNameIsNotKnown) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::names_test

@@ -21,7 +21,7 @@
 #include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::operator_log_test {
 namespace {
 
 using ::testing::AllOf;
@@ -209,4 +209,4 @@ TEST(LogLimit, PassesOneAMinuteAndCountsTheRest) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::operator_log_test

@@ -7,7 +7,7 @@
 #include "sluice/sim/simulation.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::periods_test {
 namespace {
 
 struct Tally {
@@ -67,4 +67,4 @@ TEST(Periods, CallsAndSkippedOnesTogetherAreThePeriodsThatPassed) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::periods_test

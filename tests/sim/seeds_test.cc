@@ -15,7 +15,7 @@
 #include "sluice/sim/gtest.h"
 #include "sluice/sim/sim_os.h"
 
-namespace sluice::sim {
+namespace sluice::sim::seeds_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -148,4 +148,4 @@ TEST(ForEachSeed, ATraceThatCannotBeWrittenFailsTheTestAndHidesNothing) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::seeds_test

@@ -13,7 +13,7 @@
 #include "sluice/sim/sim_os.h"
 #include "sluice/sluice.h"
 
-namespace sluice::sim {
+namespace sluice::sim::simulation_test {
 namespace {
 
 class Echo : public Session {
@@ -73,4 +73,4 @@ TEST(Simulation, TheSameSeedIsTheSameRun) {
 }
 
 }  // namespace
-}  // namespace sluice::sim
+}  // namespace sluice::sim::simulation_test

@@ -6,7 +6,7 @@ namespace sluice::stress {
 
 namespace {
 
-constexpr size_t kStepBytesMax = 256 * 1024;
+constexpr size_t kBadStepBytesMax = 256 * 1024;
 
 size_t BytesMax(BadClient::Kind kind, Random& random) {
   switch (kind) {
@@ -40,7 +40,7 @@ BadClient::BadClient(Kind kind, uint16_t port, std::string_view noise, uint64_t 
 void BadClient::SendNoise(size_t most) {
   most = std::min(most, bytes_max_);
   for (size_t went = 0; sent_ < most;) {
-    if (went >= kStepBytesMax) {
+    if (went >= kBadStepBytesMax) {
       WakeAt(0);
       return;
     }
@@ -54,7 +54,7 @@ void BadClient::SendNoise(size_t most) {
 
 void BadClient::ReadAll() {
   std::string_view bytes;
-  for (size_t got = 0; got < kStepBytesMax; got += bytes.size()) {
+  for (size_t got = 0; got < kBadStepBytesMax; got += bytes.size()) {
     const Got what = Receive(&bytes);
     if (what == Got::kNothing) return;
     if (what != Got::kBytes) {

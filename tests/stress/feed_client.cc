@@ -11,8 +11,8 @@ namespace sluice::stress {
 namespace {
 
 constexpr int64_t kFinishMsMax = 8'000 * kSlack;  // Behind its own life, or the end of the flood.
-constexpr int64_t kExplainMsMax = 2'000 * kSlack;
-constexpr size_t kStepBytesMax = 128 * 1024;
+constexpr int64_t kFeedExplainMsMax = 2'000 * kSlack;
+constexpr size_t kFeedStepBytesMax = 128 * 1024;
 
 }  // namespace
 
@@ -88,7 +88,7 @@ void FeedClient::Step(int64_t now_ms) {
 void FeedClient::Read(int64_t now_ms) {
   if (now_ms < read_from_ms_) return;
   for (size_t got = 0;;) {
-    if (got >= kStepBytesMax) {
+    if (got >= kFeedStepBytesMax) {
       WakeAt(0);
       return;
     }
@@ -203,7 +203,7 @@ void FeedClient::Cut(bool reset, int64_t now_ms) {
   }
   explaining_ = true;
   reset_ = reset;
-  explain_by_ms_ = now_ms + kExplainMsMax;
+  explain_by_ms_ = now_ms + kFeedExplainMsMax;
   WakeAt(0);
 }
 

@@ -16,7 +16,7 @@
 #include "sluice/core/log.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
-namespace sluice::testing {
+namespace sluice::testing::acceptor_limits_test {
 namespace {
 
 int64_t Closed(AcceptorRig& rig, CloseReason reason) {
@@ -616,4 +616,4 @@ INSTANTIATE_TEST_SUITE_P(Policies, DrainAtTheLimit,
                          ::testing::Values(AtLimit::kWait, AtLimit::kEvictIdle));
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::acceptor_limits_test

@@ -12,7 +12,7 @@
 #include "gtest/gtest.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
-namespace sluice::testing {
+namespace sluice::testing::acceptor_test {
 namespace {
 
 TEST(Acceptor, AtTheLimitRefuseTellsTheNewcomerAtOnce) {
@@ -286,4 +286,4 @@ TEST(Acceptor, ServesManyClientsOnRealThreadsAndEndsWithABalancedLedger) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::acceptor_test

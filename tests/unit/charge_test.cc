@@ -8,7 +8,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::charge_test {
 namespace {
 
 constexpr int64_t kGiB = int64_t{1} << 30;
@@ -127,4 +127,4 @@ TEST_F(Charge, AHeldBytesThatCannotBeHarmsNobody) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::charge_test

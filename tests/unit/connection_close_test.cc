@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::connection_close_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -715,4 +715,4 @@ TEST(ConnectionMonitors, HearOnceOfASessionThatHasEndedWhenItsOutputIsStillOnThe
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::connection_close_test

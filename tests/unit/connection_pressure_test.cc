@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::connection_pressure_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -324,4 +324,4 @@ TEST(ConnectionPressure, ASessionHearsOnOpenThoughItIsParkedWhenTheConnectionCom
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::connection_pressure_test

@@ -6,7 +6,7 @@
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::connection_read_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -287,4 +287,4 @@ TEST(ConnectionRead, ASessionThatConsumesNothingIsStoppedAtInputBytesMax) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::connection_read_test

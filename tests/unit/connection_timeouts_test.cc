@@ -5,7 +5,7 @@
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::connection_timeouts_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -614,4 +614,4 @@ TEST(ConnectionTimeouts, ATimeoutOfAgesIsNoOverflow) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::connection_timeouts_test

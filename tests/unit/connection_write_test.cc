@@ -5,7 +5,7 @@
 #include "gtest/gtest.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::connection_write_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -361,4 +361,4 @@ TEST(ConnectionWrite, AConnectionThatIsIdleAgainHoldsNoChargedMemory) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::connection_write_test

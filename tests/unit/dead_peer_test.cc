@@ -25,7 +25,7 @@
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::dead_peer_test {
 namespace {
 
 // --- By a double.
@@ -242,4 +242,4 @@ TEST(DeadPeerOfTheKernel, TheOneThatVanishedIsEndedAndTheOneThatDoesNotReadIsNot
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::dead_peer_test

@@ -18,7 +18,7 @@
 #include "sluice/actors/hub.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::hub_end_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -525,4 +525,4 @@ TEST_F(HubEnd, TheEndOfAHubLeavesItsSubscribersConnectionsOpen) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::hub_end_test

@@ -12,7 +12,7 @@
 #include "sluice/core/buffer.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::hub_memory_test {
 namespace {
 
 class Member : public Session {
@@ -163,4 +163,4 @@ TEST_F(HubMemory, ConflateKeepsTheNewestThatThereIsMemoryFor) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::hub_memory_test

@@ -18,7 +18,7 @@
 #include "sluice/actors/hub.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::hub_policy_test {
 namespace {
 
 std::string Notice(int64_t missed) { return absl::StrCat("missed ", missed, "\n"); }
@@ -411,4 +411,4 @@ TEST_F(HubPolicy, WhateverComesTheCountsAreExact) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::hub_policy_test

@@ -18,7 +18,7 @@
 #include "sluice/actors/hub_spoke.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::hub_portions_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -405,4 +405,4 @@ TEST_F(HubPortions, WhereMemoryIsSpentNobodyJoins) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::hub_portions_test

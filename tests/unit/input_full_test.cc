@@ -7,7 +7,7 @@
 #include "sluice/core/log.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::input_full_test {
 namespace {
 
 // Takes nothing until a whole frame is there.
@@ -160,4 +160,4 @@ TEST(InputFull, ASessionMayAbortOrThrow) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::input_full_test

@@ -12,7 +12,7 @@
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::late_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -271,4 +271,4 @@ TEST_F(LateAnswer, OneThatLiesBehindOtherMessagesIsTakenAndOneThatCameLaterIsNot
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::late_test

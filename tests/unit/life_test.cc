@@ -13,7 +13,7 @@
 #include "sluice/tests/support/clock_os.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::life_test {
 namespace {
 
 struct Note {
@@ -386,4 +386,4 @@ TEST_F(Life, NamesAreForOneLiveActorEach) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::life_test

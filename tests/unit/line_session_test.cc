@@ -10,7 +10,7 @@
 #include "sluice/core/promise.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::line_session_test {
 namespace {
 
 struct Upper {
@@ -165,4 +165,4 @@ TEST(LineSession, NoLineFollowsTheOneInWhichItsSessionStops) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::line_session_test

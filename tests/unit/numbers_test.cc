@@ -13,7 +13,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::numbers_test {
 namespace {
 
 struct Query {
@@ -186,4 +186,4 @@ TEST_F(Numbers, PlacesOfRootsThatEndedServeTheChildrenOfOneActor) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::numbers_test

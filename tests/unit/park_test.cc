@@ -9,7 +9,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::park_test {
 namespace {
 
 struct Number {
@@ -448,4 +448,4 @@ TEST_F(Park, TrySendInAConstructorOrADestructorDoesNotOvertakeSend) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::park_test

@@ -10,7 +10,7 @@
 #include "sluice/tests/support/clock_os.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::probe_test {
 namespace {
 
 struct Number {
@@ -207,4 +207,4 @@ TEST_F(Probe, AnInfiniteLingerTimeoutDoesNotHoldADrain) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::probe_test

@@ -11,7 +11,7 @@
 #include "sluice/protocols/line_session.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::session_early_test {
 namespace {
 
 // A session whose constructor does what a test wants.
@@ -609,4 +609,4 @@ TEST(SessionEarly, ANegativeTimeToConnectIsNoTimeAndNotWeeks) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::session_early_test

@@ -16,7 +16,7 @@
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::turn_end_test {
 namespace {
 
 constexpr int64_t kMs = 1'000'000;
@@ -199,4 +199,4 @@ TEST(TurnEndOfSockets, ManyDescriptorsThatTakeTheirTimeToCloseAreProgress) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::turn_end_test

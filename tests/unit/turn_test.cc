@@ -14,7 +14,7 @@
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::turn_test {
 namespace {
 
 using Notes = ScriptSession::Notes;
@@ -653,4 +653,4 @@ TEST(TurnOfSockets, APollTakesAllEventsThatAreThere) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::turn_test
