@@ -21,7 +21,12 @@ def precompiled_header(name, header, deps):
     cc_library(
         name = name + "_compile",
         srcs = [name + ".cc"],
-        copts = ["-x", "c++-header"],
+        copts = ["-x", "c++-header"] + select({
+            # Bazel compiles this library with -fPIC, and optimized programs without: there Debian's
+            # g++ takes -fPIE. The last of these flags counts.
+            "//%s:wanted_optimized" % _PACKAGE: ["-fPIE"],
+            "//conditions:default": [],
+        }),
         linkstatic = True,
         tags = ["manual"],
         deps = deps,
@@ -75,14 +80,19 @@ def precompiled(srcs, copts):
         return [], []
     tests = native.package_name().partition("/")[0] in ["docs", "tests"]
     name = "test_headers" if tests else "headers"
-    setting = "//%s:wanted" % _PACKAGE
+    wanted = "//%s:wanted" % _PACKAGE
+    flags = ["-include", "%s/made/%s.h" % (_PACKAGE, name)]
+
+    # g++ looks for garbage only past so many KiB: with less, a compilation is over sooner without.
+    flags.append("--param=ggc-min-heapsize=524288")
     return (
         select({
-            setting: ["//%s:%s" % (_PACKAGE, name)],
+            wanted: ["//%s:%s" % (_PACKAGE, name)],
             "//conditions:default": [],
         }),
         select({
-            setting: ["-Winvalid-pch", "-include", "%s/made/%s.h" % (_PACKAGE, name)],
+            wanted + "_optimized": flags,
+            wanted: flags + ["-Winvalid-pch"],
             "//conditions:default": [],
         }),
     )
