@@ -29,8 +29,7 @@ def _debian_library_impl(rctx):
             build += _LIBRARY.format(
                 name = name,
                 defines = repr([flag[2:] for flag in flags if flag.startswith("-D")]),
-                linkopts = repr(rctx.attr.linkopts.get(name, []) +
-                                [flag for flag in flags if not flag.startswith("-D")]),
+                linkopts = repr([flag for flag in flags if not flag.startswith("-D")]),
             )
         rctx.file((package + "/" if package else "") + "BUILD.bazel", build)
 
@@ -39,7 +38,6 @@ _debian_library = repository_rule(
     local = True,
     attrs = {
         "apt": attr.string(doc = "The Debian package to install."),
-        "linkopts": attr.string_list_dict(doc = "Target -> flags before pkg-config's."),
         "packages": attr.string_list_dict(doc = "Bazel package -> targets: NAME or NAME=MODULE[+MODULE]."),
         "prefix": attr.string(doc = "The pkg-config module of a bare NAME is prefix + NAME."),
     },
@@ -125,13 +123,6 @@ def sluice_debian_deps():
             "gtest=gmock+gtest",  # As in the registry: gtest brings gmock, and there is no :gmock.
             "gtest_main=gmock_main+gmock+gtest",
         ]},
-    )
-    _maybe(
-        _debian_library,
-        name = "google_benchmark",
-        apt = "libbenchmark-dev",
-        linkopts = {"benchmark_main": ["-lbenchmark_main"]},
-        packages = {"": ["benchmark", "benchmark_main=benchmark"]},
     )
     _maybe(
         native.new_local_repository,
