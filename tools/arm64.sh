@@ -18,7 +18,8 @@ mkdir "$built/include"
 ln -s "$PWD" "$built/include/sluice"
 ln -s /usr/include/absl "$built/include/absl"  # Headers alone, the same for each processor.
 flags=(-std=c++20 -O2 -pthread -Wall -Wextra -I "$built/include" -isystem "$googletest/include"
-  -isystem "$googletest" -isystem /usr/include/concurrentqueue)
+  -isystem "$googletest" -isystem /usr/include/concurrentqueue
+  -isystem /usr/include/concurrentqueue/moodycamel)  # From Debian 13 on.
 
 compile() {  # SOURCE OBJECT
   aarch64-linux-gnu-g++ "${flags[@]}" -c "$1" -o "$built/$2.o" || touch "$built/failed"

@@ -13,6 +13,16 @@ cc_library(
 )
 """
 
+_HEADERS = """
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
+cc_library(
+    name = "{name}",
+    hdrs = {headers},
+    visibility = ["//visibility:public"],
+)
+"""
+
 def _flags(rctx, module):
     found = rctx.execute(["pkg-config", "--cflags", "--libs"] + module.split("+"))
     if found.return_code:
@@ -43,6 +53,26 @@ _debian_library = repository_rule(
     },
 )
 
+def _debian_headers_impl(rctx):
+    headers = rctx.attr.headers
+    folders = [folder for folder in rctx.attr.folders if rctx.path(folder + "/" + headers[0]).exists]
+    if not folders:
+        fail("@%s needs: apt-get install %s" % (rctx.name, rctx.attr.apt))
+    for header in headers:
+        rctx.symlink(folders[0] + "/" + header, header)
+    rctx.file("BUILD.bazel", _HEADERS.format(name = rctx.attr.target, headers = repr(headers)))
+
+_debian_headers = repository_rule(
+    implementation = _debian_headers_impl,
+    local = True,
+    attrs = {
+        "apt": attr.string(doc = "The Debian package to install."),
+        "folders": attr.string_list(doc = "Where the headers are: the first folder that has the first of them."),
+        "headers": attr.string_list(doc = "They are included by these names alone."),
+        "target": attr.string(doc = "The library's name."),
+    },
+)
+
 def _files_impl(rctx):
     for path, content in rctx.attr.files.items():
         rctx.file(path, content)
@@ -54,16 +84,6 @@ _files = repository_rule(
 
 def _native_rules(rules):
     return "\n".join(["%s = native.%s" % (rule, rule) for rule in rules]) + "\n"
-
-_CONCURRENTQUEUE = """
-load("@rules_cc//cc:defs.bzl", "cc_library")
-
-cc_library(
-    name = "concurrentqueue",
-    hdrs = glob(["*.h"]),
-    visibility = ["//visibility:public"],
-)
-"""
 
 _COVERAGE_TOOLS = """
 filegroup(
@@ -125,10 +145,19 @@ def sluice_debian_deps():
         ]},
     )
     _maybe(
-        native.new_local_repository,
+        _debian_headers,
         name = "concurrentqueue",
-        path = "/usr/include/concurrentqueue",  # apt-get install libconcurrentqueue-dev
-        build_file_content = _CONCURRENTQUEUE,
+        apt = "libconcurrentqueue-dev",
+        folders = [
+            "/usr/include/concurrentqueue",
+            "/usr/include/concurrentqueue/moodycamel",  # From Debian 13 on.
+        ],
+        headers = [
+            "concurrentqueue.h",
+            "blockingconcurrentqueue.h",
+            "lightweightsemaphore.h",
+        ],
+        target = "concurrentqueue",
     )
 
     # Bazel 4.2.3 itself asks for these three; unless given, it would download them.
