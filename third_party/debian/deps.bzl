@@ -2,6 +2,8 @@
 
 Each has the name and the labels it has in the Bazel Central Registry, so the
 BUILD files are the same for Debian's Bazel 4.2.3 and for a modern Bazel.
+
+tools/registry.py executes this file in Python, for the stand-in registry that a modern Bazel is checked with.
 """
 
 _LIBRARY = """
