@@ -123,7 +123,7 @@ void ExpectLinear(const char* what, const Crowd& crowd) {
     large_ns = std::min(large_ns, NsInGroupsOf(kAll, crowd));
     exponent = 1 + std::log(static_cast<double>(large_ns) / static_cast<double>(small_ns)) /
                        std::log(static_cast<double>(kAll) / kGroup);
-    if (exponent <= 1.05 || exponent > 1.5) break;
+    if (exponent <= kExponentMax || exponent > 1.5) break;
   }
   const auto each = [](int64_t ns) { return static_cast<double>(ns) / kAll; };
   std::printf("%s: %.0f ns each of %d, %.0f ns each of %d: exponent %.3f\n", what, each(small_ns),
