@@ -14,7 +14,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::blocking_law_test {
 namespace {
 
 struct Tally {
@@ -126,4 +126,4 @@ TEST_P(BlockingLaw, EveryCallIsFinishedDroppedOrHeld) {
 INSTANTIATE_TEST_SUITE_P(Workers, BlockingLaw, ::testing::Values(1, 2, 3));
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::blocking_law_test

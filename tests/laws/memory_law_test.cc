@@ -10,7 +10,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::memory_law_test {
 namespace {
 
 constexpr int64_t kOverdraft = Lease::kOverdraftBytesMax;
@@ -203,4 +203,4 @@ TEST(L5Progress, WithEveryWorkerOverdrawnHandlersStillFree) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::memory_law_test

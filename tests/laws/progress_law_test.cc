@@ -12,7 +12,7 @@
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::progress_law_test {
 namespace {
 
 struct Ball {
@@ -250,4 +250,4 @@ TEST(L6NoBlocking, AnOutsideSenderThatStandsStillHoldsNoWorker) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::progress_law_test

@@ -14,7 +14,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::restart_law_test {
 namespace {
 
 constexpr int kDrivers = 4;
@@ -198,4 +198,4 @@ TEST_P(RestartLaw, OnlyTheMessageBeingHandledIsLostAndTheRestArrivesInOrder) {
 INSTANTIATE_TEST_SUITE_P(Workers, RestartLaw, ::testing::Values(1, 2, 3));
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::restart_law_test

@@ -11,7 +11,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::slots_law_test {
 namespace {
 
 constexpr int kWorkers = 3;
@@ -117,4 +117,4 @@ TEST(L10Handles, WhilePlacesMoveBetweenWorkersAHandleOfTheDeadReachesNobody) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::slots_law_test

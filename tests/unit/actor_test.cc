@@ -17,7 +17,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::actor_test {
 namespace {
 
 struct Small {
@@ -371,4 +371,4 @@ TEST(AsksMax, OneMoreIsRefusedUntilAnAnswerComes) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::actor_test

@@ -15,7 +15,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::end_text_test {
 namespace {
 
 using ::testing::EndsWith;
@@ -150,4 +150,4 @@ TEST_F(EndText, ABlockingFunctionThatThrowsNothingToSayIsToldByItsType) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::end_text_test

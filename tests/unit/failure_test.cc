@@ -13,7 +13,7 @@
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/support/wire.h"
 
-namespace sluice::testing {
+namespace sluice::testing::failure_test {
 namespace {
 
 enum class Kind { kStd, kInt, kOwnType, kBadAlloc };
@@ -352,4 +352,4 @@ TEST(Failures, AChildThatGivesUpEndsItsParentsConnection) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::failure_test

@@ -13,7 +13,7 @@
 #include "sluice/core/runtime.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::handles_test {
 namespace {
 
 struct Note {
@@ -343,4 +343,4 @@ TEST(Handles, MonitorsFromARuntimeThatEndedAreTakenBackThoughTheirSlotsHaveNewNu
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::handles_test

@@ -16,7 +16,7 @@
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/unit/phoenix.h"
 
-namespace sluice::testing {
+namespace sluice::testing::restart_end_test {
 namespace {
 
 TEST_F(RestartTest, AConstructorThatThrowsOnRestartIsOneMoreFailure) {
@@ -261,4 +261,4 @@ static_assert(internal::MadeFromCopies<TakesValue, std::string>);
 static_assert(TakesValue::kRestartable && !Session::kRestartable && !Hub::kRestartable);
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::restart_end_test

@@ -15,7 +15,7 @@
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/unit/phoenix.h"
 
-namespace sluice::testing {
+namespace sluice::testing::restart_test {
 namespace {
 
 TEST_F(RestartTest, KeepsRefAndMailboxAndDropsTheMessageBeingHandled) {
@@ -324,4 +324,4 @@ TEST_F(RestartTest, AChildParkedOnItsFailingParentDoesNotHoldTheRestart) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::restart_test

@@ -17,7 +17,7 @@
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::runtime_test {
 namespace {
 
 struct Note {
@@ -251,8 +251,8 @@ TEST(Drain, AHandlerThatOutlivesTheGraceLeavesNothingBehind) {
    public:
     explicit Parent(std::atomic<int>* count) : count_(count) {}
     void OnStart() override {
-      child_ = SpawnWith<Sleeper>(testing::On(1));
-      SpawnWith<Counter>(testing::On(1), count_);
+      child_ = SpawnWith<Sleeper>(runtime_test::On(1));
+      SpawnWith<Counter>(runtime_test::On(1), count_);
       Every(absl::Milliseconds(10), [] {});
       EXPECT_EQ(Send(child_, Note{2'000}), Answer::kAccepted);
       ++*count_;
@@ -272,7 +272,7 @@ class Heir : public Actor {  // Makes the next root as it ends.
  public:
   explicit Heir(std::atomic<int>* born) : born_(born) {}
   void OnStart() override { ++*born_; }
-  void OnStop() override { runtime().SpawnWith<Heir>(testing::On(1), born_); }
+  void OnStop() override { runtime().SpawnWith<Heir>(runtime_test::On(1), born_); }
 
  private:
   std::atomic<int>* born_;
@@ -419,4 +419,4 @@ INSTANTIATE_TEST_SUITE_P(Rings, WaitCycle,
                                            Ring{10, 1}, Ring{10, 2}));
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::runtime_test

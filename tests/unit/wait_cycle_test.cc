@@ -10,7 +10,7 @@
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
-namespace sluice::testing {
+namespace sluice::testing::wait_cycle_test {
 namespace {
 
 struct Note {
@@ -204,4 +204,4 @@ TEST(WaitCycle, TheLastToParkGivesWayOnce) {
 }
 
 }  // namespace
-}  // namespace sluice::testing
+}  // namespace sluice::testing::wait_cycle_test
