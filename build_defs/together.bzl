@@ -4,7 +4,8 @@ Most of a compilation goes into headers and templates that its neighbours need t
 one compilation cost about as much as two of them apart. So a target's sources are put behind each
 other, each under the name and the line numbers it has in the sources, at most six to a file.
 
-Names in the unnamed namespaces of one target's sources must differ for that. The build with clang
+Names in the unnamed namespaces of one target's sources must differ for that, functions' too: overloads
+would be found silently. The build with clang
 (--define=sluice_together=no) compiles each source by itself, and so finds a forgotten #include.
 """
 
@@ -18,13 +19,16 @@ def together(name, srcs):
     files = (len(sources) + _TOGETHER_MAX - 1) // _TOGETHER_MAX
     together = []
     for i in range(files):
+        for source in sources:
+            if " " in source or "'" in source or "$" in source:
+                fail("%s: a source that is compiled together with others has none of these in its name: space ' $" % source)
         part = sources[len(sources) * i // files:len(sources) * (i + 1) // files]
         file = "%s_together_%d" % (name, i)
         native.genrule(
             name = file,
             srcs = part,
             outs = [file + ".cc"],
-            cmd = "for source in $(SRCS); do echo \"#line 1 \\\"$$source\\\"\"; cat $$source; done > $@",
+            cmd = "for source in $(SRCS); do echo \"#line 1 \\\"$$source\\\"\"; cat $$source; echo; done > $@",
             tags = ["manual"],
             visibility = ["//visibility:private"],
         )

@@ -13,11 +13,12 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 not_here=75
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/sluice
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sluice
 root=$cache/unstable
 packages="bazel-bootstrap g++ libabsl-dev libconcurrentqueue-dev libgmock-dev libgtest-dev
   libspdlog-dev pkg-config python3"
 keep_days=14
+free_kib_min=4000000  # What it takes there, twice: a new one is made before the old one goes.
 make_seconds_max=400  # Of each of the two steps: a mirror may hang.
 
 skip() {
@@ -29,6 +30,10 @@ if [ "${1-}" != --inside ]; then
   [ "$(id -u)" = 0 ] || skip "as only root can make a root folder"
   command -v debootstrap >/dev/null || skip "as debootstrap is not to be had here"
   unshare --mount --pid --fork true 2>/dev/null || skip "as this machine gives no namespaces"
+  if [[ $cache =~ [[:space:]] ]]; then
+    echo "sluice: modern: debootstrap cannot work in \"$cache\": set XDG_CACHE_HOME to a path without space" >&2
+    exit 1
+  fi
   mkdir -p "$cache"
   # Without --kill-child and --pdeathsig, a killed parent would leave the others running.
   exec setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child \
@@ -64,14 +69,32 @@ mount_kernel() {
   mount --rbind /dev "$root/dev"
 }
 
+# Deletes a root folder. Whatever is mounted below it is no part of it, and must not be emptied: it is
+# unmounted first, in this namespace alone.
+delete() {  # FOLDER
+  local at
+  while read -r at; do umount --lazy "$at"; done \
+    < <(awk -v below="$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
+  if grep -qF " $1/" /proc/self/mountinfo; then
+    echo "sluice: modern: $1 has mounts below it that do not go; nothing is deleted" >&2
+    exit 1
+  fi
+  rm -rf --one-file-system "$1"
+}
+
+# In a folder of its own, which takes the old one's place when it is whole.
 make_root() {
-  local log=$cache/unstable.log
-  rm -rf --one-file-system "$root"
+  local log=$cache/unstable.log final=$root root=$root.new
+  delete "$root"
   [ -n "$mirror" ] || skip "as apt names no mirror of Debian"
-  echo "making $root"
+  if [ "$(df --output=avail -k "$cache" | tail -n 1)" -lt $free_kib_min ]; then
+    echo "sluice: modern: $cache has less than $free_kib_min KiB free" >&2
+    exit 1
+  fi
+  echo "making $final"
   timeout --foreground $make_seconds_max \
     debootstrap --variant=minbase sid "$root" "$mirror" >"$log" 2>&1 ||
-    skip "as debootstrap failed: $(tail -n 1 "$log")"
+    skip "as debootstrap failed: $(reason "$log")"
   mount_kernel
   # A mirror may be a copy of some time ago. Nothing here has to outlive a loss of power.
   # shellcheck disable=SC2086
@@ -79,17 +102,26 @@ make_root() {
     apt-get -q -y -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false \
     -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 \
     install --no-install-recommends $packages </dev/null >>"$log" 2>&1 ||
-    skip "as its packages could not be installed: $(tail -n 1 "$log")"
+    skip "as its packages could not be installed: $(reason "$log")"
   in_root apt-get clean
   echo "$packages" >"$root/made"
+  umount --lazy "$root/proc" "$root/dev"
+  delete "$final"
+  mv "$root" "$final"
 }
 
-if [ "$(cat "$root/made" 2>/dev/null)" = "$packages" ] &&
-  [ -n "$(find "$root/made" -mtime -$keep_days)" ]; then
-  mount_kernel
-else
+# The first line that names an error, else the last one.
+reason() {  # LOG
+  grep -m 1 -E '^(E:|W: Failure)' "$1" || tail -n 1 "$1"
+}
+
+if [ "$(cat "$root/made" 2>/dev/null)" != "$packages" ]; then
   make_root
+elif [ -z "$(find "$root/made" -mtime -$keep_days)" ]; then
+  # Where a new one cannot be had, the old one still serves.
+  (make_root) || echo "the old one serves on"
 fi
+mount_kernel
 echo "ready after $SECONDS s"
 
 # --- The checks.

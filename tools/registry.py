@@ -82,8 +82,13 @@ def read_module(text):
     """(name, version, {dependency: version}, {dependency: path}) of a module file, as the root."""
     own, wanted, paths = {"name": "", "version": ""}, {}, {}
 
-    def bazel_dep(name, version="", **_):
+    def bazel_dep(*, name, version="", repo_name="", **_):
+        if repo_name:
+            raise Wrong("%s has the repo_name %s: our labels name it by its own" % (name, repo_name))
         wanted[name] = version
+
+    def no_override(module_name="", **_):
+        raise Wrong("an override of %s helps the root module alone, not who embeds it" % module_name)
 
     def local_path_override(module_name, path):
         paths[module_name] = path
@@ -93,11 +98,12 @@ def read_module(text):
         "bazel_dep": bazel_dep,
         "local_path_override": local_path_override,
     }
-    for name in ("archive_override", "git_override", "include", "register_execution_platforms",
-                 "register_toolchains", "single_version_override", "use_extension", "use_repo",
-                 "use_repo_rule"):
+    for name in ("archive_override", "git_override", "multiple_version_override", "single_version_override"):
+        known[name] = no_override
+    for name in ("flag_alias", "include", "register_execution_platforms", "register_toolchains", "use_extension",
+                 "use_repo", "use_repo_rule"):
         known[name] = Anything()
-    exec(text, known)  # Starlark that has no load() is Python.
+    exec(compile(text, "a module file", "exec"), known)  # Starlark that has no load() is Python.
     return own["name"], own["version"], wanted, paths
 
 
@@ -242,7 +248,7 @@ def repositories():
         "native": types.SimpleNamespace(existing_rule=lambda name: None),
         "repository_rule": repository_rule,
     }
-    exec(read(os.path.join(ROOT, TABLE)), known)  # Starlark that has no load() is Python.
+    exec(compile(read(os.path.join(ROOT, TABLE)), TABLE, "exec"), known)  # Starlark that has no load() is Python.
     known["sluice_debian_deps"]()
     return found
 
@@ -268,7 +274,11 @@ def write_module(registry, name, version, wanted, sources):
 
 def write(registry, bazel):
     """Writes the registry, and the sources of its modules beside them."""
-    shutil.rmtree(registry, ignore_errors=True)
+    if os.path.exists(registry):
+        if os.listdir(registry) and not os.path.exists(os.path.join(registry, "bazel_registry.json")):
+            raise Wrong("%s is there, and no registry: name a folder that is new, empty or a registry, as what is "
+                        "in it is deleted" % registry)
+        shutil.rmtree(registry)
     os.makedirs(registry)
     with open(os.path.join(registry, "bazel_registry.json"), "w", encoding="utf-8") as file:
         file.write("{}\n")
@@ -391,20 +401,43 @@ def library_has_its_flags():
                 raise Wrong("no %s in\n%s" % (text, build))
 
 
+def overrides_are_refused():
+    for text in ('single_version_override(module_name = "fmt", version = "1")', 'bazel_dep("fmt", "1")',
+                 'bazel_dep(name = "fmt", version = "1", repo_name = "f")'):
+        try:
+            read_module(text)
+        except (Wrong, TypeError):
+            continue
+        raise Wrong("taken: " + text)
+
+
+def other_folders_are_not_deleted():
+    with tempfile.TemporaryDirectory() as folder:
+        kept = os.path.join(folder, "kept")
+        with open(kept, "w", encoding="utf-8"):
+            pass
+        try:
+            write(folder, "")
+        except Wrong:
+            pass
+        if not os.path.exists(kept):
+            raise Wrong("--write has deleted a folder that is no registry")
+
+
 def check():
     passed = failed = 0
     for test in (module_files_resolve, embedders_want_what_we_want, old_versions_are_refused,
                  unknown_versions_are_refused, versions_that_others_raise_are_refused,
                  versions_are_in_bazels_order, queue_is_found_in_either_folder,
-                 library_has_its_flags):
+                 library_has_its_flags, overrides_are_refused, other_folders_are_not_deleted):
         name = test.__name__.replace("_", " ")
         try:
             test()
             passed += 1
             print("ok: " + name)
-        except Wrong as error:
+        except Exception as error:  # A mistake in a file that is read here is one in Python.
             failed += 1
-            print("FAILED: %s: %s" % (name, error))
+            print("FAILED: %s: %s" % (name, error if isinstance(error, Wrong) else repr(error)))
     print("%d passed, %d failed" % (passed, failed))
     return 0 if passed and not failed else 1
 
