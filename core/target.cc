@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -68,7 +69,7 @@ absl::StatusOr<Target> Target::Parse(std::string_view text) {
   const std::string_view port_text = text.substr(colon + 1);
   if (!IsHostName(ToAbsl(host)) && LooksLikeName(ToAbsl(host))) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "address \"", ToAbsl(text.substr(0, kShownBytesMax)),
+        "address \"", absl::Utf8SafeCHexEscape(ToAbsl(text.substr(0, kShownBytesMax))),
         "\": this is no host name: between its dots stand 1 to 63 letters, digits and hyphens, no "
         "hyphen first or last, and at most 253 characters in all; write NAME:PORT"));
   }

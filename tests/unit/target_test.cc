@@ -66,6 +66,8 @@ TEST(Target, SaysWhatIsWrongWithAName) {
               std::string::npos)
         << target.status();
   }
+  const absl::StatusOr<Target> control = Target::Parse("a..org:\x1b[2J\n");
+  for (const char c : std::string(control.status().message())) EXPECT_GE(c, ' ');
 }
 
 TEST(Target, RefusesAMappedAddressWithTheOneToWrite) {
