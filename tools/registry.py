@@ -78,17 +78,21 @@ class Anything:
         return Anything()
 
 
-def read_module(text):
-    """(name, version, {dependency: version}, {dependency: path}) of a module file, as the root."""
+def read_module(text, ours=True):
+    """(name, version, {dependency: version}, {dependency: path}) of a module file, as the root.
+
+    Of our own ones, what would break those who embed us is Wrong.
+    """
     own, wanted, paths = {"name": "", "version": ""}, {}, {}
 
     def bazel_dep(*, name, version="", repo_name="", **_):
-        if repo_name:
+        if ours and repo_name:
             raise Wrong("%s has the repo_name %s: our labels name it by its own" % (name, repo_name))
         wanted[name] = version
 
     def no_override(module_name="", **_):
-        raise Wrong("an override of %s helps the root module alone, not who embeds it" % module_name)
+        if ours:
+            raise Wrong("an override of %s helps the root module alone, not who embeds it" % module_name)
 
     def local_path_override(module_name, path):
         paths[module_name] = path
@@ -292,7 +296,7 @@ def write(registry, bazel):
     # What Bazel and the rules it comes with ask for: modules of no content, never loaded.
     for folder, _, files in os.walk(bazel) if bazel else ():
         if "MODULE.bazel" in files:
-            todo |= set(read_module(read(os.path.join(folder, "MODULE.bazel")))[2].items())
+            todo |= set(read_module(read(os.path.join(folder, "MODULE.bazel")), ours=False)[2].items())
     made = repositories()
     done = set()
     while todo:

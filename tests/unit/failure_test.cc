@@ -38,7 +38,7 @@ std::string TextOf(Kind kind) {
     case Kind::kInt:
       return "an exception of type int";
     case Kind::kOwnType:
-      return "an exception of type sluice::testing::(anonymous namespace)::OwnType";
+      return "an exception of type sluice::testing::failure_test::(anonymous namespace)::OwnType";
     case Kind::kBadAlloc:
       return "std::bad_alloc";
   }
