@@ -436,8 +436,8 @@ void Connection::TellWritable() {
 
 void Connection::TellDrain() {
   if (drain_told_ || closing_ || (read_ended_ && !eof_told_)) return;
-  // What hubs hold back for it comes first, while the drain has time for that. Each flush that may
-  // have emptied it brings us back.
+  // Messages that hubs hold back for it come first, while the drain has time for that. Each flush
+  // that may have emptied it brings us back.
   if (!worker().DrainInsists() && ListenersHold()) return;
   if (Planted(Plant::kDrainForgetsParked)) drain_told_ = true;
   worker().RunHandler(slot_, "OnDrain", [&] {

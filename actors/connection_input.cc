@@ -94,7 +94,7 @@ void Connection::OfferInput(std::string_view fresh) {
   if (input_.Empty()) return;
   if (!may_go_on || !MayGoOn()) {
     offer_again_ = true;                      // The session had to stop; more may be in there.
-    if (MayGoOn()) worker().MarkReady(this);  // It may go on already, and no event will tell.
+    if (MayGoOn()) worker().MarkReady(this);  // Reading may go on already, and no event will tell.
   } else if (input_.size() >= input_bytes_max_) {
     offer_again_ = true;
     if (in.size() < offered) {

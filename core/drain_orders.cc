@@ -1,4 +1,4 @@
-// What a drain orders of a worker: core/drain.cc says when, and looks at what the worker publishes.
+// A drain's orders to a worker: core/drain.cc gives them, and looks at what the worker publishes.
 #include <string>
 #include <typeinfo>
 #include <utility>
@@ -63,7 +63,7 @@ void Worker::OrderIo(void (IoHandler::*order)()) {
 void Worker::BeginDrain() {
   draining_ = true;
   runtime_.ForEachSlot(this, [&](Slot* slot) {
-    if (slot->state == ActorState::kRestarting) Schedule(slot);  // It waits no longer.
+    if (slot->state == ActorState::kRestarting) Schedule(slot);  // Its back-off is over.
   });
   OrderIo(&IoHandler::OnDrain);
 }
@@ -82,7 +82,7 @@ void Worker::DrainInsist() {
 
 // Each line names a few: the first ones say where to look.
 void Worker::LogWhatHoldsDrain() {
-  constexpr size_t kNamesMax = 4;  // Of actors, in each line of what holds a drain.
+  constexpr size_t kNamesMax = 4;  // Each line of what holds a drain names so many actors.
   std::vector<std::string> names;
   size_t count = 0;
   const auto add = [&](const auto& text) {
@@ -176,7 +176,7 @@ void Worker::RestBesideTimers() {
 void Worker::PublishRest(bool rests) {
   // The blocking pool's gate ends last, so that all others may use it to their end.
   const bool gate_apart = !gate_stopped_ && runtime_.blocking().GateLives(*this);
-  // What is parked was accepted, and will be handled. At the deadline nobody waits for it.
+  // Parked messages were accepted, and will be handled. At the deadline nobody waits for them.
   const bool waits =
       (ledger_.parked_held > 0 || hub_waits_ > 0) && !shutdown_ && !Planted(Plant::kParkedIsRest);
   rest_.Publish(rests && !waits,

@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kNameBytesMax = 253;
 constexpr size_t kLabelBytesMax = 63;
-constexpr size_t kShownBytesMax = 100;  // Of an address, in an error.
+constexpr size_t kShownBytesMax = 100;  // An error shows so much of an address.
 
 bool IsLabel(absl::string_view label) {
   return !label.empty() && label.size() <= kLabelBytesMax && label.front() != '-' &&

@@ -317,7 +317,7 @@ class Worker {
   void DrainEndReading();
   void DrainClose();
   void StopGate();
-  void DrainInsist();  // What hubs hold back for a session keeps it from its OnDrain no more.
+  void DrainInsist();  // Messages that hubs hold back delay no session's OnDrain any more.
   void LogWhatHoldsDrain();
   void StopRoots();
   void ShutdownAll();

@@ -380,7 +380,7 @@ TEST(DrainEnd, ACycleOfWaitsIsBrokenInADrainAsBeforeAndWhatWasAcceptedIsHandled)
       StepsUntilOver(site, absl::Seconds(5));
       EXPECT_GT(site.runtime().WaitCyclesFound(), 0);
       const Ledger ledger = site.runtime().TotalLedger();
-      // What breaks a cycle is dropped under its own name, and nothing else is.
+      // A message that breaks a cycle is dropped under its own name, and nothing else is.
       const int64_t broken = ledger.parked_dropped[static_cast<int>(DropReason::kDeadlock)];
       EXPECT_EQ(handled + broken, 20) << ledger.ToString();
       EXPECT_GE(handled, 10);
@@ -631,7 +631,7 @@ TEST(DrainEnd, AReaderThatNeverReadsHoldsTheOthersForHalfOfTheTimeOnly) {
   const HubTotals totals = DrainBeside({.slow = SlowPolicy::kPark, .queue_messages_max = 4},
                                        absl::Seconds(8), &received);
   EXPECT_LT(totals.received, kPublished) << totals.ToString();
-  // What left for the socket by half of the time arrives, and the connection ends with FIN.
+  // Bytes that left for the socket by half of the time arrive, and the connection ends with FIN.
   EXPECT_EQ(received, static_cast<size_t>(totals.received) * kPieceBytes);
 }
 
