@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "concurrentqueue.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
 
 namespace {
 std::atomic<int64_t> allocations{0};

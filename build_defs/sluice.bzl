@@ -20,17 +20,42 @@ _LAYERS = {
     "docs": 6,
 }
 
+# Within a folder the same holds for its wings.
+_WINGS = {
+    "core/base": 0,
+    "core/os": 1,
+    "core/memory": 1,
+    "core/mailbox": 2,
+    "core/slot": 3,
+    "core/worker": 4,
+    "core/actor": 5,
+    "core/runtime": 6,
+    "actors/connection": 0,
+    "actors/peers": 1,
+    "actors/hub": 1,
+    "sim/world": 0,
+    "sim/check": 1,
+    "sim/run": 2,
+    "sim/scenarios": 3,
+    "sim": 4,
+}
+
+def _layer(package):
+    folder = package.partition("/")[0]
+    return (_LAYERS[folder], _WINGS.get(package, 0)) if folder in _LAYERS else None
+
 def _check_layers(name, deps):
-    own = native.package_name().partition("/")[0]
+    own = native.package_name()
     for dep in deps:
         if not dep.startswith("//"):
             continue
-        used = dep[2:].partition(":")[0].partition("/")[0]
-        if own not in _LAYERS or used not in _LAYERS or used == own:
+        used = dep[2:].partition(":")[0]
+        if used == own or not _layer(own) or not _layer(used):
             continue
-        if _LAYERS[used] >= _LAYERS[own]:
+        beside = used.partition("/")[0] == own.partition("/")[0] and not (own in _WINGS and used in _WINGS)
+        if not beside and _layer(used) >= _layer(own):
             fail("//%s:%s may not depend on %s: it is not in a lower layer (build_defs/sluice.bzl)" %
-                 (native.package_name(), name, dep))
+                 (own, name, dep))
 
 def sluice_cc_library(name, deps = [], copts = [], **kwargs):
     """A library whose headers are included as "sluice/<folder>/<header>.h".

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client.h"
-#include "sluice/core/flags.h"
+#include "sluice/core/os/flags.h"
 #include "sluice/sluice.h"
 
 ABSL_FLAG(uint32_t, topics_max, 1'024, "Topics there may be.");

@@ -11,10 +11,10 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "client.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/gtest.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/run/gtest.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace broker {

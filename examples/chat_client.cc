@@ -17,9 +17,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
-#include "sluice/actors/connector.h"
-#include "sluice/core/flags.h"
-#include "sluice/core/log.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/os/flags.h"
 #include "sluice/sluice.h"
 
 namespace {

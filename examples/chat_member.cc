@@ -6,7 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 #include "sluice/protocols/text.h"
 
 namespace chat {

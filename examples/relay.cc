@@ -6,8 +6,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "sluice/actors/sockets.h"
-#include "sluice/core/flags.h"
+#include "sluice/actors/connection/sockets.h"
+#include "sluice/core/os/flags.h"
 #include "sluice/examples/relay_session.h"
 #include "sluice/sluice.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "sluice/core/check.h"
+#include "sluice/core/base/check.h"
 
 namespace sluice {
 namespace {

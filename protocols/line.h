@@ -18,7 +18,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "sluice/core/language.h"
+#include "sluice/core/base/language.h"
 
 namespace sluice {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "sluice/actors/connection.h"
+#include "sluice/actors/connection/connection.h"
 
 namespace sluice {
 

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "sluice/actors/session.h"
+#include "sluice/actors/connection/session.h"
 #include "sluice/protocols/line.h"
 
 namespace sluice {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/core/language.h"
+#include "sluice/core/base/language.h"
 
 namespace sluice {
 

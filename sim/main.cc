@@ -11,12 +11,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "sluice/core/flags.h"
-#include "sluice/core/plant.h"
-#include "sluice/core/strings.h"
-#include "sluice/sim/run_limit.h"
-#include "sluice/sim/scenario.h"
-#include "sluice/sim/seeds.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/os/flags.h"
+#include "sluice/sim/run/run_limit.h"
+#include "sluice/sim/run/scenario.h"
+#include "sluice/sim/run/seeds.h"
 
 ABSL_FLAG(std::string, scenario, "mixed",
           "Which one to run; mixed: any of them, as the seed has it; list: tells which there are.");
@@ -34,7 +34,7 @@ ABSL_FLAG(int64_t, run_seconds, 0,
           "Seconds of processor time after which a run counts as one that never ends; 0: none.");
 #ifdef SLUICE_PLANT
 ABSL_FLAG(int, plant, 0,
-          "Which fault of core/plant.h is planted; the first seed that finds it is the last.");
+          "Which fault of core/base/plant.h is planted; the first seed that finds it is the last.");
 #endif
 
 namespace sluice::sim {

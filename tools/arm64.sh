@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 tests=(mailbox lane_gate sleep_word inbox)  # tests/unit/NAME_test.cc, with threads in each.
-sources=(core/buffer.cc core/budget.cc)     # What they need, beside headers.
+sources=(core/memory/buffer.cc core/memory/budget.cc)     # What they need, beside headers.
 processors=(max cortex-a72)                 # With LSE, without.
 googletest=/usr/src/googletest/googletest
 repeats=5

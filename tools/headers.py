@@ -5,7 +5,7 @@
 
 Our headers give no warning, whatever a user's file asks for: tests/headers/user.cc, and a file that includes every
 public header, are compiled with the warnings below as errors. Where C++20, exceptions or RTTI is missing, the compiler
-says so in one sentence, and stops: each header comes to include core/language.h first (seen from its text, as compiling
+says so in one sentence, and stops: each header comes to include core/base/language.h first (seen from its text, as compiling
 each alone takes minutes), and sluice.h and some others are compiled without. The last line is `N passed, N failed`.
 """
 
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-FOLDERS = ("core", "actors", "protocols", "sim", "sim/scenarios")
+FOLDERS = ("core/*", "actors/*", "protocols", "sim/*")
 WARNINGS = """-Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
   -Woverloaded-virtual -Wold-style-cast -Wcast-qual -Wcast-align -Wunused -Wextra-semi -Wundef -Wformat=2
   -Wdouble-promotion -Wimplicit-fallthrough""".split()
@@ -29,8 +29,8 @@ SENTENCES = (  # What a program lacks, and what it is told.
     ("-std=c++20 -fno-rtti", "Sluice needs RTTI"),
 )
 STOP = "the compiler stops here"
-LANGUAGE = "core/language.h"
-ALONE = ("sluice.h", "core/check.h", "protocols/line_session.h", "sim/gtest.h")
+LANGUAGE = "core/base/language.h"
+ALONE = ("sluice.h", "core/base/check.h", "protocols/line_session.h", "sim/run/gtest.h")
 INCLUDE = re.compile(r'^#include "sluice/(.*)"$', re.MULTILINE)
 
 

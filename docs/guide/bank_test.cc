@@ -8,10 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/protocols/line_session.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/gtest.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/run/gtest.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace sim = sluice::sim;

@@ -7,11 +7,11 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/sim/client.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 
 namespace sluice::sim::accept_storm_scenario {
 

@@ -3,7 +3,7 @@
 #ifndef SLUICE_SIM_SCENARIOS_ALL_H_
 #define SLUICE_SIM_SCENARIOS_ALL_H_
 
-#include "sluice/sim/simulation.h"
+#include "sluice/sim/world/simulation.h"
 
 namespace sluice::sim {
 

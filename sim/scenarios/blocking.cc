@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/blocking_pool.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 

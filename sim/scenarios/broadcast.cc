@@ -11,12 +11,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 #include "sluice/protocols/line_session.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/feed.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::broadcast_scenario {
@@ -245,7 +245,7 @@ class RoomCheck {
   bool Held() const {
     bool held = false;
     for (int i = 0; i < site_.runtime().WorkerCount(); ++i) {
-      site_.runtime().ForEachSlot(&site_.runtime().worker(i), [&](Slot* slot) {
+      site_.runtime().shared().slots.ForEach(&site_.runtime().worker(i), [&](Slot* slot) {
         held |= (slot->suspended & Slot::kBySelf) != 0 && slot->state == ActorState::kLive;
       });
     }

@@ -11,13 +11,13 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/acceptor.h"
+#include "sluice/actors/peers/acceptor.h"
 #include "sluice/examples/relay_session.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/network.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/network.h"
 
 namespace sluice::sim::dns_scenario {
 

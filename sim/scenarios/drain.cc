@@ -10,10 +10,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/sim/client.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::drain_scenario {

@@ -10,13 +10,13 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/connector.h"
-#include "sluice/core/strings.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/core/base/strings.h"
 #include "sluice/protocols/line_session.h"
-#include "sluice/sim/client.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::early_scenario {

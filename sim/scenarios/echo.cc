@@ -8,12 +8,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/close_check.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/sim/check/close_check.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 
 namespace sluice::sim::echo_scenario {
 

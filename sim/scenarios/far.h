@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/actors/session.h"
+#include "sluice/actors/connection/session.h"
 #include "sluice/sim/scenarios/talk.h"
 
 namespace sluice::sim {

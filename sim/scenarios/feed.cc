@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 #include "sluice/sim/scenarios/talk.h"
 
 namespace sluice::sim {

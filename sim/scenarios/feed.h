@@ -16,11 +16,11 @@
 #include <string_view>
 #include <vector>
 
-#include "sluice/actors/connection_ledger.h"
-#include "sluice/actors/hub.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/simulation.h"
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
+#include "sluice/sim/world/simulation.h"
 
 namespace sluice::sim {
 

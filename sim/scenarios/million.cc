@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/actors/connector.h"
-#include "sluice/sim/link.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/link.h"
 
 namespace sluice::sim::million_scenario {
 

@@ -6,12 +6,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 #include "sluice/protocols/line_session.h"
-#include "sluice/sim/client.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::overload_scenario {

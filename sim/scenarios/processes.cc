@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/sockets.h"
-#include "sluice/sim/client.h"
+#include "sluice/actors/connection/sockets.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::processes_scenario {

@@ -1,4 +1,4 @@
-#include "sluice/sim/scenario.h"
+#include "sluice/sim/run/scenario.h"
 #include "sluice/sim/scenarios/all.h"
 
 namespace sluice::sim {

@@ -14,13 +14,13 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "sluice/actors/connection_ledger.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/faults.h"
-#include "sluice/sim/random.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/simulation.h"
-#include "sluice/sim/site.h"
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/faults.h"
+#include "sluice/sim/world/random.h"
+#include "sluice/sim/world/sim_os.h"
+#include "sluice/sim/world/simulation.h"
 
 namespace sluice::sim {
 

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/watch.h"
 

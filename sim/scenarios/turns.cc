@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/actors/connection_ledger.h"
-#include "sluice/core/actor.h"
-#include "sluice/sim/client.h"
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/scenarios/watch.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/world/client.h"
 
 namespace sluice::sim::turns_scenario {
 

@@ -5,10 +5,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/runtime.h"
-#include "sluice/core/strings.h"
-#include "sluice/core/worker.h"
-#include "sluice/sim/sim_os.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/worker.h"
+#include "sluice/sim/world/sim_os.h"
 
 namespace sluice::sim {
 

@@ -13,9 +13,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
-#include "sluice/core/slot.h"
-#include "sluice/sim/simulation.h"
-#include "sluice/sim/site.h"
+#include "sluice/core/slot/slot.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/world/simulation.h"
 
 namespace sluice::sim {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/address.h"
-#include "sluice/core/target.h"
+#include "sluice/core/os/address.h"
+#include "sluice/core/os/target.h"
 #include "sluice/tests/fuzz/fuzz.h"
 
 namespace sluice::testing {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/budget.h"
-#include "sluice/core/buffer.h"
+#include "sluice/core/memory/budget.h"
+#include "sluice/core/memory/buffer.h"
 #include "sluice/tests/fuzz/fuzz.h"
 
 namespace sluice::testing {

@@ -16,8 +16,8 @@
 #include <string_view>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/connection.h"
-#include "sluice/core/buffer.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/core/memory/buffer.h"
 #include "sluice/tests/fuzz/fuzz.h"
 #include "sluice/tests/support/wire.h"
 

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "gtest/gtest.h"
-#include "sluice/core/mailbox.h"
+#include "sluice/core/mailbox/mailbox.h"
 #include "sluice/tests/fuzz/fuzz.h"
 
 namespace sluice::testing {

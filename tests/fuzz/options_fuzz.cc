@@ -6,8 +6,8 @@
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/reflection.h"
 #include "gtest/gtest.h"
-#include "sluice/core/log.h"
-#include "sluice/core/options.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/os/options.h"
 #include "sluice/tests/fuzz/fuzz.h"
 #include "sluice/tests/support/forwarding_os.h"
 

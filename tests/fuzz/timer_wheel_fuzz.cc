@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "sluice/core/timer_wheel.h"
+#include "sluice/core/slot/timer_wheel.h"
 #include "sluice/tests/fuzz/fuzz.h"
 
 namespace sluice::testing {

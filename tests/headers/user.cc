@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "sluice/protocols/line_session.h"
-#include "sluice/sim/gtest.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/simulation.h"
+#include "sluice/sim/run/gtest.h"
+#include "sluice/sim/world/sim_os.h"
+#include "sluice/sim/world/simulation.h"
 #include "sluice/sluice.h"
 
 namespace {

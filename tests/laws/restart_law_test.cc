@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/log.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing::restart_law_test {

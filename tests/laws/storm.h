@@ -10,7 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
 
 namespace sluice::testing {
 

@@ -11,7 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/hub.h"
+#include "sluice/actors/hub/hub.h"
 #include "sluice/tests/model/turns.h"
 
 namespace sluice::model {

@@ -15,7 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sluice/sim/fiber.h"
+#include "sluice/sim/world/fiber.h"
 #include "sluice/tests/model/explorer.h"
 #include "sluice/tests/model/views.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/log.h"
+#include "sluice/core/base/log.h"
 
 namespace sluice::model {
 
@@ -52,7 +52,7 @@ void TurnsSystem::Settle() {
 
 void TurnsSystem::CheckCredits() {
   for (int w = 0; w < runtime.WorkerCount(); ++w) {
-    runtime.ForEachSlot(&runtime.worker(w), [&](Slot* slot) {
+    runtime.shared().slots.ForEach(&runtime.worker(w), [&](Slot* slot) {
       if (slot->state == ActorState::kFree) return;
       Expect(slot->mailbox.FreeCredits() == slot->mailbox.Capacity() && !slot->parked,
              absl::StrCat("slot ", slot->id, " has ", slot->mailbox.FreeCredits(), " of ",

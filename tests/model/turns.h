@@ -16,10 +16,10 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "sluice/actors/connection.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/runtime.h"
-#include "sluice/core/worker.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/worker.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::model {

@@ -4,7 +4,7 @@
 #ifndef SLUICE_TESTS_MODEL_WORDS_H_
 #define SLUICE_TESTS_MODEL_WORDS_H_
 
-#include "sluice/core/check.h"
+#include "sluice/core/base/check.h"
 #include "sluice/tests/model/explorer.h"
 
 #undef SLUICE_CHECK
@@ -14,11 +14,11 @@
       ::sluice::model::Fail("SLUICE_CHECK(" #condition ")"); \
   } while (false)
 
-#include "sluice/core/lane_gate.h"
-#include "sluice/core/mailbox.h"
-#include "sluice/core/outside_gate.h"
-#include "sluice/core/rest.h"
-#include "sluice/core/shed_board.h"
-#include "sluice/core/sleep_word.h"
+#include "sluice/core/mailbox/lane_gate.h"
+#include "sluice/core/mailbox/mailbox.h"
+#include "sluice/core/mailbox/outside_gate.h"
+#include "sluice/core/mailbox/rest.h"
+#include "sluice/core/mailbox/sleep_word.h"
+#include "sluice/core/memory/shed_board.h"
 
 #endif  // SLUICE_TESTS_MODEL_WORDS_H_

@@ -13,11 +13,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "sluice/core/address.h"
-#include "sluice/core/os.h"
-#include "sluice/sim/faults.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/simulation.h"
+#include "sluice/core/os/address.h"
+#include "sluice/core/os/os.h"
+#include "sluice/sim/world/faults.h"
+#include "sluice/sim/world/sim_os.h"
+#include "sluice/sim/world/simulation.h"
 
 namespace sluice::testing {
 namespace {

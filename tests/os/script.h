@@ -17,9 +17,9 @@
 #include <string_view>
 #include <vector>
 
-#include "sluice/core/options.h"
-#include "sluice/core/os.h"
-#include "sluice/sim/client.h"
+#include "sluice/core/os/options.h"
+#include "sluice/core/os/os.h"
+#include "sluice/sim/world/client.h"
 #include "sluice/sluice.h"
 
 namespace sluice::testing {

@@ -1,8 +1,8 @@
-#include "sluice/sim/close_check.h"
+#include "sluice/sim/check/close_check.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sluice/sim/simulation.h"
+#include "sluice/sim/world/simulation.h"
 
 namespace sluice::sim::close_check_test {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/acceptor.h"
+#include "sluice/actors/peers/acceptor.h"
 #include "sluice/tests/sim/time_limits.h"
 
 namespace sluice::sim::corners_test {

@@ -11,10 +11,10 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/gtest.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/run/gtest.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::drain_end_test {
@@ -47,7 +47,7 @@ Ref<Slow> Make(Site& site, int worker, absl::Duration at_end = absl::ZeroDuratio
 absl::Duration StepsUntilOver(Site& site, absl::Duration timeout) {
   Simulation& simulation = site.simulation();
   const int64_t start_ns = simulation.NowNs();
-  const int64_t deadline_ms = Worker::DeadlineMs(start_ns / 1'000'000, timeout);
+  const int64_t deadline_ms = DeadlineMs(start_ns / 1'000'000, timeout);
   while (!site.runtime().DrainStep(deadline_ms)) simulation.Sleep(absl::Milliseconds(1));
   return absl::Nanoseconds(simulation.NowNs() - start_ns);
 }

@@ -5,9 +5,10 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/site.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/world/sim_os.h"
 
 namespace sluice::sim::figures_test {
 namespace {

@@ -1,13 +1,13 @@
 // Bugs that the code has had, each with a run that finds it: with the plant of that name
-// (core/plant.h) each of these fails, and here nothing may break.
+// (core/base/plant.h) each of these fails, and here nothing may break.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <ostream>
 #include <string_view>
 
-#include "sluice/sim/scenario.h"
-#include "sluice/sim/seeds.h"
+#include "sluice/sim/run/scenario.h"
+#include "sluice/sim/run/seeds.h"
 
 namespace sluice::sim {
 namespace {

@@ -1,6 +1,6 @@
 // The laws of a simulation: a healthy run breaks none, whatever happens in it; and what is broken
 // on purpose is found by the look that is meant to find it.
-#include "sluice/sim/laws.h"
+#include "sluice/sim/check/laws.h"
 
 #include <functional>
 #include <memory>
@@ -13,8 +13,8 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/sim_os.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace sluice {
@@ -367,7 +367,7 @@ TEST_F(Doctored, ASlotThatIsLostIsFound) {
   OnWorker(0, [](Worker& worker) {  // It has slots of its own from here on.
     Slot* slot = worker.AllocateSlot();
     WorkerTestPeer::FreeSlots(worker).push_back(slot);
-    worker.runtime().UncountActor();
+    worker.shared().slots.Uncount();
   });
   Slot* const lost = free.back();
   EXPECT_THAT(Broken([&] { free.pop_back(); }, [&] { free.push_back(lost); }), StartsWith("leak"));
@@ -398,8 +398,8 @@ TEST_F(Doctored, WhatIsLeftAtTheEndIsTold) {
 
 TEST_F(Doctored, ActorsThatAreLeftAreTold) {
   // Counted, and its place is free again.
-  std::vector<Slot*> places = {runtime_.TakeSlot(runtime_.worker(0), nullptr)};
-  runtime_.GiveSlots(&places, 0);
+  std::vector<Slot*> places = {runtime_.shared().slots.Take(runtime_.worker(0), nullptr)};
+  runtime_.shared().slots.Give(&places, 0);
   runtime_.Drain(absl::ZeroDuration());
   laws_.AtEnd(runtime_);
   EXPECT_THAT(simulation_.violation(), HasSubstr("1 actors live at the end, and 0 should"));

@@ -9,12 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
-#include "sluice/actors/resolver.h"
+#include "sluice/actors/peers/resolver.h"
 #include "sluice/examples/relay_session.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/network.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/network.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::names_test {

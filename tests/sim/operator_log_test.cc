@@ -12,13 +12,13 @@
 
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
-#include "sluice/core/log.h"
-#include "sluice/core/log_limit.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/log_limit.h"
 #include "sluice/examples/relay_session.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/network.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/network.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::operator_log_test {

@@ -3,8 +3,8 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/simulation.h"
+#include "sluice/sim/world/sim_os.h"
+#include "sluice/sim/world/simulation.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::periods_test {

@@ -1,7 +1,7 @@
-// Proof that the simulation finds bugs: plants each fault of core/plant.h, one after the other,
-// runs the simulation until a seed shows that something is wrong, and says which one. A fault that
-// no seed finds fails this program, and so does a simulation that finds something where nothing is
-// planted.
+// Proof that the simulation finds bugs: plants each fault of core/base/plant.h, one after the
+// other, runs the simulation until a seed shows that something is wrong, and says which one. A
+// fault that no seed finds fails this program, and so does a simulation that finds something where
+// nothing is planted.
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -27,8 +27,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "sluice/core/plant.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/base/strings.h"
 
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/core/plant.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/tests/support/command.h"
 
 namespace sluice {

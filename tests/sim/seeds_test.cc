@@ -1,5 +1,5 @@
 // Runs from seeds: what they are told with, how one that fails is made smaller, and its trace.
-#include "sluice/sim/seeds.h"
+#include "sluice/sim/run/seeds.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest-spi.h>
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "sluice/sim/gtest.h"
-#include "sluice/sim/sim_os.h"
+#include "sluice/sim/run/gtest.h"
+#include "sluice/sim/world/sim_os.h"
 
 namespace sluice::sim::seeds_test {
 namespace {

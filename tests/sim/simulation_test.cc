@@ -1,4 +1,4 @@
-#include "sluice/sim/simulation.h"
+#include "sluice/sim/world/simulation.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/sim_os.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim::simulation_test {

@@ -20,11 +20,11 @@
 #include <utility>
 
 #include "absl/time/time.h"
-#include "sluice/sim/client.h"
-#include "sluice/sim/gtest.h"
-#include "sluice/sim/sim_os.h"
-#include "sluice/sim/simulation.h"
-#include "sluice/sim/site.h"
+#include "sluice/sim/check/site.h"
+#include "sluice/sim/run/gtest.h"
+#include "sluice/sim/world/client.h"
+#include "sluice/sim/world/sim_os.h"
+#include "sluice/sim/world/simulation.h"
 #include "sluice/sluice.h"
 
 namespace sluice::sim {

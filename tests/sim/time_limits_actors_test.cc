@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "sluice/core/options.h"
+#include "sluice/core/os/options.h"
 #include "sluice/tests/sim/time_limits.h"
 
 namespace sluice::sim {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/connector.h"
-#include "sluice/actors/pipe.h"
-#include "sluice/sim/network.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/actors/peers/pipe.h"
+#include "sluice/sim/world/network.h"
 #include "sluice/tests/sim/time_limits.h"
 
 namespace sluice::sim {

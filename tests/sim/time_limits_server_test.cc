@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/actors/hub.h"
-#include "sluice/core/shedder.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/core/memory/shedder.h"
 #include "sluice/tests/sim/time_limits.h"
 
 namespace sluice::sim {
@@ -182,7 +182,7 @@ TEST(TimeLimits, AMemberThatHoldsTheRoomIsEndedAfterParkTimeout) {
           // The spoke takes no message; it is the hub's child, the one that is suspended. If it
           // dealt a line out since the step before, the room was free meanwhile.
           bool suspended = false;
-          site.runtime().ForEachSlot(&site.runtime().worker(0), [&](Slot* one) {
+          site.runtime().shared().slots.ForEach(&site.runtime().worker(0), [&](Slot* one) {
             suspended |= one->suspended && one->state == ActorState::kLive;
           });
           const int64_t now_due = HubLedger::Of(site.runtime()).due;

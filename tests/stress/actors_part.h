@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
 #include "sluice/tests/stress/part.h"
 
 namespace sluice::stress {

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 
 namespace sluice::stress {
 

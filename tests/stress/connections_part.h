@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "sluice/actors/acceptor.h"
+#include "sluice/actors/peers/acceptor.h"
 #include "sluice/tests/stress/bad_client.h"
 #include "sluice/tests/stress/client.h"
 #include "sluice/tests/stress/good_client.h"

@@ -6,7 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 
 namespace sluice::stress {
 

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sluice/actors/hub.h"
+#include "sluice/actors/hub/hub.h"
 #include "sluice/protocols/line_session.h"
 #include "sluice/tests/stress/part.h"
 #include "sluice/tests/stress/sessions.h"

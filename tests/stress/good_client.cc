@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 
 namespace sluice::stress {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "sluice/actors/acceptor.h"
+#include "sluice/actors/peers/acceptor.h"
 #include "sluice/tests/stress/feed.h"
 #include "sluice/tests/stress/feed_client.h"
 #include "sluice/tests/stress/part.h"

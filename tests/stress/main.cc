@@ -9,8 +9,8 @@
 
 #include "absl/flags/flag.h"
 #include "absl/time/time.h"
-#include "sluice/core/flags.h"
-#include "sluice/core/log.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/os/flags.h"
 #include "sluice/tests/stress/run.h"
 
 ABSL_FLAG(int, seconds, 10, "How long the flood lasts.");

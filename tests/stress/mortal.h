@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
 #include "sluice/tests/stress/spawns_part.h"
 #include "sluice/tests/stress/watch.h"
 

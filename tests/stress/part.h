@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "sluice/core/runtime.h"
-#include "sluice/core/tsan.h"
+#include "sluice/core/base/tsan.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/stress/laws.h"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -8,9 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "sluice/actors/connection_ledger.h"
-#include "sluice/core/strings.h"
-#include "sluice/core/worker.h"
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/worker/worker.h"
 
 namespace sluice::stress {
 

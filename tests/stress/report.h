@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "sluice/core/runtime.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/stress/part.h"
 #include "sluice/tests/stress/process.h"
 

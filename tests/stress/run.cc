@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "sluice/core/log.h"
+#include "sluice/core/base/log.h"
 #include "sluice/tests/stress/actors_part.h"
 #include "sluice/tests/stress/connections_part.h"
 #include "sluice/tests/stress/hubs_part.h"

@@ -5,7 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 
 namespace sluice::stress {
 

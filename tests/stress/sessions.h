@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/actors/session.h"
+#include "sluice/actors/connection/session.h"
 #include "sluice/protocols/line_session.h"
 #include "sluice/tests/stress/part.h"
 

@@ -5,7 +5,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/stress/watch.h"
 
 namespace sluice::stress {

@@ -6,7 +6,7 @@
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
 #include "sluice/tests/stress/part.h"
 
 namespace sluice::stress {

@@ -23,7 +23,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/acceptor.h"
+#include "sluice/actors/peers/acceptor.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "sluice/core/os.h"
+#include "sluice/core/os/os.h"
 
 namespace sluice::testing {
 

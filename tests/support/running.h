@@ -11,9 +11,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/runtime.h"
-#include "sluice/core/worker.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/worker.h"
 
 namespace sluice::testing {
 
@@ -80,7 +80,7 @@ inline void OnEachWorker(Runtime& runtime, absl::FunctionRef<void(Worker&)> look
 inline std::string CreditsMissing(Runtime& runtime) {
   std::string missing;
   OnEachWorker(runtime, [&](Worker& worker) {
-    runtime.ForEachSlot(&worker, [&](Slot* slot) {
+    runtime.shared().slots.ForEach(&worker, [&](Slot* slot) {
       if (slot->state == ActorState::kFree) return;
       if (slot->mailbox.FreeCredits() != slot->mailbox.Capacity() || slot->mailbox.Held() != 0) {
         absl::StrAppend(&missing, "slot ", slot->id, ": ", slot->mailbox.FreeCredits(), " of ",

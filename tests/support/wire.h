@@ -17,15 +17,15 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/connection.h"
-#include "sluice/actors/connection_ledger.h"
-#include "sluice/actors/session.h"
-#include "sluice/actors/stream.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/budget.h"
-#include "sluice/core/log.h"
-#include "sluice/core/runtime.h"
-#include "sluice/core/worker.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/connection/session.h"
+#include "sluice/actors/connection/stream.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/memory/budget.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/worker.h"
 #include "sluice/tests/support/forwarding_os.h"
 
 namespace sluice::testing {
@@ -402,7 +402,7 @@ class Rig {
   void Check() {
     int64_t open = 0;
     int64_t held = 0;
-    runtime.ForEachSlot(&worker, [&](Slot* slot) {
+    runtime.shared().slots.ForEach(&worker, [&](Slot* slot) {
       if (slot->io == nullptr) return;
       Of(slot)->CheckInvariants();
       ++open;

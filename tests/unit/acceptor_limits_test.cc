@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/actors/connector.h"
-#include "sluice/core/log.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/core/base/log.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
 namespace sluice::testing::acceptor_limits_test {
@@ -45,7 +45,7 @@ Connection* ServerEndOf(AcceptorRig& rig, int client) {
       Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), size)->ToString();
   Connection* found = nullptr;
   for (int w = 0; w < rig.runtime.WorkerCount(); ++w) {
-    rig.runtime.ForEachSlot(&rig.runtime.worker(w), [&](Slot* slot) {
+    rig.runtime.shared().slots.ForEach(&rig.runtime.worker(w), [&](Slot* slot) {
       auto* connection = dynamic_cast<Connection*>(slot->io);
       if (connection != nullptr && connection->PeerAddress().ToString() == name) found = connection;
     });

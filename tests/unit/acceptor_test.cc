@@ -1,6 +1,6 @@
 // The acceptor: limits, descriptors that run out and come back, hand-off, drain; on real
 // sockets, with an Os that fails on demand and a clock that the test moves.
-#include "sluice/actors/acceptor.h"
+#include "sluice/actors/peers/acceptor.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 // Handlers, messages of every kind, promises, exceptions; stepped on the test's thread unless a
 // thread is the point.
-#include "sluice/core/actor.h"
+#include "sluice/core/actor/actor.h"
 
 #include <algorithm>
 #include <functional>
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing::actor_test {

@@ -1,4 +1,4 @@
-#include "sluice/core/address.h"
+#include "sluice/core/os/address.h"
 
 #include <arpa/inet.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sluice/core/strings.h"
+#include "sluice/core/base/strings.h"
 
 namespace sluice {
 namespace {

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/blocking_pool.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 
@@ -466,7 +466,7 @@ TEST(BlockingDrain, WaitsForWhatRunsAndForItsCallback) {
   ASSERT_TRUE(Eventually([&] { return keeper.Entered() == 4; }));
   std::thread letter([&] {
     // The drain has begun when sends from outside are refused.
-    EXPECT_TRUE(Eventually([&] { return runtime.OutsideClosed(); }));
+    EXPECT_TRUE(Eventually([&] { return runtime.shared().outside_gate.Draining(); }));
     keeper.LetGo();
   });
   runtime.Drain(absl::Seconds(60));
@@ -509,7 +509,7 @@ TEST(BlockingDrain, TakesWhatFunctionsSendForAsLongAsItWaitsForThem) {
   ASSERT_EQ(runtime.Spawn<Caller>(&notes).TrySend(sluice::testing::Do{&act}), Answer::kAccepted);
   ASSERT_TRUE(Eventually([&] { return entered.Entered() == 4; }));
   std::thread outside([&] {
-    EXPECT_TRUE(Eventually([&] { return runtime.OutsideClosed(); }));
+    EXPECT_TRUE(Eventually([&] { return runtime.shared().outside_gate.Draining(); }));
     EXPECT_EQ(to.TrySend(Note{3}), Answer::kClosed);  // No function runs on this thread.
     entered.LetGo();
   });

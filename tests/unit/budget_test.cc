@@ -1,4 +1,4 @@
-#include "sluice/core/budget.h"
+#include "sluice/core/memory/budget.h"
 
 #include <gtest/gtest.h>
 #include <malloc.h>

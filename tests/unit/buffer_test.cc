@@ -1,4 +1,4 @@
-#include "sluice/core/buffer.h"
+#include "sluice/core/memory/buffer.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "sluice/core/budget.h"
+#include "sluice/core/memory/budget.h"
 
 namespace sluice {
 namespace {

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing::charge_test {

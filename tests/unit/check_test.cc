@@ -1,4 +1,4 @@
-#include "sluice/core/check.h"
+#include "sluice/core/base/check.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -18,10 +18,10 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/actors/session.h"
-#include "sluice/actors/stream.h"
-#include "sluice/core/address.h"
+#include "sluice/actors/connection/session.h"
+#include "sluice/actors/connection/stream.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/core/os/address.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 

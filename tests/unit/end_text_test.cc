@@ -10,9 +10,9 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/control.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/control.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing::end_text_test {

@@ -1,4 +1,4 @@
-#include "sluice/core/envelope.h"
+#include "sluice/core/mailbox/envelope.h"
 
 #include <array>
 #include <memory>
@@ -8,7 +8,7 @@
 
 #include "absl/strings/cord.h"
 #include "gtest/gtest.h"
-#include "sluice/core/held_bytes.h"
+#include "sluice/core/memory/held_bytes.h"
 
 namespace sluice {
 namespace {

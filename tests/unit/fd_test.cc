@@ -1,4 +1,4 @@
-#include "sluice/core/fd.h"
+#include "sluice/core/os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 
 #include <utility>
 
-#include "sluice/core/os.h"
+#include "sluice/core/os/os.h"
 
 namespace sluice {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/hub.h"
+#include "sluice/actors/hub/hub.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing {

@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/hub.h"
-#include "sluice/core/buffer.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/core/memory/buffer.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::hub_memory_test {

@@ -14,8 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/hub.h"
-#include "sluice/actors/hub_spoke.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/actors/hub/hub_spoke.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::hub_portions_test {

@@ -1,5 +1,5 @@
 // Hubs on real workers and real sockets: exact counts under each policy.
-#include "sluice/actors/hub.h"
+#include "sluice/actors/hub/hub.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -18,8 +18,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/core/runtime.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/core/runtime/runtime.h"
 
 namespace sluice {
 namespace {

@@ -1,4 +1,4 @@
-#include "sluice/core/inbox.h"
+#include "sluice/core/mailbox/inbox.h"
 
 #include <algorithm>
 #include <cstdint>

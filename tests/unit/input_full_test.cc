@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/log.h"
+#include "sluice/core/base/log.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::input_full_test {

@@ -1,4 +1,4 @@
-#include "sluice/core/intrusive_list.h"
+#include "sluice/core/base/intrusive_list.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "sluice/core/lane_gate.h"
+#include "sluice/core/mailbox/lane_gate.h"
 
 #include <array>
 #include <atomic>

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/os.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/os/os.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/clock_os.h"
 #include "sluice/tests/support/running.h"
 
@@ -273,7 +273,7 @@ TEST_F(Life, AChildsPlaceThatIsUsedAgainIsAnotherChild) {
   const Ref<Being> parent = Make("parent", 0);
   // As many free places as the other worker keeps: the next one that ends goes back to the stock,
   // and to the next child.
-  for (uint32_t i = 0; i < Runtime::kFreeSlotsMax; ++i) {
+  for (uint32_t i = 0; i < SlotTable::kFreeSlotsMax; ++i) {
     const Ref<Being> before = Make("before", 1);
     before.Stop();
     EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 1; }));

@@ -6,8 +6,9 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/promise.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/promise.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::line_session_test {

@@ -17,11 +17,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/actors/connector.h"
-#include "sluice/actors/sockets.h"
-#include "sluice/core/fd.h"
-#include "sluice/core/os_linux.h"
+#include "sluice/actors/connection/sockets.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/core/os/fd.h"
+#include "sluice/core/os/os_linux.h"
 #include "sluice/tests/support/acceptor_rig.h"
 
 namespace sluice::testing {

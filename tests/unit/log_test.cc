@@ -1,4 +1,4 @@
-#include "sluice/core/log.h"
+#include "sluice/core/base/log.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -17,7 +17,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sluice/core/tsan.h"
+#include "sluice/core/base/tsan.h"
 
 namespace sluice {
 namespace {

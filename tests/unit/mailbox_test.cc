@@ -1,4 +1,4 @@
-#include "sluice/core/mailbox.h"
+#include "sluice/core/mailbox/mailbox.h"
 
 #include <atomic>
 #include <deque>

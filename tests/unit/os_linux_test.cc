@@ -1,4 +1,4 @@
-#include "sluice/core/os_linux.h"
+#include "sluice/core/os/os_linux.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@
 #include <thread>
 #include <vector>
 
-#include "sluice/core/fd.h"
-#include "sluice/core/os.h"
+#include "sluice/core/os/fd.h"
+#include "sluice/core/os/os.h"
 
 namespace sluice {
 namespace {

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/restart.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/restart_policy.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing {

@@ -1,5 +1,5 @@
 // Two pipes that are partners: bytes, back-pressure, ends and drain, without a kernel.
-#include "sluice/actors/pipe.h"
+#include "sluice/actors/peers/pipe.h"
 
 #include <cerrno>
 #include <random>
@@ -10,8 +10,8 @@
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "sluice/actors/connection.h"
-#include "sluice/core/address.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/core/os/address.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing {

@@ -16,9 +16,9 @@
 #include <thread>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/os.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/os/os.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing {

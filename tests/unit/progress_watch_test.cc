@@ -1,4 +1,4 @@
-#include "sluice/core/progress_watch.h"
+#include "sluice/core/runtime/progress_watch.h"
 
 #include <vector>
 

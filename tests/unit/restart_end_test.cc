@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/hub.h"
-#include "sluice/actors/session.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/restart.h"
-#include "sluice/core/runtime.h"
+#include "sluice/actors/connection/session.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/restart_policy.h"
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/unit/phoenix.h"
 

@@ -1,6 +1,4 @@
 // Supervision: restart in place, how often, escalation, and what becomes of what was under way.
-#include "sluice/core/restart.h"
-
 #include <malloc.h>
 
 #include <algorithm>
@@ -10,8 +8,9 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/restart_policy.h"
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/unit/phoenix.h"
 

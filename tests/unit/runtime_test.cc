@@ -1,6 +1,6 @@
 // Start, drain and end of a runtime; two of them; options; the dump and the slow-handler line;
 // cycles of waits.
-#include "sluice/core/runtime.h"
+#include "sluice/core/runtime/runtime.h"
 
 #include <atomic>
 #include <functional>
@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/log.h"
-#include "sluice/core/os_linux.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/os/os_linux.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/running.h"
 

@@ -1,5 +1,5 @@
 // One decision for all workers: who is ended, when, and never two at a time.
-#include "sluice/core/shedder.h"
+#include "sluice/core/memory/shedder.h"
 
 #include <atomic>
 #include <thread>

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/core/io_handler.h"
+#include "sluice/core/slot/io_handler.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing {

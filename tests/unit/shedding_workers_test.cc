@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "sluice/actors/acceptor.h"
-#include "sluice/core/runtime.h"
+#include "sluice/actors/peers/acceptor.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing {

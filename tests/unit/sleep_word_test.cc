@@ -1,4 +1,4 @@
-#include "sluice/core/sleep_word.h"
+#include "sluice/core/mailbox/sleep_word.h"
 
 #include <atomic>
 #include <thread>

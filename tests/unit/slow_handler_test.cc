@@ -8,9 +8,9 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sluice/core/actor.h"
-#include "sluice/core/log.h"
-#include "sluice/core/runtime.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/runtime/runtime.h"
 #include "sluice/tests/support/clock_os.h"
 #include "sluice/tests/support/running.h"
 

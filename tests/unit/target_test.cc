@@ -1,4 +1,4 @@
-#include "sluice/core/target.h"
+#include "sluice/core/os/target.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>

@@ -1,4 +1,4 @@
-#include "sluice/core/timer_wheel.h"
+#include "sluice/core/slot/timer_wheel.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "sluice/core/tsan.h"
+#include "sluice/core/base/tsan.h"
 
 #include <atomic>
 #include <cstdlib>

@@ -1,0 +1,524 @@
+#include "sluice/actors/connection/connection.h"
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/sockets.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/control.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kReadEvents = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+constexpr uint32_t kExceptional = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+CloseReason ReasonOf(int error) {
+  switch (error) {
+    case ECONNRESET:
+    case EPIPE:
+    case ENOTCONN:
+      return CloseReason::kReset;
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return CloseReason::kDeadPeer;
+    case ENOMEM:
+      return CloseReason::kMemory;
+    default:
+      return CloseReason::kError;
+  }
+}
+
+}  // namespace
+
+// --- Life.
+
+Connection::Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
+                       ConnectionOwner owner)
+    : slot_(slot),
+      session_(static_cast<Session*>(slot->actor)),
+      stream_(std::move(stream)),
+      counters_(&CountersOf(worker)),
+      owner_(std::move(owner)),
+      opened_ms_(worker.NowMs()),
+      active_ms_(opened_ms_),
+      received_ms_(opened_ms_),
+      input_bytes_max_(static_cast<uint32_t>(worker.options().input_bytes_max)) {}
+
+Connection::~Connection() {
+  // Not earlier: the handler that ended the connection may have looked at its input to the last.
+  input_.Clear(worker().lease());
+  SLUICE_CHECK(output_.Empty() && !Armed());
+}
+
+void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
+                      ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
+  auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
+  if (!Planted(Plant::kMailBeforeOpen)) worker.HoldMail(slot);  // Until OnOpen.
+  if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
+  connection->session_->connection_ = connection;
+  connection->counters_->opened.Add(1);
+  connection->session_->begun_ = true;
+  if (LogEnabled(LogLevel::kDebug)) {
+    connection->session_->traffic_ = std::make_unique<Session::Traffic>();
+  }
+  worker.AttachIo(slot, connection);
+  const int added = worker.os().PollerAdd(worker.Poller(), connection->stream_->Descriptor(),
+                                          kInterest, Worker::PollData(slot));
+  if (added < 0) {
+    if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
+    connection->session_->early_.reset();
+    connection->SocketFailed(-added);
+    return;
+  }
+  if (start == Start::kConnecting) {
+    connection->connecting_ = true;
+    connection->writable_ = false;
+    connection->phase_ms_ = worker.NowMs();
+    connection->SetConnectTimeout(connect_timeout);
+  } else {
+    // Data may be here already: the first read is tried without waiting for the poller.
+    connection->readable_ = true;
+  }
+  if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
+  if (start == Start::kConnecting || connection->session_->early_ != nullptr) {
+    // Before a timer or an early call can end it: only who has started hears OnClose.
+    worker.RunHandler(slot, "OnStart", [] {});
+    if (!connection->Ended()) connection->EndEarly();
+    if (connection->Ended()) return;
+  }
+  if (start == Start::kConnected) {
+    if (connection->OpenDue()) connection->TellOpen();
+    if (connection->Ended()) return;
+    worker.MarkReady(connection);
+  }
+  connection->ArmTimer();
+  if (worker.Draining()) connection->OnDrain();
+  if (worker.DrainClosing()) connection->OnDrainClose();
+}
+
+// Takes over the calls of the session's constructor. Abort and Close wait until OnStart has run
+// (EndEarly): a session that never started is not told of its end.
+void Connection::TakeEarlyCalls() {
+  EarlyCalls& early = *session_->early_;
+  output_.TakeFrom(early.output);
+  if (Planted(Plant::kEarlyBytesLost)) output_.Clear(worker().lease());
+  if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
+  paused_ = early.pause_reading;
+  wants_writable_ = early.wants_writable;
+  if (early.close || early.close_write || early.abort) write_state_ = WriteState::kFlushing;
+  if (!early.abort) worker().FlushAfterSlice(this);
+}
+
+void Connection::EndEarly() {
+  if (session_ == nullptr || session_->early_ == nullptr) return;
+  const std::unique_ptr<EarlyCalls> early = std::move(session_->early_);
+  if (early->abort) {
+    Abort(*early->abort);
+  } else if (early->close) {
+    Close();
+  }
+}
+
+void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
+  CountersOf(worker).CountNeverStood(reason);
+  auto& session = *static_cast<Session*>(slot->actor);
+  session.close_reason_ = reason;
+  session.begun_ = true;
+  if (session.early_ != nullptr) session.early_->Drop(worker);
+  session.early_.reset();
+  worker.HoldMail(slot);  // It will never open.
+  worker.StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
+}
+
+// The one end of every connection. May be called in a handler of its own session.
+void Connection::Finish(CloseReason reason, bool reset, int error) {
+  if (Ended()) return;
+  if (LogEnabled(LogLevel::kWarning)) LogEnd(reason, error);
+  Worker& owner_worker = worker();
+  if (draining_ && write_state_ == WriteState::kLingering && discarded_bytes_ > 0) {
+    LogWarn("drain: %d bytes of %s came too late, and are discarded", discarded_bytes_,
+            PeerAddress().ToString());
+  }
+  Unpair();
+  owner_worker.DetachIo(slot_);  // Deletes this at the end of the turn.
+  write_state_ = WriteState::kShut;
+  const int64_t lost = static_cast<int64_t>(OutputBytes());
+  counters_->bytes_lost.Add(lost);
+  if (gathering_) owner_worker.ReleaseGather();
+  gathering_ = false;
+  counters_->closed[static_cast<int>(reason)].Add(1);
+  output_.Clear(owner_worker.lease());
+  owner_worker.timers().Cancel(*this);
+  owner_worker.os().PollerRemove(owner_worker.Poller(), stream_->Descriptor());
+  stream_->Close(reset || lost > 0);  // What is cut short must not look like an end.
+  // Before the listeners: what a filter captured may call its session as it is destroyed, and there
+  // is no connection any more.
+  Session* const session = std::exchange(session_, nullptr);
+  if (session != nullptr) {
+    session->close_reason_ = reason;
+    session->connection_ = nullptr;
+  }
+  TellOutputEnded();
+  if (owner_ != nullptr) {
+    owner_->Ended(*this);
+    owner_->TellEnd(owner_worker);
+  }
+  if (session == nullptr) return;
+  owner_worker.StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
+}
+
+void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true, error); }
+
+// Each end is a line at debug; one that an operator may want to know of, once a minute, at warning.
+void Connection::LogEnd(CloseReason reason, int error) {
+  const Options& o = options();
+  const auto limit = [](std::string_view name, absl::Duration timeout) {
+    return absl::StrCat(" (", ToAbsl(name), " ", absl::FormatDuration(timeout), ")");
+  };
+  std::string hint;
+  bool trouble = true;
+  switch (reason) {
+    case CloseReason::kIdle:
+      hint = limit("idle_timeout", o.idle_timeout);
+      break;
+    case CloseReason::kHalfClosed:
+      hint = limit("half_closed_timeout", o.half_closed_timeout);
+      break;
+    case CloseReason::kWriteStalled:
+      hint = limit("write_stalled_timeout", o.write_stalled_timeout);
+      break;
+    case CloseReason::kEvicted:
+      hint = " (at_limit: another one took its place)";
+      break;
+    case CloseReason::kDeadPeer:
+    case CloseReason::kMemory:
+    case CloseReason::kSlow:
+    case CloseReason::kError:
+      break;
+    default:  // Usual, or logged where it happens.
+      trouble = false;
+  }
+  const auto line = [&] {
+    if (error != 0) absl::StrAppend(&hint, ": ", ErrnoText(error));
+    std::string traffic;
+    if (session_ != nullptr && session_->traffic_ != nullptr) {
+      traffic = absl::StrCat(", ", session_->traffic_->in_bytes, " bytes in, ",
+                             session_->traffic_->out_bytes, " bytes out");
+    }
+    return absl::StrCat("connection with ", PeerAddress().ToString(),
+                        " ended: ", ToAbsl(CloseReasonName(reason)), hint, "; after ",
+                        absl::FormatDuration(absl::Milliseconds(worker().NowMs() - opened_ms_)),
+                        traffic);
+  };
+  if (trouble) {
+    LimitOf(worker(), reason).Warn(worker().NowMs(), line);
+  } else if (LogEnabled(LogLevel::kDebug)) {
+    LogDebug(line());
+  }
+}
+
+void Connection::OnActorEnded(bool failed) {
+  if (session_ == nullptr) return;  // It was told before.
+  if (failed) session_->close_reason_ = CloseReason::kFailed;
+  session_->connection_ = nullptr;
+  session_ = nullptr;
+  if (failed) close_reason_ = CloseReason::kFailed;
+  if ((connecting_ && OutputBytes() == 0) || (failed && CutShort())) {
+    Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, CutShort());
+    return;
+  }
+  Unpair();
+  input_.Clear(worker().lease());
+  offer_again_ = false;
+  BeginClose();  // What it wrote is still sent.
+}
+
+// --- Readiness. Events are only noted; what follows is done in this connection's turn.
+
+void Connection::OnEvents(uint32_t events) {
+  if ((events & kReadEvents) != 0) readable_ = true;
+  if (Planted(Plant::kEofDropsUnread) && (events & EPOLLRDHUP) != 0) read_ended_ = true;
+  if ((events & kExceptional) != 0) exceptional_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !peer_ended_) {
+    peer_ended_ = true;
+    if (!connecting_ && write_state_ != WriteState::kLingering) phase_ms_ = worker().NowMs();
+  }
+  if ((events & EPOLLERR) != 0) error_reported_ = true;
+  // After ERR and HUP, too: the next write tells what happened.
+  if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) writable_ = true;
+  worker().MarkReady(this);
+}
+
+bool Connection::MayGoOn() const {
+  return session_ != nullptr && open_told_ && !paused_ && !closing_ && partner_->OutputHasRoom() &&
+         slot_->Runnable() && !slot_->stop_asked && !slot_->has_outbox;
+}
+
+bool Connection::MayTakeMore() {
+  if (!MayGoOn()) return false;
+  if (!offering_) return true;
+  if (!took_one_) {
+    took_one_ = true;
+    return true;
+  }
+  turn_over_ = worker().PieceDone(slot_, "OnData");
+  return !turn_over_;
+}
+
+bool Connection::MayRead() const {
+  // What one of a pair still sends in a drain belongs to what flows: its session says when that is
+  // over.
+  return MayGoOn() && !read_ended_ && (!input_drained_ || Paired());
+}
+
+bool Connection::HasWork() const {
+  return (offer_again_ && MayGoOn()) || (readable_ && MayRead()) ||
+         (OpenDue() && session_ != nullptr && slot_->Runnable());
+}
+
+void Connection::PairWith(Connection& other) {
+  SLUICE_CHECK(&other != this && &other.worker() == &worker());
+  SLUICE_CHECK(!Paired() && !other.Paired());
+  partner_ = &other;
+  other.partner_ = this;
+  for (Connection* side : {this, &other}) {
+    side->offer_again_ = !side->input_.Empty();
+    worker().MarkReady(side);
+  }
+}
+
+void Connection::Unpair() {
+  if (!Paired()) return;
+  Connection* const other = std::exchange(partner_, this);
+  other->partner_ = other;
+  worker().MarkReady(other);  // It may have waited for room here.
+}
+
+bool Connection::QuietSince(int64_t ms) const {
+  return !connecting_ && !HalfClosed() && OutputBytes() == 0 && input_.Empty() && active_ms_ <= ms;
+}
+
+void Connection::OnUnparked() { worker().MarkReady(this); }
+
+void Connection::OnTurn() {
+  if (connecting_) {
+    if (writable_ && !connect_again_) ConnectDone();
+    if (!Ended() && connecting_ && drain_close_) DrainConnecting();
+    if (Ended() || connecting_) return;
+  }
+  if (writable_ && !output_.Empty()) {
+    FlushOutput();
+    OutputMoved();
+    if (Ended()) return;
+  }
+  if (write_state_ == WriteState::kLingering) {
+    input_.Clear(worker().lease());
+    if (MayDiscard()) Discard();
+    return;
+  }
+  if (OpenDue()) TellOpen();
+  if (!Ended() && listeners_wait_for_memory_) {
+    listeners_wait_for_memory_ = false;
+    if (!OutputAboveLow()) TellListeners(&OutputListener::OnOutputLow);
+  }
+  if (!Ended() && wants_writable_) TellWritable();
+  if (!Ended() && offer_again_ && MayGoOn()) OfferInput({});
+  if (Ended()) return;
+  if (!offer_again_) {  // Older bytes first.
+    if (readable_ && MayRead()) ReadOnce();
+    if (!Ended() && read_ended_) TellEof();
+  }
+  // What stops reading now may all leave at the end of this turn: then no event would follow.
+  if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
+  if (!Ended() && peer_ended_ && !read_ended_) ArmTimer();  // No read may ever find that end.
+  if (!Ended() && error_reported_) LookForError();
+  if (Ended() || !draining_) return;
+  // The peer has ended, and nothing is kept that the session could still take. One that has not is
+  // waited for (DrainSilenceOver); a pair does that itself.
+  const bool at_first_silence = Paired() || Planted(Plant::kDrainAtFirstSilence);
+  if ((read_ended_ || (at_first_silence && !readable_)) && !offer_again_) input_drained_ = true;
+  if (Planted(Plant::kDrainBeforeEmpty)) input_drained_ = true;
+  if (input_drained_ && drain_close_) TellDrain();
+}
+
+void Connection::ConnectDone() {
+  int error = 0;
+  socklen_t size = sizeof(error);
+  const int got =
+      worker().os().OptionGet(stream_->Descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (got < 0) error = -got;
+  if (error == 0 && IsConnectedToItself(worker().os(), stream_->Descriptor())) {
+    error = ECONNREFUSED;
+  }
+  if (error != 0) {
+    ConnectFailed(error, /*reset=*/true);
+    return;
+  }
+  connecting_ = false;
+  if (IsTcp(PeerAddress())) SetRetransmissions(worker().os(), stream_->Descriptor(), options());
+  seldom_ = nullptr;
+  // The bytes that wait could not have left earlier.
+  if (!output_.Empty()) stalled_ms_ = worker().NowMs();
+  if (closing_) closing_ms_ = worker().NowMs();
+  if (draining_) BeginDrainReading();
+  if (write_state_ == WriteState::kFlushing) worker().FlushAfterSlice(this);
+  error_reported_ = false;
+  readable_ = true;
+  active_ms_ = worker().NowMs();
+  ArmTimer();
+  if (Paired()) worker().MarkReady(partner_);
+}
+
+void Connection::ConnectFailed(int error, bool reset) {
+  if (session_ != nullptr && seldom_ != nullptr) {
+    session_->LogConnectFailed(std::get<Address>(*seldom_), error);
+  }
+  Finish(CloseReason::kConnectFailed, reset, error);
+}
+
+// A reset is noticed though nothing reads: the session may be parked, its output high, memory
+// spent.
+void Connection::LookForError() {
+  if (MayRead() && !worker().ReadingPaused()) return;  // The next read tells.
+  error_reported_ = false;
+  int error = 0;
+  socklen_t size = sizeof(error);
+  worker().os().OptionGet(stream_->Descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) SocketFailed(error);
+}
+
+// --- What the session is told. Each sets its mark inside: while the session is parked it is not
+// run, and stays due.
+
+void Connection::TellOpen() {
+  worker().RunHandler(slot_, "OnOpen", [&] {
+    if (closing_) return;  // OnStart has closed it.
+    open_told_ = true;
+    worker().ReleaseMail(slot_);
+    session_->OnOpen();
+  });
+}
+
+void Connection::TellEof() {
+  if (eof_told_ || !MayGoOn()) return;
+  worker().RunHandler(slot_, "OnEof", [&] {
+    eof_told_ = true;
+    session_->OnEof();
+  });
+  if (Ended()) return;
+  input_.Clear(worker().lease());
+  if (Planted(Plant::kHalfCloseIsClose)) BeginClose();
+  FinishWriting();  // Both sides may have ended.
+}
+
+void Connection::TellWritable() {
+  if (OutputBytes() > static_cast<size_t>(options().output_bytes_low)) return;
+  if (write_state_ != WriteState::kOpen) return;
+  if (Planted(Plant::kWritableForgotten)) wants_writable_ = false;
+  worker().RunHandler(slot_, "OnWritable", [&] {
+    wants_writable_ = false;
+    session_->OnWritable();
+  });
+}
+
+void Connection::TellDrain() {
+  if (drain_told_ || closing_ || (read_ended_ && !eof_told_)) return;
+  // Messages that hubs hold back for it come first, while the drain has time for that. Each flush
+  // that may have emptied it brings us back.
+  if (!worker().DrainInsists() && ListenersHold()) return;
+  if (Planted(Plant::kDrainForgetsParked)) drain_told_ = true;
+  worker().RunHandler(slot_, "OnDrain", [&] {
+    drain_told_ = true;
+    session_->OnDrain();
+  });
+}
+
+// OnDrain would come before OnOpen, and its answer would wait for a peer that may never come. One
+// of a pair belongs to what flows: a peer that waits for it has sent already.
+void Connection::DrainConnecting() {
+  if (Paired()) {
+    TellDrain();
+  } else if (!closing_) {
+    Close();
+  }
+}
+
+// --- Drain.
+
+void Connection::OnDrain() {
+  if (draining_) return;
+  draining_ = true;
+  if (connecting_) return;
+  // Bytes may have come since the last event: one more read tells.
+  readable_ = true;
+  if (write_state_ == WriteState::kLingering) {
+    // From now: its own linger_timeout began before, and a peer that still sends is not silent.
+    phase_ms_ = worker().NowMs();
+    ArmTimer();
+  } else {
+    BeginDrainReading();
+  }
+  worker().MarkReady(this);
+}
+
+// The first silence is not the end of what was sent before the drain: a window that was closed, or
+// the network, may hold it back.
+void Connection::BeginDrainReading() {
+  drain_quiet_ms_ = static_cast<uint32_t>(DrainQuietMs());
+  received_ms_ = worker().NowMs();
+  ArmTimer();
+}
+
+void Connection::OnDrainEndReading() {
+  if (!draining_ || connecting_ || Paired() || write_state_ == WriteState::kLingering) return;
+  if (input_drained_) return;
+  input_drained_ = true;
+  worker().MarkReady(this);
+}
+
+void Connection::OnDrainClose() {
+  drain_close_ = true;
+  worker().MarkReady(this);
+}
+
+void Connection::OnShutdown() { Finish(CloseReason::kShutdown, CutShort()); }
+
+// --- The rest.
+
+Address Connection::PeerAddress() const {
+  sockaddr_storage storage;
+  socklen_t size = sizeof(storage);
+  if (worker().os().PeerAddress(stream_->Descriptor(), &storage, &size) < 0) return Address();
+  return Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), size)
+      .value_or(Address());
+}
+
+void Connection::CheckInvariants() const {
+  output_.CheckInvariants();
+  input_.CheckInvariants();
+  SLUICE_CHECK(!gathering_ || output_.Empty());
+  SLUICE_CHECK(static_cast<int64_t>(output_.size()) <= options().output_bytes_max);
+  SLUICE_CHECK(write_state_ == WriteState::kLingering || OnFlushList() ||
+               output_.Empty() == (stalled_ms_ < 0));  // Between turns.
+  listeners_.CheckInvariants();
+  SLUICE_CHECK(write_state_ == WriteState::kOpen || listeners_.Empty());
+  SLUICE_CHECK(!closing_ || write_state_ != WriteState::kOpen);
+  SLUICE_CHECK(write_state_ != WriteState::kLingering || (closing_ && output_.Empty()));
+  SLUICE_CHECK(session_ != nullptr || closing_ || !slot_->Runnable());
+  SLUICE_CHECK(!eof_told_ || read_ended_);
+  SLUICE_CHECK(partner_->partner_ == this);
+  SLUICE_CHECK(!offer_again_ || !input_.Empty());
+}
+
+}  // namespace sluice

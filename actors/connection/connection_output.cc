@@ -1,0 +1,282 @@
+// The output side of a connection: what is written leaves in order, what the kernel does not take
+// waits within its bound, and a close lets it go first.
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/early_calls.h"
+#include "sluice/core/base/plant.h"
+
+namespace sluice {
+
+namespace {
+
+// One callback's output is gathered up to here; a larger write goes to the kernel at once, without
+// a copy.
+constexpr size_t kGatherMax = 16 * 1024;
+constexpr int kPartsMax = 64;
+
+}  // namespace
+
+// --- Writing.
+
+size_t Connection::OutputBytes() const {
+  return output_.size() + (gathering_ ? worker().Gather().size() : 0);
+}
+
+Answer Connection::MayWrite(size_t bytes) {
+  if (write_state_ != WriteState::kOpen || write_error_ != 0) return Answer::kClosed;
+  const Answer answer = OutputTakes(options(), OutputBytes(), bytes);
+  if (answer == Answer::kFull) wants_writable_ = true;
+  return answer;
+}
+
+Answer Connection::Write(std::string_view bytes) {
+  if (const Answer answer = MayWrite(bytes.size()); answer != Answer::kAccepted) return answer;
+  if (bytes.empty()) return Answer::kAccepted;
+  Worker& w = worker();
+  if (!output_.Empty()) {
+    if (!output_.AppendCopy(bytes, w.lease(), Charging::kOverdraft)) return Answer::kOverloaded;
+    counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
+    w.FlushAfterSlice(this);
+    return Answer::kAccepted;
+  }
+  counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
+  if (!gathering_) {
+    w.AcquireGather(this);
+    gathering_ = true;
+    w.FlushAfterSlice(this);
+  }
+  std::string& gather = w.Gather();
+  if (gather.size() + bytes.size() <= kGatherMax) {
+    gather.append(bytes);
+    return Answer::kAccepted;
+  }
+  // Large: to the kernel behind what was gathered, and only what it did not take is copied.
+  gathering_ = false;
+  const iovec parts[2] = {{gather.data(), gather.size()},
+                          {const_cast<char*>(bytes.data()), bytes.size()}};
+  const size_t sent = static_cast<size_t>(WriteParts(parts, 2));
+  const size_t from_gather = std::min(sent, gather.size());
+  Keep(std::string_view(gather).substr(from_gather));
+  Keep(bytes.substr(sent - from_gather));
+  w.ReleaseGather();
+  return Answer::kAccepted;
+}
+
+Answer Connection::Write(const Bytes& payload) {
+  if (const Answer answer = MayWrite(payload.size()); answer != Answer::kAccepted) return answer;
+  if (payload.empty()) return Answer::kAccepted;
+  Worker& w = worker();
+  if (gathering_) FlushGather();
+  if (!output_.AppendShared(payload, 0, w.lease(), Charging::kOverdraft)) {
+    return Answer::kOverloaded;
+  }
+  counters_->bytes_accepted.Add(static_cast<int64_t>(payload.size()));
+  w.FlushAfterSlice(this);
+  return Answer::kAccepted;
+}
+
+// What was accepted and the kernel did not take. Without memory for it the stream has a hole: that
+// ends it.
+void Connection::Keep(std::string_view bytes) {
+  if (bytes.empty()) return;
+  if (write_error_ == ENOMEM ||
+      !output_.AppendCopy(bytes, worker().lease(), Charging::kOverdraft)) {
+    counters_->bytes_lost.Add(static_cast<int64_t>(bytes.size()));
+    write_error_ = ENOMEM;
+  }
+}
+
+// Negative results never leave: the socket's failure is told at the end of the slice, not in the
+// middle of a handler.
+int64_t Connection::WriteParts(const iovec* parts, int count) {
+  if (!writable_ || connecting_) return 0;
+  const int64_t sent = stream_->Write(parts, count);
+  if (sent > 0) {
+    counters_->bytes_sent.Add(sent);
+    CountOut(sent);
+    Active();
+    if (looked_s_ == 0) BeginLooking();
+    if (Planted(Plant::kPartialWriteForgotten) && count == 1)
+      return static_cast<int64_t>(parts[0].iov_len);
+    // A short write is no proof that the buffer is full (a signal may cut it); the next one tells.
+    return sent;
+  }
+  writable_ = false;
+  if (sent < 0 && sent != -EAGAIN) write_error_ = static_cast<int16_t>(-sent);
+  return 0;
+}
+
+void Connection::OnSliceEnd() {
+  if (gathering_) FlushGather();
+  FlushOutput();
+  OutputMoved();
+  if (drain_close_ && !drain_told_ && !Ended()) worker().MarkReady(this);
+}
+
+void Connection::FlushGather() {
+  std::string& gather = worker().Gather();
+  gathering_ = false;
+  const iovec part{gather.data(), gather.size()};
+  Keep(std::string_view(gather).substr(static_cast<size_t>(WriteParts(&part, 1))));
+  worker().ReleaseGather();
+}
+
+void Connection::FlushOutput() {
+  // Behind a hole (Keep) nothing may follow: the peer would take it for what comes next.
+  while (!output_.Empty() && writable_ && (write_error_ == 0 || Planted(Plant::kBytesBehindHole))) {
+    iovec parts[kPartsMax];
+    const int count = output_.Parts(parts, kPartsMax);
+    const int64_t sent = WriteParts(parts, count);
+    if (sent == 0) break;
+    output_.Consume(static_cast<size_t>(sent), worker().lease());
+    if (!Planted(Plant::kStallClockRunsOn)) stalled_ms_ = -1;
+  }
+}
+
+// After output grew or shrank: watermarks, the stall clock, what waits for room, and errors of the
+// socket.
+void Connection::OutputMoved() {
+  if (write_error_ != 0) {
+    SocketFailed(write_error_);
+    return;
+  }
+  const int64_t size = static_cast<int64_t>(output_.size());
+  if (size == 0) {
+    stalled_ms_ = -1;
+  } else if (stalled_ms_ < 0) {
+    stalled_ms_ = worker().NowMs();
+    ArmTimer();
+  }
+  NoteHigh();
+  if (output_high_ && size <= options().output_bytes_low) {
+    output_high_ = false;
+    // Who reads again: the other of a pair, or this one.
+    worker().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
+  }
+  if (size <= options().output_bytes_low) {
+    if (wants_writable_) worker().MarkReady(this);
+    TellListeners(&OutputListener::OnOutputLow);
+    if (Ended()) return;
+  }
+  FinishWriting();
+}
+
+// --- Those who write for others.
+
+void Connection::AddListener(OutputListener* listener) {
+  SLUICE_CHECK(WriteOpen());
+  listeners_.PushFront(*listener);
+}
+
+void Connection::RemoveListener(OutputListener* listener) { listeners_.RemoveIfLinked(*listener); }
+
+void Connection::TellListenersWhenMemoryReturns() {
+  listeners_wait_for_memory_ = true;
+  worker().PauseReading();
+  worker().WaitForMemory(this);
+}
+
+// In such a call the listener may go, or all of them may, with the connection or its write side.
+void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
+  for (OutputListener* listener = listeners_.Front(); listener != nullptr && WriteOpen();) {
+    OutputListener* const next = listeners_.Next(*listener);
+    (listener->*tell)(*this);
+    if (Ended() || !WriteOpen()) return;
+    listener = next;
+  }
+}
+
+bool Connection::ListenersHold() const {
+  for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
+       listener = listeners_.Next(*listener)) {
+    if (listener->Holds()) return true;
+  }
+  return false;
+}
+
+void Connection::FlushListeners() { TellListeners(&OutputListener::OnFlush); }
+
+// Nothing more is taken: whoever writes for others must not count this connection any longer. (A
+// room would wait for a member that has left it.)
+void Connection::TellOutputEnded() {
+  while (OutputListener* const listener = listeners_.PopFront()) listener->OnOutputEnded(*this);
+}
+
+void Connection::EndOutput() {
+  if (write_state_ != WriteState::kOpen) return;
+  write_state_ = WriteState::kFlushing;
+  if (!Planted(Plant::kClosingMemberCounts)) TellOutputEnded();
+}
+
+// --- Closing.
+
+void Connection::Close() {
+  if (connecting_ && OutputBytes() == 0) {
+    Finish(CloseReason::kAborted);
+    return;
+  }
+  if (write_state_ == WriteState::kOpen) FlushListeners();
+  if (!Ended()) BeginClose();
+}
+
+void Connection::BeginClose() {
+  if (!closing_) {
+    closing_ = true;
+    if (owner_ != nullptr) owner_->IsClosing(*this);
+    closing_ms_ = worker().NowMs();
+    if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
+  }
+  worker().FlushAfterSlice(this);  // What this callback wrote goes first.
+  EndOutput();
+}
+
+void Connection::CloseWrite() {
+  if (write_state_ != WriteState::kOpen) return;
+  FlushListeners();
+  if (Ended() || write_state_ != WriteState::kOpen) return;
+  worker().FlushAfterSlice(this);
+  EndOutput();
+}
+
+// When nothing is left to write: our FIN; then the end, if the peer has ended its side, too; else a
+// closing side lingers.
+void Connection::FinishWriting() {
+  if (connecting_) return;  // ConnectDone comes back here.
+  if ((!output_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && closing_)) || gathering_) return;
+  if (write_state_ == WriteState::kFlushing) {
+    if (read_ended_ && closing_) {
+      Finish(close_reason_);  // Nothing unread, nothing unsent: close() says it all.
+      return;
+    }
+    write_state_ = WriteState::kShut;
+    const int shut = stream_->ShutdownWrite();
+    if (shut < 0 && shut != -ENOTCONN) {
+      SocketFailed(-shut);
+      return;
+    }
+    phase_ms_ = worker().NowMs();
+    ArmTimer();  // half_closed_timeout
+  }
+  if (write_state_ != WriteState::kShut) return;
+  if ((read_ended_ || Planted(Plant::kNoLinger)) && (closing_ || eof_told_)) {
+    Finish(close_reason_);
+  } else if (closing_) {
+    write_state_ = WriteState::kLingering;
+    discarded_bytes_ = 0;
+    // What waits was never seen to stand still: shedding may have looked for reasons of its own.
+    unacknowledged_bytes_ = 0;
+    stalled_ms_ = worker().NowMs();
+    offer_again_ = false;
+    readable_ = true;  // What was left unread while paused gives no new event.
+    phase_ms_ = worker().NowMs();
+    ArmTimer();
+    worker().MarkReady(this);
+  }
+}
+
+void Connection::Abort(CloseReason reason) { Finish(reason, /*reset=*/true); }
+
+}  // namespace sluice

@@ -1,0 +1,103 @@
+#include "sluice/actors/connection/session.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/sockets.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/strings.h"
+
+namespace sluice {
+
+Session::Session() = default;
+
+Session::~Session() {
+  if (early_ != nullptr) early_->Drop(worker());  // Its constructor has failed.
+}
+
+EarlyCalls* Session::Early() {
+  if (begun_) return nullptr;
+  if (early_ == nullptr) early_ = std::make_unique<EarlyCalls>();
+  return early_.get();
+}
+
+void Session::OnStop() { OnClose(close_reason_); }
+
+void Session::OnEndedByFailure() { OnClose(close_reason_); }
+
+void Session::OnInputFull() {
+  if (connection_ == nullptr) return;
+  LimitOf(worker(), CloseReason::kInputFull).Warn(worker().NowMs(), [this] {
+    return absl::StrFormat(
+        "input: %s sent a frame longer than %d bytes (input_bytes_max), which its session cannot "
+        "take; the connection is reset",
+        PeerAddress().ToString(), connection_->InputMax());
+  });
+  Abort(CloseReason::kInputFull);
+}
+
+void Session::LogConnectFailed(const Address& to, int error) {
+  LimitOf(worker(), CloseReason::kConnectFailed).Warn(worker().NowMs(), [&] {
+    return absl::StrCat("connect to ", to.ToString(), ": ", ErrnoText(error));
+  });
+}
+
+Answer Session::WriteBytes(std::string_view bytes) {
+  if (connection_ != nullptr) return connection_->Write(bytes);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
+}
+Answer Session::Write(const Bytes& payload) {
+  if (connection_ != nullptr) return connection_->Write(payload);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->Write(worker(), payload);
+}
+void Session::Close() {
+  if (connection_ != nullptr) return connection_->Close();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->close = true;
+}
+void Session::FlushSubscriptions() {
+  if (connection_ != nullptr) connection_->FlushListeners();
+}
+void Session::CloseWrite() {
+  if (connection_ != nullptr) return connection_->CloseWrite();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->close_write = true;
+}
+void Session::Abort(CloseReason reason) {
+  if (connection_ != nullptr) return connection_->Abort(reason);
+  if (EarlyCalls* const early = Early(); early != nullptr && !early->abort) early->abort = reason;
+}
+void Session::PauseReading() {
+  if (connection_ != nullptr) return connection_->PauseReading();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->pause_reading = true;
+}
+void Session::ResumeReading() {
+  if (connection_ != nullptr) return connection_->ResumeReading();
+  if (early_ != nullptr) early_->pause_reading = false;
+}
+bool Session::ReadingPaused() const {
+  if (connection_ != nullptr) return connection_->ReadingPaused();
+  return early_ != nullptr && early_->pause_reading;
+}
+std::string_view Session::Unconsumed() const {
+  return connection_ == nullptr ? std::string_view() : connection_->Unconsumed();
+}
+bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayTakeMore(); }
+void Session::WantWritable() {
+  if (connection_ != nullptr) return connection_->WantWritable();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->wants_writable = true;
+}
+size_t Session::OutputBytes() const {
+  if (connection_ != nullptr) return connection_->OutputBytes();
+  return early_ == nullptr ? 0 : early_->output.size();
+}
+void Session::SetInputMax(size_t bytes) {
+  if (connection_ != nullptr) return connection_->SetInputMax(bytes);
+  if (EarlyCalls* const early = Early(); early != nullptr) early->input_bytes_max = bytes;
+}
+Address Session::PeerAddress() const {
+  return connection_ == nullptr ? Address() : connection_->PeerAddress();
+}
+
+}  // namespace sluice

@@ -1,0 +1,145 @@
+// Stream carries the bytes of one connection: plain now, TLS later. A test double delays and
+// fragments.
+//
+// Owner:  the Connection.
+// Thread: the worker's.
+// Bound:  none of its own: it keeps no bytes.
+// Errors: a negative result is -errno; -EAGAIN means not now, and readiness tells when.
+#ifndef SLUICE_ACTORS_CONNECTION_STREAM_H_
+#define SLUICE_ACTORS_CONNECTION_STREAM_H_
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "sluice/core/base/plant.h"
+#include "sluice/core/os/os.h"
+
+namespace sluice {
+
+// What a peer has left unanswered, as far as the kernel tells.
+struct Unanswered {
+  static constexpr int64_t kUnknown = -1;
+  bool Any() const { return silent_ms > 0; }
+  int64_t silent_ms = 0;       // Since its last sign of life; 0: nothing is unanswered.
+  int64_t asked_ms = 0;        // Since it was first asked. May be less, never more.
+  int64_t last_ms = kUnknown;  // Since it was asked last (a retransmission).
+  uint32_t probes = 0;         // Where that is not known: how often it was asked.
+  int64_t round_trip_ms = 0;   // What an answer takes.
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual int64_t Read(char* data, size_t size) = 0;  // 0: the peer has ended its side.
+  virtual int64_t Write(const iovec* parts, int count) = 0;
+  virtual int ShutdownWrite() = 0;
+  // The connection ends, whoever else holds a descriptor of it; with `reset` the peer hears RST,
+  // and what it was not given yet is lost.
+  virtual void Close(bool reset) = 0;
+  virtual int Descriptor() const = 0;
+  // Of what was written, what the peer may still lose by a reset.
+  virtual int64_t UnacknowledgedBytes() { return 0; }
+  // Since the peer's kernel last acknowledged anything; kUnknown: nobody can tell.
+  virtual int64_t AcknowledgedMs() { return Unanswered::kUnknown; }
+  // Nothing, where the peer has answered, was asked nothing, or nobody can tell.
+  virtual Unanswered LookForAnswer() { return {}; }
+  // How long an answer of the peer's kernel to what this side does now may take, as far as this
+  // kernel has measured it; 0: it is on this machine, or nobody can tell.
+  virtual int64_t RoundTripMs() { return 0; }
+  // True where a read that is shorter than asked for means that nothing is left (TCP without
+  // exceptional events). Not so on UNIX sockets, where passed descriptors cut a read short.
+  virtual bool ShortReadMeansEmpty() const = 0;
+};
+
+class PlainStream : public Stream {
+ public:
+  PlainStream(Os& os, int fd, bool tcp) : os_(os), fd_(fd), tcp_(tcp) {}
+  ~PlainStream() override {
+    if (fd_ >= 0) Close(/*reset=*/false);
+  }
+  int64_t Read(char* data, size_t size) override {
+    const int64_t count = os_.Receive(fd_, data, size);
+    if (count == 0 && size > 0) [[unlikely]]
+      read_ended_ = true;
+    return count;
+  }
+  int64_t Write(const iovec* parts, int count) override { return os_.Send(fd_, parts, count); }
+  int ShutdownWrite() override {
+    write_ended_ = true;
+    return os_.ShutdownWrite(fd_);
+  }
+  void Close(bool reset) override {
+    // Not close() alone: a forked child may hold the descriptor, and the peer would wait for it.
+    if (reset && tcp_ && !Planted(Plant::kResetByClose)) {
+      os_.Reset(fd_);
+    } else if (!(read_ended_ && write_ended_) && !Planted(Plant::kEndByClose)) {
+      os_.ShutdownBoth(fd_);
+    }
+    os_.Close(fd_);
+    fd_ = -1;
+  }
+  int Descriptor() const override { return fd_; }
+  int64_t UnacknowledgedBytes() override { return os_.UnacknowledgedBytes(fd_); }
+  int64_t AcknowledgedMs() override {
+    tcp_info info{};
+    return Info(&info) ? int64_t{info.tcpi_last_ack_recv} : Unanswered::kUnknown;
+  }
+  // A peer that only does not read answers the probes of its closed window, however rare they have
+  // become; so what counts is a question behind the last answer, not the age of that answer.
+  Unanswered LookForAnswer() override {
+    tcp_info info{};
+    if (!Info(&info)) return {};
+    const bool data = info.tcpi_probes == 0 && info.tcpi_unacked > 0 &&
+                      info.tcpi_last_data_sent < info.tcpi_last_ack_recv;
+    if (!data && info.tcpi_probes == 0) return {};
+    Unanswered unanswered;
+    unanswered.silent_ms = std::min(info.tcpi_last_ack_recv, info.tcpi_last_data_recv);
+    unanswered.round_trip_ms = RoundTripMs(info);
+    if (data) {
+      unanswered.last_ms = info.tcpi_last_data_sent;
+      unanswered.asked_ms = std::min(unanswered.silent_ms, unanswered.last_ms + WaitedMs(info));
+    } else {
+      unanswered.probes = info.tcpi_probes;
+    }
+    return unanswered;
+  }
+  int64_t RoundTripMs() override {
+    tcp_info info{};
+    return Info(&info) ? RoundTripMs(info) : 0;
+  }
+  bool ShortReadMeansEmpty() const override { return tcp_; }
+
+ private:
+  bool Info(tcp_info* info) {
+    socklen_t size = sizeof(*info);
+    return tcp_ && os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, info, &size) >= 0;
+  }
+  // From the first transmission to the last, at least. Each retransmission waits for twice as long
+  // as the one before it, up to a limit; the first one for 200 ms or longer.
+  static int64_t WaitedMs(const tcp_info& info) {
+    const int64_t next_ms = info.tcpi_rto / 1'000;
+    const int times = std::min<int>(info.tcpi_retransmits, 30);
+    int64_t with_limit_ms = 0;
+    for (int i = 0; i < times; ++i) with_limit_ms += std::min(int64_t{200} << i, next_ms);
+    return std::max(with_limit_ms, next_ms - (next_ms >> times));
+  }
+  // In microseconds, and four times the deviation, as a retransmission is timed (RFC 6298).
+  static int64_t RoundTripMs(const tcp_info& info) {
+    return (int64_t{info.tcpi_rtt} + 4 * int64_t{info.tcpi_rttvar} + 999) / 1'000;
+  }
+
+  Os& os_;
+  int fd_;
+  const bool tcp_;
+  bool read_ended_ = false;  // The peer's FIN was read; ours was sent.
+  bool write_ended_ = false;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_CONNECTION_STREAM_H_

@@ -1,0 +1,258 @@
+#include "sluice/actors/hub/hub_spoke.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sluice/actors/hub/hub_control.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+
+namespace sluice::internal {
+
+Spoke::~Spoke() {
+  worker().Withdraw(*this);
+  round_ = false;
+  DropBatch();
+  if (ledger_ != nullptr) ledger_->spokes.Remove(*this);
+  if (!stopped_ && joining_.has_value()) TellNotJoined();
+  // Its hub counts on: a spoke that fails is recreated, and its subscribers are not.
+  if (!stopped_ && !by_slot_.empty()) TellGone(static_cast<int64_t>(by_slot_.size()));
+  while (Subscriber* const subscriber = subscribers_.PopFront()) {
+    if (stopped_) {
+      subscriber->Retire();
+    } else {
+      subscriber->Fail();
+    }
+  }
+}
+
+void Spoke::OnStart() {
+  ledger_ = &runtime().Attachment<HubLedger>(runtime().WorkerCount()).At(worker().Index());
+  ledger_->spokes.PushBack(*this);
+}
+
+// A gap in the numbers is what memory refused on its way here. (While it has no subscribers a spoke
+// is sent nothing.)
+int64_t Spoke::LostBefore(uint64_t sequence) {
+  const auto lost = static_cast<int64_t>(sequence - sequence_);
+  return subscribers_.Empty() ? 0 : std::max<int64_t>(lost, 0);
+}
+
+void Spoke::On(AddSubscriber add) {
+  if (const int64_t lost = LostBefore(add.sequence); lost > 0) batch_.push_back({lost});
+  sequence_ = add.sequence;
+  // From here on it is kept: should this spoke fail, it is told.
+  joining_ = std::move(add);
+  if (batch_.empty()) {
+    Join();
+    return;
+  }
+  if (!Hold(joining_->HeldBytes())) TellNotJoined();
+  BeginRound();
+}
+
+// In a crowd each subscriber is given all that has come, so that its socket is written to once; a
+// few are given each message at once.
+void Spoke::Take(Deliver message, uint64_t key) {
+  const int64_t lost = LostBefore(message.sequence - 1);
+  sequence_ = message.sequence;
+  if (subscribers_.Empty()) {
+    DropBatch();  // All it was for have gone.
+    return;
+  }
+  // The envelope's charge was given back before this handler.
+  const bool held = Hold(ChargeOf(message.payload));
+  batch_.push_back({lost, true, key, std::move(message.payload), message.except});
+  if (!held || by_slot_.size() <= kPortionMax || batch_.size() >= batch_max_ ||
+      slot()->queue.Empty()) {
+    BeginRound();
+  }
+}
+
+// False: memory is spent, and nothing is charged.
+bool Spoke::Hold(int64_t bytes) {
+  if (bytes > 0 && !worker().lease().ChargeOverdraft(bytes)) return false;
+  batch_bytes_ += bytes;
+  return true;
+}
+
+void Spoke::DropBatch() {
+  batch_.clear();
+  if (batch_bytes_ > 0) worker().lease().Refund(std::exchange(batch_bytes_, 0));
+}
+
+// --- A round.
+
+void Spoke::BeginRound() {
+  round_ = true;
+  next_ = subscribers_.Front();
+  Portion();
+}
+
+void Spoke::Portion() {
+  for (size_t left = kPortionMax; next_ != nullptr && left > 0; --left) {
+    Subscriber& subscriber = *next_;
+    next_ = subscribers_.Next(subscriber);
+    subscriber.Offer(batch_);  // Deletes it, perhaps, and others.
+    if (worker().PieceDone(slot(), "Hand")) break;
+  }
+  if (next_ == nullptr || Planted(Plant::kPortionIsAll)) {
+    EndRound();
+  } else {
+    worker().MarkDue(*this);
+  }
+  UpdateWait();
+}
+
+void Spoke::OnTurn() {
+  if (!round_) return;
+  // A handler of its own that runs though it takes no message. It does not where it has ended
+  // meanwhile.
+  slot()->suspended = waits_ = false;
+  worker().RunHandler(slot(), "Hand", [this] { Portion(); });
+}
+
+void Spoke::EndRound() {
+  round_ = false;
+  next_ = nullptr;
+  DropBatch();
+  batch_max_ = std::clamp<size_t>(std::exchange(room_min_, kBatchMax), 1, kBatchMax);
+  if (joining_.has_value()) Join();
+}
+
+// --- Subscribers.
+
+// Requires: one waits to join. Once it has joined its end is told, and no more that it did not.
+void Spoke::Join() {
+  SubscribeMessage& message = joining_->subscriber;
+  const uint64_t sequence = joining_->sequence;
+  Slot* const slot = message.slot;
+  const uint32_t session_generation = message.generation;
+  const MessageOps* const subscribed_ops = message.subscribed_ops;
+  auto* session =
+      slot->generation == session_generation ? static_cast<Session*>(slot->actor) : nullptr;
+  Connection* connection = session == nullptr ? nullptr : session->connection();
+  // It ended or closed on the way, or is here already, or there is no memory.
+  if (connection == nullptr || !connection->WriteOpen() || by_slot_.contains(slot) ||
+      !worker().lease().Charge(Subscriber::BytesOf(message.options))) {
+    TellNotJoined();
+    return;
+  }
+  const std::string greeting = std::move(message.greeting);
+  auto* const subscriber = new Subscriber(*this, *connection, std::move(message));
+  subscribers_.PushBack(*subscriber);
+  by_slot_.insert(subscriber);
+  joining_.reset();
+  if (subscriber->Parks()) batch_max_ = std::min<size_t>(batch_max_, subscriber->Room());
+  Worker::SendReserved(slot, session_generation, subscribed_ops,
+                       Subscribed{hub(), sequence, this->slot(), generation()});
+  // Without its greeting it would take what follows for the whole.
+  if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
+    LogDebug("hub: a subscriber's connection did not take its greeting; it is ended");
+    connection->Abort(CloseReason::kMemory);
+  }
+}
+
+void Spoke::TellNotJoined() {
+  const SubscribeMessage& message = joining_->subscriber;
+  TellGone(1);
+  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
+                       Subscribed{.hub = hub()});
+  joining_.reset();
+}
+
+Subscriber* Spoke::Find(Slot* slot, uint32_t generation) {
+  const auto found = by_slot_.find(slot);
+  return found == by_slot_.end() || (*found)->generation() != generation ? nullptr : *found;
+}
+
+void Spoke::LetGo(Slot* slot, uint32_t generation) {
+  Subscriber* const subscriber = Find(slot, generation);
+  if (subscriber == nullptr) return;
+  subscriber->LetGo();
+  if (Planted(Plant::kLeavesAtOnce)) {
+    subscriber->Leave({}, Leaving(*static_cast<Session*>(slot->actor), {}, nullptr), sequence_);
+  }
+}
+
+void Spoke::On(RemoveSubscriber remove) {
+  const int64_t lost = LostBefore(remove.sequence);
+  if (lost > 0) batch_.push_back({lost});
+  sequence_ = std::max(sequence_, remove.sequence);
+  if (Subscriber* const leaver = Find(remove.leaving.session(), remove.leaving.generation())) {
+    if (Planted(Plant::kSpokeLost)) TellGone(1);
+    leaver->Leave(batch_, std::move(remove.leaving), sequence_);
+  }
+  // For all others that batch may grow, unless nothing more comes, or it is a gap: then it is told.
+  if (!batch_.empty() && (lost > 0 || slot()->queue.Empty())) BeginRound();
+}
+
+void Spoke::Remove(Subscriber& subscriber) {
+  if (Subscribers::Linked(subscriber)) {
+    if (next_ == &subscriber) next_ = subscribers_.Next(subscriber);
+    if (Planted(Plant::kPassedOver) && round_ && next_ != nullptr) {
+      next_ = subscribers_.Next(*next_);
+    }
+    subscribers_.Remove(subscriber);
+    by_slot_.erase(by_slot_.find(subscriber.slot()));
+    TellGone(1);
+  }
+  subscriber.Retire();
+}
+
+void Spoke::TellGone(int64_t count) {
+  Worker::Post(*hub_->worker, hub_, hub_generation_,
+               SubscriberGoneControl{worker().Index(), count});
+}
+
+// --- Taking no message: while a round goes on; and while a subscriber that may not miss any has no
+// room: the mailbox fills, the hub parks, and so do the publishers.
+
+void Spoke::NoteFull(int change) {
+  const bool waited = full_ > 0;
+  full_ += change;
+  if (waited != (full_ > 0)) worker().NoteHubWaits(full_ > 0 ? 1 : -1);
+  UpdateWait();
+}
+
+void Spoke::UpdateWait() {
+  const bool wait = round_ || full_ > 0;
+  if (wait == waits_) return;
+  waits_ = wait;
+  if (wait) {
+    worker().Suspend(slot());
+  } else {
+    worker().Resume(slot());
+  }
+}
+
+size_t Spoke::Queued() const {
+  size_t queued = 0;
+  for (const Subscriber* subscriber = subscribers_.Front(); subscriber != nullptr;
+       subscriber = subscribers_.Next(*subscriber)) {
+    queued += subscriber->Queued();
+  }
+  return queued;
+}
+
+void Spoke::CheckInvariants() const {
+  subscribers_.CheckInvariants();
+  size_t count = 0;
+  int64_t full = 0;
+  for (const Subscriber* subscriber = subscribers_.Front(); subscriber != nullptr;
+       subscriber = subscribers_.Next(*subscriber)) {
+    ++count;
+    full += subscriber->Parks() && subscriber->Full();
+    SLUICE_CHECK(subscriber->CountsAsFull() == (subscriber->Parks() && subscriber->Full()));
+    SLUICE_CHECK(by_slot_.contains(subscriber->slot()));
+  }
+  SLUICE_CHECK(count == by_slot_.size());
+  SLUICE_CHECK(full == full_);
+  if (slot()->state != ActorState::kLive) return;
+  SLUICE_CHECK(slot()->suspended == waits_ && waits_ == (round_ || full_ > 0));
+  SLUICE_CHECK(batch_.size() <= kBatchMax + 1);
+  // Between turns: whoever has more to do stands where its worker finds it.
+  SLUICE_CHECK(round_ ? Tasks::Linked(*this) : batch_.empty() || !slot()->queue.Empty());
+}
+
+}  // namespace sluice::internal

@@ -1,0 +1,271 @@
+// What a hub is made of on one worker: the spoke, its subscribers, and the messages between the
+// two. For hub.cc and its like; a user writes to actors/hub/hub.h alone.
+//
+//   Hub ──Deliver──▶ Spoke ──▶ Subscriber ──▶ Connection
+//        (a worker)    │         └ Backlog: what waits while the socket stands still
+//                      └ batch: messages that are handed round, to some subscribers at a time
+//
+// Owner:  a spoke is a child of its hub; a subscriber is its spoke's.
+// Thread: the worker's that the spoke lives on; so are the connections that it writes to.
+// Bound:  a subscriber and its backlog are charged to the budget, and so is a batch, which has
+//         kBatchMax messages. Where memory is spent a batch is one message.
+// Errors: a callback of the user's that throws ends its subscriber's connection, and nothing else.
+#ifndef SLUICE_ACTORS_HUB_HUB_SPOKE_H_
+#define SLUICE_ACTORS_HUB_HUB_SPOKE_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
+#include "absl/hash/hash.h"
+#include "absl/time/time.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/memory/buffer.h"
+#include "sluice/core/slot/turn_task.h"
+
+namespace sluice::internal {
+
+struct AddSubscriber {
+  SubscribeMessage subscriber;
+  uint64_t sequence;
+  int64_t HeldBytes() const { return subscriber.HeldBytes(); }
+};
+struct RemoveSubscriber {
+  Leaving leaving;
+  uint64_t sequence;
+  int64_t HeldBytes() const { return 0; }
+};
+struct Deliver {
+  Bytes payload;
+  uint64_t sequence;
+  Except except;
+  int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
+};
+static_assert(Envelope::kInline<Deliver>);  // A message that has no key needs no box.
+struct DeliverKeyed {
+  Deliver message;
+  uint64_t key;
+  int64_t HeldBytes() const { return message.HeldBytes(); }
+};
+
+// The charge of each holder of such a payload.
+inline int64_t ChargeOf(const Bytes& payload) {
+  return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
+}
+
+// A message that is handed round, behind so many that memory refused on their way here.
+struct Due {
+  int64_t lost_before = 0;
+  bool is_message = false;  // False: only the lost ones are to be told.
+  uint64_t key = 0;
+  Bytes payload = {};
+  Except except = {};
+};
+
+struct SubscriberTag {};
+
+// One session that has subscribed. While it calls back to the user, that may end it: then it is off
+// all lists at once, and deleted when the last such call has returned.
+class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
+ public:
+  Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage message);
+  Subscriber(const Subscriber&) = delete;
+  Subscriber& operator=(const Subscriber&) = delete;
+
+  // What a subscription takes of the budget, its backlog excluded.
+  static int64_t BytesOf(const SubscribeOptions& options);
+
+  // These may end the connection, and with it this.
+  void Offer(const std::vector<Due>& batch);
+  // The subscriber leaves behind the batch: the queue is written if it can be, else told as missed;
+  // and when that is told the subscriber is removed.
+  void Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence);
+  void LetGo();  // It will leave: nobody waits for it any more.
+  void Fail();   // Its spoke has failed: what it would miss cannot be told.
+  void ParkTimedOut();
+
+  bool Parks() const { return slow_ == SlowPolicy::kPark; }
+  bool Full() const { return Queued() >= queue_max_; }
+  size_t Queued() const { return backlog_ == nullptr ? 0 : backlog_->queue.size(); }
+  size_t Room() const { return Full() ? 0 : queue_max_ - Queued(); }
+  Slot* slot() const { return slot_; }
+  uint32_t generation() const { return generation_; }
+  bool CountsAsFull() const { return counts_as_full_; }
+
+  void OnOutputLow(Connection& connection) override;
+  void OnFlush(Connection& connection) override;
+  void OnOutputEnded(Connection& connection) override;
+  int64_t HeldBytes() const override;
+  bool Holds() const override { return Queued() > 0 || missed_tail_ > 0; }
+
+ private:
+  friend class Spoke;
+  struct Entry {
+    Bytes payload;
+    uint64_t key;
+    int64_t missed_before;  // Dropped between the one before and this one, or replaced by it.
+  };
+  // There is one while something waits: most subscribers never have it.
+  struct Backlog final : Timer {
+    explicit Backlog(Subscriber& of) : subscriber(of) {}
+    void OnTimer(Worker&) override { subscriber.ParkTimedOut(); }
+    IoHandler* Awaits() override { return subscriber.connection_; }
+    Subscriber& subscriber;
+    std::deque<Entry> queue;
+    uint64_t popped = 0;  // So many have left the queue: place - popped is where one stands now.
+    absl::flat_hash_map<uint64_t, uint64_t> places;  // kConflate: by key.
+    int64_t charged_bytes = 0;  // For itself; for a payload only if it does not pay itself.
+    int64_t payload_bytes = 0;  // Of all in the queue.
+  };
+  // Keeps it from being deleted in the middle of a call.
+  class Use {
+   public:
+    explicit Use(Subscriber& subscriber) : subscriber_(subscriber) { ++subscriber_.uses_; }
+    ~Use() {
+      if (--subscriber_.uses_ == 0 && subscriber_.Gone()) delete &subscriber_;
+    }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    Subscriber& subscriber_;
+  };
+  ~Subscriber();  // By Use or Retire alone.
+
+  // A leave that is not told yet, as its connection takes nothing.
+  struct Departure {
+    Leaving leaving;
+    uint64_t sequence;
+  };
+
+  bool Gone() const { return connection_ == nullptr; }
+  void Retire();  // It is off its spoke's lists: drops what waits, and deletes this, now or later.
+  void OfferOne(const Due& due);
+  void Missed(int64_t count);
+  Slot* FilterOwner() const;
+  bool Guarded(const char* what, Slot* owner, absl::FunctionRef<void()> call);
+  bool Replace(const Bytes& payload, uint64_t key);
+  bool MakeBacklog();
+  void DropBacklog();
+  void Push(const Bytes& payload, uint64_t key);
+  Entry Pop();
+  Lease& lease() const;
+  void Pump(bool all);
+  void CountQueueAsMissed();
+  bool TellMissed(int64_t missed);
+  bool Taken(Answer answer);
+  void NoteFull();
+
+  Spoke& spoke_;
+  Connection* connection_;  // nullptr once this is gone: it has left, or takes nothing more.
+  Slot* const slot_;
+  std::unique_ptr<Backlog> backlog_;
+  std::unique_ptr<Departure> departure_;  // nullptr: it is not leaving.
+  std::unique_ptr<const std::function<bool(std::string_view, uint64_t)>> filter_;  // nullptr: none.
+  int64_t missed_tail_ = 0;  // Dropped behind the last one in the queue.
+  const absl::Duration park_timeout_;
+  const uint32_t generation_;
+  const uint32_t queue_max_;
+  uint32_t uses_ = 0;
+  SlowPolicy slow_;
+  bool pumping_ = false;
+  bool counts_as_full_ = false;
+};
+
+class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
+ public:
+  // Subscribers that are served before the worker serves others, and messages that each of them is
+  // given at a time, so that its output leaves in one system call.
+  static constexpr size_t kPortionMax = 16;
+  static constexpr size_t kBatchMax = 64;
+
+  Spoke(Slot* hub, uint32_t hub_generation, HubOptions options)
+      : hub_(hub), hub_generation_(hub_generation), options_(std::move(options)) {}
+  ~Spoke() override;
+  void OnStart() override;
+  void OnStop() override { stopped_ = true; }
+  void On(AddSubscriber add);
+  void On(Deliver message) { Take(std::move(message), 0); }
+  void On(DeliverKeyed keyed) { Take(std::move(keyed.message), keyed.key); }
+  void On(RemoveSubscriber remove);
+  void LetGo(Slot* slot, uint32_t generation);  // Control, ahead of the message above.
+
+  void CheckInvariants() const;
+  size_t Queued() const;  // Walks.
+
+ private:
+  friend class Subscriber;
+  using Subscribers = IntrusiveList<Subscriber, SubscriberTag>;
+  using Tasks = IntrusiveList<TurnTask, TaskTag>;
+  // By slot, without a second copy of it.
+  struct BySlot {
+    using is_transparent = void;
+    size_t operator()(const Slot* slot) const { return absl::Hash<const Slot*>()(slot); }
+    size_t operator()(const Subscriber* subscriber) const { return (*this)(subscriber->slot()); }
+  };
+  struct SameSlot {
+    using is_transparent = void;
+    static const Slot* SlotOf(const Slot* slot) { return slot; }
+    static const Slot* SlotOf(const Subscriber* subscriber) { return subscriber->slot(); }
+    template <class A, class B>
+    bool operator()(const A* a, const B* b) const {
+      return SlotOf(a) == SlotOf(b);
+    }
+  };
+
+  Ref<Hub> hub() const { return Ref<Hub>(hub_, hub_generation_); }
+  void Take(Deliver message, uint64_t key);
+  int64_t LostBefore(uint64_t sequence);
+  void BeginRound();
+  void Portion();
+  void EndRound();
+  bool Hold(int64_t bytes);
+  void DropBatch();
+  void OnTurn() override;
+  Subscriber* Find(Slot* slot, uint32_t generation);
+  void Join();
+  void TellNotJoined();
+  void Remove(Subscriber& subscriber);
+  void NoteRoom(size_t room) { room_min_ = std::min(room_min_, room); }
+  void NoteFull(int change);
+  void UpdateWait();
+  void TellGone(int64_t count);
+
+  Slot* const hub_;
+  const uint32_t hub_generation_;
+  const HubOptions options_;
+  HubLedger::Cell* ledger_ = nullptr;
+  absl::flat_hash_set<Subscriber*, BySlot, SameSlot> by_slot_;  // To find one; never walked.
+  // In the order of their coming: a run repeats exactly.
+  Subscribers subscribers_;
+  // The round: each subscriber that is there, from next_ on, has yet to be offered the batch. While
+  // it lasts no message is taken, so all of them joined before the batch.
+  std::vector<Due> batch_;
+  int64_t batch_bytes_ = 0;  // Charged for the batch, and for who joins behind it.
+  Subscriber* next_ = nullptr;
+  bool round_ = false;
+  std::optional<AddSubscriber> joining_;  // Behind the batch.
+  // Messages that every subscriber that parks has room for, as far as is known.
+  size_t batch_max_ = kBatchMax;
+  size_t room_min_ = kBatchMax;
+  int64_t full_ = 0;  // Of those that park.
+  uint64_t sequence_ = 0;
+  bool waits_ = false;  // It takes no message: a round goes on, or one that parks is full.
+  bool stopped_ = false;
+};
+
+}  // namespace sluice::internal
+
+#endif  // SLUICE_ACTORS_HUB_HUB_SPOKE_H_

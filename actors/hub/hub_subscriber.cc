@@ -1,0 +1,378 @@
+// One subscriber of a hub: what waits for its connection while the socket stands still, and what it
+// missed, exactly.
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "sluice/actors/hub/hub_spoke.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/worker/control.h"
+
+namespace sluice::internal {
+
+namespace {
+
+using Filter = std::function<bool(std::string_view, uint64_t)>;
+
+// Its place in the spoke's set: a pointer and a byte, in a table that doubles when it is 7/8 full.
+constexpr int64_t kPlaceBytes = 2 * (sizeof(void*) + 1) * 8 / 7;
+constexpr int64_t kDequeBytes = 512;  // What a std::deque takes at a time.
+
+int64_t BaseBytes(bool filters) {
+  return AllocatedBytes(sizeof(Subscriber)) + kPlaceBytes +
+         (filters ? AllocatedBytes(sizeof(Filter)) : 0);
+}
+
+}  // namespace
+
+int64_t Subscriber::BytesOf(const SubscribeOptions& options) {
+  return BaseBytes(options.filter != nullptr);
+}
+
+Subscriber::Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage message)
+    : spoke_(spoke),
+      connection_(&connection),
+      slot_(message.slot),
+      filter_(message.options.filter == nullptr
+                  ? nullptr
+                  : std::make_unique<const Filter>(std::move(message.options.filter))),
+      park_timeout_(message.options.park_timeout),
+      generation_(message.generation),
+      queue_max_(std::max<uint32_t>(1, message.options.slow == SlowPolicy::kConflate
+                                           ? message.options.keys_max
+                                           : message.options.queue_messages_max)),
+      slow_(message.options.slow) {
+  connection.AddListener(this);
+}
+
+Subscriber::~Subscriber() {
+  SLUICE_CHECK(Gone() && backlog_ == nullptr);
+  lease().Refund(BaseBytes(filter_ != nullptr));
+  // What it captured is the user's, and may call anything.
+  const Worker::CallbackScope scope(spoke_.worker(), FilterOwner(), "the end of a filter");
+  filter_ = nullptr;
+}
+
+Lease& Subscriber::lease() const { return spoke_.worker().lease(); }
+
+// --- Ends.
+
+void Subscriber::Retire() {
+  if (!Gone()) std::exchange(connection_, nullptr)->RemoveListener(this);
+  if (backlog_ != nullptr) {
+    spoke_.ledger_->missed.Add(static_cast<int64_t>(Queued()));
+    while (Queued() > 0) Pop();
+    DropBacklog();
+  }
+  if (uses_ == 0) delete this;
+}
+
+void Subscriber::Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence) {
+  if (departure_ != nullptr) return;
+  const Use use(*this);
+  Offer(batch);
+  if (Gone()) return;
+  departure_ = std::make_unique<Departure>(Departure{std::move(leaving), sequence});
+  Pump(/*all=*/true);
+  if (Gone()) return;
+  CountQueueAsMissed();
+  Pump(/*all=*/true);  // Told now, or when the output is low.
+}
+
+void Subscriber::LetGo() {
+  if (slow_ == SlowPolicy::kPark || slow_ == SlowPolicy::kDisconnect) {
+    slow_ = SlowPolicy::kDropNewest;
+    NoteFull();
+  }
+}
+
+void Subscriber::CountQueueAsMissed() {
+  while (Queued() > 0) {
+    const int64_t missed = 1 + Pop().missed_before;
+    if (Planted(Plant::kLeaverForgets)) continue;
+    missed_tail_ += missed;
+    spoke_.ledger_->missed.Add(1);
+  }
+  if (backlog_ != nullptr) DropBacklog();
+}
+
+void Subscriber::Fail() {
+  const Use use(*this);
+  connection_->Abort(CloseReason::kFailed);
+  if (!Gone()) Retire();  // Where the end follows later, this spoke is not there any more.
+}
+
+void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
+
+// A filter is its session's code, and a TrySend in it is the session's: sent for the spoke, it
+// would go before what waits in the session's outbox.
+Slot* Subscriber::FilterOwner() const {
+  const bool there = slot_->generation == generation_ && !Planted(Plant::kFilterOvertakes);
+  return there ? slot_ : spoke_.slot();
+}
+
+// Calls back to the user. False: that threw, or ended this.
+bool Subscriber::Guarded(const char* what, Slot* owner, absl::FunctionRef<void()> call) {
+  try {
+    const Worker::CallbackScope scope(spoke_.worker(), owner, what);
+    call();
+    return !Gone();
+  } catch (...) {
+    LogError("hub: a %s failed, and its subscriber is ended: %s", what,
+             ExceptionText(std::current_exception()));
+  }
+  if (!Gone()) connection_->Abort(CloseReason::kFailed);
+  return false;
+}
+
+// --- Messages.
+
+void Subscriber::Offer(const std::vector<Due>& batch) {
+  if (departure_ != nullptr) return;  // They came behind its leave.
+  const Use use(*this);
+  for (const Due& due : batch) {
+    if (due.lost_before > 0) Missed(due.lost_before);
+    if (!Gone() && due.is_message) OfferOne(due);
+    if (Gone()) return;
+  }
+  if (Parks()) spoke_.NoteRoom(Room());
+}
+
+// Messages that were due and will not come: told before the next one that does.
+void Subscriber::Missed(int64_t count) {
+  HubLedger::Cell& ledger = *spoke_.ledger_;
+  ledger.due.Add(count);
+  ledger.missed.Add(count);
+  missed_tail_ += count;
+  Pump(/*all=*/false);
+}
+
+void Subscriber::OfferOne(const Due& due) {
+  const Bytes& payload = due.payload;
+  HubLedger::Cell& ledger = *spoke_.ledger_;
+  ledger.due.Add(1);
+  if (due.except.slot == slot_ && due.except.generation == generation_) {
+    ledger.skipped.Add(1);
+    return;
+  }
+  if (filter_ != nullptr) {
+    bool wanted = false;
+    if (!Guarded("filter", FilterOwner(), [&] { wanted = (*filter_)(payload.view(), due.key); })) {
+      ledger.missed.Add(1);
+      return;
+    }
+    if (!wanted) {
+      ledger.skipped.Add(1);
+      return;
+    }
+  }
+  if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
+    ++missed_tail_;  // No connection takes it, ever.
+    ledger.missed.Add(1);
+    Pump(/*all=*/false);
+    return;
+  }
+  if (backlog_ == nullptr && missed_tail_ == 0 && !connection_->OutputAboveLow() &&
+      Taken(connection_->Write(payload))) {
+    ledger.received.Add(1);
+    return;
+  }
+  if (slow_ == SlowPolicy::kConflate && Replace(payload, due.key)) {
+    Pump(/*all=*/false);
+    return;
+  }
+  if (Full()) {
+    switch (slow_) {
+      case SlowPolicy::kDropNewest:
+        ++missed_tail_;
+        ledger.missed.Add(1);
+        return;
+      case SlowPolicy::kDisconnect:
+        ledger.missed.Add(1);
+        if (Planted(Plant::kDropCountedTwice)) ledger.missed.Add(1);
+        connection_->Abort(CloseReason::kSlow);  // OnOutputEnded removes this.
+        return;
+      case SlowPolicy::kDropOldest:
+      case SlowPolicy::kConflate: {
+        int64_t missed = 1 + Pop().missed_before;
+        if (Planted(Plant::kLagOffByOne) && backlog_->popped % queue_max_ == 0) --missed;
+        ledger.missed.Add(1);
+        (Queued() == 0 ? missed_tail_ : backlog_->queue.front().missed_before) += missed;
+        break;
+      }
+      case SlowPolicy::kPark:
+        break;  // Batches are no longer than there is room, so this does not happen.
+    }
+  }
+  if (!MakeBacklog() || !lease().ChargeOverdraft(ChargeOf(payload))) {
+    ++missed_tail_;
+    ledger.missed.Add(1);
+    if (backlog_ != nullptr && Queued() == 0) DropBacklog();
+    connection_->TellListenersWhenMemoryReturns();  // Then it is told.
+    return;
+  }
+  Push(payload, due.key);
+  NoteFull();
+  Pump(/*all=*/false);  // Where the output is low no event will come for it.
+}
+
+// False: there is none with this key.
+bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
+  if (backlog_ == nullptr) return false;
+  const auto place = backlog_->places.find(key);
+  if (place == backlog_->places.end()) return false;
+  HubLedger::Cell& ledger = *spoke_.ledger_;
+  std::deque<Entry>& queue = backlog_->queue;
+  const size_t at = place->second - backlog_->popped;
+  Entry& entry = queue[at];
+  if (Planted(Plant::kConflateKeepsOldest)) {
+    ++entry.missed_before;
+    ledger.conflated.Add(1);
+    return true;
+  }
+  // The memory of the older one is at hand: while memory is spent, a key still gets its newest.
+  const int64_t more = ChargeOf(payload) - ChargeOf(entry.payload);
+  if (more > 0 && !lease().ChargeOverdraft(more)) {
+    // The older one stays, and behind it one is missing.
+    ++(at + 1 < queue.size() ? queue[at + 1].missed_before : missed_tail_);
+    if (!Planted(Plant::kConflateUncounted)) ledger.missed.Add(1);
+    return true;
+  }
+  if (more < 0 && !Planted(Plant::kReplacedStaysCharged)) lease().Refund(-more);
+  backlog_->payload_bytes += payload.AllocatedBytes() - entry.payload.AllocatedBytes();
+  entry.payload = payload;
+  ++entry.missed_before;
+  ledger.conflated.Add(1);
+  return true;
+}
+
+// --- The backlog.
+
+// Charged once, for the whole queue, when the first one has to wait.
+bool Subscriber::MakeBacklog() {
+  if (backlog_ != nullptr) return true;
+  int64_t bytes = AllocatedBytes(sizeof(Backlog)) + AllocatedBytes(queue_max_ * sizeof(Entry)) +
+                  AllocatedBytes(kDequeBytes);
+  // A flat_hash_map doubles when it is 7/8 full: at worst twice the capacity, a byte more for each.
+  if (slow_ == SlowPolicy::kConflate) {
+    bytes += AllocatedBytes(4 * queue_max_ * (sizeof(std::pair<uint64_t, uint64_t>) + 1));
+  }
+  if (!lease().ChargeOverdraft(bytes)) return false;
+  backlog_ = std::make_unique<Backlog>(*this);
+  backlog_->charged_bytes = bytes;
+  return true;
+}
+
+void Subscriber::DropBacklog() {
+  SLUICE_CHECK(backlog_->queue.empty() && backlog_->payload_bytes == 0);
+  spoke_.worker().timers().Cancel(*backlog_);
+  lease().Refund(backlog_->charged_bytes);
+  backlog_ = nullptr;
+  NoteFull();
+}
+
+void Subscriber::Push(const Bytes& payload, uint64_t key) {
+  Backlog& backlog = *backlog_;
+  if (slow_ == SlowPolicy::kConflate) backlog.places[key] = backlog.popped + backlog.queue.size();
+  backlog.queue.push_back(Entry{payload, key, std::exchange(missed_tail_, 0)});
+  backlog.payload_bytes += payload.AllocatedBytes();
+  spoke_.ledger_->queued.Add(1);
+}
+
+Subscriber::Entry Subscriber::Pop() {
+  Backlog& backlog = *backlog_;
+  Entry entry = std::move(backlog.queue.front());
+  backlog.queue.pop_front();
+  ++backlog.popped;
+  if (slow_ == SlowPolicy::kConflate) backlog.places.erase(entry.key);
+  backlog.payload_bytes -= entry.payload.AllocatedBytes();
+  lease().Refund(ChargeOf(entry.payload));
+  spoke_.ledger_->queued.Add(-1);
+  return entry;
+}
+
+// True: it was told, or there is nothing to tell.
+bool Subscriber::TellMissed(int64_t missed) {
+  if (missed == 0 || !spoke_.options_.missed_notice) return true;
+  std::string notice;
+  return Guarded("missed_notice", spoke_.slot(),
+                 [&] { notice = spoke_.options_.missed_notice(missed); }) &&
+         Taken(connection_->Write(notice));
+}
+
+// Room in the output brings us back by itself; memory has no event, so it is asked for.
+bool Subscriber::Taken(Answer answer) {
+  if (answer == Answer::kOverloaded) connection_->TellListenersWhenMemoryReturns();
+  return answer == Answer::kAccepted;
+}
+
+// Moves messages from the queue to the connection while its output is low; with `all`, as long as
+// it takes them.
+void Subscriber::Pump(bool all) {
+  if (pumping_ || Gone()) return;
+  const Use use(*this);
+  pumping_ = true;
+  const auto may_write = [&] { return !Gone() && (all || !connection_->OutputAboveLow()); };
+  while (may_write() && Queued() > 0) {
+    Entry& entry = backlog_->queue.front();
+    if (!TellMissed(entry.missed_before)) break;
+    entry.missed_before = 0;  // Told; not again if the message itself has to wait.
+    if (!Taken(connection_->Write(entry.payload))) break;
+    spoke_.ledger_->received.Add(1);
+    Pop();
+  }
+  if (!Gone() && Queued() == 0) {
+    if (missed_tail_ > 0 && may_write() && TellMissed(missed_tail_)) missed_tail_ = 0;
+    if (backlog_ != nullptr) DropBacklog();
+  }
+  if (!Gone() && departure_ != nullptr && Queued() == 0 && missed_tail_ == 0) {
+    departure_->leaving.Tell(departure_->sequence);
+    spoke_.Remove(*this);
+  }
+  pumping_ = false;
+  NoteFull();
+}
+
+// Of a payload that pays for itself, its share. How many share one is looked at in the middle of
+// the queue alone: the oldest are held by the slowest only, the newest by messages that are on
+// their way.
+int64_t Subscriber::HeldBytes() const {
+  const int64_t base = BaseBytes(filter_ != nullptr);
+  if (backlog_ == nullptr) return base;
+  const int64_t own = base + backlog_->charged_bytes;
+  if (Queued() == 0) return own;
+  const Bytes& middle = backlog_->queue[Queued() / 2].payload;
+  const int64_t sharers = middle.SelfCharged() ? std::max<int64_t>(1, middle.Holders()) : 1;
+  return own + backlog_->payload_bytes / sharers;
+}
+
+void Subscriber::OnOutputLow(Connection&) { Pump(/*all=*/false); }
+
+void Subscriber::OnFlush(Connection&) { Pump(/*all=*/true); }
+
+// --- Parking.
+
+// Its spoke takes no message while this is full and may not miss any.
+void Subscriber::NoteFull() {
+  const bool full = Parks() && !Gone() && Full();
+  if (full == counts_as_full_) return;
+  counts_as_full_ = full;
+  Worker& worker = spoke_.worker();
+  if (full) {
+    const int64_t deadline_ms = worker.DeadlineMs(park_timeout_);
+    if (deadline_ms != TimerWheel::kNever) worker.timers().Arm(*backlog_, deadline_ms);
+  } else if (backlog_ != nullptr) {
+    worker.timers().Cancel(*backlog_);
+  }
+  spoke_.NoteFull(full ? 1 : -1);
+}
+
+void Subscriber::ParkTimedOut() {
+  const Use use(*this);
+  LogDebug("hub: %s took nothing for %s while publishers waited; its connection is ended",
+           connection_->PeerAddress().ToString(), absl::FormatDuration(park_timeout_));
+  connection_->Abort(CloseReason::kSlow);
+}
+
+}  // namespace sluice::internal

@@ -1,0 +1,41 @@
+#include "sluice/actors/peers/connector.h"
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/sockets.h"
+
+namespace sluice {
+
+void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
+               const SessionFactory& factory, Slot* slot) {
+  factory(worker, slot);
+  if (slot->actor == nullptr) return;
+  Os& os = worker.os();
+  const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
+  const auto failed = [&](int error) {
+    static_cast<Session*>(slot->actor)->LogConnectFailed(address, error);
+    Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
+  };
+  if (fd < 0) return failed(-fd);
+  const bool tcp = IsTcp(address);
+  if (tcp) SetTcpOptions(os, fd, worker.options());
+  int connected = os.Connect(fd, address.sockaddr(), address.size());
+  if (connected == 0 && IsConnectedToItself(os, fd)) connected = -ECONNREFUSED;
+  // A UNIX socket whose backlog is full says so, and no event follows.
+  const bool full = connected == -EAGAIN && !tcp;
+  if (connected < 0 && connected != -EINPROGRESS && !full) {
+    // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
+    os.Close(fd);
+    return failed(-connected);
+  }
+  auto stream = std::make_unique<PlainStream>(os, fd, tcp);
+  Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
+                   connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
+                   timeout);
+  if (slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectsTo(address, full);
+}
+
+}  // namespace sluice

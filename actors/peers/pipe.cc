@@ -1,0 +1,259 @@
+#include "sluice/actors/peers/pipe.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/sockets.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/actors/peers/resolver.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int kLooksPerQuiet = 4;
+
+// How a side ends whose partner has ended like this: true where the other peer may take it for an
+// end of the stream. Everything else has cut the stream short, and must not look like an end.
+bool IsCleanEnd(CloseReason reason) {
+  if (Planted(Plant::kResetLooksLikeEnd) && reason == CloseReason::kReset) return true;
+  switch (reason) {
+    case CloseReason::kClosed:
+    case CloseReason::kPeerClosed:
+    case CloseReason::kLingered:
+    case CloseReason::kIdle:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+// One that never started has not heard OnClose.
+Pipe::~Pipe() { PartnerEnded(CloseReason::kFailed); }
+
+void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
+  SLUICE_CHECK(partner_ == nullptr && attempts_ == nullptr, "a pipe has one partner");
+  if (timeout <= absl::ZeroDuration()) {
+    LogWarn("connect to %s: the time for it, %s, is not longer than 0", target.ToString(),
+            absl::FormatDuration(timeout));
+    Abort();
+    return;
+  }
+  if (connection() == nullptr) {
+    if (HasEnded()) return;
+    // In the constructor: there is nothing yet that a partner could be paired with.
+    PauseReading();
+    const TimerId then = After(absl::ZeroDuration(), [this, target, timeout] {
+      ResumeReading();
+      ConnectPartner(target, timeout);
+    });
+    if (then == 0) Abort();
+    return;
+  }
+  attempts_ = std::make_unique<Attempts>();
+  attempts_->deadline_ms = worker().DeadlineMs(timeout);
+  attempts_->target = target.ToString();
+  if (!target.IsName()) {
+    attempts_->addresses = {target.address()};
+    ConnectNext();
+    return;
+  }
+  PauseReading();  // Until there is a partner to read for.
+  const TimerId in_time = After(timeout, [this] {
+    if (attempts_ != nullptr && partner_ == nullptr) GiveUp("no answer in time");
+  });
+  if (in_time == 0) {
+    GiveUp("it has no timer left for its time to connect");
+    return;
+  }
+  const Answer asked = Ask(
+      Resolver::Of(runtime()), LookUp{target, attempts_->deadline_ms, slot(), generation()},
+      absl::InfiniteDuration(),
+      [this](absl::StatusOr<std::vector<Address>> addresses) { OnLookedUp(std::move(addresses)); });
+  if (asked != Answer::kAccepted) GiveUp("it cannot be looked up: too much is under way");
+}
+
+void Pipe::OnLookedUp(absl::StatusOr<std::vector<Address>> addresses) {
+  if (attempts_ == nullptr || connection() == nullptr) return;
+  if (!addresses.ok()) {
+    GiveUp(ToStd(addresses.status().message()));
+    return;
+  }
+  attempts_->addresses = *std::move(addresses);
+  std::reverse(attempts_->addresses.begin(), attempts_->addresses.end());
+  ConnectNext();
+  ResumeReading();
+}
+
+// Requires: there is another address.
+void Pipe::ConnectNext() {
+  Worker& here = worker();
+  const Address address = attempts_->addresses.back();
+  const auto left = static_cast<int64_t>(attempts_->addresses.size());
+  attempts_->addresses.pop_back();
+  const absl::Duration timeout =
+      attempts_->deadline_ms == TimerWheel::kNever
+          ? absl::InfiniteDuration()
+          : absl::Milliseconds(std::max<int64_t>(attempts_->deadline_ms - here.NowMs(), 1)) / left;
+  // Nobody would end what comes after the drain's deadline.
+  Slot* const made = here.ShuttingDown() ? nullptr : here.AllocateSlot();
+  if (made == nullptr) {
+    Abort(CloseReason::kRefused);
+    return;
+  }
+  here.Open(made, here.options().mailbox_messages_max);
+  ConnectOn(
+      here, address, timeout,
+      [this](Worker& its_worker, Slot* its_slot) {
+        internal::Construct<Pipe>(its_worker, its_slot);
+        if (its_slot->actor == nullptr) return;
+        partner_ = static_cast<Pipe*>(its_slot->actor);
+        partner_->partner_ = this;
+      },
+      made);
+  if (partner_ == nullptr) {  // It was never made.
+    Abort(CloseReason::kRefused);
+    return;
+  }
+  // One that was refused at once has no connection any more: its OnClose comes, and tells this
+  // side.
+  if (partner_->connection() != nullptr) connection()->PairWith(*partner_->connection());
+}
+
+// In a handler of this side's own, as the partner that has failed is in one of its.
+void Pipe::TryAgain() {
+  PauseReading();
+  const TimerId timer = After(absl::ZeroDuration(), [this] {
+    if (attempts_ == nullptr) return;
+    if (worker().NowMs() >= attempts_->deadline_ms) {
+      GiveUp("no answer in time");
+      return;
+    }
+    auto& addresses = attempts_->addresses;
+    if (Planted(Plant::kAddressPassedOver) && addresses.size() > 1) addresses.pop_back();
+    ConnectNext();
+    ResumeReading();
+  });
+  if (timer == 0) GiveUp("it has no timer left to try again");
+}
+
+void Pipe::GiveUp(std::string_view why) {
+  LogFailure(why);
+  attempts_.reset();
+  Abort(CloseReason::kAborted);
+}
+
+void Pipe::LogFailure(std::string_view why) {
+  LimitOf(worker(), CloseReason::kConnectFailed).Warn(worker().NowMs(), [&] {
+    return absl::StrCat("connect to ", attempts_->target, " for ", PeerAddress().ToString(), ": ",
+                        ToAbsl(why));
+  });
+}
+
+// On the partner, for the side that wants it.
+void Pipe::LogConnectFailed(const Address& to, int error) {
+  if (partner_ == nullptr || partner_->attempts_ == nullptr) {
+    return Session::LogConnectFailed(to, error);
+  }
+  const std::string address = to.ToString();
+  const Attempts& attempts = *partner_->attempts_;
+  partner_->LogFailure(ToStd(
+      absl::StrCat(address == attempts.target ? "" : absl::StrCat(address, ": "), ErrnoText(error),
+                   attempts.addresses.empty() ? "" : "; the next address is tried")));
+}
+
+void Pipe::OnOpen() {
+  if (partner_ != nullptr) partner_->attempts_.reset();
+}
+
+void Pipe::PairWith(Pipe& partner) {
+  SLUICE_CHECK(partner_ == nullptr && partner.partner_ == nullptr, "a pipe has one partner");
+  if (connection() == nullptr || partner.connection() == nullptr) {
+    // One of them has ended: whoever is left has nobody to copy to.
+    Abort();
+    partner.Abort();
+    return;
+  }
+  partner_ = &partner;
+  partner.partner_ = this;
+  connection()->PairWith(*partner.connection());
+}
+
+void Pipe::OnData(Input& in) {
+  Connection* const to = partner_ == nullptr ? nullptr : partner_->connection();
+  if (to == nullptr) return;  // Kept until the partner is there.
+  // All of it, unless output_bytes_max is small: then the rest is offered again when there is room.
+  // One that takes nothing more has failed, or closes: its end is on its way here.
+  if (to->Write(in.Take(to->OutputRoom())) == Answer::kOverloaded) Abort(CloseReason::kMemory);
+}
+
+// A partner that has ended, and has not told it here yet: its word says what becomes of this side.
+// Until then nothing more is read.
+void Pipe::OnInputFull() {
+  if (partner_ == nullptr || partner_->connection() != nullptr) Session::OnInputFull();
+}
+
+void Pipe::OnEof() {
+  if (partner_ == nullptr || partner_->connection() == nullptr) {
+    Close();
+  } else {
+    end_passed_on_ = true;
+    partner_->connection()->CloseWrite();
+  }
+}
+
+void Pipe::OnClose(CloseReason reason) { PartnerEnded(reason); }
+
+// Tells the partner that this side has ended, once.
+void Pipe::PartnerEnded(CloseReason reason) {
+  Pipe* const partner = std::exchange(partner_, nullptr);
+  if (partner == nullptr) return;
+  partner->partner_ = nullptr;
+  if (reason == CloseReason::kConnectFailed && partner->attempts_ != nullptr &&
+      !partner->attempts_->addresses.empty()) {
+    partner->TryAgain();
+  } else if (IsCleanEnd(reason) || (reason == CloseReason::kReset && end_passed_on_)) {
+    partner->Close();
+  } else {
+    partner->Abort(reason == CloseReason::kShutdown ? reason : CloseReason::kAborted);
+  }
+}
+
+// --- Drain.
+
+void Pipe::OnDrain() {
+  if (partner_ == nullptr) {
+    Close();
+  } else {
+    LookWhetherQuiet();
+  }
+}
+
+// Each side that was told of the drain looks; the first to find silence closes both.
+void Pipe::LookWhetherQuiet() {
+  if (partner_ == nullptr || connection() == nullptr || partner_->connection() == nullptr) return;
+  const absl::Duration round_trip = absl::Milliseconds(
+      std::max(connection()->DrainQuietMs(), partner_->connection()->DrainQuietMs()));
+  const absl::Duration quiet = std::min(std::max(kDrainQuiet, round_trip),
+                                        runtime().options().drain_timeout / kLooksPerQuiet);
+  const int64_t since_ms = worker().NowMs() - absl::ToInt64Milliseconds(quiet);
+  if (connection()->QuietSince(since_ms) && partner_->connection()->QuietSince(since_ms)) {
+    Close();
+    partner_->Close();
+  } else if (After(quiet / kLooksPerQuiet, [this] { LookWhetherQuiet(); }) == 0) {
+    LogWarn(
+        "a pipe has no timer left (timers_max) to look whether it is quiet: unless its partner "
+        "has, it goes on until the drain's deadline");
+  }
+}
+
+}  // namespace sluice

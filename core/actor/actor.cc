@@ -1,0 +1,223 @@
+#include "sluice/core/actor/actor.h"
+
+#include <algorithm>
+
+#include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/worker/control.h"
+#include "sluice/core/worker/down.h"
+
+namespace sluice {
+
+namespace internal {
+
+thread_local constinit Slot* ConstructionScope::current = nullptr;
+
+void HandleReply(void* actor, AskId ask, void* reply) {
+  static_cast<Actor*>(static_cast<ActorBase*>(actor))->Replied(ask, reply);
+}
+
+void StopActor(Slot* slot, uint32_t generation) {
+  if (slot == nullptr || !slot->mailbox.Word().MarkStop(generation)) return;
+  Worker* const here = Worker::Current();
+  if (here != nullptr && here->RunsHandlerOf(slot)) {
+    here->Stop(slot, EndReason::kStopped, "");
+    return;
+  }
+  Worker::Post(*slot->worker, slot, generation, StopControl{EndReason::kStopped});
+}
+
+}  // namespace internal
+
+Actor::Actor() : slot_(internal::ConstructionScope::current) {
+  SLUICE_CHECK(slot_ != nullptr, "an actor is made by Spawn, not by hand");
+}
+
+Slot* Actor::OpenChild(const SpawnOptions& options) {
+  if (!internal::Allows(worker().shared(), options)) {
+    ++worker().ledger().spawn_refused;
+    return nullptr;
+  }
+  Slot* slot = worker().AllocateSlot();
+  if (slot == nullptr) return nullptr;
+  worker().Open(slot, options.MailboxMax(worker().options()));
+  ActorExtra& extra = worker().Extra(slot);
+  extra.name = options.name;
+  extra.child_order = worker().AddChild(slot_, slot, slot->generation);
+  extra.parent = slot_;
+  extra.parent_generation = slot_->generation;
+  return slot;
+}
+
+// --- Timers.
+
+TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
+                        absl::AnyInvocable<void(int64_t skipped)> callback) {
+  ActorExtra& extra = worker().Extra(slot_);
+  if (!HearsBack() || extra.timers.size() >= worker().options().timers_max) return 0;
+  const TimerId id = ++extra.last_id;
+  auto timer = std::make_unique<UserTimer>(slot_, id);
+  timer->callback = std::move(callback);
+  timer->interval_ms =
+      interval > absl::ZeroDuration() ? std::max<int64_t>(1, WholeMs(interval)) : 0;
+  // Never early: from now on, as the handler may have run for a while, and without the tick under
+  // way.
+  const int64_t now_ms = worker().os().NowNs() / 1'000'000;
+  timer->due_ms = DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay);
+  worker().timers().Arm(*timer, timer->due_ms);
+  extra.timers.emplace(id, std::move(timer));
+  return id;
+}
+
+void Actor::CancelTimer(TimerId id) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->timers.find(id);
+  if (found == slot_->extra->timers.end()) return;
+  if (Planted(Plant::kTimerAfterCancel) && found->second->due_ms <= worker().NowMs()) return;
+  worker().timers().Cancel(*found->second);
+  // Destroyed last: what its callback captured may call anything, timers included.
+  const std::unique_ptr<UserTimer> gone = std::move(found->second);
+  slot_->extra->timers.erase(found);
+}
+
+// --- Monitors.
+
+MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
+  ActorExtra& extra = worker().Extra(slot_);
+  if (extra.watching.size() >= worker().options().monitors_max) return 0;
+  const MonitorId id = ++extra.last_id;
+  const Watcher watcher(slot_, id);
+  if (target == nullptr) {
+    TellDown(watcher, EndReason::kNotFound, MakeDownText("it was never alive"));
+    extra.watching.emplace_last(id, Watched{slot_, 0});
+    return id;
+  }
+  extra.watching.emplace_last(id, Watched{target, generation});
+  if (!Worker::Post(*target->worker, target, generation, WatchControl{watcher})) {
+    TellDown(watcher, EndReason::kNotFound, MakeDownText("its runtime has ended"));
+  }
+  return id;
+}
+
+void Actor::Demonitor(MonitorId id) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->watching.find(id);
+  if (found == slot_->extra->watching.end() || found->second.taken_back) return;
+  Watched& watched = found->second;
+  watched.taken_back = true;
+  // The answer frees its place; where its runtime has ended there is nobody to answer.
+  if (!Worker::Post(*watched.target->worker, watched.target, watched.generation,
+                    UnwatchControl{Watcher(slot_, id)})) {
+    slot_->extra->watching.erase(found);
+  }
+}
+
+// --- Questions.
+
+namespace {
+
+// Comes behind what waits in the mailbox when the deadline of a question has passed: an answer that
+// lies there was in time.
+struct AskOver {
+  AskId ask;
+};
+
+const MessageOps kAskOverOps = {
+    MessageKind::kReserved,
+    &internal::HandleAskOver,
+    Envelope::DestroyOf<AskOver>(),
+    Envelope::RelocateOf<AskOver>(),
+    [] { return typeid(AskOver).name(); },
+};
+// As many ticks a deadline waits at most for mail that is there and could not be taken in yet.
+constexpr uint8_t kMailLooksMax = 100;
+
+}  // namespace
+
+void internal::HandleAskOver(void* actor, Envelope& e) {
+  static_cast<Actor*>(static_cast<ActorBase*>(actor))->AskIsOver(e.Get<AskOver>().ask);
+}
+
+AskId Actor::OpenAsk(absl::Duration timeout,
+                     absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
+  ActorExtra& extra = worker().Extra(slot_);
+  if (extra.asks.size() >= worker().options().asks_max) return 0;
+  const AskId ask = ++extra.last_id;
+  TimerId timer = 0;
+  if (HearsBack() && timeout < absl::InfiniteDuration()) {
+    timer = After(timeout, [this, ask] { AskTimedOut(ask); });
+    if (timer == 0) return 0;
+  }
+  AskEntry& entry = extra.asks[ask];
+  entry.timer = timer;
+  // In its destructor the question goes, and nobody hears the answer.
+  if (HearsBack()) entry.callback = std::move(callback);
+  return ask;
+}
+
+void Actor::CloseAsk(AskId ask) {
+  ActorExtra& extra = *slot_->extra;
+  auto found = extra.asks.find(ask);
+  // Destroyed last: what its callback captured may call anything, Ask included.
+  const AskEntry gone = std::move(found->second);
+  extra.asks.erase(found);
+  CancelTimer(gone.timer);
+}
+
+Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
+                             std::unique_ptr<internal::BlockingTask> task) {
+  BlockingPool& pool = *worker().shared().blocking;
+  const auto [gate, generation] = pool.GateOf(worker());
+  internal::BlockingTask* const sent = task.get();
+  internal::BlockingCall call{std::move(task), static_cast<int64_t>(bytes)};
+  const Answer answer =
+      gate == nullptr
+          ? (worker().shared().outside_gate.IsShut() ? Answer::kClosed : Answer::kOverloaded)
+          : worker().Send(slot_, gate, generation, &internal::kBlockingCallOps, call);
+  if (answer == Answer::kAccepted) {
+    sent->Accepted(pool.state());  // It is still on this worker: the gate runs after this handler.
+  } else {
+    call.task->Forget();
+    CloseAsk(ask);
+  }
+  return answer;
+}
+
+void Actor::AskTimedOut(AskId ask) {
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
+  found->second.timer = 0;
+  if (!worker().MailSeen() && found->second.looks < kMailLooksMax) {
+    ++found->second.looks;
+    found->second.timer = After(absl::ZeroDuration(), [this, ask] { AskTimedOut(ask); });
+    if (found->second.timer != 0) return;
+  }
+  // Mail that is held waits for OnOpen: a deadline behind it would pass that much later, or never.
+  const bool mail_waits = !slot_->queue.Empty() && !slot_->MailHeld();
+  if (!mail_waits || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
+  Worker::SendReserved(slot_, generation(), &kAskOverOps, AskOver{ask});
+}
+
+void Actor::AskIsOver(AskId ask) {
+  if (slot_->extra == nullptr) return;
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
+  // The entry stays, without its callback: the reply, or the word that none can come, still needs
+  // its place.
+  auto callback = std::exchange(found->second.callback, nullptr);
+  if (callback) callback(nullptr, absl::DeadlineExceededError("no answer within the time given"));
+}
+
+void Actor::Replied(AskId ask, void* reply) {
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
+  auto callback = std::move(found->second.callback);
+  CloseAsk(ask);
+  if (callback) {
+    callback(reply, absl::OkStatus());
+  } else {
+    ++worker().ledger().replies_late;
+  }
+}
+
+}  // namespace sluice

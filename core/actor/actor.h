@@ -1,0 +1,358 @@
+// Actor is state and handlers, pinned to one worker for life. A message is any movable struct;
+// On(M) handles it.
+//
+//   struct Deposit { int64_t cents; };
+//   struct Balance { using Reply = int64_t; };
+//
+//   class Account : public sluice::Actor {
+//    public:
+//     void On(Deposit d) { cents_ += d.cents; }
+//     int64_t On(Balance) { return cents_; }  // Or take a Promise<int64_t>, and answer later.
+//    private:
+//     int64_t cents_ = 0;
+//   };
+//
+// Owner:  its slot; made by Spawn, deleted by its end.
+// Thread: its worker's, for every handler, callback, constructor and destructor; they never
+//         overlap, and no handler runs inside that of another actor: an end that is asked for there
+//         comes later. Each may call every function of this class.
+// Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
+//         and monitors (monitors_max).
+// Errors: an exception that leaves a handler ends the actor with its text as the reason; one that
+//         leaves the constructor fails the spawn. Callbacks of timers, questions and blocking calls
+//         that have not run when the actor ends or is restarted never will: they are destroyed,
+//         with what they captured, before the actor is.
+#ifndef SLUICE_CORE_ACTOR_ACTOR_H_
+#define SLUICE_CORE_ACTOR_ACTOR_H_
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/actor/ref.h"
+#include "sluice/core/slot/actor_base.h"
+#include "sluice/core/worker/placing.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+class Runtime;
+
+namespace internal {
+void HandleAskOver(void* actor, Envelope& e);
+
+template <class F>
+auto TimerCallback(F&& callback) {
+  if constexpr (std::invocable<std::decay_t<F>&, int64_t>) {
+    return std::forward<F>(callback);
+  } else {
+    return [f = std::forward<F>(callback)](int64_t) mutable { f(); };
+  }
+}
+}  // namespace internal
+
+class Actor : public ActorBase {
+ public:
+  // May SpawnRestarting make one anew? A class whose state another one holds a part of says false.
+  static constexpr bool kRestartable = true;
+
+  Slot* slot() const { return slot_; }
+  uint32_t generation() const { return slot_->generation; }
+
+ protected:
+  Actor();
+
+  // To a handler's own target: never blocks. Where the target is full the message waits in the
+  // outbox and the actor is parked, after this handler has returned, until all of the outbox has
+  // gone. kOverloaded: the outbox or the memory is spent, or the actor's own mailbox is full; or
+  // the target is full and lives in another runtime, where nobody can wait for it. The message is
+  // moved from only when it is accepted.
+  template <class A, class M>
+  Answer Send(const Ref<A>& target, M&& message) {
+    using Sent = std::remove_cvref_t<M>;
+    static_assert(Message<Sent>,
+                  "a message must be nothrow-movable, and say its HeldBytes() if it owns memory");
+    static_assert(Takes<A, Sent>, "this actor has no On() for this message");
+    return SendWith(target.slot(), target.generation(), &internal::kMessageOps<A, Sent>,
+                    std::forward<M>(message));
+  }
+  template <class M>
+  Answer Send(const Recipient<M>& target, const std::type_identity_t<M>& message) {
+    return SendWith(target.slot(), target.generation(), target.ops(), message);
+  }
+  template <class M>
+  Answer Send(const Recipient<M>& target, std::type_identity_t<M>&& message) {
+    return SendWith(target.slot(), target.generation(), target.ops(), std::move(message));
+  }
+
+  // Asks, and calls back exactly once if the answer is kAccepted and this actor lives until then:
+  // with the reply, or with the status that says why there is none (deadline, the target ended, the
+  // promise dropped). Where this actor ends or is restarted first, nobody is called. Parks as Send
+  // does.
+  template <class A, class M, class F>
+  Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
+    static_assert(Question<M>, "a question says `using Reply = ...`");
+    static_assert(Answers<A, M>, "this actor does not answer this question");
+    static_assert(Message<internal::Asked<M>>,
+                  "a question must be nothrow-movable and say its HeldBytes()");
+    using R = typename M::Reply;
+    static_assert(std::invocable<F&, absl::StatusOr<R>>,
+                  "the callback takes an absl::StatusOr of the reply");
+    if (target.slot() == nullptr) return Answer::kClosed;
+    const AskId ask = OpenAsk(
+        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
+          if (reply != nullptr) {
+            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
+          } else {
+            f(absl::StatusOr<R>(status));
+          }
+        });
+    if (ask == 0) return Answer::kOverloaded;
+    internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
+    const Answer answer =
+        worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
+    if (answer != Answer::kAccepted) {
+      asked.promise.Forget();
+      CloseAsk(ask);
+    }
+    return answer;
+  }
+
+  // Runs `function` on a thread of the blocking pool and calls back here, exactly once if the
+  // answer is kAccepted and this actor lives until then, with what it returned: an absl::StatusOr
+  // of it, or an absl::Status where it returns nothing or a Status. An exception becomes an error.
+  // Where the pool is full this actor is parked, as with Send. What the function uses must be its
+  // own (captures by value) or safe from any thread: the actor goes on meanwhile, and may end.
+  // kOverloaded: asks_max, the outbox or the memory is spent. kClosed: the runtime ends.
+  template <class F, class C>
+  Answer RunBlocking(F&& function, C&& callback) {
+    using Function = std::decay_t<F>;
+    static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
+    using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
+    using Task = internal::BlockingTaskOf<Function, Result>;
+    using Value = typename Result::Value;
+    static_assert(std::move_constructible<Value>,
+                  "what a blocking function returns must be movable");
+    static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
+                  "the callback takes an absl::StatusOr of what the function returns, or an "
+                  "absl::Status where it returns void or a Status");
+    const AskId ask =
+        OpenAsk(absl::InfiniteDuration(),
+                [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
+                  f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+                });
+    if (ask == 0) return Answer::kOverloaded;
+    return SubmitBlocking(ask, sizeof(Task),
+                          std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
+                                                 Promise<Value>(slot_, generation(), ask)));
+  }
+
+  // A child on this worker (or where `options` say): it ends before this actor does. A dead Ref:
+  // actors_max, options that cannot be (SpawnOptions), or its constructor threw.
+  template <class A, class... Args>
+  Ref<A> Spawn(Args&&... args) {
+    return SpawnWith<A>(SpawnOptions{}, std::forward<Args>(args)...);
+  }
+  template <class A, class... Args>
+  Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
+  // A child that is made anew when it fails, from copies of the arguments, behind the same Ref and
+  // with the messages that wait for it. Where it fails more often than the policy allows it ends,
+  // and this actor fails. Sessions, acceptors and hubs do not compile here: who is connected is
+  // lost with them.
+  template <class A, class... Args>
+  Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
+
+  using TimerId = sluice::TimerId;  // 0: refused, timers_max.
+  template <class F>
+  TimerId After(absl::Duration delay, F&& callback) {
+    static_assert(std::invocable<std::decay_t<F>&>, "the callback of After() takes no arguments");
+    return AddTimer(delay, absl::ZeroDuration(),
+                    internal::TimerCallback(std::forward<F>(callback)));
+  }
+  // From deadline to deadline, so that it keeps time. One that is late by whole periods (a handler
+  // took longer, the actor was parked) runs once for all of them, and goes on at the next one that
+  // is to come: a callback that takes an int64_t is told how many were skipped so, and the ledger
+  // counts them. Calls and skipped periods together are the periods that have passed. An interval
+  // is whole milliseconds, rounded up, and at least one.
+  template <class F>
+  TimerId Every(absl::Duration interval, F&& callback) {
+    static_assert(std::invocable<std::decay_t<F>&> || std::invocable<std::decay_t<F>&, int64_t>,
+                  "the callback of Every() takes no arguments, or the number of skipped periods");
+    const auto period = std::max<absl::Duration>(interval, absl::Nanoseconds(1));
+    return AddTimer(period, period, internal::TimerCallback(std::forward<F>(callback)));
+  }
+  void CancelTimer(TimerId id);
+
+  // OnDown follows, once. 0: refused, monitors_max; one that was taken back counts until its
+  // target's worker has heard of it.
+  template <class A>
+  MonitorId Monitor(const Ref<A>& target) {
+    return MonitorSlot(target.slot(), target.generation());
+  }
+  void Demonitor(MonitorId id);
+
+  // The end of this actor, after this handler.
+  void Stop(std::string reason = "") {
+    worker().Stop(slot_, EndReason::kStopped, std::move(reason));
+  }
+
+  void SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
+
+  template <class Self>
+  Ref<Self> RefOf(Self* self) const {
+    return Ref<Self>(self->slot_, self->slot_->generation);
+  }
+  // Time of this turn since an arbitrary point, by the Os's clock; for differences.
+  absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
+  Worker& worker() const { return *slot_->worker; }
+  Runtime& runtime() const { return worker().runtime(); }
+
+ private:
+  friend void internal::HandleReply(void* actor, AskId ask, void* reply);
+  friend void internal::HandleAskOver(void* actor, Envelope& e);
+
+  // Not in the destructor: what is asked for there would be called back for nobody.
+  bool HearsBack() const {
+    return slot_->state != ActorState::kLingering && slot_->state != ActorState::kRestarting;
+  }
+  template <class M>
+  Answer SendWith(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
+    if (target == nullptr) return Answer::kClosed;
+    if constexpr (std::is_lvalue_reference_v<M>) {
+      std::remove_cvref_t<M> copy(message);
+      return worker().Send(slot_, target, generation, ops, copy);
+    } else {
+      return worker().Send(slot_, target, generation, ops, message);
+    }
+  }
+  // nullptr: actors_max, or options that cannot be. Its actor is still to be made.
+  Slot* OpenChild(const SpawnOptions& options);
+  bool LivesHere(const SpawnOptions& options) const {
+    return options.worker == -1 || options.worker == worker().Index();
+  }
+  TimerId AddTimer(absl::Duration delay, absl::Duration interval,
+                   absl::AnyInvocable<void(int64_t skipped)> callback);
+  MonitorId MonitorSlot(Slot* target, uint32_t generation);
+  AskId OpenAsk(absl::Duration timeout,
+                absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
+  void CloseAsk(AskId ask);
+  Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
+  void AskTimedOut(AskId ask);
+  void AskIsOver(AskId ask);
+  void Replied(AskId ask, void* reply);
+
+  Slot* slot_;
+};
+
+namespace internal {
+
+// The slot of the actor whose constructor runs on this thread.
+struct ConstructionScope {
+  explicit ConstructionScope(Slot* slot) : before(std::exchange(current, slot)) {}
+  ~ConstructionScope() { current = before; }
+  Slot* const before;
+  static thread_local constinit Slot* current;
+};
+
+template <class A, class... Args>
+void Construct(Worker& worker, Slot* slot, Args&&... args) {
+  static_assert(std::derived_from<A, Actor>, "only an Actor can be spawned");
+  Actor* actor = nullptr;
+  try {
+    const ConstructionScope scope(slot);
+    const Worker::HandlerScope handler(worker, slot, "the constructor", typeid(A).name());
+    actor = new A(std::forward<Args>(args)...);
+  } catch (...) {
+    worker.SpawnFailed(slot, std::current_exception());
+    return;
+  }
+  worker.Install(slot, actor);
+  worker.PieceDone(slot, "the constructor");
+}
+
+template <class A, class... Args>
+concept MadeFromCopies = (std::copy_constructible<std::decay_t<Args>> && ...) &&
+                         std::constructible_from<A, const std::decay_t<Args>&...>;
+
+// Makes an A in a slot that keeps what makes it anew.
+template <class A, class... Args>
+auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
+  static_assert(A::kRestartable,
+                "this actor cannot be restarted: it is a session, an acceptor or a hub, and who is "
+                "connected to it is lost when it fails");
+  static_assert(
+      (std::copy_constructible<std::decay_t<Args>> && ...),
+      "each argument of an actor that is restarted must be copyable: it is kept, and copied "
+      "for each restart");
+  static_assert(
+      MadeFromCopies<A, Args...>,
+      "an actor that is restarted needs a constructor that takes its arguments by value or "
+      "by const reference: they are kept, and copied for each restart");
+  return [policy, kept = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
+             Worker& worker, Slot* slot) mutable {
+    auto make = [kept = std::move(kept)](Worker& on, Slot* in) {
+      std::apply([&](const auto&... arg) { Construct<A>(on, in, arg...); }, kept);
+    };
+    worker.MakeRestarting(slot,
+                          std::make_unique<Restart>(policy, typeid(A).name(), std::move(make)));
+  };
+}
+
+// Makes an A on the worker that the options name, or on the next in turn.
+template <class A, class... Args>
+Ref<A> Place(Shared& shared, const SpawnOptions& options, Slot* parent, Args&&... args) {
+  const auto [slot, generation] = PlaceSlot(
+      shared, options, parent,
+      [captured = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
+          Worker& worker, Slot* made) mutable {
+        std::apply([&](auto&... arg) { Construct<A>(worker, made, std::move(arg)...); }, captured);
+      });
+  return Ref<A>(slot, generation);
+}
+
+}  // namespace internal
+
+template <class A, class... Args>
+Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
+  if (!worker().MayHaveChild(slot_)) return Ref<A>();
+  if (!LivesHere(options)) {
+    return internal::Place<A>(worker().shared(), options, slot_, std::forward<Args>(args)...);
+  }
+  Slot* slot = OpenChild(options);
+  if (slot == nullptr) return Ref<A>();
+  const Ref<A> ref(slot, slot->generation);
+  internal::Construct<A>(worker(), slot, std::forward<Args>(args)...);
+  return slot->actor == nullptr ? Ref<A>() : ref;
+}
+
+template <class A, class... Args>
+Ref<A> Actor::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options,
+                              Args&&... args) {
+  if (!worker().MayHaveChild(slot_)) return Ref<A>();
+  auto make = internal::RestartingMaker<A>(policy, std::forward<Args>(args)...);
+  if (!LivesHere(options)) {
+    const auto [slot, generation] =
+        internal::PlaceSlot(worker().shared(), options, slot_, std::move(make));
+    return Ref<A>(slot, generation);
+  }
+  Slot* slot = OpenChild(options);
+  if (slot == nullptr) return Ref<A>();
+  const Ref<A> ref(slot, slot->generation);
+  make(worker(), slot);
+  return slot->actor == nullptr ? Ref<A>() : ref;
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_ACTOR_H_

@@ -1,0 +1,104 @@
+// Promise<R> is the duty to answer a question: once, from any thread. One that is dropped answers
+// failed.
+//
+// Owner:  whoever holds it; movable.
+// Thread: any, one at a time.
+// Bound:  the place for the reply is reserved in the asker's mailbox when the question is asked.
+// Errors: none: an answer cannot be refused; one that comes after the deadline, or after the end of
+//         the asker or of its runtime, goes nowhere.
+#ifndef SLUICE_CORE_ACTOR_PROMISE_H_
+#define SLUICE_CORE_ACTOR_PROMISE_H_
+
+#include <cstdint>
+#include <typeinfo>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+class Actor;
+
+namespace internal {
+
+template <class R>
+struct ReplyMessage {
+  AskId ask = 0;
+  absl::StatusOr<R> reply;
+  int64_t HeldBytes() const {
+    if constexpr (Message<R>) {
+      return reply.ok() ? sluice::HeldBytes(*reply) : 0;
+    } else {
+      return 0;  // A reply need not say; then it is charged for its place alone.
+    }
+  }
+};
+
+// Calls the asker's callback and ends the reservation.
+void HandleReply(void* actor, AskId ask, void* reply);
+
+template <class R>
+inline const MessageOps kReplyOps = {
+    MessageKind::kReserved,
+    [](void* actor, Envelope& e) {
+      auto& message = e.Get<ReplyMessage<R>>();
+      HandleReply(actor, message.ask, &message.reply);
+    },
+    Envelope::DestroyOf<ReplyMessage<R>>(),
+    Envelope::RelocateOf<ReplyMessage<R>>(),
+    [] { return typeid(R).name(); },
+};
+
+}  // namespace internal
+
+template <class R>
+class Promise {
+ public:
+  Promise() = default;  // Of a question that was sent, not asked: the answer goes nowhere.
+  Promise(Slot* asker, uint32_t generation, AskId ask)
+      : asker_(asker), generation_(generation), ask_(ask) {}
+  ~Promise() {
+    if (Planted(Plant::kPromiseSilent)) Forget();
+    Fail(absl::AbortedError("the promise was dropped without an answer"));
+  }
+  Promise(Promise&& other) noexcept
+      : asker_(std::exchange(other.asker_, nullptr)),
+        generation_(other.generation_),
+        ask_(other.ask_) {}
+  Promise& operator=(Promise&& other) noexcept {
+    Promise taken(std::move(other));
+    std::swap(asker_, taken.asker_);
+    std::swap(generation_, taken.generation_);
+    std::swap(ask_, taken.ask_);
+    return *this;
+  }
+
+  void Resolve(R reply) { Send(std::move(reply)); }
+  // An OK status is no failure: the asker is given an Internal error in its place.
+  void Fail(absl::Status status) {
+    if (status.ok()) status = absl::InternalError("the question failed with an OK status");
+    Send(std::move(status));
+  }
+  int64_t HeldBytes() const { return 0; }
+  // Not an answer: the question was never sent, and its asker was told so.
+  void Forget() { asker_ = nullptr; }
+
+ private:
+  void Send(absl::StatusOr<R> reply) {
+    Slot* asker = std::exchange(asker_, nullptr);
+    if (asker == nullptr) return;
+    Worker::SendReserved(asker, generation_, &internal::kReplyOps<R>,
+                         internal::ReplyMessage<R>{ask_, std::move(reply)});
+  }
+
+  Slot* asker_ = nullptr;
+  uint32_t generation_ = 0;
+  AskId ask_ = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_PROMISE_H_

@@ -1,0 +1,192 @@
+// Ref<A> is a handle of an actor: two words, copyable, never dangling. Recipient<M> is anyone who
+// takes M.
+//
+// Owner:  whoever holds it; it keeps nothing alive.
+// Thread: any. TrySend is the way in from outside threads; handlers use Actor::Send.
+// Bound:  two words (a Recipient: three).
+// Errors: a send to an actor that has ended, or whose runtime has, answers kClosed; it
+//         never reaches the next one in its slot.
+#ifndef SLUICE_CORE_ACTOR_REF_H_
+#define SLUICE_CORE_ACTOR_REF_H_
+
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "sluice/core/actor/promise.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+// A question: a message that says what type its answer has.
+template <class M>
+concept Question = requires {
+  typename M::Reply;
+};
+
+// A takes M: it has On(M), or On(M, Promise<M::Reply>).
+template <class A, class M>
+concept TakesPromise = Question<M> && requires(A& a, M m, Promise<typename M::Reply> p) {
+  a.On(std::move(m), std::move(p));
+};
+template <class A, class M>
+concept TakesMessage = requires(A& a, M m) {
+  a.On(std::move(m));
+};
+template <class A, class M>
+concept Takes = TakesMessage<A, M> || TakesPromise<A, M>;
+// What On(M) may return: the reply, or an absl::StatusOr of it, so that it can refuse.
+template <class T, class R>
+concept ReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
+// A answers M: its On(M) returns the reply, or takes a promise to give it later.
+template <class A, class M>
+concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
+  { a.On(std::move(m)) } -> ReplyOf<typename M::Reply>;
+});
+
+namespace internal {
+
+// A question on its way, with the place where its answer belongs.
+template <class M>
+struct Asked {
+  M question;
+  Promise<typename M::Reply> promise;
+  int64_t HeldBytes() const { return sluice::HeldBytes(question); }
+};
+
+template <class A, class M>
+void HandleMessage(void* actor, Envelope& e) {
+  A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
+  if constexpr (TakesMessage<A, M>) {
+    a.On(std::move(e.Get<M>()));
+  } else {
+    a.On(std::move(e.Get<M>()), Promise<typename M::Reply>());
+  }
+}
+
+template <class A, class M>
+void HandleAsked(void* actor, Envelope& e) {
+  A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
+  Asked<M>& asked = e.Get<Asked<M>>();
+  if constexpr (TakesPromise<A, M>) {
+    a.On(std::move(asked.question), std::move(asked.promise));
+  } else {
+    using R = typename M::Reply;
+    auto returned = a.On(std::move(asked.question));
+    if constexpr (std::convertible_to<decltype(returned), R>) {
+      asked.promise.Resolve(std::move(returned));
+    } else if (returned.ok()) {
+      asked.promise.Resolve(*std::move(returned));
+    } else {
+      asked.promise.Fail(returned.status());
+    }
+  }
+}
+
+// One static table for each pair of actor and message.
+template <class A, class M>
+inline const MessageOps kMessageOps = {
+    MessageKind::kUser,
+    &HandleMessage<A, M>,
+    Envelope::DestroyOf<M>(),
+    Envelope::RelocateOf<M>(),
+    [] { return typeid(M).name(); },
+    [] { return typeid(A).name(); },
+};
+template <class A, class M>
+inline const MessageOps kAskedOps = {
+    MessageKind::kUser,
+    &HandleAsked<A, M>,
+    Envelope::DestroyOf<Asked<M>>(),
+    Envelope::RelocateOf<Asked<M>>(),
+    [] { return typeid(M).name(); },
+    [] { return typeid(A).name(); },
+};
+
+template <class M>
+Answer TrySendTo(Slot* slot, uint32_t generation, const MessageOps* ops, M& message) {
+  if (slot == nullptr) return Answer::kClosed;
+  Worker* here = Worker::Current();
+  if (here != nullptr) return here->TrySend(slot, generation, ops, message);
+  return Worker::TrySendOutside(slot, generation, ops, message);
+}
+
+void StopActor(Slot* slot, uint32_t generation);
+
+}  // namespace internal
+
+template <class A>
+class Ref {
+ public:
+  Ref() = default;  // Nobody: every send answers kClosed.
+  Ref(Slot* slot, uint32_t generation) : slot_(slot), generation_(generation) {}
+  template <class B>
+  requires std::derived_from<B, A> Ref(const Ref<B>& other)
+      : slot_(other.slot()), generation_(other.generation()) {}
+
+  // Best effort, from any thread. The message is moved from only when it is accepted.
+  template <class M>
+  Answer TrySend(M&& message) const {
+    using Sent = std::remove_cvref_t<M>;
+    static_assert(Message<Sent>,
+                  "a message must be nothrow-movable, and say its HeldBytes() if it owns memory");
+    static_assert(Takes<A, Sent>, "this actor has no On() for this message");
+    if constexpr (std::is_lvalue_reference_v<M>) {
+      Sent copy(message);
+      return internal::TrySendTo(slot_, generation_, &internal::kMessageOps<A, Sent>, copy);
+    } else {
+      return internal::TrySendTo(slot_, generation_, &internal::kMessageOps<A, Sent>, message);
+    }
+  }
+  // Asks the actor to stop: its handler returns, OnStop runs, what it holds is dropped and counted.
+  // In a handler of that very actor: as Actor::Stop().
+  void Stop() const { internal::StopActor(slot_, generation_); }
+
+  explicit operator bool() const { return slot_ != nullptr; }
+  Slot* slot() const { return slot_; }
+  uint32_t generation() const { return generation_; }
+  friend bool operator==(const Ref&, const Ref&) = default;
+  template <class H>
+  friend H AbslHashValue(H h, const Ref& ref) {
+    return H::combine(std::move(h), ref.slot_, ref.generation_);
+  }
+
+ private:
+  Slot* slot_ = nullptr;
+  uint32_t generation_ = 0;
+};
+
+template <class M>
+class Recipient {
+ public:
+  Recipient() = default;
+  template <class A>
+  requires Takes<A, M> Recipient(const Ref<A>& ref)
+      : slot_(ref.slot()), generation_(ref.generation()), ops_(&internal::kMessageOps<A, M>) {}
+
+  Answer TrySend(M&& message) const {
+    return internal::TrySendTo(slot_, generation_, ops_, message);
+  }
+  Answer TrySend(const M& message) const {
+    M copy(message);
+    return internal::TrySendTo(slot_, generation_, ops_, copy);
+  }
+
+  explicit operator bool() const { return slot_ != nullptr; }
+  Slot* slot() const { return slot_; }
+  uint32_t generation() const { return generation_; }
+  const MessageOps* ops() const { return ops_; }
+  friend bool operator==(const Recipient&, const Recipient&) = default;
+
+ private:
+  Slot* slot_ = nullptr;
+  uint32_t generation_ = 0;
+  const MessageOps* ops_ = nullptr;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_REF_H_

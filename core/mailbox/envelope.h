@@ -1,0 +1,235 @@
+// Envelope is one message in transit: 64 bytes, small messages inline, larger ones in a box of
+// their own.
+//
+// Owner:  whoever holds it: a stage, a lane, a mailbox, an outbox. Moving it moves the message.
+// Thread: its holder's.
+// Bound:  counted by the credit, the charge or the reservation that let it be sent.
+// Errors: none; an envelope that is destroyed with a message inside destroys the message.
+#ifndef SLUICE_CORE_MAILBOX_ENVELOPE_H_
+#define SLUICE_CORE_MAILBOX_ENVELOPE_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "sluice/core/base/check.h"
+#include "sluice/core/base/tsan.h"
+#include "sluice/core/memory/buffer.h"
+#include "sluice/core/memory/held_bytes.h"
+
+namespace sluice {
+
+class Envelope;
+struct Slot;
+
+enum class MessageKind : uint8_t {
+  kUser,      // Owns a credit of its target's mailbox.
+  kReserved,  // Enters the mailbox in a slot that was reserved for it (Down, replies).
+  kControl,   // For the worker; no handler sees it.
+};
+
+// What can be done with a message whose type is known no more. One static object for each pair of
+// target and type.
+struct MessageOps {
+  MessageKind kind;
+  // Hands the message to its target: an Actor*, or for control a Worker*. The message stays in the
+  // envelope.
+  void (*handle)(void* target, Envelope& envelope);
+  void (*destroy)(Envelope& envelope);             // nullptr: nothing to destroy.
+  void (*relocate)(Envelope& from, Envelope& to);  // nullptr: its bytes may be copied.
+  const char* (*name)();                           // The message's type, mangled.
+  const char* (*actor)() = nullptr;                // Its target's, where that is known.
+};
+
+class Envelope {
+ public:
+  static constexpr size_t kInlineBytes = 32;
+  // What one envelope is charged with, besides what its message holds.
+  static int64_t ChargedBytes() { return AllocatedBytes(64); }
+
+  template <class M>
+  static constexpr bool kInline = sizeof(M) <= kInlineBytes && alignof(M) <= alignof(void*);
+
+  Envelope() = default;
+  // The queue of an inbox destroys what was moved out of it (nothing is left) before it gives the
+  // block back, by a fence that ThreadSanitizer does not see.
+  SLUICE_TSAN_SKIPS ~Envelope() {
+    if (ops_ != nullptr) Clear();
+  }
+  Envelope(Envelope&& other) noexcept { MoveFrom(other); }
+  Envelope& operator=(Envelope&& other) noexcept {
+    Clear();
+    MoveFrom(other);
+    return *this;
+  }
+
+  template <class M>
+  void Put(const MessageOps* ops, M&& message) {
+    using Held = std::remove_cvref_t<M>;
+    if constexpr (kInline<Held>) {
+      new (payload_) Held(std::forward<M>(message));
+    } else {
+      Held* box = new (std::nothrow) Held(std::forward<M>(message));
+      // Its credit and its charge are taken; nobody could give them back from here.
+      SLUICE_CHECK(box != nullptr, "out of memory for a message");
+      std::memcpy(payload_, &box, sizeof(box));
+    }
+    ops_ = ops;
+  }
+  template <class M>
+  M& Get() {
+    if constexpr (kInline<M>) {
+      return *std::launder(reinterpret_cast<M*>(payload_));
+    } else {
+      M* box;
+      std::memcpy(&box, payload_, sizeof(box));
+      return *box;
+    }
+  }
+  // A HeldBytes() of a user's own may be wrong: less than nothing counts as nothing, and a number
+  // that cannot be is refused as any message that is too large.
+  template <class M>
+  static int64_t BytesOf(const M& message) {
+    return ChargedBytes() + (kInline<M> ? 0 : AllocatedBytes(sizeof(M))) +
+           std::clamp<int64_t>(sluice::HeldBytes(message), 0, kChargeMax);
+  }
+
+  // The parts of MessageOps that depend on the message alone.
+  template <class M>
+  static constexpr auto DestroyOf() -> void (*)(Envelope&) {
+    if constexpr (kInline<M> && std::is_trivially_destructible_v<M>) {
+      return nullptr;
+    } else {
+      return [](Envelope& e) {
+        if constexpr (kInline<M>) {
+          e.Get<M>().~M();
+        } else {
+          delete &e.Get<M>();
+        }
+      };
+    }
+  }
+  template <class M>
+  static constexpr auto RelocateOf() -> void (*)(Envelope&, Envelope&) {
+    if constexpr (!kInline<M> || std::is_trivially_copyable_v<M>) {
+      return nullptr;
+    } else {
+      return [](Envelope& from, Envelope& to) {
+        new (to.payload_) M(std::move(from.Get<M>()));
+        from.Get<M>().~M();
+      };
+    }
+  }
+
+  // A message that holds more cannot be sent: 4 GiB.
+  static constexpr int64_t kChargeMax = UINT32_MAX;
+
+  const MessageOps* Ops() const { return ops_; }
+  void Clear() {
+    if (ops_ != nullptr && ops_->destroy != nullptr) ops_->destroy(*this);
+    ops_ = nullptr;
+  }
+
+  Envelope* next = nullptr;  // In a mailbox, an outbox or a pool; never copied.
+  Slot* target = nullptr;
+  uint32_t generation = 0;  // Of the target.
+  uint32_t charge = 0;      // Bytes charged to the budget; whoever frees the envelope refunds them.
+
+ private:
+  void MoveFrom(Envelope& other) {
+    target = other.target;
+    generation = other.generation;
+    charge = other.charge;
+    ops_ = other.ops_;
+    if (ops_ != nullptr && ops_->relocate != nullptr) {
+      ops_->relocate(other, *this);
+    } else {
+      std::memcpy(payload_, other.payload_, kInlineBytes);
+    }
+    other.ops_ = nullptr;
+  }
+
+  const MessageOps* ops_ = nullptr;  // nullptr: no message inside.
+  alignas(void*) std::byte payload_[kInlineBytes];
+};
+static_assert(sizeof(Envelope) == 64);
+
+// A worker's stock of envelopes. It keeps at most kKeptMax free ones, its fixed part; the rest goes
+// back to the allocator, so that a burst leaves nothing behind.
+class EnvelopePool {
+ public:
+  static constexpr uint32_t kKeptMax = 8'192;
+
+  EnvelopePool() = default;
+  ~EnvelopePool() {
+    while (free_ != nullptr) delete std::exchange(free_, free_->next);
+  }
+  EnvelopePool(const EnvelopePool&) = delete;
+  EnvelopePool& operator=(const EnvelopePool&) = delete;
+
+  bool HasFree() const { return free_ != nullptr; }
+  Envelope* Get() {
+    if (free_ == nullptr) [[unlikely]] {
+      Envelope* made = new (std::nothrow) Envelope;
+      SLUICE_CHECK(made != nullptr, "out of memory for a message");
+      return made;
+    }
+    Envelope* envelope = std::exchange(free_, free_->next);
+    --kept_;
+    return envelope;
+  }
+  void Put(Envelope* envelope) {
+    envelope->Clear();
+    if (kept_ == kKeptMax) [[unlikely]] {
+      delete envelope;
+      return;
+    }
+    envelope->next = std::exchange(free_, envelope);
+    ++kept_;
+  }
+
+  void CheckInvariants() const {  // Walks what it keeps.
+    uint32_t kept = 0;
+    for (const Envelope* envelope = free_; envelope != nullptr; envelope = envelope->next) ++kept;
+    SLUICE_CHECK(kept == kept_ && kept <= kKeptMax);
+  }
+
+ private:
+  Envelope* free_ = nullptr;
+  uint32_t kept_ = 0;
+};
+
+// FIFO of pooled envelopes, one pointer: the last one, whose next is the first.
+class EnvelopeList {
+ public:
+  bool Empty() const { return last_ == nullptr; }
+  Envelope* Front() const { return last_ == nullptr ? nullptr : last_->next; }
+  void Push(Envelope* envelope) {
+    if (last_ == nullptr) {
+      envelope->next = envelope;
+    } else {
+      envelope->next = std::exchange(last_->next, envelope);
+    }
+    last_ = envelope;
+  }
+  Envelope* Pop() {  // Requires: !Empty().
+    Envelope* first = last_->next;
+    if (first == last_) {
+      last_ = nullptr;
+    } else {
+      last_->next = first->next;
+    }
+    return first;
+  }
+
+ private:
+  Envelope* last_ = nullptr;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_MAILBOX_ENVELOPE_H_

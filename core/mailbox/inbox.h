@@ -1,0 +1,98 @@
+// Inbox is how messages reach a worker from the others: one moodycamel queue, one lane (producer
+// token) for each sending worker and one, behind a lock, for outside threads.
+//
+// Owner:  the receiving worker.
+// Thread: a lane's sending half belongs to one sender; Drain() and HasMail() to the owner.
+// Bound:  user messages of a lane by its gate; control and reserved messages by their reservations.
+// Errors: none: enqueue allocates only up to the highest fill of a lane, which is bounded.
+//
+// Everything from one sender to one receiver keeps its order, control included; so a Wait follows
+// the messages before it, and a Down the last message of the dead.
+#ifndef SLUICE_CORE_MAILBOX_INBOX_H_
+#define SLUICE_CORE_MAILBOX_INBOX_H_
+
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "concurrentqueue.h"
+#include "sluice/core/base/tsan.h"
+#include "sluice/core/mailbox/envelope.h"
+#include "sluice/core/mailbox/lane_gate.h"
+
+namespace sluice {
+
+class Inbox {
+  struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
+    static const size_t BLOCK_SIZE = 64;  // 4 KiB of envelopes.
+  };
+  using Queue = moodycamel::ConcurrentQueue<Envelope, Traits>;
+
+ public:
+  class Lane {
+   public:
+    Lane(Queue& queue, uint64_t messages_max) : gate(messages_max), token_(queue) {}
+    LaneGate<> gate;  // Counts user messages only.
+
+   private:
+    friend class Inbox;
+    moodycamel::ProducerToken token_;
+    char emptied_ = 0;  // An address for ThreadSanitizer.
+  };
+
+  Inbox(int lanes, uint64_t lane_messages_max) : queue_(0) {
+    for (int i = 0; i < lanes; ++i)
+      lanes_.push_back(std::make_unique<Lane>(queue_, lane_messages_max));
+  }
+
+  Lane& LaneFrom(int sender) { return *lanes_[static_cast<size_t>(sender)]; }
+  int LaneCount() const { return static_cast<int>(lanes_.size()); }
+  // Of all lanes. Exact while nobody sends and nobody drains.
+  size_t Waiting() const { return queue_.size_approx(); }
+
+  // Sender's. Requires: user messages among them were counted by the gate.
+  void Enqueue(Lane& lane, Envelope* envelopes, size_t count) {
+    // moodycamel orders by fences, which ThreadSanitizer does not see: neither that of an item on
+    // its way to the owner, nor that of an emptied block on its way back to the sender.
+    TsanAcquire(&lane.emptied_);
+    TsanRelease(&lane);
+    const bool enqueued =
+        queue_.enqueue_bulk(lane.token_, std::make_move_iterator(envelopes), count);
+    SLUICE_CHECK(enqueued, "out of memory for a lane");
+  }
+
+  // Envelopes in all lanes. Exact while nobody sends or drains.
+  size_t Count() const { return queue_.size_approx(); }
+
+  // Owner's: up to `most` envelopes of one lane, in the order they were sent, into the pool's.
+  size_t Drain(Lane& lane, EnvelopePool& pool, EnvelopeList& out, size_t most) {
+    return queue_.try_dequeue_bulk_from_producer(lane.token_, Keeper{lane, pool, out}, most);
+  }
+
+ private:
+  // Where the queue puts what it takes out: straight from its block into a pooled envelope.
+  struct Keeper {
+    Lane& lane;
+    EnvelopePool& pool;
+    EnvelopeList& out;
+    Keeper& operator*() { return *this; }
+    Keeper& operator++() { return *this; }
+    Keeper operator++(int) { return *this; }
+    void operator=(Envelope&& envelope) noexcept {
+      TsanAcquire(&lane);
+      Envelope* kept = pool.Get();
+      *kept = std::move(envelope);
+      TsanRelease(&lane.emptied_);  // Each one, as the queue gives its block back behind the last.
+      out.Push(kept);
+    }
+  };
+
+  Queue queue_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_MAILBOX_INBOX_H_

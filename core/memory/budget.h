@@ -1,0 +1,119 @@
+// Budget is the memory ceiling of a runtime: payload bytes, envelopes and connection buffers are
+// charged to it before they are held. Lease is one worker's share, so that a charge is a local
+// addition.
+//
+// Owner:  Budget the Runtime; Lease its worker.
+// Thread: Budget any; Lease its owner's only.
+// Bound:  what leases hold and what was charged: at most bytes_max + workers * kOverdraftBytesMax.
+// Errors: Take and Charge answer false when the budget is spent, and then take nothing.
+#ifndef SLUICE_CORE_MEMORY_BUDGET_H_
+#define SLUICE_CORE_MEMORY_BUDGET_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "sluice/core/base/language.h"
+
+namespace sluice {
+
+// What the allocator takes for `requested` bytes, its own header included: what is charged. glibc's
+// malloc: 8 bytes more, in steps of 16, at least 32; from 128 KiB on it may map whole pages.
+constexpr int64_t AllocatedBytes(size_t requested) {
+  const int64_t size = static_cast<int64_t>(requested);
+  if (size >= 128 * 1024) return (size + 16 + 4095) / 4096 * 4096;
+  return size <= 24 ? 32 : (size + 8 + 15) / 16 * 16;
+}
+
+// How far a charge may go.
+enum class Charging {
+  kBudget,     // Not beyond the budget.
+  kOverdraft,  // Into the worker's overdraft, for what must go on when the budget is spent.
+};
+
+class Budget {
+ public:
+  explicit Budget(int64_t bytes_max);  // Requires: 0 < bytes_max < 2^61.
+  Budget(const Budget&) = delete;
+  Budget& operator=(const Budget&) = delete;
+
+  // Requires: bytes >= 0.
+  [[nodiscard]] bool Take(int64_t bytes) { return TakeUpTo(bytes, bytes) == bytes; }
+  // Takes all that is free, at least `bytes_min` and at most `bytes_max`, and answers how much it
+  // was; -1 when not even `bytes_min` is free. Requires: 0 <= bytes_min <= bytes_max.
+  [[nodiscard]] int64_t TakeUpTo(int64_t bytes_min, int64_t bytes_max);
+  void Give(int64_t bytes);  // Requires: that much was taken before, here or through a Lease.
+  int64_t BytesMax() const { return bytes_max_; }
+  // A moment old. Leases count as used. Below zero while a lease owes what another gave back
+  // already.
+  int64_t UsedBytes() const { return word_.load(std::memory_order_relaxed) >> 1; }
+  // True from a refused Take until at least 1/16 of the budget is free again: readers stay paused
+  // over that gap, so that they do not stop and start for each message. A Take refused while that
+  // much is free asked for more than the rest, and does not count: no Give need ever follow it.
+  bool Spent() const { return (word_.load(std::memory_order_relaxed) & 1) != 0; }
+  // How often it was spent and is not any more: who finds it spent twice knows whether it was so
+  // all the time.
+  uint32_t Recoveries() const { return recoveries_.load(std::memory_order_relaxed); }
+
+ private:
+  // Used bytes * 2, plus 1 when spent. One word, so that a refused Take cannot set "spent" after
+  // the Give that freed everything, with nobody left to clear it. Partners: Take and Give of all
+  // threads. Relaxed: no other data hangs on it; what the bytes stand for is handed over by other
+  // means, and compare-exchange on one word keeps the bound whatever the order.
+  std::atomic<int64_t> word_{0};
+  // Raised after the Give that cleared "spent". Relaxed: a count; one that is read a moment late
+  // makes a short recovery look like none.
+  std::atomic<uint32_t> recoveries_{0};
+  const int64_t bytes_max_;
+};
+
+class Lease {
+ public:
+  // What a worker may owe beyond the budget, so that handling what is held can always go on.
+  static constexpr int64_t kOverdraftBytesMax = 256 * 1024;
+
+  Lease(Budget& budget, int workers);  // Holds at most budget / (16 * workers) idle bytes.
+  ~Lease();  // Gives back what is left; requires: no debt after ReturnIdle.
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+  // Requires: bytes >= 0. A debt is paid before anything new is charged.
+  [[nodiscard]] bool Charge(int64_t bytes) {
+    if (left_bytes_ >= bytes) {
+      left_bytes_ -= bytes;
+      return true;
+    }
+    return ChargeSlow(bytes);
+  }
+  // As Charge, but may go into debt up to kOverdraftBytesMax. For handlers that free what they
+  // handle.
+  [[nodiscard]] bool ChargeOverdraft(int64_t bytes);
+  [[nodiscard]] bool Charge(int64_t bytes, Charging how) {
+    return how == Charging::kBudget ? Charge(bytes) : ChargeOverdraft(bytes);
+  }
+  bool HasLeft(int64_t bytes) const { return left_bytes_ >= bytes; }
+  // What ChargeOverdraft would grant though the budget were spent.
+  int64_t OverdraftLeftBytes() const { return left_bytes_ + kOverdraftBytesMax; }
+  // What another lease of the same budget charged may be refunded here.
+  void Refund(int64_t bytes) {
+    left_bytes_ += bytes;
+    if (left_bytes_ > idle_bytes_max_) [[unlikely]]
+      Trim();
+  }
+  // Before sleep: gives all of left back. A debt is paid as far as the budget has room; the rest
+  // stays.
+  void ReturnIdle();
+  int64_t LeftBytes() const { return left_bytes_; }  // Negative: debt.
+
+ private:
+  bool ChargeSlow(int64_t bytes);
+  void Trim();
+
+  Budget& budget_;
+  const int64_t idle_bytes_max_;
+  int64_t left_bytes_ = 0;  // >= -kOverdraftBytesMax, and <= idle_bytes_max_ after each call.
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_MEMORY_BUDGET_H_

@@ -1,0 +1,170 @@
+// Bytes, OutputQueue and InputBuffer hold what is on its way through a connection: a payload shared
+// by many, bytes that the kernel did not take yet, bytes that a session did not consume yet.
+//
+// Owner:  Bytes whoever holds a reference; the two buffers their connection.
+// Thread: Bytes any, its bytes never change; the two buffers their worker's only.
+// Bound:  the buffers' owner bounds their size; all they allocate is charged to a Lease first, in
+//         what the allocator takes, and refunded as soon as it is freed. Empty, they allocate
+//         nothing.
+// Errors: an append whose charge is refused answers false and appends nothing at all.
+#ifndef SLUICE_CORE_MEMORY_BUFFER_H_
+#define SLUICE_CORE_MEMORY_BUFFER_H_
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "sluice/core/base/check.h"
+#include "sluice/core/memory/budget.h"
+
+namespace sluice {
+
+// An immutable block of bytes; a copy of the handle is one more reference to the same block.
+class Bytes {
+ public:
+  Bytes() = default;  // No bytes, no block.
+  Bytes(const Bytes& other) : block_(other.block_) {
+    // Relaxed: who copies holds a reference already, so the block is alive and stays so.
+    if (block_ != nullptr) block_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  Bytes(Bytes&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  Bytes& operator=(Bytes other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~Bytes() {
+    if (block_ != nullptr) Drop();
+  }
+
+  static Bytes Copy(std::string_view bytes);  // Charged to nobody: each holder answers for it.
+  // Charged to `budget`, which outlives every reference; the last one gives the charge back, from
+  // whatever thread. Nothing when the budget is spent.
+  [[nodiscard]] static std::optional<Bytes> Copy(std::string_view bytes, Budget& budget);
+
+  std::string_view view() const {
+    return block_ == nullptr ? std::string_view() : std::string_view(block_->data(), block_->size);
+  }
+  size_t size() const { return block_ == nullptr ? 0 : block_->size; }
+  bool empty() const { return size() == 0; }
+  // What the allocator takes for the block, its header included; 0 when there is none.
+  int64_t AllocatedBytes() const;
+  // How many handles hold the block. A moment old.
+  int64_t Holders() const {
+    return block_ == nullptr ? 0 : block_->references.load(std::memory_order_relaxed);
+  }
+  // True when the block pays for itself: who holds a reference must not charge it again.
+  bool SelfCharged() const { return block_ == nullptr || block_->budget != nullptr; }
+
+ private:
+  struct Block {
+    char* data() { return reinterpret_cast<char*>(this + 1); }
+
+    // Partner: the same count in other threads' copies. Down with release, so that each holder's
+    // reads come before the free, and the last one with acquire, so that it frees after all of
+    // them.
+    std::atomic<int64_t> references;
+    size_t size;
+    Budget* budget;  // Null: charged to nobody.
+  };
+
+  explicit Bytes(Block* block) : block_(block) {}
+  static Block* NewBlock(std::string_view bytes, Budget* budget);
+  void Drop();
+
+  Block* block_ = nullptr;
+};
+
+// What a connection could not give to the kernel yet: a FIFO of copied bytes, gathered into chunks,
+// and of shared payloads.
+class OutputQueue {
+ public:
+  OutputQueue() = default;
+  ~OutputQueue() { SLUICE_CHECK(Empty(), "Clear it first: its charges need a lease"); }
+  OutputQueue(const OutputQueue&) = delete;
+  OutputQueue& operator=(const OutputQueue&) = delete;
+
+  [[nodiscard]] bool AppendCopy(std::string_view bytes, Lease& lease,
+                                Charging how = Charging::kBudget);
+  // From `offset` on. The block is charged here only when it is not self-charged.
+  [[nodiscard]] bool AppendShared(Bytes bytes, size_t offset, Lease& lease,
+                                  Charging how = Charging::kBudget);
+
+  // Fills at most `parts_max` parts from the front, answers how many. Valid until the next change.
+  int Parts(iovec* parts, int parts_max) const;
+  void Consume(size_t bytes, Lease& lease);  // From the front. Requires: bytes <= size().
+  void Clear(Lease& lease);
+  // All that `other` holds, with its charges. Requires: this one is empty.
+  void TakeFrom(OutputQueue& other) {
+    SLUICE_CHECK(Empty());
+    last_ = std::exchange(other.last_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
+
+  size_t size() const { return size_; }
+  bool Empty() const { return size_ == 0; }
+  int64_t ChargedBytes() const;  // Walks the chunks: for figures and tests.
+  // What its end would free: as ChargedBytes, and its share of the blocks that pay for themselves.
+  // An estimate past the first kChunksWalkedMax chunks.
+  int64_t HeldBytes() const;
+  void CheckInvariants() const;
+
+ private:
+  static constexpr int kChunksWalkedMax = 256;
+  struct Chunk;
+
+  static int64_t Charge(const Chunk& chunk);
+  // What to ask of the allocator for the next chunk, when `bytes` are to be copied behind one of
+  // `before` (0: none). Its capacity may be less than `bytes`.
+  static size_t NextRequest(size_t bytes, size_t before);
+  void Link(Chunk* chunk);
+  void DropFirst(Lease& lease);
+
+  Chunk* last_ = nullptr;  // Circular: its next is the first.
+  size_t size_ = 0;
+};
+
+// What a session has not consumed: one contiguous piece.
+class InputBuffer {
+ public:
+  InputBuffer() = default;
+  ~InputBuffer() { SLUICE_CHECK(block_ == nullptr, "Clear it first: its charge needs a lease"); }
+  InputBuffer(const InputBuffer&) = delete;
+  InputBuffer& operator=(const InputBuffer&) = delete;
+
+  [[nodiscard]] bool Append(std::string_view bytes, Lease& lease, Charging how = Charging::kBudget);
+  std::string_view view() const {  // Valid until the next change.
+    return block_ == nullptr
+               ? std::string_view()
+               : std::string_view(block_->data() + block_->begin, block_->end - block_->begin);
+  }
+  void Consume(size_t bytes, Lease& lease);  // From the front. Requires: bytes <= size().
+  void Clear(Lease& lease);
+
+  size_t size() const { return block_ == nullptr ? 0 : block_->end - block_->begin; }
+  bool Empty() const { return block_ == nullptr; }
+  int64_t ChargedBytes() const;
+  void CheckInvariants() const;
+
+ private:
+  struct Block {
+    char* data() { return reinterpret_cast<char*>(this + 1); }
+
+    size_t capacity;
+    size_t begin;
+    size_t end;
+  };
+
+  static size_t Capacity(size_t bytes);  // At least `bytes`, what the allocator would waste filled.
+  static Block* NewBlock(size_t capacity, std::string_view bytes);
+
+  Block* block_ = nullptr;  // Null if and only if there are no bytes.
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_MEMORY_BUFFER_H_

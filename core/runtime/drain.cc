@@ -1,0 +1,389 @@
+// The end of a runtime: a drain, step by step, by a thread that is no worker; and the run until a
+// signal begins one.
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/base/check.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/home.h"
+#include "sluice/core/worker/control.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
+constexpr int64_t kPatientLooks = 100;  // So many times in each phase it waits for a quiet pause.
+
+void PrintError(const absl::Status& status) {
+  std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
+}
+
+// Not printf: stdio would keep what the disk has no room for, and try again at exit, where SIGXFSZ
+// ends the process.
+void SayListening(const std::string& address) {
+  if (dprintf(STDOUT_FILENO, "listening on %s\n", address.c_str()) >= 0) return;
+  const int error = errno;
+  // Through the log, as stderr may be a pipe that nobody reads; whatever its level.
+  LogAnyway(absl::StrCat("cannot write \"listening on ", address, "\" to stdout: ",
+                         absl::ErrnoToStatus(error, "write").message(), "; it is served"));
+}
+
+// The signals of RunUntilSignal, and a poller that waits for them.
+class Signals {
+ public:
+  explicit Signals(Os& os)
+      : os_(os),
+        // SIGPIPE and SIGXFSZ mean nothing here: a closed or a full stdout is no reason to end.
+        signals_(os.SignalOpen({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE, SIGXFSZ})),
+        poller_(os.PollerCreate()) {
+    error_ = std::min({signals_, poller_, 0});
+    if (error_ == 0) error_ = std::min(0, os.PollerAdd(poller_, signals_, EPOLLIN, 0));
+  }
+  ~Signals() {
+    if (poller_ >= 0) os_.Close(poller_);
+    if (signals_ >= 0) os_.SignalClose(signals_);
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  int error() const { return error_; }  // -errno, or 0.
+  void Wait(int timeout_ms) {
+    epoll_event event;
+    os_.PollerWait(poller_, &event, 1, timeout_ms);
+  }
+  int Next() { return os_.SignalRead(signals_); }  // Not above 0: no more.
+
+ private:
+  Os& os_;
+  const int signals_;
+  const int poller_;
+  int error_ = 0;
+};
+
+// Before the process ends without destructors: what stdio holds is written. A thread that reads
+// stdin in a blocking function holds its lock meanwhile, and fflush(nullptr) would wait for it.
+void FlushStdio() {
+  if (ftrylockfile(stdin) == 0) {
+    funlockfile(stdin);
+    std::fflush(nullptr);
+  } else {
+    std::fflush(stdout);
+  }
+}
+
+// exit() destroys static objects, on the thread that calls it, while workers use them; one of them
+// may be the Runtime, which would wait for this very thread. So where a handler calls it, the
+// process ends at once: with that code, and without destructors.
+void EndInHandler(int code, void*) {
+  Worker* const worker = Worker::Current();
+  if (worker == nullptr) return;
+  const std::string text = absl::StrCat(
+      "sluice: exit(", code, ") in ", worker->Running().Text(),
+      ": the process ends at once, without a drain and without destructors; to drain, let the "
+      "handler send it SIGTERM");
+  std::fprintf(stderr, "%s\n", text.c_str());
+  LogShutdown();
+  FlushStdio();
+  worker->os().ExitNow(code);
+}
+
+}  // namespace
+
+// Registered late, so that it comes before the destructors of what was there before.
+void Runtime::WatchExit() {
+  [[maybe_unused]] static const int once = on_exit(EndInHandler, nullptr);
+}
+
+// A handler that waits for the end of all handlers would wait for itself.
+void Runtime::RefuseInHandler(const char* call) const {
+  Worker* const worker = Worker::Current();
+  if (worker == nullptr || &worker->runtime() != this) return;
+  const std::string text =
+      absl::StrCat(call, " in ", worker->Running().Text(),
+                   ": it waits until every handler has returned, this one, too; send the process "
+                   "SIGTERM, or let a thread that is no worker call it");
+  SLUICE_CHECK(false, text.c_str());
+}
+
+bool Runtime::Quiescent() {
+  // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
+  if (phase_ != DrainPhase::kShutdown && blocking_->Awaited() > 0) {
+    rest_watch_.Forget();
+    return false;
+  }
+  return rest_watch_.Look(
+      shared_.outside_gate.Sent(), workers_,
+      [](const auto& worker) -> auto& { return worker->rest_; });
+}
+
+int64_t Runtime::Published(bool io) {
+  int64_t sum = 0;
+  for (const auto& worker : workers_) sum += io ? worker->rest_.Io() : worker->rest_.Actors();
+  return sum;
+}
+
+bool Runtime::AllRest() const {
+  return std::none_of(workers_.begin(), workers_.end(),
+                      [](const auto& worker) { return worker->HasWork(); });
+}
+
+void Runtime::LookForProgress(int64_t now_ms) {
+  progress_watch_.Look(now_ms, [this](size_t index) {
+    const Worker& worker = *workers_[index];
+    return ProgressWatch::Mark{worker.rest_.Steps(), worker.running_.SlotMark(),
+                               worker.running_.MessageMark(), worker.running_.HandlerMark()};
+  });
+}
+
+// Needs no descriptor, as there may be none left. Nobody notifies.
+void Runtime::PauseDrain() {
+  std::unique_lock<std::mutex> lock(pause_lock_);
+  os_.WaitFor(pause_, lock, kDrainLookMs * 1'000'000);
+}
+
+bool Runtime::DrainStep(int64_t deadline_ms) {
+  const int64_t now_ms = os_.NowNs() / 1'000'000;
+  const auto enter = [this](DrainPhase phase, void (Worker::*order)()) {
+    phase_ = phase;
+    looks_ = 0;
+    rest_watch_.Forget();
+    if (order != nullptr) CallAll(order);
+  };
+  const bool just_begun = phase_ == DrainPhase::kNone;
+  if (just_begun) {
+    shared_.outside_gate.BeginDrain();
+    tell_sessions_ms_ = now_ms + (deadline_ms - now_ms) / 2;
+    end_reading_ms_ = now_ms + (deadline_ms - now_ms) / 4 * 3;
+    enter(DrainPhase::kReading, &Worker::BeginDrain);
+  }
+  if (phase_ == DrainPhase::kDone) return true;
+  if (phase_ != DrainPhase::kShutdown && now_ms >= deadline_ms) {
+    // One that was given no time is not late.
+    if (!just_begun) {
+      LogWarn("drain: the deadline has come; what is left is dropped");
+    }
+    progress_watch_.Begin(workers_.size(), now_ms);
+    shared_.outside_gate.Shut();
+    blocking_->DropWaiting();
+    enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
+  }
+  // A peer that never stops sending must not hold its connection until the deadline, which would
+  // lose the answers that are still on their way.
+  if ((phase_ == DrainPhase::kReading || phase_ == DrainPhase::kClosing) &&
+      now_ms >= end_reading_ms_) {
+    end_reading_ms_ = TimerWheel::kNever;
+    rest_watch_.Forget();
+    CallAll(&Worker::DrainEndReading);
+  }
+  if (phase_ == DrainPhase::kShutdown) LookForProgress(now_ms);
+  if (phase_ == DrainPhase::kShutdown && progress_watch_.Over()) {
+    LogError("drain: some actors did not end");
+    for (const auto& worker : workers_) {
+      if (worker->rest_.Resting()) continue;
+      held_workers_.push_back(worker->Index());
+      LogError(absl::StrFormat("drain: worker %d is held by %s, which has not returned",
+                               worker->Index(), worker->Running().Text()));
+    }
+    enter(DrainPhase::kDone, nullptr);
+    return true;
+  }
+  // Beside a timer that sends to another worker each millisecond, no pause between two looks is
+  // quiet: after a while a quiet moment is enough, which two looks at once find.
+  const bool quiescent = Quiescent() || (++looks_ > kPatientLooks && Quiescent());
+  // An actor that never rests, and a reader that hubs wait for, must not keep the sessions from
+  // their OnDrain.
+  if (now_ms >= tell_sessions_ms_ &&
+      (phase_ == DrainPhase::kReading || phase_ == DrainPhase::kClosing)) {
+    tell_sessions_ms_ = TimerWheel::kNever;
+    if (phase_ == DrainPhase::kReading && !quiescent) {
+      LogWarn(
+          "drain: half of its time is over and some actors still work, or wait for room; sessions "
+          "close now");
+      CallAll(&Worker::LogWhatHoldsDrain);
+    }
+    enter(DrainPhase::kClosing, &Worker::DrainInsist);
+    return false;
+  }
+  if (!quiescent) return false;
+  const bool empty = Published(/*io=*/true) == 0;
+  const bool nobody = Published(/*io=*/false) == 0;
+  switch (phase_) {
+    case DrainPhase::kReading:
+      enter(DrainPhase::kClosing, &Worker::DrainClose);
+      return false;
+    case DrainPhase::kClosing:
+      if (empty) enter(DrainPhase::kStopping, &Worker::StopRoots);
+      return false;
+    case DrainPhase::kStopping:
+      if (empty && nobody) enter(DrainPhase::kLast, &Worker::StopGate);
+      return false;
+    case DrainPhase::kLast:
+    case DrainPhase::kShutdown:
+      if (!empty || !nobody) return false;
+      enter(DrainPhase::kDone, nullptr);
+      return true;
+    case DrainPhase::kNone:
+    case DrainPhase::kDone:
+      break;
+  }
+  return phase_ == DrainPhase::kDone;
+}
+
+void Runtime::JoinWorkers() {
+  if (ended_) return;
+  ended_ = true;
+  shared_.outside_gate.Shut();
+  for (const std::string& left : blocking_->End()) {
+    LogWarn(absl::StrCat("drain: ", left, "; it is left behind"));
+  }
+  CallAll(&Worker::StopTurning);
+  JoinThreads();
+  // What threads that know nothing of the end still send goes nowhere from here on, uncounted.
+  for (auto& worker : workers_) Home::Of(worker.get()).Close();
+  // A worker that a handler held past the deadline came last: what it still had to tell the others
+  // is heard here.
+  for (bool rest = false; !rest;) {
+    int64_t on_the_way = shared_.outside_gate.Sent();
+    rest = true;
+    for (auto& worker : workers_) {
+      worker->Enter();
+      rest &= !worker->Turn(worker->NowMs());
+      worker->Leave();
+    }
+    for (auto& worker : workers_) on_the_way += worker->CrossSent() - worker->CrossTaken();
+    rest &= on_the_way == 0;
+  }
+  turning_.store(false, std::memory_order_release);
+}
+
+void Runtime::Drain(absl::Duration timeout) {
+  RefuseInHandler("Drain()");
+  if (ended_) return;
+  // Without threads (never started) this thread takes the workers' turns itself.
+  const bool own_turns = !started_;
+  started_ = true;
+  turning_.store(true, std::memory_order_relaxed);
+  const int64_t deadline_ms = DeadlineMs(os_.NowNs() / 1'000'000, timeout);
+  while (!DrainStep(deadline_ms)) {
+    if (own_turns) {
+      for (auto& worker : workers_) {
+        worker->Enter();
+        worker->Turn(worker->NowMs());
+        worker->Leave();
+      }
+    }
+    // Here, no turn brings on what a blocking function does, or a timer that is not due.
+    if (!own_turns || ((blocking_->Awaited() > 0 || AllRest()) && !Planted(Plant::kDrainSpins))) {
+      PauseDrain();
+    }
+  }
+  JoinWorkers();
+}
+
+int Runtime::RunUntilSignal() {
+  RefuseInHandler("RunUntilSignal()");
+  if (const absl::Status kept = status(); !kept.ok()) {
+    PrintError(kept);
+    return 1;
+  }
+  Signals signals(os_);
+  if (signals.error() < 0) {
+    PrintError(absl::ErrnoToStatus(-signals.error(), "cannot wait for signals"));
+    return 1;
+  }
+  LogInfo(Ceiling().ToString());
+  if (const std::string excess = Ceiling().Excess(os_.MemoryBytes()); !excess.empty()) {
+    LogWarn(excess);
+  }
+  if (const absl::Status started = Start(); !started.ok()) {
+    PrintError(started);
+    return 1;
+  }
+  std::fflush(stdout);  // What the program has printed comes first.
+  for (const std::string& address : Listening()) SayListening(address);
+  int64_t deadline_ms = -1;
+  bool dump_wanted = false;
+  // Whatever else this thread waits for, it takes signals meanwhile: those of one number that come
+  // before the first is taken are one, so a second SIGTERM would not end the process at once.
+  const auto wait = [&](int timeout_ms) {
+    signals.Wait(timeout_ms);
+    for (int signal = signals.Next(); signal > 0; signal = signals.Next()) {
+      if (signal == SIGUSR1) {
+        dump_wanted = true;
+      } else if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) {
+        if (deadline_ms >= 0) {
+          // A terminal that is closed sends it twice, through its shell and from the kernel.
+          if (signal == SIGHUP) continue;
+          LogError("a second signal: the process ends at once; what is under way is lost");
+          LogShutdown();
+          os_.ExitNow(1);
+        }
+        LogInfo("draining: no new connections; a second signal ends at once");
+        deadline_ms = DeadlineMs(os_.NowNs() / 1'000'000, options_.drain_timeout);
+      }
+    }
+  };
+  std::shared_ptr<AskedFigures> dump;  // Asked for, and not printed yet.
+  for (bool done = false; !done;) {
+    const bool rests = deadline_ms < 0 && dump == nullptr && !dump_wanted;
+    wait(rests ? -1 : kDrainLookMs);
+    if (dump == nullptr && std::exchange(dump_wanted, false)) {
+      dump = AskForFigures(/*with_text=*/true);
+    }
+    if (dump != nullptr && HasFigures(*dump)) {
+      // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe that
+      // nobody reads.
+      const std::string text = DumpOf(WaitForFigures(*dump));
+      for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+        LogAnyway(ToStd(line));
+      }
+      dump = nullptr;
+    }
+    done = deadline_ms >= 0 && DrainStep(deadline_ms) && dump == nullptr;
+  }
+  const std::vector<std::string> left = blocking_->End();
+  for (const std::string& text : left) LogWarn(absl::StrCat("drain: ", text));
+  if (held_workers_.empty()) {
+    JoinWorkers();
+    PrintLedger(TotalLedger());
+  } else {
+    const std::shared_ptr<AskedFigures> ledger = AskForFigures(/*with_text=*/false);
+    while (!HasFigures(*ledger)) wait(kDrainLookMs);
+    PrintLedger(SumOf(WaitForFigures(*ledger)));
+  }
+  if (left.empty() && held_workers_.empty()) {
+    LogShutdown();
+    return 0;
+  }
+  // Their threads would use what main() is about to destroy.
+  LogWarn("drain: the process ends without them");
+  LogShutdown();
+  FlushStdio();
+  os_.ExitNow(0);
+  return 0;
+}
+
+void Runtime::PrintLedger(const Ledger& total) {
+  LogInfo(total.ToString());
+  for (const int worker : held_workers_) {
+    LogInfo(absl::StrCat("the ledger is without worker ", worker, ", which is held"));
+  }
+  for (const std::string& report : Reports()) LogInfo(report);
+}
+
+}  // namespace sluice

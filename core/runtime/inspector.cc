@@ -1,0 +1,258 @@
+#include "sluice/core/runtime/inspector.h"
+
+#include <algorithm>
+
+#include "sluice/core/base/check.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+template <class F>
+void ForEachEnvelope(const EnvelopeList& list, F&& visit) {
+  const Envelope* const first = list.Front();
+  for (const Envelope* envelope = first; envelope != nullptr;) {
+    visit(*envelope);
+    envelope = envelope->next == first ? nullptr : envelope->next;
+  }
+}
+
+}  // namespace
+
+Inspector::Lane Inspector::LaneAt(int from, int to) const {
+  const LaneGate<>& gate = runtime_.worker(to).inbox().LaneFrom(from).gate;
+  Lane lane;
+  lane.sent = static_cast<int64_t>(gate.SentTotal());
+  lane.taken = static_cast<int64_t>(gate.TakenTotal());
+  lane.capacity = static_cast<int64_t>(gate.Capacity());
+  if (from < Workers()) {
+    const Worker::Stage& stage = *runtime_.worker(from).stages_[to];
+    lane.staged = stage.count;
+    lane.to_be_roused = stage.dirty;
+  }
+  return lane;
+}
+
+Inspector::RuntimeView Inspector::Look() const {
+  RuntimeView view;
+  view.outside_sent = runtime_.shared_.outside_sent.load(std::memory_order_relaxed);
+  view.outside_reserved = runtime_.shared_.outside_reserved.load(std::memory_order_relaxed);
+  view.outside_cross = runtime_.shared_.outside_gate.Sent();
+  view.budget_used = runtime_.budget().UsedBytes();
+  view.budget_max = runtime_.budget().BytesMax();
+  view.actors = runtime_.ActorCount();
+  return view;
+}
+
+Inspector::WorkerView Inspector::Look(int index) const {
+  Worker& worker = runtime_.worker(index);
+  WorkerView view;
+  view.ledger = worker.ledger_;
+  view.cross_sent = worker.cross_sent_;
+  view.cross_taken = worker.cross_taken_;
+  view.inbox = static_cast<int64_t>(worker.inbox_.Count());
+  ForEachEnvelope(worker.batch_, [&](const Envelope&) { ++view.inbox; });
+  view.asleep = worker.sleep_.LooksAsleep();
+  view.has_work = worker.HasWork();
+  view.has_control = !worker.local_control_.Empty();
+  view.looks_for_memory = worker.reading_paused_ || !worker.memory_waiters_.empty();
+  view.turn_ms = worker.NowMs();
+  view.next_timer_ms = worker.timers_.NextMs();
+  view.timers = worker.timers_.Count();
+  view.lease_bytes = worker.lease_.LeftBytes();
+  view.actors = worker.actor_count_;
+  view.descriptors = worker.io_count_;
+  view.poller = worker.poller_;
+  return view;
+}
+
+int64_t Inspector::RunQueueLength(int worker) const {
+  int64_t length = 0;
+  for (const Slot* slot = runtime_.worker(worker).run_first_; slot != nullptr;
+       slot = slot->run_next) {
+    ++length;
+  }
+  return length;
+}
+
+int64_t Inspector::FreeSlots(int index) const {
+  const Worker& worker = runtime_.worker(index);
+  const SlotTable& slots = runtime_.shared_.slots;
+  const auto in_stock = std::count_if(slots.stock_.begin(), slots.stock_.end(),
+                                      [&](const Slot* slot) { return slot->worker == &worker; });
+  return static_cast<int64_t>(worker.free_slots_.size()) + in_stock;
+}
+
+uint32_t Inspector::SlotCount() const { return runtime_.shared_.slots.Count(); }
+
+void Inspector::ForEachPlace(const Worker& worker,
+                             absl::FunctionRef<void(const Slot&)> visit) const {
+  for (uint32_t id = 0; id < SlotCount(); ++id) {
+    const Slot& slot = *runtime_.shared_.slots.At(id);
+    if (slot.worker == &worker) visit(slot);
+  }
+}
+
+int64_t Inspector::ForEachSlot(int worker, absl::FunctionRef<void(const SlotView&)> visit) const {
+  int64_t walked = 0;
+  SlotView view;
+  ForEachPlace(runtime_.worker(worker), [&](const Slot& slot) {
+    Fill(slot, &view);
+    walked += 1 + view.user_messages + view.reserved_messages + view.outbox_listed;
+    visit(view);
+  });
+  return walked;
+}
+
+void Inspector::Fill(const Slot& slot, SlotView* view) {
+  std::vector<WaiterView> waiters = std::move(view->waiters);  // Its place is used again.
+  waiters.clear();
+  *view = SlotView();
+  view->waiters = std::move(waiters);
+  view->id = slot.id;
+  view->generation = slot.generation;
+  view->state = slot.state;
+  view->scheduled = slot.scheduled;
+  view->runnable = slot.Runnable();
+  view->mail_held = slot.MailHeld();
+  view->parked = slot.parked;
+  view->stop_asked = slot.stop_asked;
+  view->has_actor = slot.actor != nullptr;
+  view->has_io = slot.io != nullptr;
+  view->io_forgotten = slot.io != nullptr && slot.io->HasWork() && !slot.io->OnReadyList() &&
+                       !slot.io->WaitsForMemory();
+  view->used_up = slot.state == ActorState::kFree && slot.UsedUp();
+
+  const Mailbox<>& mailbox = slot.mailbox;
+  view->word_generation = mailbox.Word().Generation();
+  view->word_credits = mailbox.Word().Credits();
+  view->capacity = mailbox.capacity_;
+  view->held = mailbox.held_;
+  view->reserve = mailbox.reserve_;
+  view->freed = mailbox.freed_;
+  view->waited_for = mailbox.waited_for_;
+  if (mailbox.waiters_ != nullptr) {
+    mailbox.waiters_->ForEach([&](const Waiter& waiter) {
+      view->waiters.push_back({reinterpret_cast<const Slot*>(waiter.key)->id, waiter.generation,
+                               waiter.episode, waiter.wanted});
+    });
+  }
+  ForEachEnvelope(slot.queue, [&](const Envelope& envelope) {
+    ++(envelope.Ops()->kind == MessageKind::kUser ? view->user_messages : view->reserved_messages);
+    view->strays += envelope.target != &slot || envelope.generation != slot.generation;
+    view->message_bytes += envelope.charge;
+  });
+  if (slot.extra == nullptr) return;
+  const Outbox& outbox = slot.extra->outbox;
+  view->outbox = outbox.count;
+  view->paid = outbox.paid;
+  view->waiting = outbox.waiting;
+  view->episode = outbox.episode;
+  view->waits_for_lane = outbox.waits_for_lane;
+  view->waits_for_memory = outbox.waits_for_memory;
+  ForEachEnvelope(outbox.list, [&](const Envelope& envelope) {
+    ++view->outbox_listed;
+    // The last one may not be charged yet.
+    const bool charged = outbox.uncharged == 0 || view->outbox_listed < outbox.count;
+    view->message_bytes += charged ? envelope.charge : 0;
+  });
+  if (const Envelope* head = outbox.list.Front(); head != nullptr) {
+    view->head_slot = head->target->id;
+    view->head_generation = head->generation;
+  }
+  view->children = static_cast<int64_t>(slot.extra->children.size());
+  view->linger_armed = slot.extra->LingerArmed();
+}
+
+// Each count, flag or second list says the same as the list that it stands beside.
+void Inspector::CheckInvariants(int index) const {
+  const Worker& worker = runtime_.worker(index);
+  worker.timers_.CheckInvariants();
+  worker.CheckLists();
+  worker.pool_.CheckInvariants();
+  CheckStages(worker);
+  int64_t actors = 0;
+  int64_t descriptors = 0;
+  int64_t scheduled = 0;
+  const Waits waits = WaitsOf(worker);
+  ForEachPlace(worker, [&](const Slot& slot) {
+    slot.mailbox.CheckInvariants();
+    actors += slot.state != ActorState::kFree;
+    descriptors += slot.io != nullptr;
+    scheduled += slot.scheduled;
+    CheckExtra(slot, waits);
+  });
+  SLUICE_CHECK(actors == worker.actor_count_);
+  SLUICE_CHECK(descriptors == worker.io_count_);
+  SLUICE_CHECK(scheduled == RunQueueLength(index));
+  const Slot* last = nullptr;
+  for (const Slot* slot = worker.run_first_; slot != nullptr; slot = slot->run_next) {
+    SLUICE_CHECK(slot->scheduled && slot->worker == &worker);
+    last = slot;
+  }
+  SLUICE_CHECK(last == worker.run_last_);
+  for (const Slot* slot : worker.free_slots_) {
+    SLUICE_CHECK(slot->state == ActorState::kFree && slot->worker == &worker);
+  }
+  SLUICE_CHECK(worker.free_slots_.size() <= SlotTable::kFreeSlotsMax);
+}
+
+void Inspector::CheckStages(const Worker& worker) {
+  std::vector<int> dirty = worker.dirty_stages_;
+  std::sort(dirty.begin(), dirty.end());
+  SLUICE_CHECK(std::adjacent_find(dirty.begin(), dirty.end()) == dirty.end());
+  for (size_t to = 0; to < worker.stages_.size(); ++to) {
+    if (worker.stages_[to] == nullptr) continue;
+    const bool listed = std::binary_search(dirty.begin(), dirty.end(), static_cast<int>(to));
+    SLUICE_CHECK(worker.stages_[to]->dirty == listed);
+    SLUICE_CHECK(worker.stages_[to]->count == 0 || listed);
+  }
+}
+
+// Who stands on the lists of those that wait. Some may have ended, or wait no more.
+Inspector::Waits Inspector::WaitsOf(const Worker& worker) {
+  Waits waits;
+  for (const auto& [slot, generation] : worker.memory_waiters_) {
+    waits.memory.emplace_back(slot, generation);
+  }
+  for (const auto& stage : worker.stages_) {
+    if (stage == nullptr) continue;
+    for (const auto& [slot, generation] : stage->room_waiters) {
+      waits.lane.emplace_back(slot, generation);
+    }
+  }
+  std::sort(waits.memory.begin(), waits.memory.end());
+  std::sort(waits.lane.begin(), waits.lane.end());
+  return waits;
+}
+
+void Inspector::CheckExtra(const Slot& slot, const Waits& waits) {
+  if (slot.extra == nullptr) {
+    SLUICE_CHECK(!slot.has_outbox && !slot.parked);
+    return;
+  }
+  const Outbox& outbox = slot.extra->outbox;
+  uint32_t messages = 0;
+  ForEachEnvelope(outbox.list, [&](const Envelope&) { ++messages; });
+  SLUICE_CHECK(messages == outbox.count && slot.has_outbox == (messages > 0));
+  SLUICE_CHECK(outbox.paid + outbox.waiting <= messages && outbox.uncharged <= messages);
+  const std::pair<const Slot*, uint32_t> self(&slot, slot.generation);
+  const auto stands_in = [&](const auto& list) {
+    return std::binary_search(list.begin(), list.end(), self);
+  };
+  SLUICE_CHECK(!outbox.waits_for_memory || stands_in(waits.memory));
+  SLUICE_CHECK(!outbox.waits_for_lane || stands_in(waits.lane));
+  // Ids of due timers: those that were cancelled may still stand there.
+  const std::vector<TimerId>& ids = slot.extra->due_timers;
+  int64_t due = 0;
+  int64_t listed = 0;
+  for (const auto& [id, timer] : slot.extra->timers) due += timer->due;
+  for (const TimerId id : ids) {
+    const auto timer = slot.extra->timers.find(id);
+    listed += timer != slot.extra->timers.end() && timer->second->due;
+  }
+  SLUICE_CHECK(due == listed);
+}
+
+}  // namespace sluice

@@ -1,0 +1,280 @@
+#include "sluice/core/runtime/runtime.h"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/slot/home.h"
+#include "sluice/core/worker/control.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+// Code, libraries and the C library's own, as a small program has them resident.
+constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
+static_assert(alignof(Worker) <= alignof(Home));
+// A thread of the blocking pool, as long as its function is modest: stack and allocator's arena.
+constexpr int64_t kBlockingThreadBytes = 256 * 1024;
+
+}  // namespace
+
+namespace {
+
+constexpr double kMiB = 1024.0 * 1024.0;
+
+std::string InWords(int64_t bytes) {
+  return bytes < int64_t{10} << 30 ? absl::StrFormat("%.1f MiB", bytes / kMiB)
+                                   : absl::StrFormat("%.1f GiB", bytes / kMiB / 1024.0);
+}
+
+}  // namespace
+
+std::string Ceiling::ToString() const {
+  return absl::StrFormat(
+      "memory ceiling: fixed part %.1f MiB + budget %.1f MiB + allocator's allowance %.1f MiB = "
+      "%.1f MiB of this "
+      "process; kernel's socket buffers at worst %s; in all %s",
+      fixed_bytes / kMiB, budget_bytes / kMiB, allocator_bytes / kMiB, ProcessBytes() / kMiB,
+      InWords(kernel_bytes), InWords(SumBytes()));
+}
+
+std::string Ceiling::Excess(int64_t memory_bytes) const {
+  if (ProcessBytes() <= memory_bytes) return "";
+  return absl::StrFormat(
+      "memory: the ceiling of this process is %s, and it may have %s (the least of the machine, "
+      "the "
+      "control group, RLIMIT_AS and RLIMIT_DATA): it may end for want of memory before a bound "
+      "holds; a smaller --memory lowers the ceiling",
+      InWords(ProcessBytes()), InWords(memory_bytes));
+}
+
+Runtime::Runtime(Options options) : Runtime(std::move(options), LinuxOs()) {}
+
+Options Runtime::Checked(Options options, Os& os, absl::Status* status) {
+  os.StandardDescriptorsOpen();  // Before the first descriptor of ours.
+  *status = options.Complete(os);
+  if (!status->ok()) {
+    // The object must stand, to say what was wrong with it; it never starts.
+    const std::string log_level = std::move(options.log_level);
+    options = Options();
+    options.workers = 1;
+    if (ParseLogLevel(log_level).ok()) options.log_level = log_level;  // The object still logs.
+    options.Complete(os).IgnoreError();
+  }
+  os.DescriptorsReserve(options.DescriptorsWanted());  // Before the first thread of ours.
+  return options;
+}
+
+Runtime::Runtime(Options options, Os& os)
+    : made_ns_(os.NowNs()),
+      shared_(*this, Checked(std::move(options), os, &status_), os),
+      os_(os),
+      options_(shared_.options),
+      blocking_(std::make_unique<BlockingPool>(shared_)),
+      dumped_ns_(made_ns_) {
+  if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
+  if (const int64_t had = options_.ConnectionsWithDescriptors(os_);
+      status_.ok() && had < options_.max_connections) {
+    LogWarn(
+        "max_connections = %d cannot be had: the process may open %d descriptors (RLIMIT_NOFILE, "
+        "hard limit), which is enough for %d connections",
+        options_.max_connections, os_.DescriptorsMax(), had);
+  }
+  for (int i = 0; i < options_.workers; ++i) {
+    last_figures_.push_back(std::make_unique<LastFigures>());
+    Home& home = Home::Take(*this, sizeof(Worker));
+    workers_.emplace_back(new (home.Place()) Worker(shared_, i));
+    shared_.workers.push_back(workers_.back().get());
+    home.Open();
+    KeepError(workers_.back()->Open());
+  }
+}
+
+Runtime::~Runtime() {
+  RefuseInHandler("~Runtime()");
+  if (!ended_) Drain(absl::ZeroDuration());
+}
+
+void LeaveHome::operator()(Worker* worker) const {
+  worker->~Worker();
+  Home::Of(worker).GiveBack();
+}
+
+void Runtime::KeepError(absl::Status status) {
+  if (status.ok()) return;
+  if (started_.load(std::memory_order_relaxed)) {
+    LogError(ToStd(status.message()));
+    return;
+  }
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  if (status_.ok()) status_ = std::move(status);
+}
+
+absl::Status Runtime::status() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  return status_;
+}
+
+ListedAddress Runtime::AddListening(std::string address) {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  listening_.emplace_back(++listed_, std::move(address));
+  return ListedAddress(*this, listed_);
+}
+
+void ListedAddress::Remove() {
+  if (runtime_ == nullptr) return;
+  std::lock_guard<std::mutex> lock(runtime_->setup_lock_);
+  std::erase_if(runtime_->listening_, [this](const auto& one) { return one.first == number_; });
+  runtime_ = nullptr;
+}
+
+std::vector<std::string> Runtime::Listening() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  std::vector<std::string> addresses;
+  for (const auto& [number, address] : listening_) addresses.push_back(address);
+  return addresses;
+}
+
+void Runtime::AddConnections(int64_t user_bytes) {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  connections_ += options_.max_connections;
+  connections_user_bytes_ += options_.max_connections * user_bytes;
+}
+
+sluice::Ceiling Runtime::Ceiling() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  const int64_t workers = options_.workers;
+  const int64_t lane_bytes =
+      int64_t{options_.lane_messages_max} * static_cast<int64_t>(sizeof(Envelope)) * 9 / 8;
+  const int64_t worker_bytes =
+      (workers + 1) * lane_bytes +
+      workers * static_cast<int64_t>(sizeof(Envelope)) * (Worker::kStageMax + 1) +
+      EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
+      static_cast<int64_t>(Worker::kReadBytes) + 128 * 1024;
+  const int64_t sockets =
+      std::max(connections_, options_.max_connections) * options_.sockets_per_connection;
+  sluice::Ceiling ceiling;
+  ceiling.fixed_bytes = kProgramBytes + kLogBytesMax + workers * worker_bytes +
+                        options_.blocking_threads_max * kBlockingThreadBytes +
+                        int64_t{shared_.slots.CountMax()} * static_cast<int64_t>(sizeof(Slot)) +
+                        int64_t{options_.actors_max} * kActorExtraBytes +
+                        connections_user_bytes_ * options_.sockets_per_connection;
+  ceiling.budget_bytes = options_.memory_bytes_max;
+  ceiling.kernel_bytes = os_.SocketMemoryBytes(sockets);
+  ceiling.allocator_bytes = (ceiling.fixed_bytes + ceiling.budget_bytes) / 8;
+  return ceiling;
+}
+
+// --- Names.
+
+absl::Status Runtime::RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
+                                   const std::type_info* type) {
+  if (slot == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot register \"", ToAbsl(name), "\": the Ref is empty"));
+  }
+  std::lock_guard<std::mutex> lock(names_lock_);
+  auto found = names_.find(ToAbsl(name));
+  if (found != names_.end()) {
+    if (found->second.slot->mailbox.Word().Generation() == found->second.generation) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("the name \"", ToAbsl(name), "\" is taken by a live actor"));
+    }
+    found->second = {slot, generation, type};
+    return absl::OkStatus();
+  }
+  if (names_.size() >= options_.names_max) {
+    // Those of actors that ended make room first.
+    absl::erase_if(names_, [](const auto& entry) {
+      return entry.second.slot->mailbox.Word().Generation() != entry.second.generation;
+    });
+    if (names_.size() >= options_.names_max) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("names_max = ", options_.names_max, " names are taken"));
+    }
+  }
+  names_.emplace(std::string(name), Name{slot, generation, type});
+  return absl::OkStatus();
+}
+
+std::pair<Slot*, uint32_t> Runtime::FindSlot(std::string_view name,
+                                             const std::type_info* type) const {
+  std::lock_guard<std::mutex> lock(names_lock_);
+  auto found = names_.find(ToAbsl(name));
+  if (found == names_.end() || *found->second.type != *type ||
+      found->second.slot->mailbox.Word().Generation() != found->second.generation) {
+    return {nullptr, 0};
+  }
+  return {found->second.slot, found->second.generation};
+}
+
+void Runtime::Unregister(std::string_view name) {
+  std::lock_guard<std::mutex> lock(names_lock_);
+  auto found = names_.find(ToAbsl(name));
+  if (found != names_.end()) names_.erase(found);
+}
+
+// --- Start and run.
+
+absl::Status Runtime::Start() {
+  if (const absl::Status kept = status(); !kept.ok()) return kept;
+  if (ended_) {
+    return absl::FailedPreconditionError("this runtime has been drained; make another Runtime");
+  }
+  if (started_) return absl::OkStatus();
+  WatchExit();
+  turning_.store(true, std::memory_order_relaxed);
+  for (auto& worker : workers_) {
+    ThreadId thread = 0;
+    const int started = os_.ThreadStart([this, w = worker.get()] { WorkerMain(*w); }, &thread);
+    if (started < 0) {
+      KeepError(
+          absl::ErrnoToStatus(-started, absl::StrCat("cannot start the thread of worker ",
+                                                     worker->Index(), " of ", options_.workers)));
+      for (size_t i = 0; i < threads_.size(); ++i) {
+        Call(static_cast<int>(i), [](Worker& running) { running.StopTurning(); });
+      }
+      JoinThreads();
+      turning_.store(false, std::memory_order_release);
+      for (auto& w : workers_) w->GoOnTurning();  // The drain takes their turns.
+      return status();
+    }
+    threads_.push_back(thread);
+  }
+  started_ = true;
+  return absl::OkStatus();
+}
+
+void Runtime::JoinThreads() {
+  for (const ThreadId thread : threads_) os_.ThreadJoin(thread);
+  threads_.clear();
+}
+
+void Runtime::WorkerMain(Worker& worker) {
+  worker.Enter();
+  TellFigures(worker, /*with_text=*/true);
+  while (worker.Turn(TimerWheel::kNever)) {
+  }
+  worker.Leave();
+}
+
+void Runtime::Call(int worker, absl::AnyInvocable<void(Worker&)> call) {
+  Worker::Post(*workers_[worker], nullptr, 0,
+               CallControl{std::make_unique<absl::AnyInvocable<void(Worker&)>>(std::move(call))});
+}
+
+void Runtime::CallAll(void (Worker::*order)()) {
+  for (int i = 0; i < options_.workers; ++i) {
+    Call(i, [order](Worker& worker) { (worker.*order)(); });
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,94 @@
+// Slot is an actor's place: never unmapped while the process lives, so that a Ref may always look
+// at it, also when its runtime has ended (core/slot/home.h).
+//
+// Owner:  the worker of the actor that lives there; the generation in the mailbox word says which
+//         actor that is. A free slot belongs to whoever took it from the runtime's stock: so the
+//         next actor may live on another worker, in a later generation.
+// Thread: `mailbox.Word()`, `worker`, `generation` and `mailbox.Admits()` any. All else the
+//         worker's, once it has seen that its handle's generation is that of the slot: with a stale
+//         handle the slot may be another worker's by now.
+// Bound:  actors_max slots, and a small stock for each worker; 128 bytes each.
+// Errors: none: a handle of another generation is one of an actor that has ended.
+#ifndef SLUICE_CORE_SLOT_SLOT_H_
+#define SLUICE_CORE_SLOT_SLOT_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sluice/core/base/atomics.h"
+#include "sluice/core/mailbox/envelope.h"
+#include "sluice/core/mailbox/mailbox.h"
+#include "sluice/core/slot/io_handler.h"
+
+namespace sluice {
+
+class ActorBase;
+class Worker;
+struct ActorExtra;
+
+enum class ActorState : uint8_t {
+  kFree,
+  kStarting,  // Messages may arrive; the actor is not constructed yet, or OnStart has not run.
+  kLive,
+  kRestarting,  // The actor failed; it takes messages, and handles none until recreated.
+  kStopping,    // Takes no message; waits for its children to end.
+  kLingering,   // Ended. Its outbox and its descriptor may still have something to finish.
+};
+
+struct alignas(64) Slot {
+  Slot(Worker* owner, uint32_t slot_id) : worker(owner), id(slot_id) {}
+
+  // Why it takes no message though it is not parked: bits of `suspended`.
+  static constexpr uint8_t kBySelf = 1;  // Until it resumes (a spoke that waits for peers).
+  // Its connection does not stand yet: messages, replies and Downs wait in their order, for OnOpen.
+  static constexpr uint8_t kMailHeld = 2;
+
+  bool MailHeld() const { return (suspended & kMailHeld) != 0; }
+  // 2^31 actors have lived here: nobody moves in any more.
+  bool UsedUp() const { return generation >= MailboxWord<>::kGenerationLast - 1; }
+  // May a handler run now?
+  bool Runnable() const {
+    return (state == ActorState::kLive || state == ActorState::kStarting) && !parked &&
+           (suspended & kBySelf) == 0;
+  }
+  // May it be given its next message? Not while kMailHeld, though its other handlers run.
+  bool TakesMail() const {
+    return state == ActorState::kLive && !(parked | suspended | stop_asked | has_outbox);
+  }
+
+  // The first cache line is what senders on other workers read, and the word that all of them
+  // change: a message that is handled touches the second line only, so that owner and senders do
+  // not take it from each other.
+  //
+  // Whose it is. Changed under the lock of the runtime's stock, while nobody lives here; whoever
+  // holds a handle of the actor that lives here got it later, and so finds its worker.
+  OwnerWritten<Worker*> worker;
+  IoHandler* io = nullptr;
+  ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
+  uint32_t id;                  // Never changed while its runtime lives.
+  // The owner's copy: of the actor that lives or lingers here; even: nobody does. Never used twice,
+  // so that a stale handle's worker reads another one, however old what it reads is.
+  OwnerWritten<uint32_t> generation;
+  bool started = false;  // OnStart has run, so OnStop will.
+  // The generation that was here when its runtime took the slot: what the kernel is told counts
+  // from there, so that a simulated run is the same whatever ran before it in the process.
+  uint32_t first_generation = 0;
+  alignas(8) char unused[16] = {};
+  Mailbox<> mailbox;  // Its word ends the first line; its counts are in the second.
+  // The second line: the owner's, with each message.
+  ActorBase* actor = nullptr;
+  EnvelopeList queue;  // What the mailbox holds: user and reserved messages.
+  Slot* run_next = nullptr;
+  ActorState state = ActorState::kFree;
+  bool scheduled = false;
+  bool parked = false;
+  uint8_t suspended = 0;
+  bool stop_asked = false;
+  bool has_outbox = false;  // Something waits in its outbox.
+};
+static_assert(sizeof(Slot) == 128);
+static_assert(offsetof(Slot, mailbox) + sizeof(MailboxWord<>) == 64);
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_SLOT_SLOT_H_

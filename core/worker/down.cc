@@ -1,0 +1,53 @@
+#include "sluice/core/worker/down.h"
+
+#include "sluice/core/base/plant.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+void HandleDown(void* actor, Envelope& e) {
+  ActorBase* self = static_cast<ActorBase*>(actor);
+  DownNotice& notice = e.Get<DownNotice>();
+  // One that was taken back while its Down was on the way is not told.
+  if (e.target->extra == nullptr) return;
+  auto& watching = e.target->extra->watching;
+  auto found = watching.find(notice.monitor);
+  if (found == watching.end() || found->second.taken_back) return;
+  watching.erase(found);
+  Down down{notice.monitor, notice.reason, ""};
+  try {
+    if (notice.text != nullptr) down.text = *notice.text;
+  } catch (...) {
+    // No memory for the text: the end itself is told all the same.
+  }
+  if (Planted(Plant::kDoubleDown) && down.reason == EndReason::kFailed) self->OnDown(down);
+  self->OnDown(down);
+}
+
+const MessageOps kDownOps = {
+    MessageKind::kReserved,
+    &HandleDown,
+    Envelope::DestroyOf<DownNotice>(),
+    Envelope::RelocateOf<DownNotice>(),
+    [] { return typeid(Down).name(); },
+};
+static_assert(Envelope::kInline<DownNotice>);
+
+}  // namespace
+
+DownText MakeDownText(std::string_view text) noexcept {
+  try {
+    return text.empty() ? nullptr : std::make_shared<const std::string>(text);
+  } catch (...) {
+    return nullptr;  // No memory for the text: the end itself is told all the same.
+  }
+}
+
+void TellDown(const Watcher& watcher, EndReason reason, DownText text) {
+  Worker::SendReserved(watcher.slot, watcher.generation, &kDownOps,
+                       DownNotice{watcher.monitor, reason, std::move(text)});
+}
+
+}  // namespace sluice

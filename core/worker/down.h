@@ -1,0 +1,33 @@
+// Down notices: how a monitor is told that the actor it watches has ended.
+//
+// Owner:  the envelope it travels in; the text is shared by all who monitor one actor.
+// Thread: made on the ended actor's worker, handled on the monitor's.
+// Bound:  one for each monitor, in the place that Monitor() reserved.
+// Errors: none: where there is no memory for the text, the end is told without it.
+#ifndef SLUICE_CORE_WORKER_DOWN_H_
+#define SLUICE_CORE_WORKER_DOWN_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "sluice/core/mailbox/answer.h"
+#include "sluice/core/slot/actor_extra.h"
+
+namespace sluice {
+
+// The text of an end, one for all who monitor the actor; null: none.
+using DownText = std::shared_ptr<const std::string>;
+DownText MakeDownText(std::string_view text) noexcept;
+// A Down on its way. The text is shared and bounded, so it is not charged to each.
+struct DownNotice {
+  MonitorId monitor;
+  EndReason reason;
+  DownText text;
+  int64_t HeldBytes() const { return 0; }
+};
+void TellDown(const Watcher& watcher, EndReason reason, DownText text);
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_WORKER_DOWN_H_

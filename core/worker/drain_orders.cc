@@ -1,0 +1,185 @@
+// A drain's orders to a worker: core/runtime/drain.cc gives them, and looks at what the worker
+// publishes.
+#include <string>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/worker/control.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+// Behind all that lies in the mailbox.
+struct StopMark {
+  int rounds;
+};
+
+const MessageOps kStopMarkOps = {
+    MessageKind::kReserved,
+    [](void*, Envelope& e) {
+      // Not here: credits that are on their way to who is parked on this worker come first.
+      Worker::Post(*Worker::Current(), e.target, e.generation,
+                   StopControl{.reason = EndReason::kShutdown, .rounds = e.Get<StopMark>().rounds});
+    },
+    Envelope::DestroyOf<StopMark>(),
+    Envelope::RelocateOf<StopMark>(),
+    [] { return typeid(StopMark).name(); },
+};
+
+}  // namespace
+
+// When a drain stops it, all that was accepted has been handled, but for what those that ended
+// before it have said in their OnStop.
+void Worker::StopBehindMail(Slot* slot, int rounds) {
+  const bool mail =
+      slot->state == ActorState::kLive && slot->suspended == 0 && !slot->queue.Empty();
+  if (!mail || shutdown_ || rounds <= 0) {
+    Stop(slot, EndReason::kShutdown, "");
+    return;
+  }
+  SendReserved(slot, slot->generation, &kStopMarkOps, StopMark{rounds - 1});
+}
+
+// A handler may end its descriptor, and others may come: walks a copy, and looks again at each.
+void Worker::OrderIo(void (IoHandler::*order)()) {
+  std::vector<Slot*> slots;
+  shared_.slots.ForEach(this, [&](Slot* slot) {
+    if (slot->io != nullptr) slots.push_back(slot);
+  });
+  for (Slot* slot : slots) {
+    rest_.CountStep();
+    if (slot->io != nullptr) (slot->io->*order)();
+  }
+}
+
+void Worker::BeginDrain() {
+  draining_ = true;
+  shared_.slots.ForEach(this, [&](Slot* slot) {
+    if (slot->state == ActorState::kRestarting) Schedule(slot);  // Its back-off is over.
+  });
+  OrderIo(&IoHandler::OnDrain);
+}
+
+void Worker::DrainEndReading() { OrderIo(&IoHandler::OnDrainEndReading); }
+
+void Worker::DrainClose() {
+  drain_closing_ = true;
+  OrderIo(&IoHandler::OnDrainClose);
+}
+
+void Worker::DrainInsist() {
+  drain_insists_ = true;
+  DrainClose();
+}
+
+// Each line names a few: the first ones say where to look.
+void Worker::LogWhatHoldsDrain() {
+  constexpr size_t kNamesMax = 4;  // Each line of what holds a drain names so many actors.
+  std::vector<std::string> names;
+  size_t count = 0;
+  const auto add = [&](const auto& text) {
+    if (++count <= kNamesMax) names.push_back(text());
+  };
+  const auto log = [&](const char* text) {
+    if (count > 0) {
+      LogWarn(absl::StrCat("drain: worker ", index_, ": ", absl::StrJoin(names, ", "),
+                           count > kNamesMax ? absl::StrCat(", ", count - kNamesMax, " more") : "",
+                           text));
+    }
+    names.clear();
+    count = 0;
+  };
+  for (const Slot* slot = run_first_; slot != nullptr; slot = slot->run_next) {
+    add([&] { return NameOf(slot); });
+  }
+  log(" still at work");
+  shared_.slots.ForEach(this, [&](Slot* slot) {
+    if (!slot->has_outbox) return;
+    const Outbox& outbox = slot->extra->outbox;
+    add([&] {
+      return absl::StrCat(NameOf(slot), " (", outbox.count, " messages, the first of type ",
+                          Demangle(outbox.list.Front()->Ops()->name()), ")");
+    });
+  });
+  log(" wait for room to send");
+  if (hub_waits_ > 0) {
+    LogWarn(absl::StrCat("drain: worker ", index_, ": ", hub_waits_,
+                         " hubs wait for subscribers that do not read (SlowPolicy::kPark)"));
+  }
+}
+
+void Worker::StopRoots() {
+  roots_stopped_ = true;
+  shared_.slots.ForEach(this, [&](Slot* slot) {
+    if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting &&
+        slot->state != ActorState::kRestarting) {
+      return;
+    }
+    if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
+    if (shared_.IsGate(index_, slot)) return;  // The others' OnStop may use it.
+    rest_.CountStep();
+    if (slot->mailbox.Word().MarkStop(slot->generation)) {
+      StopBehindMail(slot, StopControl::kMailRoundsMax);
+    }
+  });
+}
+
+// All others have ended.
+void Worker::StopGate() {
+  gate_stopped_ = true;
+  if (!shared_.GateLives(index_)) return;
+  Slot* const gate = shared_.blocking_gates[static_cast<size_t>(index_)].first;
+  if (gate->mailbox.Word().MarkStop(gate->generation)) Stop(gate, EndReason::kShutdown, "");
+}
+
+// The deadline: everything ends, and what is lost is counted.
+void Worker::ShutdownAll() {
+  shutdown_ = roots_stopped_ = gate_stopped_ = true;
+  std::vector<Slot*> slots;
+  shared_.slots.ForEach(this, [&](Slot* slot) {
+    if (slot->state != ActorState::kFree) slots.push_back(slot);
+  });
+  for (Slot* slot : slots) {
+    rest_.CountStep();
+    if (slot->io != nullptr) slot->io->OnShutdown();
+  }
+  for (Slot* slot : slots) {
+    if (slot->state == ActorState::kFree) continue;
+    rest_.CountStep();
+    Extra(slot).linger_over = true;
+    if (slot->state == ActorState::kLive || slot->state == ActorState::kStarting ||
+        slot->state == ActorState::kRestarting) {
+      Stop(slot, EndReason::kShutdown, "");
+    } else if (slot->state == ActorState::kLingering) {
+      Schedule(slot);
+    }
+  }
+}
+
+// --- Rest.
+
+// Timers that are late turn after turn leave a worker no sleep, and a drain would never find it at
+// rest. So in a drain one that has nothing to do but timers rests, also while they run: what they
+// send is as if they had fired a moment later.
+void Worker::RestBesideTimers() {
+  if (draining_ && !HasMoreThanTimers() && dirty_stages_.empty()) PublishRest(true);
+}
+
+void Worker::PublishRest(bool rests) {
+  // The blocking pool's gate ends last, so that all others may use it to their end.
+  const bool gate_apart = !gate_stopped_ && shared_.GateLives(index_);
+  // Parked messages were accepted, and will be handled. At the deadline nobody waits for them.
+  const bool waits =
+      (ledger_.parked_held > 0 || hub_waits_ > 0) && !shutdown_ && !Planted(Plant::kParkedIsRest);
+  rest_.Publish(rests && !waits,
+                {cross_sent_, cross_taken_, io_count_, actor_count_ - (gate_apart ? 1 : 0)});
+}
+
+}  // namespace sluice

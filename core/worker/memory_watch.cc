@@ -1,0 +1,223 @@
+// Memory that stays spent: what a worker does for those who read all the same, and for the
+// Shedder's decision. Called every few milliseconds while the budget is spent, never else.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+namespace {
+
+// One look is a piece of work of well below a millisecond, so that it is no slow handler. Where a
+// worker has more slots, the next look goes on where this one ended.
+constexpr uint32_t kChunksPerLook = 64;
+// So many of those that wait for memory are asked in one look whether they may read from the
+// reserve: each costs a system call.
+constexpr size_t kReadersPerLook = 256;
+// Ending connections takes so much of one look; the rest of a turn is for the next looks.
+constexpr int64_t kShedNs = 1'000'000;
+constexpr size_t kStalledMost = ShedBoard<>::kConnectionsMax;
+constexpr int64_t kHoldersLogMs = 10'000;
+constexpr size_t kHoldersNamed = 3;
+// What one look at who holds most may walk: it must not become a slow handler itself.
+constexpr int kEnvelopesWalkedMax = 200'000;
+
+void Walk(const EnvelopeList& list, int* left, Worker::Holder::Held* held) {
+  const Envelope* const first = list.Front();
+  const Envelope* envelope = first;
+  while (envelope != nullptr && (*left)-- > 0) {
+    ++held->messages;
+    held->bytes += envelope->charge;
+    envelope = envelope->next == first ? nullptr : envelope->next;
+  }
+}
+
+}  // namespace
+
+// Events do not tell when a peer has taken what it was sent, so those that wait are asked in turn.
+void Worker::LookForReaders() {
+  for (size_t looks = std::min(memory_waiters_io_.size(), kReadersPerLook); looks > 0; --looks) {
+    if (memory_waiters_io_.empty()) return;
+    if (reserve_look_ >= memory_waiters_io_.size()) reserve_look_ = 0;
+    IoHandler* const io = memory_waiters_io_[reserve_look_];
+    if (!Planted(Plant::kReserveUnused) && io->MayReadFromReserve()) {
+      ForgetMemoryWaiter(io);  // The last one takes its place.
+      MarkReady(io);
+    } else {
+      ++reserve_look_;
+    }
+  }
+}
+
+void Worker::LookForShedding() {
+  Shedder& shedder = shared_.shedder;
+  const int64_t since_ms = shedder.SpentSinceMs(NowMs());
+  if (since_ms < 0) {
+    heaviest_ = {};
+    look_chunk_ = 0;
+    stalled_.clear();
+    stalled_so_far_.clear();
+    to_shed_.clear();
+    return;
+  }
+  // A shortage that follows on another one has waited already; each peer is given its time anyway.
+  const int64_t may_end_ms =
+      shedder.GoesOn(NowMs()) ? since_ms : sluice::DeadlineMs(since_ms, options_.shed_after);
+  if (!to_shed_.empty()) ShedSome();
+  const bool proposes = NowMs() >= next_proposal_ms_;
+  if (proposes || look_chunk_ > 0) LookAtConnections();
+  if (proposes) {
+    next_proposal_ms_ = NowMs() + Shedder::kEveryMs;
+    shedder.Propose(index_, heaviest_.bytes, NowMs());
+    // Whoever sleeps does not know that memory is spent; its connections may be what holds it.
+    for (int i = 0; i < options_.workers; ++i) {
+      Worker& other = *shared_.workers[static_cast<size_t>(i)];
+      if (i != index_ && !shedder.Fresh(i, NowMs()) && other.sleep_.LooksAsleep() &&
+          other.sleep_.Rouse()) {
+        other.Signal();
+      }
+    }
+  }
+  switch (shedder.Decide(index_, may_end_ms, NowMs())) {
+    case Shedder::Verdict::kMine: {
+      shed_left_ = Planted(Plant::kShedOneByOne) ? 1 : shedder.Connections();
+      LookAtConnections();
+      ChooseWhomToShed();
+      ShedSome();
+      next_proposal_ms_ = NowMs();
+      break;
+    }
+    case Shedder::Verdict::kNobody:
+      if (NowMs() >= next_holders_log_ms_) {
+        next_holders_log_ms_ = NowMs() + kHoldersLogMs;
+        LogHolders(NowMs() - since_ms);
+      }
+      break;
+    case Shedder::Verdict::kWait:
+      break;
+  }
+}
+
+// All of them have their turn, also those that hold little, as progress shows from look to look.
+void Worker::LookAtConnections() {
+  const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
+  const int64_t bytes_min = shared_.shedder.BytesMin();
+  const auto bytes_of = [&](Slot* slot) {
+    return slot->io == nullptr ? 0 : slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
+  };
+  // The one of an earlier look may have ended, or taken something. (The generation first: another
+  // one's slot may be another worker's.)
+  Slot* const before = heaviest_.slot;
+  heaviest_.bytes =
+      before != nullptr && before->generation == heaviest_.generation ? bytes_of(before) : 0;
+  const auto lighter_last = [](const Stalled& a, const Stalled& b) { return a.bytes > b.bytes; };
+  look_chunk_ = shared_.slots.ForSome(this, look_chunk_, kChunksPerLook, [&](Slot* slot) {
+    const int64_t bytes = bytes_of(slot);
+    if (bytes == 0) return;
+    const Stalled stalled{slot, slot->generation, bytes};
+    if (bytes > heaviest_.bytes) heaviest_ = stalled;
+    stalled_so_far_.push_back(stalled);
+    if (stalled_so_far_.size() < 2 * kStalledMost) return;
+    std::nth_element(stalled_so_far_.begin(), stalled_so_far_.begin() + kStalledMost,
+                     stalled_so_far_.end(), lighter_last);
+    stalled_so_far_.resize(kStalledMost);
+  });
+  if (look_chunk_ == 0) stalled_ = std::exchange(stalled_so_far_, {});
+}
+
+// All that the looks have found. One may be among them twice: the second time it has ended.
+void Worker::ChooseWhomToShed() {
+  to_shed_ = stalled_;
+  to_shed_.insert(to_shed_.end(), stalled_so_far_.begin(), stalled_so_far_.end());
+  to_shed_.push_back(std::exchange(heaviest_, {}));
+  std::stable_sort(to_shed_.begin(), to_shed_.end(),
+                   [](const Stalled& a, const Stalled& b) { return a.bytes < b.bytes; });
+}
+
+// Until enough memory is free, or as many have ended as this turn may end.
+void Worker::ShedSome() {
+  const int64_t stop_ns = os_.NowNs() + kShedNs;
+  const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
+  const int64_t bytes_min = shared_.shedder.BytesMin();
+  int64_t unnamed = 0;
+  int64_t unnamed_bytes = 0;
+  for (bool named = true; shed_left_ > 0 && !to_shed_.empty() && shared_.budget->Spent();) {
+    const Stalled stalled = to_shed_.back();
+    to_shed_.pop_back();
+    Slot* const slot = stalled.slot;
+    if (slot == nullptr || slot->generation != stalled.generation || slot->io == nullptr) continue;
+    // Once more: its peer may have moved since.
+    const int64_t bytes = slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
+    if (bytes < bytes_min) continue;
+    slot->io->Shed(bytes, named);
+    --shed_left_;
+    unnamed += !named;
+    unnamed_bytes += named ? 0 : bytes;
+    named = false;
+    lease_.ReturnIdle();  // What it held is free for all, and is seen in the budget.
+    if (os_.NowNs() >= stop_ns) break;
+  }
+  if (shed_left_ == 0 || !shared_.budget->Spent()) to_shed_.clear();
+  if (unnamed > 0) {
+    LogWarn(
+        absl::StrFormat("memory: and %d more connections whose peers stand still are ended, for "
+                        "which %d bytes were held",
+                        unnamed, unnamed_bytes));
+  }
+}
+
+std::vector<Worker::Holder> Worker::TopHolders(size_t count) {
+  const auto heavier = [](const Holder& a, const Holder& b) { return a.Bytes() > b.Bytes(); };
+  std::vector<Holder> holders;
+  int left = kEnvelopesWalkedMax;
+  shared_.slots.ForEach(this, [&](Slot* slot) {
+    if (slot->state == ActorState::kFree) return;
+    Holder holder;
+    holder.slot = slot;
+    Walk(slot->queue, &left, &holder.queue);
+    if (slot->extra != nullptr) Walk(slot->extra->outbox.list, &left, &holder.outbox);
+    if (slot->io != nullptr) holder.connection_bytes = slot->io->HeldBytes();
+    if (holder.Bytes() == 0) return;
+    holders.push_back(holder);
+    std::push_heap(holders.begin(), holders.end(), heavier);
+    if (holders.size() <= count) return;
+    std::pop_heap(holders.begin(), holders.end(), heavier);
+    holders.pop_back();
+  });
+  std::sort(holders.begin(), holders.end(), heavier);
+  return holders;
+}
+
+std::string Worker::TextOf(const Holder& holder) const {
+  std::string text = absl::StrFormat("%s (%d bytes: %d messages in its mailbox, %d in its outbox",
+                                     NameOf(holder.slot), holder.Bytes(), holder.queue.messages,
+                                     holder.outbox.messages);
+  if (holder.connection_bytes > 0) {
+    absl::StrAppendFormat(&text, ", %d bytes of its connection with %s", holder.connection_bytes,
+                          holder.slot->io->PeerText());
+  }
+  return text + ")";
+}
+
+// No peer is to blame: actors hold it.
+void Worker::LogHolders(int64_t spent_ms) {
+  const std::vector<Holder> holders = TopHolders(kHoldersNamed);
+  if (holders.empty()) return;
+  std::string text;
+  for (const Holder& holder : holders) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", TextOf(holder));
+  }
+  LogWarn(absl::StrFormat(
+      "memory: the budget of %d bytes has been spent for %d ms, and no connection's peer stands "
+      "still; on worker %d most is held by %s",
+      shared_.budget->BytesMax(), spent_ms, index_, text));
+}
+
+}  // namespace sluice

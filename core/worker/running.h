@@ -1,0 +1,76 @@
+// Running is what a worker's thread does, for another thread to name when it does not come back.
+//
+// Owner:  the worker.
+// Thread: the worker writes, any thread reads: a moment old.
+// Bound:  four words.
+#ifndef SLUICE_CORE_WORKER_RUNNING_H_
+#define SLUICE_CORE_WORKER_RUNNING_H_
+
+#include <atomic>
+#include <string>
+
+#include "sluice/core/mailbox/envelope.h"
+#include "sluice/core/slot/slot.h"
+
+namespace sluice {
+
+const char* TypeNameOf(const ActorBase* actor);  // Mangled; nullptr of nobody.
+
+class Running {
+ public:
+  // A slice of an actor's messages begins, or ends (nullptr); and each of its messages.
+  void Slice(const Slot* slot) { slot_.store(slot, std::memory_order_relaxed); }
+  void Message(const MessageOps* ops) { ops_.store(ops, std::memory_order_relaxed); }
+  std::string Text() const;  // "On(Order) of Kitchen#12"
+  // What runs there, to be compared with a later look: another one means progress.
+  const void* SlotMark() const { return slot_.load(std::memory_order_relaxed); }
+  const void* MessageMark() const { return ops_.load(std::memory_order_relaxed); }
+  const void* HandlerMark() const { return what_.load(std::memory_order_relaxed); }
+
+  // A handler that is no message's; within another one, when that one spawns.
+  class Scope {
+   public:
+    // `what` and `type` (mangled, or nullptr) are static.
+    Scope(Running& running, const Slot* slot, const char* what, const char* type)
+        : running_(running),
+          slot_(Put(running.slot_, slot)),
+          ops_(Put<const MessageOps*>(running.ops_, nullptr)),
+          what_(Put(running.what_, what)),
+          type_(Put(running.type_, type)) {}
+    ~Scope() {
+      Put(running_.slot_, slot_);
+      Put(running_.ops_, ops_);
+      Put(running_.what_, what_);
+      Put(running_.type_, type_);
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Running& running_;
+    const Slot* const slot_;
+    const MessageOps* const ops_;
+    const char* const what_;
+    const char* const type_;
+  };
+
+ private:
+  // No exchange: there is one writer.
+  template <class T>
+  static T Put(std::atomic<T>& place, T value) {
+    const T before = place.load(std::memory_order_relaxed);
+    place.store(value, std::memory_order_relaxed);
+    return before;
+  }
+
+  // Partner: Text(). Relaxed: what they point to is static, or a slot's number, which is const and
+  // never unmapped.
+  std::atomic<const Slot*> slot_{nullptr};
+  std::atomic<const MessageOps*> ops_{nullptr};
+  std::atomic<const char*> what_{nullptr};
+  std::atomic<const char*> type_{nullptr};
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_WORKER_RUNNING_H_

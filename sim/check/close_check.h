@@ -1,0 +1,36 @@
+// CloseCheck is what sessions of a scenario tell of their ends, as only they can know (L9): each
+// whose OnOpen has run hears OnClose once, with the reason that the ledger counts.
+//
+// Owner:  the scenario; it outlives its actors.
+// Thread: those of the simulation, of which one runs at a time.
+// Bound:  an entry for each connection.
+// Errors: Simulation::Broken.
+#ifndef SLUICE_SIM_CHECK_CLOSE_CHECK_H_
+#define SLUICE_SIM_CHECK_CLOSE_CHECK_H_
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/sim/world/simulation.h"
+
+namespace sluice::sim {
+
+class CloseCheck {
+ public:
+  explicit CloseCheck(Simulation& simulation) : simulation_(simulation) {}
+  int64_t Opened();  // Its number.
+  void Closed(int64_t connection, CloseReason reason);
+  void AtEnd(const ConnectionLedger::Totals& totals);
+
+ private:
+  Simulation& simulation_;
+  std::map<int64_t, std::optional<CloseReason>> connections_;
+  std::array<int64_t, kCloseReasonCount> closed_{};
+};
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_CHECK_CLOSE_CHECK_H_

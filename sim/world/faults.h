@@ -1,0 +1,90 @@
+// Faults is what goes wrong in a simulation, and how often: chances in a million of the calls,
+// segments or turns concerned. All of it may happen on a real machine; docs/testing.md says where.
+//
+// Owner:  a value of whoever makes a Simulation; it may be changed while it runs.
+#ifndef SLUICE_SIM_WORLD_FAULTS_H_
+#define SLUICE_SIM_WORLD_FAULTS_H_
+
+#include <cstdint>
+
+#include "sluice/core/base/language.h"
+
+namespace sluice::sim {
+
+struct Faults {
+  // Another thread runs on, in the middle of a turn, at a call to the system.
+  uint32_t preempt = 20'000;
+  // A segment carries a single byte; a random part of what there is.
+  uint32_t one_byte_segment = 20'000;
+  uint32_t part_segment = 300'000;
+  // A send takes a part of what it is given, or nothing (EAGAIN), though there is room.
+  uint32_t short_send = 50'000;
+  uint32_t refused_send = 20'000;
+  // An event for a descriptor on which nothing has changed.
+  uint32_t spurious_event = 10'000;
+  // A wait answers some of the events that it could, the rest at the next.
+  uint32_t few_events = 50'000;
+  // For each segment: a reset arrives in its place; or nothing of this connection ever arrives
+  // again.
+  uint32_t reset = 0;
+  uint32_t vanish = 0;
+  // Calls that make a descriptor answer EMFILE, ENFILE, ENOBUFS or ENOMEM.
+  uint32_t no_descriptor = 0;
+  // A connect is refused at once (ENETUNREACH), or its peer is never heard (time-out).
+  uint32_t unreachable = 0;
+  uint32_t lost_connect = 0;
+  // Nobody answers who knows a host's name (EAGAIN, after 5 s).
+  uint32_t lost_lookup = 0;
+  // A thread cannot be started (EAGAIN).
+  uint32_t no_thread = 0;
+  // How long a segment travels, at least and at most; in nanoseconds.
+  int64_t delay_ns_min = 10'000;
+  int64_t delay_ns_max = 400'000;
+  // The word that a closed window is open again travels as long as a segment does. (Else it is
+  // there at once.)
+  bool windows_travel = false;
+
+  // Nothing goes wrong: every call does all that it can. For measuring, and for a first look.
+  static Faults None() {
+    Faults faults;
+    faults.preempt = faults.one_byte_segment = faults.part_segment = faults.short_send =
+        faults.refused_send = faults.spurious_event = faults.few_events = 0;
+    return faults;
+  }
+  // What hurts, on top of what is usual: resets, lost peers, no descriptors.
+  static Faults Harsh() {
+    Faults faults;
+    faults.preempt = 100'000;
+    faults.reset = 2'000;
+    faults.vanish = 500;
+    faults.no_descriptor = 5'000;
+    faults.unreachable = faults.lost_connect = faults.lost_lookup = 5'000;
+    return faults;
+  }
+};
+
+// The chances by name, for flags and for leaving each out in turn.
+struct FaultName {
+  const char* name;
+  uint32_t Faults::*chance;
+};
+inline constexpr FaultName kFaultNames[] = {
+    {"preempt", &Faults::preempt},
+    {"one_byte_segment", &Faults::one_byte_segment},
+    {"part_segment", &Faults::part_segment},
+    {"short_send", &Faults::short_send},
+    {"refused_send", &Faults::refused_send},
+    {"spurious_event", &Faults::spurious_event},
+    {"few_events", &Faults::few_events},
+    {"reset", &Faults::reset},
+    {"vanish", &Faults::vanish},
+    {"no_descriptor", &Faults::no_descriptor},
+    {"unreachable", &Faults::unreachable},
+    {"lost_connect", &Faults::lost_connect},
+    {"no_thread", &Faults::no_thread},
+    {"lost_lookup", &Faults::lost_lookup},
+};
+
+}  // namespace sluice::sim
+
+#endif  // SLUICE_SIM_WORLD_FAULTS_H_
