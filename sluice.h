@@ -1,5 +1,5 @@
-// All that a program needs of Sluice. Read next: actors/connection/session.h, core/actor/actor.h,
-// core/runtime/runtime.h, examples/echo.cc.
+// sluice.h includes everything that a program needs. Read next: actors/connection/session.h,
+// core/actor/actor.h, core/runtime/runtime.h, examples/echo.cc.
 #ifndef SLUICE_SLUICE_H_
 #define SLUICE_SLUICE_H_
 

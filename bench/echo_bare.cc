@@ -1,7 +1,7 @@
-// The yardstick: echo as one would write it by hand for speed. One thread, one epoll, two system
-// calls a message and a share of an epoll_wait. Level-triggered, so a read needs no second one that
-// finds nothing. Honest in what it must do: what the kernel does not take is kept, and such a
-// connection is not read meanwhile.
+// The yardstick: an echo server written by hand for speed. One thread, one epoll, two system calls
+// a message and a share of an epoll_wait. Level-triggered: after a short read no second read has to
+// find the socket empty. A fair yardstick loses no byte: it keeps bytes that the kernel does not
+// take, and does not read such a connection meanwhile.
 //
 //   echo_bare            listens on 127.0.0.1, port picked, printed as the examples do
 #include <sys/epoll.h>

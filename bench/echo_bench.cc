@@ -1,9 +1,9 @@
-// What an echoed message costs the server beside a bare epoll loop, and what an idle connection
-// costs.
+// Cost of an echoed message for the server, beside a bare epoll loop, and cost of an idle
+// connection.
 //
 //   ./sluice bench echo_bench [ROUNDS [MESSAGES]]       (default 9 rounds of 300000 messages)
 //
-// The two servers run in turn, round by round, so that what else the machine does hits both.
+// The two servers run in turn, round by round, so other load on the machine slows both.
 #include <poll.h>
 
 #include <cstdio>
@@ -85,7 +85,7 @@ void PrintIdleMemory() {
   std::vector<std::string> flags = kOneWorker;
   flags.push_back("--max_connections=" + std::to_string(kIdleConnections + 100));
   const ServerProcess server(kSluice, flags);
-  // Until the first hundred have come, pages are touched that are not the connections'.
+  // The first hundred connections also touch pages that belong to no connection.
   std::vector<Socket> first = Connect(server.address(), 100);
   EchoOnce(first);
   const int64_t before = server.ResidentBytes();
@@ -103,7 +103,7 @@ void PrintWakeUps() {
   ServerProcess server(kSluice, {"--listen=127.0.0.1:0"});
   std::vector<Socket> resting = Connect(server.address(), kRestingConnections);
   EchoOnce(resting);
-  // What follows the last message is over then, the look whether its peer has it included.
+  // Work that follows the last message is over by then, also the check that its peer received it.
   poll(nullptr, 0, 12'000);
   server.CountSystemCalls();
   const int64_t calls = server.SystemCalls();

@@ -1,5 +1,5 @@
-// Load for any echo that runs already, and what a message costs it. Runs until the messages are
-// done.
+// Load for an echo server that already runs, and the cost of a message for that server. Ends when
+// all messages are exchanged.
 //
 //   bazel run --config=opt //bench:echo_load -- 127.0.0.1:7001 PID [CONNECTIONS [BYTES [MESSAGES]]]
 #include <cstdio>

@@ -93,7 +93,7 @@ void PrintRounds(int rounds, double ratio_wanted, const std::function<Cost(bool 
   std::vector<double> sluice_ns;
   std::vector<double> ratios;
   for (int i = 1; i <= rounds; ++i) {
-    // Who goes first changes: a machine that grows warm or busy favours the first.
+    // The order alternates: a machine that grows warm or busy favours the server that runs first.
     Cost bare;
     if (i % 2 == 1) bare = round(true);
     const Cost sluice = round(false);

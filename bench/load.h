@@ -11,8 +11,7 @@
 
 namespace sluice::bench {
 
-// Many connections to an echo, each with one message on its way: sent, awaited, sent again. One
-// thread.
+// Many connections to an echo server, each with one message on its way at any time. One thread.
 class Load {
  public:
   Load(const std::string& address, int connections, int message_bytes);
@@ -20,7 +19,7 @@ class Load {
   Load(const Load&) = delete;
   Load& operator=(const Load&) = delete;
 
-  // Until `messages` have come back in all.
+  // Returns when `messages` have come back in all.
   void Exchange(int64_t messages);
 
  private:
@@ -30,9 +29,9 @@ class Load {
   std::vector<size_t> missing_;  // By connection: bytes of its message that have not come back.
 };
 
-// What a number of messages cost the server.
+// Cost of a number of messages for the server.
 struct Cost {
-  double processor_ns = 0;  // All that follow are per message, but the rate.
+  double processor_ns = 0;  // This and the next four are per message.
   double system_calls = 0;  // Negative: not counted.
   double allocations = 0;
   double voluntary_switches = 0;
@@ -40,11 +39,11 @@ struct Cost {
   double messages_per_second = 0;
 };
 
-// The yardstick and Sluice in turn, round by round, so that what else the machine does hits both.
-// Prints each round, and the medians beside the ratio that is wanted.
+// Runs the yardstick and Sluice in turn, so other load on the machine slows both. Prints each
+// round, and the medians beside `ratio_wanted`.
 void PrintRounds(int rounds, double ratio_wanted, const std::function<Cost(bool bare)>& round);
 
-// While `work` exchanges `messages` with the server.
+// The cost while `work` exchanges `messages` with the server.
 Cost Measure(const ServerProcess& server, int64_t messages, const std::function<void()>& work);
 Cost Measure(const ServerProcess& server, Load& load, int64_t messages);
 

@@ -1,4 +1,4 @@
-// What a message costs: nanoseconds and allocations for each, median of rounds run in turn, plain
+// Cost of a message: nanoseconds and allocations for each, median of rounds run in turn, plain
 // moodycamel beside it.
 //
 //   bazel run --config=opt //bench:message_bench [-- ROUNDS [NAME]]
@@ -43,7 +43,7 @@ int64_t NowNs() {
       .count();
 }
 
-// Processor time of all threads: what a message costs where the machine has other things to do.
+// Processor time of all threads: the cost of a message even when the machine has other work.
 int64_t ProcessorNs() {
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
@@ -59,7 +59,7 @@ struct Result {
   double allocations = 0;
 };
 
-// From the first message to the last, as the actors saw it.
+// Measures from the first message to the last, as the actors saw it.
 struct Watch {
   std::atomic<int64_t> start_ns{0};
   std::atomic<int64_t> start_allocations{0};
@@ -144,7 +144,7 @@ class Sink : public Actor {
   int64_t left_;
 };
 
-// Sends as long as it may: `burst` in each handler, parked where the sink is full.
+// Sends `burst` items in each handler; parked when the sink is full.
 class Source : public Actor {
  public:
   Source(Watch* watch, Ref<Sink> sink, int64_t items, int burst)
@@ -240,7 +240,8 @@ Result PingPong(int workers, int balls, int64_t passes) {
       {.name = "", .mailbox_messages_max = 0, .worker = workers - 1}, &watch);
   Tell(a, b);
   Tell(b, a);
-  // What different senders send is in no order: the ball could reach b before it knows a.
+  // Messages of different senders have no order: without this wait the ball could reach b before b
+  // knows a.
   while (watch.ready < 2) std::this_thread::yield();
   Tell(a, Player::Serve{balls, passes});
   watch.Wait();
@@ -328,7 +329,7 @@ Result Moodycamel(bool across, int64_t items) {
     });
   }
   for (int64_t i = 0; i < items; i += kBulk) {
-    // As far ahead as a lane may be, so that it stays in the cache as ours does.
+    // At most as far ahead as a lane may be, so that the queue stays in the cache as a lane does.
     while (across && i - taken > 1'024) {
     }
     queue.enqueue_bulk(token, in.data(), kBulk);

@@ -1,7 +1,7 @@
-// The yardstick: a relay as one would write it by hand for speed. One thread, one epoll,
-// level-triggered: a read, a write to the other socket, and a share of an epoll_wait for each
-// message. Honest in what it must do: what the kernel does not take is kept and its writer not read
-// meanwhile, a half-close is passed on behind the last byte, an error ends both.
+// The yardstick: a relay written by hand for speed. One thread, one epoll, level-triggered: a read,
+// a write to the other socket, and a share of an epoll_wait for each message. A fair yardstick
+// loses no byte: it keeps bytes that the kernel does not take and does not read their sender
+// meanwhile, passes a half-close on behind the last byte, and on an error closes both sockets.
 //
 //   relay_bare 127.0.0.1:PORT      listens on 127.0.0.1, port picked, printed as the examples do
 #include <arpa/inet.h>
@@ -54,12 +54,12 @@ class BareRelay {
  private:
   struct End {
     int other = -1;    // -1: no such connection.
-    std::string rest;  // What this socket has not taken yet.
+    std::string rest;  // Bytes that this socket has not taken yet.
     bool connecting = false;
-    bool ended = false;  // Its FIN was read.
+    bool ended = false;  // This socket's FIN was read.
   };
 
-  // Reads where the other has taken all; waits for room where it has not.
+  // Reads from `fd` if the other socket has taken all bytes; waits for room if `fd` has not.
   void Rewatch(int fd) {
     const End& end = ends_[fd];
     const bool read = !end.ended && !end.connecting && !ends_[end.other].connecting &&
@@ -98,7 +98,7 @@ class BareRelay {
     }
     if (received == 0) {
       ends_[fd].ended = true;
-      shutdown(other, SHUT_WR);  // Nothing waits for it: else this side would not have been read.
+      shutdown(other, SHUT_WR);  // No bytes wait for `other`: else `fd` would not have been read.
       ends_[other].ended ? Close(fd) : Rewatch(fd);
       return;
     }

@@ -1,5 +1,5 @@
-// What a relayed message costs beside a bare copy loop, how fast much is copied, and what a pair
-// costs while it is idle.
+// Cost of a relayed message beside a bare copy loop, speed of bulk copying, and memory of an idle
+// pair.
 //
 //   ./sluice bench relay_bench [ROUNDS [EXCHANGES]]     (default 9 rounds of 100000)
 //   ./sluice bench relay_bench pairs [PAIRS]            (default 10000)
@@ -50,7 +50,7 @@ Cost ExchangeRound(bool bare, int64_t exchanges) {
   return Measure(*relay, load, exchanges);
 }
 
-// Clients that send as fast as they can, and their upstreams, which read: one thread.
+// Clients that send as fast as they can, and their upstreams, which read. One thread.
 class Bulk {
  public:
   explicit Bulk(bool bare) : relay_(StartRelay(bare, listener_.address())) {
@@ -64,7 +64,7 @@ class Bulk {
   ~Bulk() { close(epoll_); }
   const ServerProcess& relay() const { return *relay_; }
 
-  // Until so many have arrived in all.
+  // Returns when `units` MiB have arrived in all.
   void Copy(int64_t units) {
     to_send_ = to_receive_ = static_cast<size_t>(units) * kBulkUnit;
     for (int i = 0; i < kBulkPairs; ++i) SendSome(clients_[i]);
@@ -102,7 +102,8 @@ class Bulk {
   const std::unique_ptr<ServerProcess> relay_;
   const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
   std::vector<Socket> clients_ = Reserved();
-  std::vector<Socket> upstreams_ = Reserved();  // The poller keeps their addresses.
+  // Not moved after Add(): epoll keeps their addresses.
+  std::vector<Socket> upstreams_ = Reserved();
   static std::vector<Socket> Reserved() {
     std::vector<Socket> sockets;
     sockets.reserve(kBulkPairs);
@@ -119,7 +120,7 @@ Cost BulkRound(bool bare) {
   return Measure(bulk.relay(), kBulkUnits, [&] { bulk.Copy(kBulkUnits); });
 }
 
-// One message through a pair each way.
+// Sends one message each way through a pair.
 void Pass(Socket& from, Socket& to) {
   const std::string message(kMessageBytes, 'x');
   std::string arrived = message;
@@ -148,7 +149,7 @@ void PrintPairs(int pairs) {
       Pass(clients.back(), upstreams.back());
     }
   };
-  // Until the first have come, pages are touched that are not the pairs'.
+  // The first pairs also touch pages that belong to no pair.
   open_until(kPairsFirst);
   const int64_t before = relay->ResidentBytes();
   open_until(pairs);

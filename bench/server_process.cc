@@ -69,7 +69,7 @@ void EnterRunfiles() {
   char self[4096];
   const ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
   if (length <= 0 || length == sizeof(self)) return;
-  // Started by `bazel run` we stand there already; then this folder is the same.
+  // A bench started by `bazel run` stands there already; then this is the same folder.
   if (chdir((std::string(self, static_cast<size_t>(length)) + ".runfiles/sluice").c_str()) != 0)
     return;
 }

@@ -106,7 +106,7 @@ int DescriptorsUpTo(int wanted) {
   const auto count = static_cast<rlim_t>(wanted);
   if (limit.rlim_cur >= count) return wanted;
   limit.rlim_cur = count;
-  if (limit.rlim_max < count) limit.rlim_max = count;  // Root may.
+  if (limit.rlim_max < count) limit.rlim_max = count;  // Only root may.
   if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return wanted;
   limit = {before.rlim_max, before.rlim_max};
   return static_cast<int>(setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before.rlim_cur);

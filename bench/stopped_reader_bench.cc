@@ -1,6 +1,6 @@
-// 100 MB sent at a reader that has stopped, in echo and in chat: how far the server's memory goes,
-// what its neighbours feel, and whether every byte or line is accounted for when the reader reads
-// again.
+// Sends 100 MB at a reader that has stopped, in echo and in chat: how far the server's memory
+// grows, how much slower its neighbours get, and whether every byte or line is accounted for when
+// the reader reads again.
 //
 //   ./sluice bench stopped_reader_bench [MEGABYTES]       (default 100)
 #include <poll.h>
@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kSmallReceiveBuffer = 4096;
 constexpr int kQuietMilliseconds =
-    1000;  // A peer that takes nothing for so long has stopped taking.
+    1000;  // A peer that takes nothing for so long has stopped reading.
 constexpr size_t kChunk = 64 * 1024;
 
 double Milliseconds(std::chrono::steady_clock::time_point since) {
@@ -51,7 +51,7 @@ class Memory {
 void PrintCeiling(const ServerProcess& server) {
   std::string text;
   size_t at = std::string::npos;
-  // The log is written by a thread of its own: the line may come after the first connection.
+  // The log has a thread of its own: its line may come after the first connection.
   for (int i = 0; i < 500 && (at == std::string::npos || text.find('\n', at) == std::string::npos);
        ++i) {
     poll(nullptr, 0, 10);
@@ -118,13 +118,13 @@ void RunEcho(size_t bytes_wanted) {
   memory.Print();
 }
 
-// A member of the chat, and its account of the numbered lines that alice says.
+// A member of the chat, and its account of alice's numbered lines.
 class Listener {
  public:
   Listener(const std::string& address, const std::string& nick, int receive_buffer_bytes = 0)
       : socket_(address, receive_buffer_bytes) {
     socket_.SendAll("/nick " + nick + "\n/who\n");
-    // Its own name in the answer to /who: it is in the room, and sees what comes from here on.
+    // Once the answer to /who names this member, it is in the room and receives all later lines.
     while (text_.find(nick + "\n") == std::string::npos &&
            text_.find(nick + ",") == std::string::npos) {
       if (!socket_.WaitReadable(10'000)) Die("the chat did not answer /who");
@@ -183,7 +183,8 @@ void RunChat(size_t bytes_wanted) {
 
   long long said = 0;
   std::string speech;
-  // Alice says some lines and goes on when Bob has heard the last: he reads, so he must miss none.
+  // Alice says some lines and goes on when Bob has received the last of them: Bob reads, so he
+  // misses none.
   const auto say = [&](long long count) {
     speech.clear();
     for (long long i = 0; i < count; ++i) {
@@ -207,7 +208,7 @@ void RunChat(size_t bytes_wanted) {
   }
   std::printf("  said in %.1f s; bob's slowest wait for %lld lines: %.1f ms\n",
               Milliseconds(start) / 1000, kLinesAtOnce, slowest);
-  // Sam reads again; a line from time to time, until he has heard the newest.
+  // Sam reads again. Alice says a line from time to time, until Sam has received the newest one.
   while (sam.last() < said) {
     if (sam.socket().WaitReadable(50)) {
       sam.Read();

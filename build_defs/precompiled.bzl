@@ -2,9 +2,9 @@
 
 More than half of the time of a compilation goes into the headers of the standard library, Abseil and
 GoogleTest. With --define=sluice_precompiled=gcc (.bazelrc), every target of ours is compiled with
--include of one header, which g++ has already read. Only headers of others are in it: an edit of ours
-never makes it new, and whoever forgets to include one of ours is told so by every compiler; whoever
-forgets one of theirs is told so by clang, which is given no header of this kind.
+-include of one header, which g++ has already read. That header includes only headers of other
+projects: an edit of ours never rebuilds it. A forgotten #include of one of ours fails with every
+compiler; a forgotten one of theirs fails with clang, which gets no precompiled header.
 """
 
 load("@rules_cc//cc:defs.bzl", "cc_library")
@@ -14,16 +14,16 @@ _PACKAGE = "build_defs/precompiled"
 def precompiled_header(name, header, deps):
     """The library :NAME, with `header` and what g++ makes of it.
 
-    Whoever depends on it is compiled with its flags, and g++ takes what was made with the same flags:
-    so Bazel's own action of compiling a source makes it, in the configuration of the build. With
-    other flags, g++ reads `header` itself.
+    A target that depends on :NAME is compiled with its flags, and g++ uses a precompiled header only
+    if it was made with the same flags. Therefore Bazel's own compile action makes it, in the
+    configuration of the build. With other flags, g++ reads `header` itself.
     """
     cc_library(
         name = name + "_compile",
         srcs = [name + ".cc"],
         copts = ["-x", "c++-header"] + select({
-            # Bazel compiles this library with -fPIC, and optimized programs without: there Debian's
-            # g++ takes -fPIE. The last of these flags counts.
+            # Bazel compiles this library with -fPIC, but optimized programs without it: for them
+            # Debian's g++ uses -fPIE. The last of these flags counts.
             "//%s:wanted_optimized" % _PACKAGE: ["-fPIE"],
             "//conditions:default": [],
         }),
@@ -45,7 +45,7 @@ def precompiled_header(name, header, deps):
         tags = ["manual"],
     )
 
-    # In a folder of its own: the header of the same name in the sources has no such neighbour.
+    # A separate folder: the source header of the same name must have no .gch beside it.
     native.genrule(
         name = name + "_files",
         srcs = [
@@ -74,7 +74,7 @@ def precompiled_header(name, header, deps):
 def precompiled(srcs, copts):
     """The dependencies and the flags that bring a target of this package its precompiled header.
 
-    None for a target that is optimized on its own, as what is precompiled is not, and for C.
+    Both are empty for a target with an -O flag of its own, as the precompiled header has none, and for C.
     """
     if [copt for copt in copts if copt.startswith("-O")] or [src for src in srcs if src.endswith(".c")]:
         return [], []
@@ -83,7 +83,7 @@ def precompiled(srcs, copts):
     wanted = "//%s:wanted" % _PACKAGE
     flags = ["-include", "%s/made/%s.h" % (_PACKAGE, name)]
 
-    # g++ looks for garbage only past so many KiB: with less, a compilation is over sooner without.
+    # g++ collects garbage only above this many KiB: a short compilation ends sooner without it.
     flags.append("--param=ggc-min-heapsize=524288")
     return (
         select({

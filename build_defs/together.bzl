@@ -1,18 +1,18 @@
 """Sources of one target, compiled several at a time.
 
 Most of a compilation goes into headers and templates that its neighbours need too. Six sources in
-one compilation cost about as much as two of them apart. So a target's sources are put behind each
-other, each under the name and the line numbers it has in the sources, at most six to a file.
+one compilation cost about as much as two of them apart. Therefore up to six sources of a target are
+joined in one file; messages still show each source's own name and line numbers.
 
-Names in the unnamed namespaces of one target's sources must differ for that, functions' too: overloads
-would be found silently. The build with clang
+Names in the unnamed namespaces of one target's sources must differ, also those of functions: an
+overload from another source could be called silently. The build with clang
 (--define=sluice_together=no) compiles each source by itself, and so finds a forgotten #include.
 """
 
 _TOGETHER_MAX = 6
 
 def together(name, srcs):
-    """What the target NAME compiles instead of `srcs`: files that hold several of them each."""
+    """Files that the target NAME compiles instead of `srcs`, each with several of them."""
     sources = [src for src in srcs if src.endswith(".cc")]
     if len(sources) < 2:
         return srcs

@@ -1,5 +1,5 @@
-// A small broker: who publishes to a topic is answered when the broker has the message; who
-// subscribes hears of each, or holds it under a name until it has acknowledged it. HELP says how.
+// A small broker. A publisher gets its OK when the broker has the message. A subscriber receives
+// each message, or a name holds it until it is acknowledged. HELP lists the commands.
 #include <cstdint>
 
 #include "absl/flags/flag.h"

@@ -21,9 +21,9 @@
 
 namespace {
 
-constexpr int kPatienceMs = 60'000;  // For a test that would else hang.
+constexpr int kPatienceMs = 60'000;  // Ends a test that would hang otherwise.
 
-// Lines from a descriptor. "<end>" when there are no more, "<timeout>" when none came.
+// Lines from a descriptor: "<end>" at the end of stream, "<timeout>" when none came in time.
 class Lines {
  public:
   explicit Lines(int fd) : fd_(fd) {}
@@ -71,7 +71,7 @@ class Peer {
   }
   void EndSending() { shutdown(fd_, SHUT_WR); }
   std::string Next() { return lines_.Next(); }
-  // Its connection is ended; it may hear before that why its name was.
+  // The broker ends this connection; a line before that may say why its name ended.
   void ExpectEnd() {
     std::string line = Next();
     if (line.rfind("ENDED ", 0) == 0) line = Next();
@@ -141,7 +141,7 @@ class BrokerTest : public testing::Test {
         << line;
     return value(name);
   }
-  // Until the figure is that: for what happens in another actor's own time.
+  // Waits for events that happen in another actor's own time.
   void Await(const std::string& topic, const std::string& name, int64_t expected) {
     for (int waited = 0; Stat(topic, name) != expected; waited += 5) {
       ASSERT_LT(waited, kPatienceMs) << name << " does not become " << expected;
@@ -164,7 +164,7 @@ std::string Msg(int number, const std::string& kind = "MSG") {
   return kind + " t " + std::to_string(number) + " text " + std::to_string(number);
 }
 
-TEST_F(BrokerTest, WhoSubscribesHearsWhatIsPublishedFromThenOn) {
+TEST_F(BrokerTest, SubscriberReceivesAllMessagesPublishedFromThenOn) {
   Start();
   auto publisher = Connect();
   EXPECT_EQ(publisher->Ask("PUB t text 1"), "OK PUB t 1");
@@ -183,7 +183,7 @@ TEST_F(BrokerTest, WhoSubscribesHearsWhatIsPublishedFromThenOn) {
   EXPECT_EQ(one->Ask("UNSUB t"), "ERR this connection does not hear this topic");
 }
 
-TEST_F(BrokerTest, AReaderThatStopsIsToldExactlyWhatItMissed) {
+TEST_F(BrokerTest, StoppedReaderIsToldExactlyHowMuchItMissed) {
   Start({"--queue=8"});
   for (const std::string policy : {"drop_oldest", "drop_newest"}) {
     auto stopped = Connect(4096);
@@ -230,7 +230,7 @@ TEST_F(BrokerTest, AReaderThatStopsEndsItselfOrHoldsUpThePublisher) {
   std::string all;
   for (int i = 1; i <= 2'000; ++i) all += "PUB p " + text + "\n";
   auto sender = Connect();
-  // All at once would wait for ever here; a child writes, and this process reads.
+  // Without the child this process would write for ever: the publisher waits for this reader.
   const pid_t child = fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -246,7 +246,7 @@ TEST_F(BrokerTest, AReaderThatStopsEndsItselfOrHoldsUpThePublisher) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(BrokerTest, AWindowOfMessagesIsSentAndEachAcknowledgementBringsAnother) {
+TEST_F(BrokerTest, EachAcknowledgementFreesOnePlaceInTheWindow) {
   Start({"--window=3"});
   auto holder = Connect();
   auto publisher = Connect();
@@ -255,7 +255,7 @@ TEST_F(BrokerTest, AWindowOfMessagesIsSentAndEachAcknowledgementBringsAnother) {
   for (int i = 1; i <= 3; ++i) EXPECT_EQ(holder->Next(), Msg(i));
   EXPECT_EQ(Stat("t", "unacknowledged"), 3);
   EXPECT_EQ(Stat("t", "waiting"), 3);
-  EXPECT_EQ(holder->Ask("ACK t 2"), Msg(4));  // And nothing came before it.
+  EXPECT_EQ(holder->Ask("ACK t 2"), Msg(4));  // The first line that comes after message 3.
   EXPECT_EQ(holder->Ask("ACK t 2"), "ERR message 2 waits for no ACK");
   EXPECT_EQ(holder->Ask("ACK t 5"), "ERR message 5 waits for no ACK");
   EXPECT_EQ(holder->Ask("ACK t 1"), Msg(5));
@@ -266,7 +266,7 @@ TEST_F(BrokerTest, AWindowOfMessagesIsSentAndEachAcknowledgementBringsAnother) {
   EXPECT_EQ(Stat("t", "due"), 6);
 }
 
-TEST_F(BrokerTest, WhatWasNotAcknowledgedComesAgainFirst) {
+TEST_F(BrokerTest, UnacknowledgedMessagesComeAgainFirst) {
   Start({"--window=3"});
   auto holder = Connect();
   auto publisher = Connect();
@@ -276,7 +276,7 @@ TEST_F(BrokerTest, WhatWasNotAcknowledgedComesAgainFirst) {
   EXPECT_EQ(holder->Ask("ACK t 2"), Msg(4));
   holder.reset();
   Await("t", "unacknowledged", 0);
-  Publish(*publisher, "t", 6, 6);  // Also for it, while nobody holds it.
+  Publish(*publisher, "t", 6, 6);  // The name gets it, too, though no connection holds it.
 
   auto next = Connect();
   EXPECT_EQ(next->Ask("HOLD t mine"), "OK HOLD t mine");
@@ -286,7 +286,7 @@ TEST_F(BrokerTest, WhatWasNotAcknowledgedComesAgainFirst) {
   EXPECT_EQ(next->Ask("ACK t 1"), Msg(5));
   EXPECT_EQ(next->Ask("ACK t 3"), Msg(6));
 
-  // Who comes later takes the name over, and the one before is told.
+  // A later connection takes the name over, and the earlier one is notified.
   auto thief = Connect();
   next->Send("ACK t 4\n");
   EXPECT_EQ(next->Ask("STATS t").substr(0, 8), "STATS t ");
@@ -300,7 +300,7 @@ TEST_F(BrokerTest, WhatWasNotAcknowledgedComesAgainFirst) {
   EXPECT_EQ(Stat("t", "names"), 0);
 }
 
-TEST_F(BrokerTest, WhatIsPastWindowAndQueueMeetsThePolicyOfTheName) {
+TEST_F(BrokerTest, MessagesPastWindowAndQueueMeetTheNamesPolicy) {
   Start({"--window=1", "--queue=2"});
   auto publisher = Connect();
   auto oldest = Connect();
@@ -315,13 +315,13 @@ TEST_F(BrokerTest, WhatIsPastWindowAndQueueMeetsThePolicyOfTheName) {
   Publish(*publisher, "t", 2, 6);
   disconnected->ExpectEnd();
   EXPECT_EQ(Stat("t", "dropped"), 6);
-  EXPECT_EQ(Stat("t", "lost"), 4);  // 1 to 4: the fourth found no place.
+  EXPECT_EQ(Stat("t", "lost"), 4);  // Messages 1 to 4: the fourth found no place.
   EXPECT_EQ(oldest->Ask("ACK t 1"), "MISSED t 3");
   EXPECT_EQ(oldest->Next(), Msg(5));
   EXPECT_EQ(oldest->Ask("ACK t 5"), Msg(6));
   EXPECT_EQ(newest->Ask("ACK t 1"), Msg(2));
   EXPECT_EQ(newest->Ask("ACK t 2"), Msg(3));
-  EXPECT_EQ(newest->Next(), "MISSED t 3");  // Though nothing follows it.
+  EXPECT_EQ(newest->Next(), "MISSED t 3");  // The notice comes though no message follows.
   Publish(*publisher, "t", 7, 7);
   EXPECT_EQ(newest->Ask("ACK t 3"), Msg(7));
   EXPECT_EQ(Stat("t", "due"), 7 + 7 + 4);
@@ -336,7 +336,7 @@ TEST_F(BrokerTest, APublisherWaitsForANameThatParks) {
   EXPECT_EQ(holder->Next(), Msg(1));
   Publish(*publisher, "t", 2, 3);
   publisher->Send("PUB t text 4\nPUB t text 5\n");
-  Await("t", "publishers_waiting", 1);  // The next line is not read before.
+  Await("t", "publishers_waiting", 1);  // Until then the broker does not read the next line.
   EXPECT_EQ(Stat("t", "published"), 3);
   EXPECT_EQ(holder->Ask("ACK t 1"), Msg(2));
   EXPECT_EQ(publisher->Next(), "OK PUB t 4");
@@ -358,7 +358,7 @@ TEST_F(BrokerTest, PublishersDoNotWaitLongerThanTheParkTimeout) {
   EXPECT_EQ(Stat("t", "lost"), 3);
 }
 
-// Four publish; three hold, acknowledge, and go away now and then without a word.
+// Four connections publish; three hold names, acknowledge, and vanish now and then without a word.
 TEST_F(BrokerTest, PublishersAndHoldersThatComeAndGoLoseNothing) {
   constexpr int kPublishers = 4;
   constexpr int kEach = 300;
@@ -390,12 +390,13 @@ TEST_F(BrokerTest, PublishersAndHoldersThatComeAndGoLoseNothing) {
           ASSERT_TRUE(line[0] == 'M' || line[0] == 'A') << line;
           const int number = std::atoi(line.c_str() + line.find(" t ") + 3);
           if (line[0] == 'M') {
-            EXPECT_GT(number, last);  // In order, but for what comes again.
+            EXPECT_GT(number, last);  // In order, except for repeated messages.
             last = number;
           }
           numbers.insert(number);
           if (random() % 40 == 0) {
-            peer = hold(i);  // The window before it was not acknowledged, or is on its way.
+            // The window before it was not acknowledged, or the ACKs are on their way.
+            peer = hold(i);
             peer->Send("STATS t\n");
             continue;
           }
@@ -411,7 +412,7 @@ TEST_F(BrokerTest, PublishersAndHoldersThatComeAndGoLoseNothing) {
   EXPECT_EQ(Stat("t", "published"), kPublishers * kEach);
 }
 
-TEST_F(BrokerTest, ManyMessagesForAReaderWhoseSocketIsSlowAllCome) {
+TEST_F(BrokerTest, ManyMessagesAllReachASlowSocket) {
   Start({"--window=5000", "--queue=5000"});
   auto slow = Connect(4096);
   auto publisher = Connect();
@@ -425,7 +426,7 @@ TEST_F(BrokerTest, ManyMessagesForAReaderWhoseSocketIsSlowAllCome) {
   }
 }
 
-TEST_F(BrokerTest, WhatIsWrongIsSaidAndWhatIsTooMuchIsRefused) {
+TEST_F(BrokerTest, ErrorsAreExplainedAndExcessIsRefused) {
   Start({"--topics_max=2", "--subscriptions_max=2", "--message_max=10"});
   auto peer = Connect();
   const std::string name_rule = " has 1 to 64 letters, digits, '_', '-', '.' or '/'";
@@ -456,7 +457,7 @@ TEST_F(BrokerTest, WhatIsWrongIsSaidAndWhatIsTooMuchIsRefused) {
   EXPECT_EQ(other->Ask("PUB v x"), "ERR there are 2 topics already");
 }
 
-TEST_F(BrokerTest, TheLastLineNeedsNoEndAndItsAnswerComesBeforeTheGoodbye) {
+TEST_F(BrokerTest, UnfinishedLastLineIsAnsweredBeforeTheGoodbye) {
   Start();
   auto peer = Connect();
   peer->Send("PUB t a\r\nPUB t b");
@@ -467,7 +468,7 @@ TEST_F(BrokerTest, TheLastLineNeedsNoEndAndItsAnswerComesBeforeTheGoodbye) {
   EXPECT_EQ(peer->Next(), "<end>");
 }
 
-TEST_F(BrokerTest, ADrainAnswersWhatHadArrivedAndSaysGoodbye) {
+TEST_F(BrokerTest, DrainAnswersArrivedCommandsAndSaysGoodbye) {
   Start();
   auto reader = Connect();
   auto peer = Connect();
@@ -482,7 +483,7 @@ TEST_F(BrokerTest, ADrainAnswersWhatHadArrivedAndSaysGoodbye) {
   EXPECT_EQ(reader->Next(), "BYE");
 }
 
-TEST_F(BrokerTest, AFlagThatIsOutOfRangeEndsItAtOnce) {
+TEST_F(BrokerTest, FlagOutOfRangeEndsTheBrokerAtOnce) {
   int status = std::system("./broker --listen=127.0.0.1:0 --window=0 2>flag_error");
   EXPECT_EQ(WEXITSTATUS(status), 1);
   char text[200] = {};

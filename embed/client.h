@@ -1,9 +1,10 @@
-// Client is one connection of the broker, which speaks its protocol; Directory knows the topics.
+// Client is one connection of the broker, and speaks its protocol; Directory knows the topics.
 //
 // Owner:  the runtime.
-// Thread: each its worker's.
-// Bound:  topics_max; subscriptions_max of each connection; lines of message_bytes_max and some.
-// Errors: what cannot be done is answered ERR and why, and the connection goes on.
+// Thread: each object its own worker's.
+// Bound:  topics_max; subscriptions_max for each connection; lines of message_bytes_max plus
+//         kCommandBytesMax bytes.
+// Errors: a refused command is answered ERR and the reason, and the connection goes on.
 #ifndef BROKER_CLIENT_H_
 #define BROKER_CLIENT_H_
 
@@ -29,7 +30,7 @@ using sluice::Answer;
 using sluice::Ref;
 
 inline constexpr size_t kNameBytesMax = 64;
-inline constexpr uint32_t kCommandBytesMax = 256;  // Of a line, beside the message.
+inline constexpr uint32_t kCommandBytesMax = 256;  // Longest line without its message.
 
 inline bool GoodName(std::string_view name) {
   return !name.empty() && name.size() <= kNameBytesMax &&
@@ -51,7 +52,7 @@ struct CountTopics {
   using Reply = size_t;
 };
 
-// Which topics there are: made when first named, on the workers in turn, and never ended.
+// Knows all topics. A topic is created when first named, on the workers in turn, and never ends.
 class Directory : public sluice::Actor {
  public:
   explicit Directory(const Limits& limits) : limits_(limits) {}
@@ -134,7 +135,7 @@ class Client : public sluice::LineSession {
     }
   }
 
-  // Behind the last message of that topic.
+  // Comes behind the last message of that topic.
   void On(sluice::Unsubscribed) {
     if (quits_) {
       if (--leaving_ == 0) SayBye();
@@ -145,7 +146,7 @@ class Client : public sluice::LineSession {
   }
   void On(sluice::Subscribed subscribed) {
     if (subscribed.Joined()) {
-      heard_.emplace(std::exchange(joining_, ""), subscribed);  // Its greeting said so already.
+      heard_.emplace(std::exchange(joining_, ""), subscribed);  // The greeting was the answer.
     } else {
       Refuse("the broker is out of memory");
     }
@@ -155,7 +156,7 @@ class Client : public sluice::LineSession {
  private:
   struct Held {
     TopicRefs refs;
-    bool waits = false;  // Its next message, for output to go down.
+    bool waits = false;  // Asks for the next message when output is low again.
   };
 
   static std::string_view Word(std::string_view& line) {
@@ -167,14 +168,15 @@ class Client : public sluice::LineSession {
   template <class... Parts>
   void Say(const Parts&... parts) {
     const Answer answer = Write(absl::StrCat(parts..., "\n"));
-    if (answer == Answer::kFull || answer == Answer::kOverloaded) Abort();  // None may be missing.
+    // No answer may be missing.
+    if (answer == Answer::kFull || answer == Answer::kOverloaded) Abort();
   }
   void Refuse(const std::string& why) { Say("ERR ", why); }
   void RefuseName(const std::string& what) {
     Refuse(absl::StrCat("a ", what, " has 1 to ", kNameBytesMax,
                         " letters, digits, '_', '-', '.' or '/'"));
   }
-  // It hears what was published before its last line, then the end.
+  // The client first receives all messages published before its last line, then BYE.
   void Leave() {
     if (quits_) return;
     quits_ = true;
@@ -190,7 +192,7 @@ class Client : public sluice::LineSession {
     Close();
   }
 
-  // The next line is read when the answer is here, so all answers come in the order of the lines.
+  // The next line is read after the answer came, so all answers come in the order of the lines.
   template <class A, class Q, class F>
   void AskOr(const Ref<A>& target, Q question, F then) {
     AskInOrder(target, std::move(question), absl::InfiniteDuration(),
@@ -215,7 +217,7 @@ class Client : public sluice::LineSession {
   std::optional<sluice::SlowPolicy> Policy(std::string_view name) {
     if (name.empty()) return sluice::SlowPolicy::kDropOldest;
     const std::optional<sluice::SlowPolicy> policy = sluice::ParseSlowPolicy(name);
-    // A message of this protocol has no key that a newer one could replace it by.
+    // Conflating needs keys, and messages of this protocol have none.
     if (policy && *policy != sluice::SlowPolicy::kConflate) return policy;
     Refuse("a policy is park, drop_oldest, drop_newest or disconnect");
     return std::nullopt;
@@ -233,7 +235,7 @@ class Client : public sluice::LineSession {
     });
   }
 
-  // --- To hear of what is published from now on, at most once each.
+  // --- SUB: messages from now on, at most once each.
 
   void Subscribe(const std::string& topic, std::string_view policy_name) {
     const std::optional<sluice::SlowPolicy> policy = Policy(policy_name);
@@ -258,7 +260,7 @@ class Client : public sluice::LineSession {
     heard_.erase(found);
   }
 
-  // --- To hold what is published under a name, at least once each.
+  // --- HOLD: messages under a name, at least once each.
 
   void Hold(const std::string& topic, const std::string& name, std::string_view policy_name) {
     if (!GoodName(name)) return RefuseName("name");
@@ -290,7 +292,8 @@ class Client : public sluice::LineSession {
         delivery.again
             ? Write(absl::StrCat("AGAIN", sluice::ToAbsl(delivery.line.view().substr(3))))
             : Write(delivery.line);
-    if (answer != Answer::kAccepted) return Close();  // Not acknowledged, so it comes again.
+    // The message is not acknowledged, so it comes again.
+    if (answer != Answer::kAccepted) return Close();
     if (OutputBytes() <= static_cast<size_t>(runtime().options().output_bytes_low)) {
       return FetchNext(topic);
     }
@@ -329,7 +332,7 @@ class Client : public sluice::LineSession {
   std::map<std::string, Held> held_;
   std::string joining_;
   std::string unsubscribing_;
-  size_t leaving_ = 0;  // Topics, before it says good-bye.
+  size_t leaving_ = 0;  // Topics still to leave before BYE.
   bool quits_ = false;
 };
 

@@ -1,5 +1,5 @@
-// The broker's sessions and actors, unchanged, on a simulated system: workers, network and faults
-// as the seed has them.
+// The broker's sessions and actors, unchanged, on a simulated system: the seed picks workers,
+// network and faults.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -28,12 +28,12 @@ constexpr absl::Duration kPatience = absl::Seconds(30);
 struct Play {
   sim::Simulation& simulation;
   sim::SimOs& town;
-  std::set<std::string> taken = {};  // Texts whose publisher was told OK.
+  std::set<std::string> taken = {};  // Texts that were answered OK.
   std::set<std::string> heard = {};
   int64_t publishing = 0;
 };
 
-// Connects anew after each error, and says again what was not answered: it may be there twice then.
+// Reconnects after each error and repeats the unanswered text, which may then be published twice.
 void Publish(Play& play, int64_t number, int64_t messages) {
   for (int64_t i = 0; i < messages; ++i) {
     const std::string text = absl::StrCat(number, ".", i);
@@ -56,8 +56,8 @@ void Publish(Play& play, int64_t number, int64_t messages) {
   --play.publishing;
 }
 
-// Holds the topic under one name, acknowledges what it hears, and takes the name again after each
-// error, until it has heard all.
+// Holds the topic under one name, acknowledges each message, and takes the name again after each
+// error, until it has received all.
 void Hold(Play& play) {
   const auto done = [&] {
     return (play.publishing == 0 && play.heard == play.taken) || play.simulation.Failed();
@@ -83,7 +83,7 @@ void Hold(Play& play) {
   }
 }
 
-TEST(Broker, WhoHoldsANameHearsAllThatWasTakenWhateverTheNetworkDoes) {
+TEST(Broker, NameReceivesEveryTakenMessageDespiteNetworkFaults) {
   sim::ForEachSeed(
       [](sim::Simulation& simulation) {
         const auto workers = static_cast<int>(simulation.Amount("workers", 1, 3));
@@ -96,10 +96,10 @@ TEST(Broker, WhoHoldsANameHearsAllThatWasTakenWhateverTheNetworkDoes) {
         sim::Site site(simulation, sim::SmallOptions(workers));
         const auto directory = site.runtime().Spawn<Directory>(limits);
         site.runtime().Listen<Client>(kAddress, directory, limits);
-        if (!site.Start()) return;  // In some seeds there are no descriptors for it.
+        if (!site.Start()) return;  // In some seeds there are too few descriptors to start.
         Play play{simulation, simulation.NewMachine("town")};
         {
-          // The name is there before the first message.
+          // The name exists before the first message.
           sim::Client first(play.town, kPatience);
           while (!first.Connect(kAddress).ok() || !first.Write("HOLD news reader park\n").ok() ||
                  !first.ReadLine().ok()) {

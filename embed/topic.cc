@@ -27,8 +27,8 @@ void Topic::On(Put put, sluice::Promise<uint64_t> taken) {
   TakePuts();
 }
 
-// In their order, and none while a name that may miss nothing is full: its publishers wait for
-// their answers.
+// Takes waiting puts in their order, but none while a name with policy park is full: until then its
+// publishers wait for their answers.
 void Topic::TakePuts() {
   while (!puts_.empty()) {
     bool wait = false;
@@ -59,7 +59,7 @@ void Topic::Take(const Put& put, sluice::Promise<uint64_t> taken) {
   }
   ++number_;
   for (auto at = names_.begin(); at != names_.end();) {
-    Offer(at++, Message{number_, *line});  // It may end the name.
+    Offer(at++, Message{number_, *line});  // Offer may end the name.
   }
   taken.Resolve(number_);
 }
@@ -119,7 +119,7 @@ void Topic::On(Next next, sluice::Promise<Delivery> delivery) {
   TakePuts();
 }
 
-// Answers the open question, if there is one, and something to tell, and place in the window.
+// Answers the open question if the name has a message or a missed count, and place in the window.
 void Topic::Pump(Name& name) {
   if (!name.next) return;
   Delivery delivery;
@@ -158,7 +158,7 @@ absl::StatusOr<uint64_t> Topic::On(Acknowledge acknowledge) {
 absl::StatusOr<uint64_t> Topic::On(Drop drop) {
   const auto at = HeldBy(drop.client);
   if (at == names_.end()) return absl::NotFoundError("this connection does not hold it");
-  at->second.client = {};  // It asked for the end, and stays.
+  at->second.client = {};  // This connection asked for the end, so it stays.
   const uint64_t lost = End(at, "dropped");
   TakePuts();
   return lost;
@@ -175,7 +175,7 @@ Topic::Names::iterator Topic::HeldBy(sluice::Ref<Client> client) {
                       [&](const auto& entry) { return entry.second.client == client; });
 }
 
-// What was sent and not acknowledged waits for the next who holds the name, in front of the rest.
+// Unacknowledged messages wait for the next connection that holds the name, in front of the others.
 void Topic::Detach(Name& name, std::string_view why) {
   if (name.monitor != 0) Demonitor(std::exchange(name.monitor, 0));
   name.client = {};
@@ -187,7 +187,7 @@ void Topic::Detach(Name& name, std::string_view why) {
   name.unacknowledged.clear();
 }
 
-// The end of a name, and of the connection that holds it. How many messages are lost by it.
+// Ends a name, and the connection that holds it. Returns how many messages are lost with it.
 uint64_t Topic::End(Names::iterator at, std::string_view why) {
   Name& name = at->second;
   if (name.timer != 0) CancelTimer(name.timer);

@@ -1,12 +1,11 @@
-// Topic is one topic of the broker: it numbers what is published, gives it to a hub for those who
-// only listen, and keeps it for those who hold it under a name, until they have acknowledged it.
+// Topic is one topic of the broker. It numbers each message, publishes it to a hub for subscribers,
+// and keeps it for each name until it is acknowledged.
 //
-// Owner:  the directory of topics; it lives as long as the broker.
+// Owner:  the directory of topics; lives as long as the broker.
 // Thread: its worker's.
-// Bound:  subscriptions_max names; for each at most `queue` messages that wait and `window` that
-// are
-//         not acknowledged; `queue` publishers that wait.
-// Errors: a question that is refused has a status with words for the user.
+// Bound:  subscriptions_max names; for each name at most `queue` waiting and `window`
+//         unacknowledged messages; `queue` waiting publishers.
+// Errors: a refused question gets a status with words for the user.
 #ifndef BROKER_TOPIC_H_
 #define BROKER_TOPIC_H_
 
@@ -27,15 +26,15 @@ class Client;
 
 struct Limits {
   uint32_t topics_max = 0;
-  uint32_t subscriptions_max = 0;  // Of one connection; names of one topic.
+  uint32_t subscriptions_max = 0;  // Subscriptions of one connection; names of one topic.
   uint32_t message_bytes_max = 0;
   uint32_t window = 0;  // Messages of a name that are sent and not acknowledged.
-  uint32_t queue = 0;   // Messages of a subscription that wait.
+  uint32_t queue = 0;   // Waiting messages of a subscription.
   absl::Duration park_timeout;
 };
 
-// What became of the messages for names: due = acknowledged + unacknowledged + waiting + dropped +
-// lost, always.
+// Fate of the messages for names. At any moment due = acknowledged + unacknowledged + waiting +
+// dropped + lost.
 struct Counts {
   int64_t published = 0;
   int64_t publishers_waiting = 0;
@@ -50,12 +49,12 @@ struct Counts {
 };
 
 // Questions of clients.
-struct Put {  // The number of the message, once it is taken.
+struct Put {  // Reply: the number of the message, once it is taken.
   using Reply = uint64_t;
   sluice::Bytes text;
   int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
-struct Hold {  // The number after which a new name gets messages.
+struct Hold {  // Reply: the number after which a new name gets messages.
   using Reply = uint64_t;
   sluice::Ref<Client> client;
   std::string name;
@@ -63,21 +62,21 @@ struct Hold {  // The number after which a new name gets messages.
   int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };
 struct Delivery {
-  int64_t missed = 0;  // Dropped before it.
-  bool again = false;  // It was sent before, and not acknowledged.
-  sluice::Bytes line;  // Empty: only to say what was missed.
+  int64_t missed = 0;  // Messages dropped before this one.
+  bool again = false;  // The message was sent before, and not acknowledged.
+  sluice::Bytes line;  // Empty: only `missed` is news.
   int64_t HeldBytes() const { return sluice::HeldBytes(line); }
 };
-struct Next {  // The next message for what this client holds; answered when there is one.
+struct Next {  // Reply: the next message for the name of this client, once there is one.
   using Reply = Delivery;
   sluice::Ref<Client> client;
 };
-struct Acknowledge {  // How many more are not acknowledged.
+struct Acknowledge {  // Reply: how many more are unacknowledged.
   using Reply = uint64_t;
   sluice::Ref<Client> client;
   uint64_t number;
 };
-struct Drop {  // How many messages are lost by it.
+struct Drop {  // Reply: how many messages are lost.
   using Reply = uint64_t;
   sluice::Ref<Client> client;
 };
@@ -96,7 +95,7 @@ class Topic : public sluice::Actor {
   absl::StatusOr<uint64_t> On(Acknowledge acknowledge);
   absl::StatusOr<uint64_t> On(Drop drop);
   Counts On(Count) const;
-  void OnDown(const sluice::Down& down) override;  // The client of a name has gone.
+  void OnDown(const sluice::Down& down) override;  // The connection that holds a name has ended.
   void OnStop() override { sluice::LogInfo("topic %s: %s", name_, On(Count{}).ToString()); }
 
  private:
@@ -108,13 +107,13 @@ class Topic : public sluice::Actor {
   };
   struct Name {
     sluice::SlowPolicy slow;
-    sluice::Ref<Client> client;  // Who holds it now, if anybody.
+    sluice::Ref<Client> client;  // Holds the name now; empty if none does.
     sluice::MonitorId monitor = 0;
-    std::optional<sluice::Promise<Delivery>> next;  // Its open question.
+    std::optional<sluice::Promise<Delivery>> next;  // The client's open question.
     std::deque<Message> waiting;
     std::deque<Message> unacknowledged;
-    int64_t missed = 0;  // Dropped behind the last that waits.
-    TimerId timer = 0;   // While publishers wait for it.
+    int64_t missed = 0;  // Messages dropped behind the last waiting one.
+    TimerId timer = 0;   // Runs while publishers wait for this name.
     int64_t due = 0;
     int64_t acknowledged = 0;
     int64_t dropped = 0;
@@ -134,9 +133,10 @@ class Topic : public sluice::Actor {
   const sluice::Ref<sluice::Hub> hub_;
   const Limits limits_;
   Names names_;
-  std::deque<std::pair<Put, sluice::Promise<uint64_t>>> puts_;  // Wait for a name that parks.
+  // Wait for a full name with policy park.
+  std::deque<std::pair<Put, sluice::Promise<uint64_t>>> puts_;
   uint64_t number_ = 0;
-  Counts ended_;  // Of names that have ended.
+  Counts ended_;  // Sums of names that have ended.
 };
 
 }  // namespace broker

@@ -17,7 +17,7 @@ namespace sluice {
 
 bool AbslParseFlag(absl::string_view text, SlowPolicy* policy, std::string* error) {
   const std::optional<SlowPolicy> parsed = ParseSlowPolicy(ToStd(text));
-  if (parsed && *parsed != SlowPolicy::kConflate) {  // What is said in a room has no key.
+  if (parsed && *parsed != SlowPolicy::kConflate) {  // Messages of a room have no keys.
     return *policy = *parsed, true;
   }
   *error = "it must be park, drop_oldest, drop_newest or disconnect";

@@ -24,8 +24,8 @@
 
 namespace {
 
-// Input is read in pieces, whatever its lines are, and so many of them may wait for the server. One
-// that reads late stops the reading of the input; nothing is lost, and memory stays bounded.
+// Input is read in pieces, regardless of its lines; at most kPiecesMax pieces wait for the server.
+// A server that reads late stops the reading of input: nothing is lost, and memory stays bounded.
 constexpr size_t kPieceBytes = 16 * 1024;
 constexpr int kPiecesMax = 16;
 using Places = std::counting_semaphore<kPiecesMax>;
@@ -58,10 +58,10 @@ class Client : public sluice::Session {
   void OnClose(sluice::CloseReason reason) override {
     const bool ended_well =
         reason == sluice::CloseReason::kClosed || reason == sluice::CloseReason::kPeerClosed;
-    // What Write has accepted has left only where the connection has ended well.
+    // Bytes that Write accepted are known to have left only if the connection ended well.
     const bool all_said = quit_said_ || (input_ended_ && waiting_.empty());
     if (open_ && ended_well && all_said) std::_Exit(0);
-    sluice::LogShutdown();  // The log has said why, and stands before the last word.
+    sluice::LogShutdown();  // First flush the log, which says why.
     std::fprintf(stderr, "chat_client: %s %s (%s)\n",
                  open_ ? "lost the server at" : "cannot connect to", address_.c_str(),
                  std::string(sluice::CloseReasonName(reason)).c_str());
@@ -73,16 +73,16 @@ class Client : public sluice::Session {
     while (!waiting_.empty()) {
       const sluice::Answer answer = Write(waiting_.front());
       if (answer == sluice::Answer::kFull) return;    // OnWritable follows.
-      if (answer == sluice::Answer::kClosed) return;  // OnClose follows, and says that it is lost.
+      if (answer == sluice::Answer::kClosed) return;  // OnClose follows, and reports the loss.
       if (answer == sluice::Answer::kOverloaded) return Abort(sluice::CloseReason::kMemory);
       LookForQuit(waiting_.front());
       waiting_.pop_front();
       places_.release();
     }
-    if (input_ended_) CloseWrite();  // What the server still has to say is heard.
+    if (input_ended_) CloseWrite();  // The rest of the server's output is still read.
   }
   void LookForQuit(std::string_view bytes) {
-    // As the server reads it: in either case, and whatever stands behind a space.
+    // The server takes these for /quit: either case, and any text behind a space.
     static constexpr absl::string_view kQuit = "/quit";
     for (const char c : bytes) {
       if (c == '\n') {
@@ -98,9 +98,9 @@ class Client : public sluice::Session {
   }
 
   const std::string address_;
-  Places& places_;  // One goes back with each piece that was written.
+  Places& places_;  // Each written piece gives one place back.
   std::deque<std::string> waiting_;
-  std::string line_;  // The beginning of the last one.
+  std::string line_;  // Start of the current line.
   bool open_ = false;
   bool input_ended_ = false;
   bool quit_said_ = false;
@@ -130,8 +130,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "chat_client: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  // This thread is outside the runtime: it may block, and offers again what was refused for now.
-  // Closed: OnClose ends the process.
+  // This thread is outside of the runtime: it may block, and it retries a message that was refused
+  // for now. After kClosed, OnClose ends the process.
   const auto offer = [&](auto message) {
     for (;;) {
       const sluice::Answer answer = client->TrySend(std::move(message));
@@ -148,7 +148,8 @@ int main(int argc, char** argv) {
   for (;;) {
     const ssize_t count = read(STDIN_FILENO, piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) {  // Whoever started this has left it non-blocking.
+    // The program that started this one left stdin non-blocking.
+    if (count < 0 && errno == EAGAIN) {
       pollfd input{STDIN_FILENO, POLLIN, 0};
       poll(&input, 1, -1);
       continue;

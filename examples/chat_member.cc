@@ -18,8 +18,7 @@ std::string MissedNotice(int64_t missed) {
   return absl::StrCat("* missed ", missed, " messages\n");
 }
 
-// Nothing is read until the member is in the lobby, so that what it hears is complete from its
-// Welcome on.
+// Reads nothing until the member is in the lobby. From its Welcome on the member misses no message.
 void Member::OnOpen() {
   AskRooms(Enter{RefOf(this)}, [this](Place place) { EnterRoom(std::move(place)); });
 }
@@ -37,7 +36,7 @@ void Member::On(sluice::Subscribed subscription) {
 }
 
 void Member::On(Private message) {
-  OnWritable();  // What memory was missing for may go now.
+  OnWritable();  // The missed notice may have lacked memory: try it again.
   if (missed_ > 0 || Write(message.text) != Answer::kAccepted) ++missed_;
 }
 
@@ -101,8 +100,8 @@ void Member::Refused(const absl::Status& status) {
   if (!greeted_) Close();  // Not even the lobby had a place.
 }
 
-// What was said in the old room before this member left it comes first, then the greeting: the
-// first that a member hears in a room. Nothing is read until On(Subscribed).
+// The member first receives the messages said in the old room before it left, then the greeting,
+// then the messages of the new room. Nothing is read until On(Subscribed).
 void Member::EnterRoom(Place place) {
   PauseReading();
   next_place_ = std::move(place);
@@ -175,7 +174,7 @@ void Member::Tell(std::string line) {
   if (missed_ > 0 || Write(line) != Answer::kAccepted) ++missed_;
 }
 
-// It hears what was said before its last line, then the end.
+// The member first receives all messages said before its last line, then the end.
 void Member::LeaveChat() {
   SayGoodbye();
   PauseReading();
@@ -186,12 +185,12 @@ void Member::LeaveChat() {
   }
 }
 
-// At most once, and not when everybody leaves.
+// Acts at most once. In a drain the room is not told, as everybody leaves.
 void Member::SayGoodbye() {
   if (gone_) return;
   gone_ = true;
   if (subscription_.Joined() && !worker().Draining()) Say(absl::StrCat("* ", place_.name, " left"));
-  (void)Send(rooms_, Leave{RefOf(this)});  // If it is refused, the monitor tells.
+  (void)Send(rooms_, Leave{RefOf(this)});  // If it is refused, OnDown of Rooms follows.
 }
 
 }  // namespace chat

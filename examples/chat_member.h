@@ -1,7 +1,7 @@
-// Member is one who chats: a connection whose lines are said to its room, or are commands.
+// Member is one connection of the chat: its lines are messages to its room, or commands.
 //
 // Owner:  its slot. Thread: its worker's.
-// Bound:  a line's, and what its subscription queues. Errors: told to the member, as lines.
+// Bound:  one line, and the queue of its subscription. Errors: reported to the member, as lines.
 #ifndef SLUICE_EXAMPLES_CHAT_MEMBER_H_
 #define SLUICE_EXAMPLES_CHAT_MEMBER_H_
 
@@ -49,8 +49,8 @@ class Member : public sluice::LineSession {
   void LeaveRoom();
   void Nick(const std::string& name);
   void Message(std::string_view argument);
-  sluice::Answer TellRoom(std::string line);  // All others in it.
-  void Say(std::string line);                 // And what could not be said is told.
+  sluice::Answer TellRoom(std::string line);  // Sends to all others in the room.
+  void Say(std::string line);                 // The same; reports an error to the member.
   void Tell(std::string line);
   void LeaveChat();
   void SayGoodbye();
@@ -58,9 +58,9 @@ class Member : public sluice::LineSession {
   const sluice::Ref<Rooms> rooms_;
   const sluice::SubscribeOptions options_;
   Place place_;
-  std::optional<Place> next_place_;  // Where it goes when it has left its room.
+  std::optional<Place> next_place_;  // Place to go to after the old room.
   sluice::Subscribed subscription_;
-  int64_t missed_ = 0;  // Of what was for this member alone.
+  int64_t missed_ = 0;  // Lines for this member alone that were dropped.
   bool greeted_ = false;
   bool gone_ = false;
 };

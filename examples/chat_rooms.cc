@@ -22,7 +22,7 @@ absl::Status CheckName(const std::string& what, const std::string& name) {
       absl::StrCat("a ", what, " has 1 to ", kNameBytesMax, " letters, digits, _ or -"));
 }
 
-// A line of such a member ("error: ...") would look like one of the server's.
+// Otherwise a line of such a member ("error: ...") would look like one of the server's.
 absl::Status CheckNotTheServers(const std::string& name) {
   std::string letters = absl::AsciiStrToLower(name);
   std::erase_if(letters, [](char c) { return c == '_' || c == '-'; });
@@ -81,7 +81,7 @@ absl::StatusOr<std::string> Rooms::On(Rename question) {
   auto& members = rooms_.at(person->second.room).members;
   members.erase(old_key);
   members.emplace(key, question.name);
-  return std::exchange(person->second.name, question.name);  // The old one.
+  return std::exchange(person->second.name, question.name);  // The old name.
 }
 
 absl::StatusOr<Place> Rooms::On(Join question) {
@@ -98,7 +98,7 @@ absl::StatusOr<Place> Rooms::MoveTo(Person& person, std::string_view room_name) 
   const std::string key = absl::AsciiStrToLower(std::string(room_name));
   auto found = rooms_.find(key);
   if (found == rooms_.end()) {
-    // The lobby does not count, and neither does the room that its last member leaves behind.
+    // The lobby does not count, nor does the old room if this is its last member.
     const auto old = rooms_.find(person.room);
     const bool ends =
         old != rooms_.end() && old->first != kLobby && old->second.members.size() == 1;

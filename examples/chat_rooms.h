@@ -1,6 +1,6 @@
-// ChatRooms knows who is here and which rooms there are: names unique in the server, a room while
-// it has members, and the lobby always. Members ask it; what they say goes to their room's hub and
-// never through here.
+// Rooms knows all members and rooms: names are unique in the server, a room lives while it has
+// members, the lobby always. Members ask it; their messages go to the hub of their room, never
+// through here.
 #ifndef SLUICE_EXAMPLES_CHAT_ROOMS_H_
 #define SLUICE_EXAMPLES_CHAT_ROOMS_H_
 
@@ -19,11 +19,12 @@ namespace chat {
 class Member;
 
 inline constexpr size_t kNameBytesMax = 32;
-inline constexpr size_t kRoomsMax = 1'024;  // Besides the lobby, so that newcomers have a place.
+// Besides the lobby, which is always there for newcomers.
+inline constexpr size_t kRoomsMax = 1'024;
 inline constexpr char kLobby[] = "lobby";
-inline constexpr size_t kListBytesMax = 64 * 1024;  // Of one answer to /who or /rooms.
+inline constexpr size_t kListBytesMax = 64 * 1024;  // Longest list in an answer to /who or /rooms.
 
-// Where a member stands: its name, its room, and the room's hub.
+// A member's place: its name, its room, and the room's hub.
 struct Place {
   std::string name;
   std::string room;
@@ -31,7 +32,7 @@ struct Place {
   int64_t HeldBytes() const { return sluice::HeldBytes(name) + sluice::HeldBytes(room); }
 };
 
-// Questions of members. A status with words for the user is the answer to what cannot be.
+// Questions of members. A refusal is a status with words for the user.
 struct Enter {
   using Reply = Place;
   sluice::Ref<Member> member;
@@ -55,7 +56,7 @@ struct Find {
 };
 struct ListMembers {
   using Reply = std::string;
-  sluice::Ref<Member> member;  // Of its room.
+  sluice::Ref<Member> member;  // Lists the room of this member.
 };
 struct ListRooms {
   using Reply = std::string;
@@ -75,7 +76,7 @@ class Rooms : public sluice::Actor {
   std::string On(ListMembers question);
   std::string On(ListRooms question);
   void On(Leave message) { Forget(message.member); }
-  void OnDown(const sluice::Down& down) override;  // Who left without a word.
+  void OnDown(const sluice::Down& down) override;  // Removes a member that ended without Leave.
 
  private:
   struct Room {

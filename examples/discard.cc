@@ -1,4 +1,4 @@
-// Reads what it is sent, and answers nothing (RFC 863).
+// Reads all input and answers nothing (RFC 863).
 #include "sluice/sluice.h"
 
 class Discard : public sluice::Session {

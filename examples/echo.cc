@@ -1,4 +1,4 @@
-// Sends back each byte it is sent (RFC 862), also what comes before the peer's half-close.
+// Sends back every byte that it receives (RFC 862), also the last ones before a half-close.
 #include "sluice/sluice.h"
 
 class Echo : public sluice::Session {

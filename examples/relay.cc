@@ -33,16 +33,17 @@ absl::StatusOr<relay::Upstream> UpstreamFromFlags() {
   return relay::Upstream{*target, timeout};
 }
 
-// A relay to itself would fill up with its own connections: refused, as far as it can be seen.
+// A relay to itself would fill up with its own connections. Refuses such an upstream if its address
+// shows it.
 absl::Status CheckUpstream(sluice::Runtime& runtime, const sluice::Target& target) {
   for (const std::string& text : runtime.Listening()) {
     const absl::StatusOr<sluice::Address> listening = sluice::Address::Parse(text);
     if (!listening.ok()) continue;
-    // A name is looked up here only where its port gives cause.
+    // Looks a name up only if its port is one that this relay listens on.
     const std::string port = absl::StrCat(":", listening->port());
     if (target.IsName() && !absl::EndsWith(target.ToString(), port)) continue;
     const auto addresses = target.LookUp(runtime.os());
-    if (!addresses.ok()) continue;  // Each connection will ask again.
+    if (!addresses.ok()) continue;  // Each connection looks the name up again.
     for (const sluice::Address& address : *addresses) {
       if (!sluice::LeadsTo(runtime.os(), *listening, address)) continue;
       return absl::InvalidArgumentError(absl::StrCat("--upstream=", target.ToString(),

@@ -29,7 +29,7 @@ LineResult LineDecoder::Next(std::string_view input) {
   }
 
   const std::string_view rest = input.substr(start);
-  // A line that fits has its LF within so many bytes, a CR before it included.
+  // A line that fits has its LF within so many bytes: line_bytes_max, CR and LF.
   const size_t within = std::min<size_t>(rest.size(), size_t{line_bytes_max_} + 2);
   const size_t end = rest.substr(0, within).find('\n', scanned_);
   if (end != rest.npos) {

@@ -1,19 +1,19 @@
 #include "sluice/protocols/line_session.h"
 
-#include <algorithm>
+#include <cstddef>
 #include <utility>
-
-#include "sluice/actors/connection/connection.h"
 
 namespace sluice {
 
-void LineSession::OnData(Input& in) {
-  if (!input_max_set_) {
-    input_max_set_ = true;
-    // One line that is not complete, its end, and the read that completes it.
-    SetInputMax(std::max(connection()->InputMax(),
-                         size_t{decoder_.line_bytes_max()} + 2 + Worker::kReadBytes));
+LineSession::LineSession(uint32_t line_bytes_max) : decoder_(line_bytes_max) {
+  // An incomplete line is shorter than this: the decoder takes the bytes of a longer one.
+  const size_t line_and_end = size_t{line_bytes_max} + 2;
+  if (line_and_end > static_cast<size_t>(runtime().options().input_bytes_max)) {
+    SetInputMax(line_and_end);
   }
+}
+
+void LineSession::OnData(Input& in) {
   while (MayGoOn()) {
     const LineResult result = decoder_.Next(in.Peek());
     // The bytes of the line stay in place until this handler has returned.
@@ -39,7 +39,7 @@ void LineSession::OnEof() {
       OnLongLine();
     }
   }
-  // A last line without its end may have asked somebody: its answer comes before the good-bye.
+  // If the last line has asked another actor, reading is paused: OnLastLine comes after the answer.
   last_line_due_ = ReadingPaused();
   if (!last_line_due_) OnLastLine();
 }

@@ -1,10 +1,10 @@
-// LineSession is a Session that is given one line at a time, and stops between lines when it has to
-// wait: when it has parked, has paused its reading, or its output is high.
+// LineSession is a Session that receives one line at a time. It stops between lines while it is
+// parked, its reading is paused, or its output is high.
 //
 // Owner:  as any Session.
 // Thread: as any Session.
 // Bound:  a line has at most line_bytes_max bytes; a longer one is skipped without being stored.
-// Errors: as any Session; a longer line is told, once, by OnLongLine.
+// Errors: as any Session; a longer line is reported once, by OnLongLine.
 #ifndef SLUICE_PROTOCOLS_LINE_SESSION_H_
 #define SLUICE_PROTOCOLS_LINE_SESSION_H_
 
@@ -18,14 +18,14 @@ namespace sluice {
 
 class LineSession : public Session {
  public:
-  explicit LineSession(uint32_t line_bytes_max) : decoder_(line_bytes_max) {}
+  explicit LineSession(uint32_t line_bytes_max);  // Requires: < 2^31.
 
-  // Without its LF or CRLF. Valid until it returns.
+  // `line` comes without its LF or CRLF, and is valid until OnLine returns.
   virtual void OnLine(std::string_view line) = 0;
   // A line was longer than the maximum, and is skipped.
   virtual void OnLongLine() {}
-  // The peer has ended its side; all of its lines were given, and reading is not paused by the
-  // last.
+  // The peer has ended its side, all of its lines were delivered, and the last of them pauses
+  // reading no more.
   virtual void OnLastLine() { Close(); }
 
   void OnData(Input& in) final;
@@ -36,7 +36,6 @@ class LineSession : public Session {
 
  private:
   LineDecoder decoder_;
-  bool input_max_set_ = false;
   bool last_line_due_ = false;
 };
 

@@ -42,12 +42,12 @@ bool IsControl(std::string_view text, size_t at, size_t bytes) {
          (second == 0x81 && third >= 0xa6 && third <= 0xa9);
 }
 
-// Of 8 bytes at once: each is from 0x20 to 0x7e.
+// True if each of the 8 bytes at `data` is from 0x20 to 0x7e.
 bool AllPlainAscii(const char* data) {
   constexpr uint64_t kEach = 0x0101010101010101;
   uint64_t word;
   std::memcpy(&word, data, sizeof(word));
-  // While no byte has its high bit: + 1 sets it for 0x7f only, + 0x60 for 0x20 and more.
+  // If no byte has its high bit, + 1 sets that bit for 0x7f only, + 0x60 for 0x20 and more.
   if ((word & kEach * 0x80) != 0) return false;
   return ((word + kEach) & kEach * 0x80) == 0 &&
          ((word + kEach * 0x60) & kEach * 0x80) == kEach * 0x80;

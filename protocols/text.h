@@ -1,9 +1,9 @@
-// PrintableUtf8 makes a peer's text fit for other people's terminals and logs.
+// PrintableUtf8 makes a peer's text safe to show on other people's terminals and in logs.
 //
 // Owner:  none; a function.
 // Thread: any; no state.
 // Bound:  the result is never longer than the text.
-// Errors: none: what is not printable becomes '?'.
+// Errors: none: each unprintable character becomes '?'.
 #ifndef SLUICE_PROTOCOLS_TEXT_H_
 #define SLUICE_PROTOCOLS_TEXT_H_
 

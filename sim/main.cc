@@ -62,14 +62,14 @@ int Wrong(std::string_view what) {
   return 1;
 }
 
-// One run after the other, and what they come to.
+// Runs seeds one after the other, and sums them up.
 class Runs {
  public:
   explicit Runs(const Scenario* chosen) : chosen_(chosen) {}  // Null: mixed.
 
   int64_t Count() const { return runs_; }
   int64_t Failed() const { return failed_; }
-  // An error: the trace cannot be written.
+  // Error: the trace cannot be written.
   absl::Status Run(uint64_t seed) {
     const Scenario& scenario = chosen_ != nullptr ? *chosen_ : Of(seed);
     Setup setup;
@@ -102,7 +102,7 @@ class Runs {
     }
     return outcome.trace_file;
   }
-  // The program's exit code.
+  // Returns the program's exit code.
   int Sum(const Amounts& told, absl::Duration took) const {
     for (const auto& [amount, value] : told) {
       if (asked_for_.contains(amount)) continue;
@@ -117,8 +117,8 @@ class Runs {
   }
 
  private:
-  // The first failure of a scenario at length, others in short: making a run smaller takes longer
-  // than the run, and they often have one cause.
+  // Reports the first failure of a scenario at length, further ones in short: shrinking takes
+  // longer than the run, and failures of one scenario often have one cause.
   void Fail(const Scenario& scenario, const Setup& setup, const Outcome& outcome) {
     absl::PrintF("seed %d: %s\n", setup.seed, outcome.violation);
     Setup least = setup;
@@ -137,7 +137,7 @@ class Runs {
   int64_t events_ = 0;
   int64_t virtual_ns_ = 0;
   uint64_t hash_ = 0;
-  std::set<std::string_view> told_;  // Scenarios of which a failure was told at length.
+  std::set<std::string_view> told_;  // Scenarios with a failure reported at length.
   std::set<std::string> asked_for_;  // Amounts.
 };
 
@@ -185,7 +185,7 @@ int Main() {
 }  // namespace sluice::sim
 
 int main(int argc, char** argv) {
-  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // Ctrl-C takes nothing that was found.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // Line by line: Ctrl-C loses no finding.
   const std::vector<std::string> rest = sluice::ParseFlags(
       argc, argv, "Runs whole systems on a simulated one, each run from a seed.");
   if (!rest.empty()) {

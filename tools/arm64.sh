@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Compiles the tests of what threads share for arm64, statically, and runs them on a processor that
-# qemu emulates: once with one instruction for each atomic change (LSE), once with load and store
+# Compiles the tests of data that threads share for arm64, statically, and runs them on a processor
+# that qemu emulates: once with one instruction for each atomic change (LSE), once with load and store
 # exclusive. Called by ./sluice arm64. The last line is `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
-tests=(mailbox lane_gate sleep_word inbox)  # tests/unit/NAME_test.cc, with threads in each.
-sources=(core/memory/buffer.cc core/memory/budget.cc)     # What they need, beside headers.
+tests=(mailbox lane_gate sleep_word inbox)  # tests/unit/mailbox/NAME_test.cc, with threads in each.
+sources=(core/memory/buffer.cc core/memory/budget.cc)     # Sources that the tests need.
 processors=(max cortex-a72)                 # With LSE, without.
 googletest=/usr/src/googletest/googletest
 repeats=5
-seconds_max=60  # Of one program on one processor: a lost wake-up hangs.
+seconds_max=60  # For one program on one processor: a lost wake-up hangs.
 
 built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
@@ -35,14 +35,14 @@ for source in "$googletest"/src/{gtest-all,gtest_main}.cc "${sources[@]}"; do
   common+=("$built/$object.o")
   start "$source" "$object"
 done
-for test in "${tests[@]}"; do start "tests/unit/${test}_test.cc" "${test}_test"; done
+for test in "${tests[@]}"; do start "tests/unit/mailbox/${test}_test.cc" "${test}_test"; done
 wait
 [ ! -e "$built/failed" ] || exit 1
 
 passed=0
 failed=0
 for test in "${tests[@]}"; do
-  # No warnings: googletest has a function that no static program can use, and neither does it.
+  # No warnings: googletest has a function that no static program can use; no test calls it.
   aarch64-linux-gnu-g++ -static -pthread -Wl,--no-warnings "$built/${test}_test.o" "${common[@]}" \
     -o "$built/$test"
   for processor in "${processors[@]}"; do
@@ -57,7 +57,7 @@ print(report["tests"] - report["failures"] - report["disabled"], report["failure
     rm -f "$built/report.json"
     passed=$((passed + ${cases% *}))
     failed=$((failed + ${cases#* }))
-    # No test case is named: it hung, died, or failed in another repeat than the last one.
+    # No failed test case is named: the program hung, died, or failed in an earlier repeat.
     if [ "$status" -ne 0 ] && [ "${cases#* }" = 0 ]; then failed=$((failed + 1)); fi
     if [ "$status" -eq 0 ]; then
       echo "${test}_test on $processor: ${cases% *} passed, each $repeats times"

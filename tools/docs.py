@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 """Keeps docs/*.md and README.md true to the code they show.
 
-usage: tools/docs.py           writes what is wrong anew
-       tools/docs.py --check   says what is wrong; exit code 1 if anything is
+usage: tools/docs.py           updates the pages
+       tools/docs.py --check   prints what is wrong; exit code 1 if anything is
 
 1. A code block behind the line `<!-- FILE -->` is that file, complete.
 2. docs/limits.md has a row for each field of an `...Options` struct in core/ and actors/, and for
-   each constant there and in protocols/ whose name says that it is a bound or a time; its default
-   is that of the code. Units and reasons are written by hand; a new row gets the code's comment.
+   each constant there and in protocols/ with a name of a bound or a time; its default is that of
+   the code. Units and reasons are written by hand; a new row gets the code's comment.
 3. Each time among the options and policies has a test in tests/sim/time_limits_*_test.cc that
-   judges it by its name, `TimeLimit x(simulation, "NAME", ...)`: not before, and promptly. (Only
-   --check says so.)
+   judges it by its name, `TimeLimit x(simulation, "NAME", ...)`: it acts not too early, and
+   promptly. (Only --check looks for these tests.)
+4. The laws, files, sections, functions and tests that comments and pages name exist:
+   tools/pointers.py. (Only --check looks for them, and only in a git repository: a test under
+   Bazel sees only a part of the files.)
 """
 import glob
 import os
 import re
 import sys
+
+import pointers
 
 LIMITS = "docs/limits.md"
 DOCS = ["README.md", "docs/guide.md", "docs/testing.md", "CONTRIBUTING.md"]
@@ -33,7 +38,7 @@ TIME_TESTS = "tests/sim/time_limits_*_test.cc"
 # --- Code blocks.
 
 def with_blocks(text, path, wrong):
-    """The text, with each marked block as its file is now."""
+    """The text, each marked block replaced by its file."""
     def block(match):
         name = match.group(1)
         if not os.path.exists(name):
@@ -73,7 +78,7 @@ def in_bytes(value):
 
 
 def default_of(name, expression, known):
-    """The default as the table says it."""
+    """The default, in the words of the table."""
     if expression in ("", "{}"):
         return "none" if expression == "" else "empty"
     duration = re.fullmatch(r"absl::(\w+)\(([\d.']*)\)", expression)
@@ -98,7 +103,7 @@ def default_of(name, expression, known):
 
 
 def comments_of(lines, index, trailing):
-    """What the code says of a field: behind it, or in the lines above it."""
+    """The comment of a field: behind it, or in the lines above it."""
     if trailing:
         return trailing.strip()
     above = []
@@ -125,10 +130,10 @@ def statements(lines):
 
 
 def bounds(known):
-    """{(file, name): (default, comment)} of all that is to be in the table."""
+    """{(file, name): (default, comment)} of each row that the table must have."""
     found = {}
     paths = sorted(p for d in ("core", "actors", "protocols") for e in ("h", "cc")
-                   for p in glob.glob("%s/*.%s" % (d, e)))
+                   for p in glob.glob("%s/**/*.%s" % (d, e), recursive=True))
     for path in paths:
         lines = open(path, encoding="utf-8").read().split("\n")
         struct = None
@@ -183,11 +188,12 @@ def limits_text(text, wrong):
 
 
 def untested_times(wrong):
-    """Says which time has no test that judges it by its name."""
+    """Reports each time without a test that judges it by its name."""
     tests = "".join(open(p, encoding="utf-8").read() for p in sorted(glob.glob(TIME_TESTS)))
     judged = set(re.findall(r'TimeLimit \w+\(\s*(?:\w+\.)?simulation,\s*"(\w+)"', tests))
     times = {}
-    for path in sorted(p for d in ("core", "actors", "protocols") for p in glob.glob(d + "/*.*")):
+    for path in sorted(p for d in ("core", "actors", "protocols")
+                       for p in glob.glob(d + "/**/*.*", recursive=True)):
         text = open(path, encoding="utf-8").read()
         for struct in re.finditer(r"struct \w*(?:Options|Policy) \{(.*?)\n\};", text, re.S):
             for name in re.findall(r"\n  absl::Duration (\w+) =", struct.group(1)):
@@ -210,10 +216,12 @@ def main():
             open(path, "w", encoding="utf-8").write(after)
     if check:
         untested_times(wrong)
+        if os.path.exists(".git"):
+            pointers.check(wrong)
     for line in wrong:
         print(line)
     if check and wrong:
-        print("tools/docs.py writes it anew")
+        print("tools/docs.py updates code blocks and tables; mend the rest by hand")
         sys.exit(1)
 
 

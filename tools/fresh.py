@@ -3,8 +3,8 @@
 
 usage: tools/fresh.py KIND [FOLDER [BAZEL-OPTION...]]   KIND: debian, modern
 
-Builds in FOLDER, which must not be there, or in a temporary one, with $BAZEL or `bazel`; a
-BAZEL-OPTION is one of `bazel build`. The last line is `N passed, N failed`.
+Builds with $BAZEL or `bazel`, in FOLDER, which must not exist, or in a temporary folder. A
+BAZEL-OPTION is an option of `bazel build`. The last line is `N passed, N failed`.
 """
 import os
 import re
@@ -17,8 +17,8 @@ import tempfile
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 PAGE = os.path.join(ROOT, "docs", "embedding.md")
-FILES = 3  # As the page says.
-PATIENCE_SECONDS = 30  # For a program that would else hang.
+FILES = 3  # The page promises three.
+PATIENCE_SECONDS = 30  # Otherwise a program that hangs would hang the check.
 
 
 def write(kind, folder):
@@ -39,7 +39,7 @@ def write(kind, folder):
 
 
 def talk(program):
-    """Why the program is no echo, or None."""
+    """The reason why the program is no echo, or None."""
     with subprocess.Popen([program, "--listen=127.0.0.1:0"], stdout=subprocess.PIPE, text=True) as process:
         try:
             signal.alarm(PATIENCE_SECONDS)
@@ -77,7 +77,7 @@ def check(kind, folder, options):
     except (subprocess.CalledProcessError, TimeoutError, OSError) as failure:
         error = str(failure)
     finally:
-        # Also ends its server.
+        # This also ends Bazel's server.
         subprocess.run(bazel + ["clean", "--expunge"], cwd=workspace, stderr=subprocess.DEVNULL, check=False)
     print("the echo of docs/embedding.md, %s: %s" % (kind, error or "built, and it echoes"))
     print("%d passed, %d failed" % (not error, bool(error)))

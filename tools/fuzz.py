@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs fuzz targets that are built: what `./sluice fuzz` becomes.
+"""Runs built fuzz targets, for `./sluice fuzz`.
 
 usage: fuzz.py BIN_FOLDER TARGET [--seconds=N] [ARGUMENT_OF_LIBFUZZER...]
        fuzz.py BIN_FOLDER all [--seconds=N] [ARGUMENT_OF_LIBFUZZER...]
 
-A target starts from its kept corpus (tests/fuzz/corpus/TARGET) and from what earlier runs found, in
-.cache/fuzz/TARGET; an input that breaks a promise stays in .cache/fuzz/. With a file for an argument
-it runs that input alone. The last line counts runs, or targets: `N passed, N failed`.
+A target starts from its kept corpus (tests/fuzz/corpus/TARGET) and from the finds of earlier runs,
+in .cache/fuzz/TARGET. An input that breaks a promise stays in .cache/fuzz/. If an argument is a
+file, the target runs that input alone. The last line counts runs, or targets: `N passed, N failed`.
 """
 import concurrent.futures
 import glob
@@ -59,7 +59,7 @@ def main():
     seconds = SECONDS
     for argument in [argument for argument in arguments if argument.startswith("--seconds=")]:
         text = argument.partition("=")[2]
-        if not text.isdecimal() or int(text) == 0:  # To libFuzzer, 0 is for ever.
+        if not text.isdecimal() or int(text) == 0:  # libFuzzer takes 0 as no limit.
             sys.exit("sluice: --seconds must be a number from 1 on, not '%s'" % text)
         seconds = int(text)
         arguments.remove(argument)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Compiles what a user's program includes, with flags that are not ours.
+"""Compiles the public headers with a user's flags.
 
   tools/headers.py [--compiler=g++,clang++]
 
-Our headers give no warning, whatever a user's file asks for: tests/headers/user.cc, and a file that includes every
-public header, are compiled with the warnings below as errors. Where C++20, exceptions or RTTI is missing, the compiler
-says so in one sentence, and stops: each header comes to include core/base/language.h first (seen from its text, as compiling
-each alone takes minutes), and sluice.h and some others are compiled without. The last line is `N passed, N failed`.
+Our headers give no warning, whatever warnings a user's file enables: tests/headers/user.cc, and a file that
+includes every public header, are compiled with the warnings below as errors. If C++20, exceptions or RTTI is
+missing, the compiler prints one sentence, and stops. For that each header must include core/base/language.h first: its
+text is checked, as compiling each header alone takes minutes, and sluice.h and some others are compiled without
+these features. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -23,7 +24,7 @@ FOLDERS = ("core/*", "actors/*", "protocols", "sim/*")
 WARNINGS = """-Werror -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
   -Woverloaded-virtual -Wold-style-cast -Wcast-qual -Wcast-align -Wunused -Wextra-semi -Wundef -Wformat=2
   -Wdouble-promotion -Wimplicit-fallthrough""".split()
-SENTENCES = (  # What a program lacks, and what it is told.
+SENTENCES = (  # The missing feature, and the error for it.
     ("-std=c++17", "Sluice needs C++20: compile with -std=c++20"),
     ("-std=c++20 -fno-exceptions", "Sluice needs exceptions"),
     ("-std=c++20 -fno-rtti", "Sluice needs RTTI"),
@@ -62,7 +63,7 @@ def one_sentence(compiler, header, lacks, sentence, include_folder):
 
 
 def language_comes_first(header, root):
-    """Its first line that is ours lies behind that header: it includes it, or one that does. By induction each does."""
+    """The first of our headers that it includes is core/base/language.h, or one that does. By induction each header does."""
     with open(f"{root}/{header}", encoding="utf-8") as file:
         ours = INCLUDE.findall(file.read())
     return f"{header} comes to include {LANGUAGE}", header == LANGUAGE or bool(ours), "it includes nothing of ours"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks with a modern Bazel, that of Debian's unstable distribution, against the registry that
+# Checks with a modern Bazel, from Debian's unstable distribution, against the registry that
 # tools/registry.py makes of its packages. Called by ./sluice modern. The distribution lies in a
-# folder of the cache; what it takes there (2 GB) is made once, and anew after two weeks.
+# folder of the cache (2 GB), is made once, and is recreated after two weeks.
 #
 # usage: tools/modern.sh [--short]    as root; the last line is `N passed, N failed`
 #
-# Exit code 75: the distribution is not to be had here; the last line says why.
+# Exit code 75: the distribution is not available here; the last line has the reason.
 #
 # Everything runs in namespaces of its own for mounts and processes: however this ends, the kernel
 # then ends Bazel's server and undoes the mounts.
@@ -18,8 +18,8 @@ root=$cache/unstable
 packages="bazel-bootstrap g++ libabsl-dev libconcurrentqueue-dev libgmock-dev libgtest-dev
   libspdlog-dev pkg-config python3"
 keep_days=14
-free_kib_min=4000000  # What it takes there, twice: a new one is made before the old one goes.
-make_seconds_max=400  # Of each of the two steps: a mirror may hang.
+free_kib_min=4000000  # Room for two: a new distribution is made before the old one is deleted.
+make_seconds_max=400  # For each of the two steps: a mirror may hang.
 
 skip() {
   echo "sluice: modern: skipped, $*"
@@ -28,7 +28,7 @@ skip() {
 
 if [ "${1-}" != --inside ]; then
   [ "$(id -u)" = 0 ] || skip "as only root can make a root folder"
-  command -v debootstrap >/dev/null || skip "as debootstrap is not to be had here"
+  command -v debootstrap >/dev/null || skip "as debootstrap is not installed"
   unshare --mount --pid --fork true 2>/dev/null || skip "as this machine gives no namespaces"
   if [[ $cache =~ [[:space:]] ]]; then
     echo "sluice: modern: debootstrap cannot work in \"$cache\": set XDG_CACHE_HOME to a path without space" >&2
@@ -40,7 +40,7 @@ if [ "${1-}" != --inside ]; then
     tools/modern.sh --inside "$@"
 fi
 
-# Process 1 of its namespace gets only the signals that it asks for.
+# Process 1 of a namespace gets only the signals that it traps.
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -69,7 +69,7 @@ mount_kernel() {
   mount --rbind /dev "$root/dev"
 }
 
-# Deletes a root folder. Whatever is mounted below it is no part of it, and must not be emptied: it is
+# Deletes a root folder. Mounts below it are not part of it, and must not be emptied: they are
 # unmounted first, in this namespace alone.
 delete() {  # FOLDER
   local at
@@ -82,7 +82,7 @@ delete() {  # FOLDER
   rm -rf --one-file-system "$1"
 }
 
-# In a folder of its own, which takes the old one's place when it is whole.
+# Makes the root in a folder of its own, which replaces the old one when it is complete.
 make_root() {
   local log=$cache/unstable.log final=$root root=$root.new
   delete "$root"
@@ -96,7 +96,7 @@ make_root() {
     debootstrap --variant=minbase sid "$root" "$mirror" >"$log" 2>&1 ||
     skip "as debootstrap failed: $(reason "$log")"
   mount_kernel
-  # A mirror may be a copy of some time ago. Nothing here has to outlive a loss of power.
+  # A mirror may be an old copy. Nothing here has to survive a power failure.
   # shellcheck disable=SC2086
   in_root timeout --foreground $make_seconds_max \
     apt-get -q -y -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false \
@@ -110,7 +110,7 @@ make_root() {
   mv "$root" "$final"
 }
 
-# The first line that names an error, else the last one.
+# The first line that names an error, otherwise the last line.
 reason() {  # LOG
   grep -m 1 -E '^(E:|W: Failure)' "$1" || tail -n 1 "$1"
 }
@@ -118,8 +118,8 @@ reason() {  # LOG
 if [ "$(cat "$root/made" 2>/dev/null)" != "$packages" ]; then
   make_root
 elif [ -z "$(find "$root/made" -mtime -$keep_days)" ]; then
-  # Where a new one cannot be had, the old one still serves.
-  (make_root) || echo "the old one serves on"
+  # If no new root can be made, the old one is still used.
+  (make_root) || echo "the old root folder is used instead"
 fi
 mount_kernel
 echo "ready after $SECONDS s"
@@ -133,9 +133,9 @@ mount -o remount,ro,bind "$root/sluice"
 
 options=(--registry=file:///registry --lockfile_mode=off --curses=no --color=no
   --show_progress_rate_limit=30 --spawn_strategy=processwrapper-sandbox --nosandbox_debug)
-# What the two embedded programs have in common is compiled once.
+# The common part of the two embedded programs is compiled once.
 embedded=("${options[@]}" --disk_cache=/root/.cache/sluice)
-# The defaults of Bazel 8 and 9, as far as Bazel 7 has a setting for them.
+# The defaults of Bazel 8 and 9, if Bazel 7 has a setting for them.
 newer=(--noenable_workspace --incompatible_disable_native_repo_rules
   --incompatible_use_plus_in_repo_names --incompatible_autoload_externally=
   --incompatible_disallow_empty_glob)
@@ -147,7 +147,7 @@ at() {  # FOLDER COMMAND...
   in_root sh -c 'cd "$0" && exec "$@"' "$@"
 }
 
-check() {  # NAME COMMAND...: its last line may be `N passed, N failed`; else it is one test.
+check() {  # NAME COMMAND...: the last line may be `N passed, N failed`; otherwise it counts as one test.
   local name=$1 status=0 start=$SECONDS good=0 bad=0
   shift
   "$@" 2>&1 | tee "$root/tmp/output" || status=$?
@@ -183,13 +183,13 @@ check "analysis" analyze
 check embed run_tests /sluice/embed "${embedded[@]}" //...
 at /sluice/embed bazel shutdown
 rm -rf "$root/fresh"
-# Without a WORKSPACE.bzlmod, Bazel 7 would download what its own default WORKSPACE names.
+# Without a WORKSPACE.bzlmod, Bazel 7 would download the repositories of its own default WORKSPACE.
 check "docs/embedding.md" in_root python3 /sluice/tools/fresh.py modern /fresh "${embedded[@]}" \
   --noenable_workspace
 if [ "${2-}" != --short ]; then
-  # Not the tests of growth, which measure and say the same for each compiler.
+  # Not the tests of growth, which measure, and give the same result for each compiler.
   check tests run_tests /sluice "${options[@]}" -- //tests/unit/... //tests/sim/... //protocols/... \
-    //docs/... -//tests/unit:end_growth_test -//tests/unit:hub_growth_test
+    //docs/... -//tests/unit/worker:end_growth_test -//tests/unit/hub:hub_growth_test
 fi
 at /sluice bazel shutdown
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A stand-in for the Bazel Central Registry, of the distribution's packages: offline.
+"""An offline stand-in for the Bazel Central Registry, made of the distribution's packages.
 
 usage: tools/registry.py --check                   the checks that need no Bazel and no package; the
                                                    last line is `N passed, N failed`
@@ -12,8 +12,8 @@ the repository that third_party/debian/deps.bzl makes for Debian's old Bazel: th
 here, with a repository context of Python. So there is one table of the libraries and their labels.
 
 The registry shows whether a modern Bazel reads our module and BUILD files, finds each label, and
-gives the embedder all that is public. Of the real modules it has what the table below says, by hand:
-compatibility levels and dependencies, as a wrong one is what broke every Bazel from 7 to 9.0 once.
+gives the embedder all public targets. The table below, written by hand, has the compatibility levels
+and dependencies of the real modules: a wrong one once broke every Bazel from 7 to 9.0.
 """
 import os
 import re
@@ -27,7 +27,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 MODULES = ("MODULE.bazel", "embed/MODULE.bazel")
 TABLE = "third_party/debian/deps.bzl"
 
-# What the Bazel Central Registry said on 22 August 2026.
+# The Bazel Central Registry on 22 August 2026.
 # Module -> its first version with a level -> that level. Up to Bazel 8.5 and 9.0, two levels of a
 # module in one graph are an error.
 LEVELS = {
@@ -41,9 +41,9 @@ LEVELS = {
     "rules_cc": {"0": 1},
     "spdlog": {"0": 1},
 }
-# Module and version -> what it brings (not its dev_dependencies), as far as LEVELS names it. Each
-# version that MODULE.bazel names has to be here: add a new one together with its line. Versions
-# that only others ask for, and that are older than what is chosen, may be left out.
+# Module and version -> its dependencies (not its dev_dependencies), as far as LEVELS names them. Each
+# version that MODULE.bazel names has to be here: add a new version together with its line. Versions
+# that only other modules ask for, and that are older than the chosen ones, may be left out.
 DEPENDENCIES = {
     "abseil-cpp@20260107.1": "googletest@1.17.0 rules_cc@0.2.9",
     "abseil-cpp@20260526.0": "googletest@1.17.0.bcr.2 rules_cc@0.2.18",
@@ -63,13 +63,13 @@ DEPENDENCIES = {
 
 
 class Wrong(Exception):
-    """What Bazel would refuse."""
+    """An error that Bazel would report."""
 
 
 # --- Module files.
 
 class Anything:
-    """Takes every call of a module file that says nothing of dependencies."""
+    """Accepts the calls of a module file that do not concern dependencies."""
 
     def __getattr__(self, name):
         return Anything()
@@ -81,7 +81,7 @@ class Anything:
 def read_module(text, ours=True):
     """(name, version, {dependency: version}, {dependency: path}) of a module file, as the root.
 
-    Of our own ones, what would break those who embed us is Wrong.
+    Raises Wrong for a line of our own module files that would break embedders.
     """
     own, wanted, paths = {"name": "", "version": ""}, {}, {}
 
@@ -92,7 +92,7 @@ def read_module(text, ours=True):
 
     def no_override(module_name="", **_):
         if ours:
-            raise Wrong("an override of %s helps the root module alone, not who embeds it" % module_name)
+            raise Wrong("an override of %s helps the root module alone, not its embedders" % module_name)
 
     def local_path_override(module_name, path):
         paths[module_name] = path
@@ -107,7 +107,7 @@ def read_module(text, ours=True):
     for name in ("flag_alias", "include", "register_execution_platforms", "register_toolchains", "use_extension",
                  "use_repo", "use_repo_rule"):
         known[name] = Anything()
-    exec(compile(text, "a module file", "exec"), known)  # Starlark that has no load() is Python.
+    exec(compile(text, "a module file", "exec"), known)  # Starlark without load() is Python.
     return own["name"], own["version"], wanted, paths
 
 
@@ -137,10 +137,10 @@ def brings(name, version):
 
 
 def resolve(files, path):
-    """{module: version} of what is chosen for the root module of `path`; raises Wrong.
+    """{module: version}: the choice for the root module of `path`; raises Wrong.
 
-    `files` has the text of each module file of ours. What Bazel does: in each level of each module
-    the newest version of all that anybody asks for; then, from the root, there may be one level.
+    `files` has the text of each module file of ours. Bazel takes, in each level of each module, the
+    newest version that any module asks for; then, from the root, it allows one level only.
     """
     def wanted_by(key):
         return ours[key] if key in ours else brings(*key)
@@ -150,7 +150,7 @@ def resolve(files, path):
         file, key = todo.pop()
         _, _, wanted, paths = read_module(files[file])
         for name, there in paths.items():
-            wanted[name] = "_"  # A version of its own: the override.
+            wanted[name] = "_"  # The override stands for a version of its own.
             todo.append((os.path.normpath(os.path.join(os.path.dirname(file), there, "MODULE.bazel")), (name, "_")))
         ours[key] = wanted
     newest, seen, todo = {}, set(), [("<root>", "")]
@@ -189,7 +189,7 @@ def resolve(files, path):
                 raise Wrong("%s depends on %s, but %s is chosen: Bazel would warn each user" %
                             (spell(*key), spell(name, asked), spell(name, chosen[name][0])))
             if name + "@" + asked not in DEPENDENCIES:
-                raise Wrong("%s is not in the table of tools/registry.py: add what the registry says of it" %
+                raise Wrong("%s is not in the table of tools/registry.py: add its line of the real registry" %
                             spell(name, asked))
     return {name: choice[0] for name, choice in chosen.items()}
 
@@ -201,7 +201,7 @@ def spell(name, version):
 # --- The repositories of deps.bzl.
 
 class Context:
-    """What a repository rule of deps.bzl uses of Bazel's repository_ctx."""
+    """The part of Bazel's repository_ctx that the repository rules of deps.bzl use."""
 
     def __init__(self, name, attributes, folder, execute=None, exists=os.path.exists):
         self.name = name
@@ -231,7 +231,7 @@ class Context:
 
 
 def repositories():
-    """{name: (rule, attributes)} of all that deps.bzl declares."""
+    """{name: (rule, attributes)} of each repository that deps.bzl declares."""
     found = {}
 
     def fail(text):
@@ -252,7 +252,7 @@ def repositories():
         "native": types.SimpleNamespace(existing_rule=lambda name: None),
         "repository_rule": repository_rule,
     }
-    exec(compile(read(os.path.join(ROOT, TABLE)), TABLE, "exec"), known)  # Starlark that has no load() is Python.
+    exec(compile(read(os.path.join(ROOT, TABLE)), TABLE, "exec"), known)  # Starlark without load() is Python.
     known["sluice_debian_deps"]()
     return found
 
@@ -280,8 +280,8 @@ def write(registry, bazel):
     """Writes the registry, and the sources of its modules beside them."""
     if os.path.exists(registry):
         if os.listdir(registry) and not os.path.exists(os.path.join(registry, "bazel_registry.json")):
-            raise Wrong("%s is there, and no registry: name a folder that is new, empty or a registry, as what is "
-                        "in it is deleted" % registry)
+            raise Wrong("%s exists and is no registry: name a folder that is new, empty or a registry, because its "
+                        "contents are deleted" % registry)
         shutil.rmtree(registry)
     os.makedirs(registry)
     with open(os.path.join(registry, "bazel_registry.json"), "w", encoding="utf-8") as file:
@@ -293,7 +293,7 @@ def write(registry, bazel):
         _, _, wanted, paths = read_module(read(os.path.join(ROOT, path)))
         todo |= {(name, version) for name, version in wanted.items() if name not in paths}
     ours = {name for name, _ in todo}
-    # What Bazel and the rules it comes with ask for: modules of no content, never loaded.
+    # Bazel and its own rules ask for these: modules without content, never loaded.
     for folder, _, files in os.walk(bazel) if bazel else ():
         if "MODULE.bazel" in files:
             todo |= set(read_module(read(os.path.join(folder, "MODULE.bazel")), ours=False)[2].items())
@@ -310,7 +310,7 @@ def write(registry, bazel):
             if not os.path.exists(sources):
                 make(name, sources)
                 with open(os.path.join(sources, "REPO.bazel"), "w", encoding="utf-8"):
-                    pass  # Empty, but Bazel takes no folder without it for a repository.
+                    pass  # Empty, but a folder without it is no repository for Bazel.
         wanted = brings(name, version)
         write_module(registry, name, version, wanted, sources)
         todo |= set(wanted.items())
@@ -321,7 +321,7 @@ def write(registry, bazel):
 # --- Checks.
 
 def module_files(versions=None):
-    """The text of each module file of ours, with other versions put in."""
+    """The text of each module file of ours, with `versions` put in."""
     files = {path: read(os.path.join(ROOT, path)) for path in MODULES}
     for name, version in (versions or {}).items():
         for path in files:
@@ -372,9 +372,9 @@ def old_versions_are_refused():
 
 def unknown_versions_are_refused():
     expect(refused("MODULE.bazel", {"googletest": "1.17.0"}),
-           "googletest@1.17.0 is not in the table of tools/registry.py: add what the registry says of it")
+           "googletest@1.17.0 is not in the table of tools/registry.py: add its line of the real registry")
     expect(refused("embed/MODULE.bazel", {"rules_cc": "0.2.99"}),
-           "rules_cc@0.2.99 is not in the table of tools/registry.py: add what the registry says of it")
+           "rules_cc@0.2.99 is not in the table of tools/registry.py: add its line of the real registry")
 
 
 def versions_that_others_raise_are_refused():
@@ -439,7 +439,7 @@ def check():
             test()
             passed += 1
             print("ok: " + name)
-        except Exception as error:  # A mistake in a file that is read here is one in Python.
+        except Exception as error:  # A mistake in a module file raises a Python exception here.
             failed += 1
             print("FAILED: %s: %s" % (name, error if isinstance(error, Wrong) else repr(error)))
     print("%d passed, %d failed" % (passed, failed))

@@ -56,7 +56,7 @@ Connection::Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> strea
       input_bytes_max_(static_cast<uint32_t>(worker.options().input_bytes_max)) {}
 
 Connection::~Connection() {
-  // Not earlier: the handler that ended the connection may have looked at its input to the last.
+  // Not cleared earlier: the handler that ended the connection may have used its input until now.
   input_.Clear(worker().lease());
   SLUICE_CHECK(output_.Empty() && !Armed());
 }
@@ -92,7 +92,8 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   }
   if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
   if (start == Start::kConnecting || connection->session_->early_ != nullptr) {
-    // Before a timer or an early call can end it: only who has started hears OnClose.
+    // Run OnStart before a timer or an early call can end the connection: OnClose comes only after
+    // OnStart.
     worker.RunHandler(slot, "OnStart", [] {});
     if (!connection->Ended()) connection->EndEarly();
     if (connection->Ended()) return;
@@ -108,7 +109,7 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
 }
 
 // Takes over the calls of the session's constructor. Abort and Close wait until OnStart has run
-// (EndEarly): a session that never started is not told of its end.
+// (EndEarly): a session that has not started gets no OnClose.
 void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
   output_.TakeFrom(early.output);
@@ -137,11 +138,11 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   session.begun_ = true;
   if (session.early_ != nullptr) session.early_->Drop(worker);
   session.early_.reset();
-  worker.HoldMail(slot);  // It will never open.
+  worker.HoldMail(slot);  // The connection never opens.
   worker.StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
-// The one end of every connection. May be called in a handler of its own session.
+// Every connection ends here. A handler of its own session may call this.
 void Connection::Finish(CloseReason reason, bool reset, int error) {
   if (Ended()) return;
   if (LogEnabled(LogLevel::kWarning)) LogEnd(reason, error);
@@ -161,9 +162,9 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   output_.Clear(owner_worker.lease());
   owner_worker.timers().Cancel(*this);
   owner_worker.os().PollerRemove(owner_worker.Poller(), stream_->Descriptor());
-  stream_->Close(reset || lost > 0);  // What is cut short must not look like an end.
-  // Before the listeners: what a filter captured may call its session as it is destroyed, and there
-  // is no connection any more.
+  stream_->Close(reset || lost > 0);  // A FIN after lost bytes would look like a complete stream.
+  // Detach the session before the listeners end: the destructor of a filter's captures may call the
+  // session, which has no connection any more.
   Session* const session = std::exchange(session_, nullptr);
   if (session != nullptr) {
     session->close_reason_ = reason;
@@ -180,7 +181,8 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
 
 void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true, error); }
 
-// Each end is a line at debug; one that an operator may want to know of, once a minute, at warning.
+// Logs each end at debug. An end that an operator may want to know of is logged at warning, once a
+// minute for each reason.
 void Connection::LogEnd(CloseReason reason, int error) {
   const Options& o = options();
   const auto limit = [](std::string_view name, absl::Duration timeout) {
@@ -206,7 +208,7 @@ void Connection::LogEnd(CloseReason reason, int error) {
     case CloseReason::kSlow:
     case CloseReason::kError:
       break;
-    default:  // Usual, or logged where it happens.
+    default:  // An ordinary end, or one that is logged elsewhere.
       trouble = false;
   }
   const auto line = [&] {
@@ -229,7 +231,7 @@ void Connection::LogEnd(CloseReason reason, int error) {
 }
 
 void Connection::OnActorEnded(bool failed) {
-  if (session_ == nullptr) return;  // It was told before.
+  if (session_ == nullptr) return;  // The session has ended already.
   if (failed) session_->close_reason_ = CloseReason::kFailed;
   session_->connection_ = nullptr;
   session_ = nullptr;
@@ -241,10 +243,10 @@ void Connection::OnActorEnded(bool failed) {
   Unpair();
   input_.Clear(worker().lease());
   offer_again_ = false;
-  BeginClose();  // What it wrote is still sent.
+  BeginClose();  // The session's output is still sent.
 }
 
-// --- Readiness. Events are only noted; what follows is done in this connection's turn.
+// --- Readiness. Events are only noted here; OnTurn() acts on them.
 
 void Connection::OnEvents(uint32_t events) {
   if ((events & kReadEvents) != 0) readable_ = true;
@@ -255,7 +257,7 @@ void Connection::OnEvents(uint32_t events) {
     if (!connecting_ && write_state_ != WriteState::kLingering) phase_ms_ = worker().NowMs();
   }
   if ((events & EPOLLERR) != 0) error_reported_ = true;
-  // After ERR and HUP, too: the next write tells what happened.
+  // After ERR and HUP as well: the next write reports the error.
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) writable_ = true;
   worker().MarkReady(this);
 }
@@ -277,8 +279,8 @@ bool Connection::MayTakeMore() {
 }
 
 bool Connection::MayRead() const {
-  // What one of a pair still sends in a drain belongs to what flows: its session says when that is
-  // over.
+  // A paired connection reads on in a drain: its bytes belong to a stream under way, and its Pipe
+  // decides when that is over.
   return MayGoOn() && !read_ended_ && (!input_drained_ || Paired());
 }
 
@@ -302,7 +304,7 @@ void Connection::Unpair() {
   if (!Paired()) return;
   Connection* const other = std::exchange(partner_, this);
   other->partner_ = other;
-  worker().MarkReady(other);  // It may have waited for room here.
+  worker().MarkReady(other);  // `other` may have waited for room in this output.
 }
 
 bool Connection::QuietSince(int64_t ms) const {
@@ -339,13 +341,15 @@ void Connection::OnTurn() {
     if (readable_ && MayRead()) ReadOnce();
     if (!Ended() && read_ended_) TellEof();
   }
-  // What stops reading now may all leave at the end of this turn: then no event would follow.
+  // Note the high watermark now. If all output leaves at the end of the turn, no event would resume
+  // reading.
   if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
-  if (!Ended() && peer_ended_ && !read_ended_) ArmTimer();  // No read may ever find that end.
+  if (!Ended() && peer_ended_ && !read_ended_) ArmTimer();  // No read may ever reach that FIN.
   if (!Ended() && error_reported_) LookForError();
   if (Ended() || !draining_) return;
-  // The peer has ended, and nothing is kept that the session could still take. One that has not is
-  // waited for (DrainSilenceOver); a pair does that itself.
+  // The drain stops reading when the peer has ended and no kept input is due to the session. While
+  // the peer has not ended, DrainSilenceOver() decides. For a pair the first moment without input
+  // is enough, as its Pipe looks for silence itself.
   const bool at_first_silence = Paired() || Planted(Plant::kDrainAtFirstSilence);
   if ((read_ended_ || (at_first_silence && !readable_)) && !offer_again_) input_drained_ = true;
   if (Planted(Plant::kDrainBeforeEmpty)) input_drained_ = true;
@@ -368,7 +372,7 @@ void Connection::ConnectDone() {
   connecting_ = false;
   if (IsTcp(PeerAddress())) SetRetransmissions(worker().os(), stream_->Descriptor(), options());
   seldom_ = nullptr;
-  // The bytes that wait could not have left earlier.
+  // Waiting bytes could not leave before the connect: their stall starts now.
   if (!output_.Empty()) stalled_ms_ = worker().NowMs();
   if (closing_) closing_ms_ = worker().NowMs();
   if (draining_) BeginDrainReading();
@@ -387,10 +391,10 @@ void Connection::ConnectFailed(int error, bool reset) {
   Finish(CloseReason::kConnectFailed, reset, error);
 }
 
-// A reset is noticed though nothing reads: the session may be parked, its output high, memory
+// Notices a reset while nothing reads: the session is parked, its output is high, or memory is
 // spent.
 void Connection::LookForError() {
-  if (MayRead() && !worker().ReadingPaused()) return;  // The next read tells.
+  if (MayRead() && !worker().ReadingPaused()) return;  // The next read reports the error.
   error_reported_ = false;
   int error = 0;
   socklen_t size = sizeof(error);
@@ -398,8 +402,10 @@ void Connection::LookForError() {
   if (error != 0) SocketFailed(error);
 }
 
-// --- What the session is told. Each sets its mark inside: while the session is parked it is not
-// run, and stays due.
+// --- Calls of the session.
+
+// Each call sets its flag inside the handler: while the session is parked the handler does not run,
+// and the call stays due.
 
 void Connection::TellOpen() {
   worker().RunHandler(slot_, "OnOpen", [&] {
@@ -434,8 +440,8 @@ void Connection::TellWritable() {
 
 void Connection::TellDrain() {
   if (drain_told_ || closing_ || (read_ended_ && !eof_told_)) return;
-  // Messages that hubs hold back for it come first, while the drain has time for that. Each flush
-  // that may have emptied it brings us back.
+  // Messages that hubs hold back for the session come first, until half of the drain's time is
+  // over. Each flush that may have emptied the output leads back here.
   if (!worker().DrainInsists() && ListenersHold()) return;
   if (Planted(Plant::kDrainForgetsParked)) drain_told_ = true;
   worker().RunHandler(slot_, "OnDrain", [&] {
@@ -444,8 +450,9 @@ void Connection::TellDrain() {
   });
 }
 
-// OnDrain would come before OnOpen, and its answer would wait for a peer that may never come. One
-// of a pair belongs to what flows: a peer that waits for it has sent already.
+// A connecting session is closed: OnDrain would come before OnOpen, and its answer would wait for a
+// peer that may never come. A paired session gets OnDrain: it belongs to a stream under way, and
+// the peer of its partner has sent bytes already.
 void Connection::DrainConnecting() {
   if (Paired()) {
     TellDrain();
@@ -460,10 +467,10 @@ void Connection::OnDrain() {
   if (draining_) return;
   draining_ = true;
   if (connecting_) return;
-  // Bytes may have come since the last event: one more read tells.
+  // Bytes may have come since the last event: one more read finds them.
   readable_ = true;
   if (write_state_ == WriteState::kLingering) {
-    // From now: its own linger_timeout began before, and a peer that still sends is not silent.
+    // Count from now: linger_timeout began earlier, and a peer that still sends is not silent.
     phase_ms_ = worker().NowMs();
     ArmTimer();
   } else {
@@ -472,8 +479,8 @@ void Connection::OnDrain() {
   worker().MarkReady(this);
 }
 
-// The first silence is not the end of what was sent before the drain: a window that was closed, or
-// the network, may hold it back.
+// The first silence does not prove that all bytes sent before the drain have arrived: a closed
+// window or the network may hold them back.
 void Connection::BeginDrainReading() {
   drain_quiet_ms_ = static_cast<uint32_t>(DrainQuietMs());
   received_ms_ = worker().NowMs();

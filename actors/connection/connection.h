@@ -1,13 +1,14 @@
-// Connection owns a connected socket, through a Stream, and brings it and its Session together: it
-// reads only when its output and its session have room, writes what it was given in order, and
-// closes without losing the last bytes.
+// Connection owns a connected socket, through a Stream, and serves its Session: it reads only while
+// its output and its session have room, writes bytes in order, and closes without losing the last
+// bytes.
 //
-// Owner:  the slot of its session, as IoHandler; it outlives the session until the socket is done.
+// Owner:  the slot of its session, as IoHandler. A connection outlives its session until the socket
+//         is done.
 // Thread: the worker's.
-// Bound:  output_bytes_max of output; kept input: input_bytes_max; both charged to the budget.
-//         Nothing while idle.
-// Errors: each ends the connection, once, with one reason; bytes accepted and not sent are counted
-//         as lost.
+// Bound:  output: output_bytes_max; kept input: input_bytes_max; both charged to the budget. An
+//         idle connection holds neither.
+// Errors: each error ends the connection, once, with one reason. Bytes that were accepted and not
+//         sent are counted as lost.
 #ifndef SLUICE_ACTORS_CONNECTION_CONNECTION_H_
 #define SLUICE_ACTORS_CONNECTION_CONNECTION_H_
 
@@ -32,18 +33,20 @@ namespace sluice {
 
 struct ListenerTag {};
 
-// Something that writes to a connection for others (a hub's subscriber). Called on its worker.
+// OutputListener writes to a connection on behalf of others, as a hub's subscriber does. Called on
+// the connection's worker.
 class OutputListener : public ListNode<ListenerTag> {
  public:
   virtual void OnOutputLow(Connection& connection) = 0;
-  // Write what is held back, as far as the output takes it: a last word follows.
+  // Write what is held back, as far as the output takes it: the session's last bytes follow.
   virtual void OnFlush(Connection& connection) = 0;
-  // The last call: the connection takes nothing more, as its write side is closing or it has ended.
-  // The listener is off its list.
+  // The last call: the connection takes no more output, as its write side is closing or it has
+  // ended. The listener is off the connection's list already.
   virtual void OnOutputEnded(Connection& connection) = 0;
-  // What it holds back for the connection, in bytes of the budget that their end would free.
+  // Bytes of the budget that this listener holds for the connection; the connection's end frees
+  // them.
   virtual int64_t HeldBytes() const { return 0; }
-  // Whether it holds back anything, that it will write by itself.
+  // True: the listener holds back output that it will write by itself.
   virtual bool Holds() const { return false; }
 
  protected:
@@ -54,14 +57,15 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
  public:
   enum class Start : uint8_t { kConnected, kConnecting };
 
-  // Attaches itself to `slot`, whose session has been made. The poller's refusal ends it at once.
+  // Attaches a new connection to `slot`, where the session was constructed. If the poller refuses
+  // the descriptor, the connection ends at once.
   static void Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                    ConnectionOwner owner, Start start = Start::kConnected,
                    absl::Duration connect_timeout = absl::InfiniteDuration());
-  // Where one that is connecting goes to. `again`: the kernel has no room for it yet, and it is
-  // tried again until it has.
+  // Notes the address of a connect under way. `again`: the backlog of the listener is full, and the
+  // connect is repeated until it has room.
   void ConnectsTo(const Address& address, bool again);
-  // One that never stood: its session hears OnClose(reason), and it is counted.
+  // For a session that never gets a connection: it is counted, and gets OnClose(reason).
   static void Refuse(Worker& worker, Slot* slot, CloseReason reason);
   ~Connection() override;
 
@@ -83,19 +87,18 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // For the session, between frames: may it go on, and is its turn not over?
   bool MayTakeMore();
   size_t OutputBytes() const;
-  // What a Write would take now, were the write side open.
+  // Bytes that a Write would accept now, if the write side is open.
   size_t OutputRoom() const {
     return static_cast<size_t>(options().output_bytes_max) - OutputBytes();
   }
   bool WriteOpen() const { return write_state_ == WriteState::kOpen; }
-  // From now on each of the two reads while the other's output has room, not its own: what one
-  // reads is written to the other (actors/peers/pipe.h). Both live on one worker; the end of one
-  // unpairs.
+  // Pairs two connections (actors/peers/pipe.h): each reads while the output of the other has room,
+  // as its input is written there. Both live on one worker. The end of either undoes the pairing.
   void PairWith(Connection& other);
-  // For how long a peer must be silent in a drain until nothing that it sent before is on its way:
-  // a round trip, as the kernel measures it, and what else may hold a segment up.
+  // Time in ms that a peer must be silent in a drain until none of its earlier bytes is on its way:
+  // a round trip, as the kernel measures it, and other delays of a segment.
   int64_t DrainQuietMs();
-  // Open both ways, nothing held, and no byte received or sent after that time.
+  // True: open both ways, nothing held, and no byte received or sent after `ms`.
   bool QuietSince(int64_t ms) const;
   void SetInputMax(size_t bytes) {
     input_bytes_max_ = static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX));
@@ -105,23 +108,23 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   Worker& worker() const { return *slot_->worker; }
   Slot* slot() const { return slot_; }
   Session* session() const { return session_; }
-  // Several hubs may have the same connection for a subscriber. A listener removes itself, or is
-  // told of the end. Requires: WriteOpen().
+  // The session may subscribe to several hubs, with a listener for each. A listener removes itself,
+  // or gets OnOutputEnded. Requires: WriteOpen().
   void AddListener(OutputListener* listener);
   void RemoveListener(OutputListener* listener);
-  // For a listener whose Write answered kOverloaded: OnOutputLow follows when there is memory.
+  // For a listener that got kOverloaded from Write: OnOutputLow follows when there is memory.
   void TellListenersWhenMemoryReturns();
-  // Before a good-bye: what listeners hold back for a slow socket is queued here, as far as
-  // output_bytes_max goes.
+  // Called before the session's last bytes: queues what listeners hold back for a slow socket, up
+  // to output_bytes_max.
   void FlushListeners();
   bool OutputAboveLow() const {
     return OutputBytes() > static_cast<size_t>(options().output_bytes_low);
   }
 
-  // Ends it, so that another one may come.
+  // Ends this connection to make room for a newcomer.
   void Evict() { Finish(CloseReason::kEvicted); }
-  // True: its peer has taken bytes in that silence, and it is the latest active one now. (Of a UNIX
-  // socket nobody can tell.)
+  // True: the peer has, or may have, taken bytes during its silence; then this connection counts as
+  // active now. False for a UNIX socket, as its kernel reports no acknowledgements.
   bool TakesBytesMeanwhile() {
     return !closing_ && !connecting_ && stream_->AcknowledgedMs() != Unanswered::kUnknown &&
            TakesBytes(worker().NowMs() - active_ms_);
@@ -153,22 +156,21 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   struct Silence;
   enum class WriteState : uint8_t {
     kOpen,
-    kFlushing,   // Nothing more is taken; what is queued still goes.
+    kFlushing,   // No more writes are accepted; queued output is still sent.
     kShut,       // Our FIN is sent.
-    kLingering,  // And this side is closing: it reads only to forget.
+    kLingering,  // The same, and this side closes: input is read and discarded.
   };
 
   Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream, ConnectionOwner owner);
   void OnTimer(Worker& worker) override;
   void Judge();
 
-  // True once Finish() was called: nothing of this may be done any more, and it is deleted at the
-  // end of the turn.
+  // True after Finish(): this must not be used any more, and is deleted at the end of the turn.
   bool Ended() const { return slot_->io != this; }
   bool MayRead() const;
   bool Paired() const { return partner_ != this; }
-  // Whether an end from here is a reset: to one of a pair it must not look as if the other had come
-  // to its end.
+  // True: an end from this side must be a reset. The other peer of a pair would take a FIN for the
+  // complete stream.
   bool CutShort() const { return Paired(); }
   bool HalfClosed() const { return read_ended_ || write_state_ != WriteState::kOpen; }
   void Unpair();
@@ -176,19 +178,20 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     return !connecting_ && !output_high_ &&
            OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && OutputRoom() > 0;
   }
-  // Over the watermark: who reads for it has stopped, and is told when output is down to the low
-  // one.
+  // Notes output above the high watermark: reading for it has stopped, and resumes when output is
+  // down to the low watermark.
   void NoteHigh() {
     output_high_ |=
         OutputBytes() > static_cast<size_t>(options().output_bytes_high) || OutputRoom() == 0;
   }
-  // The peer has sent what this side can not read now: the session is parked, its output stands
-  // high, or memory is spent. Such a peer is not silent. A session that has paused wanted it so.
+  // True: the peer has sent bytes that this side cannot read now, as the session is parked, output
+  // is high, or memory is spent. Such a peer is not silent. A pause by the session itself does not
+  // count.
   bool UnreadByUs() const {
     return readable_ && !read_ended_ && !draining_ && session_ != nullptr && !paused_ &&
            (!MayGoOn() || worker().ReadingPaused());
   }
-  // Bytes were received or sent. The acceptor's order is exact to kOrderShift.
+  // Bytes were received or sent. The acceptor's order of connections is exact to 2^kOrderShift ms.
   void Active() {
     const int64_t before_ms = std::exchange(active_ms_, worker().NowMs());
     if (before_ms >> OwnedConnections::kOrderShift != active_ms_ >> OwnedConnections::kOrderShift &&
@@ -261,68 +264,72 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
   IntrusiveList<OutputListener, ListenerTag> listeners_;
-  // Whose output has the room that reading needs: its own, or the pair's.
+  // Reading needs room in the output of this connection: itself, or the other one of a pair.
   Connection* partner_ = this;
-  // From the look that finds something unanswered until one that does not.
+  // Exists from the look (LookForLife) that finds something unanswered until a look that does not.
   struct Silence {
-    int64_t asked_ms;  // Since then the peer has answered nothing, and was asked.
-    // When it was first asked after unacknowledged_timeout, which a link that was whole again by
-    // then would have answered; -1: it was not, as far as looks have seen...
+    int64_t asked_ms;  // Since then the peer was asked, and has answered nothing.
+    // Time of the first question after unacknowledged_timeout; -1: no look has seen one. A link
+    // that was repaired by then would have answered it.
     int64_t asked_late_ms = -1;
-    uint32_t probes = 0;  // ...and at that time so many probes were unanswered; 0: it is to come.
+    // Unanswered probes at the first look after that timeout: when the number has grown, there was
+    // such a question. 0: no such look yet.
+    uint32_t probes = 0;
   };
-  // The address, while it is connecting; or, when the connection stands, a silence. Most
-  // connections have neither.
+  // While connecting: the address. Once connected: a silence, if there is one. Most connections
+  // have neither.
   std::unique_ptr<std::variant<Address, Silence>> seldom_;
   OutputQueue output_;
   InputBuffer input_;
   const int64_t opened_ms_;
-  int64_t active_ms_;        // The last byte received or sent, or seen to be taken by the peer.
-  int64_t received_ms_;      // The last byte received, or what counts as one in a drain.
-  int64_t phase_ms_ = 0;     // When the half-close, the lingering or the connecting began.
-  int64_t closing_ms_ = 0;   // When this side closed, or its connection stood behind that.
-  int64_t stalled_ms_ = -1;  // Since when output waits without progress; -1: none waits.
+  int64_t active_ms_;        // The last byte received, sent, or seen to be taken by the peer.
+  int64_t received_ms_;      // The last byte received. A drain restarts it.
+  int64_t phase_ms_ = 0;     // Start of the half-close, the lingering or the connecting.
+  int64_t closing_ms_ = 0;   // This side's close, or the connect if that was later.
+  int64_t stalled_ms_ = -1;  // Since then output waits without progress; -1: none waits.
   uint32_t input_bytes_max_;
   union {
     uint32_t connect_timeout_ms_ = 0;  // While connecting...
     uint32_t drain_quiet_ms_;          // ...while a drain still reads...
     uint32_t discarded_bytes_;         // ...and while lingering.
   };
-  uint32_t looked_s_ = 0;  // When LookForLife() was last, or began to be due; 0: it is not.
-  // While lingering, while memory is spent, or behind a silence: as it was...
+  // The last LookForLife(), or the write that made it due; 0: it is not due.
+  uint32_t looked_s_ = 0;
+  // The peer's unacknowledged bytes at the last look. Used while lingering, while memory is spent,
+  // and at the end of a silence.
   uint32_t unacknowledged_bytes_ = 0;
-  int64_t unacknowledged_ms_ = -1;  // ...when it was first seen, or last seen to change.
-  int16_t write_error_ = 0;         // The errno of a failed write, told at the end of the slice.
+  int64_t unacknowledged_ms_ = -1;  // When that number was first seen, or last seen to change.
+  int16_t write_error_ = 0;         // errno of a failed write, handled at the end of the slice.
 
   WriteState write_state_ = WriteState::kOpen;
-  CloseReason close_reason_ = CloseReason::kClosed;  // Of the close under way.
-  // One bit each: an idle connection is to take little.
+  CloseReason close_reason_ = CloseReason::kClosed;  // Reason of the close under way.
+  // The flags take one bit each, to keep an idle connection small.
   bool readable_ : 1 = false;
   bool exceptional_ : 1 = false;     // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
-  bool error_reported_ : 1 = false;  // ERR came, and no read has told yet what it was.
+  bool error_reported_ : 1 = false;  // ERR came, and no read has reported the error yet.
   bool writable_ : 1 = true;
   bool connecting_ : 1 = false;
   bool connect_again_ : 1 = false;
   bool open_told_ : 1 = false;
-  bool closing_ : 1 = false;     // The session has closed or ended: it is given nothing more.
-  bool read_ended_ : 1 = false;  // The peer's FIN was read...
-  bool peer_ended_ : 1 = false;  // ...or is known of: it may lie behind bytes that nobody reads.
+  bool closing_ : 1 = false;     // The session has closed or ended: it gets no more input.
+  bool read_ended_ : 1 = false;  // The peer's FIN was read.
+  bool peer_ended_ : 1 = false;  // The peer's FIN is known of; unread bytes may precede it.
   bool eof_told_ : 1 = false;
-  bool paused_ : 1 = false;  // By the session.
+  bool paused_ : 1 = false;  // Until ResumeReading().
   bool output_high_ : 1 = false;
   bool wants_writable_ : 1 = false;
-  // The session had to stop; the kept input is due when it may go on.
+  // Kept input is offered again when the session may go on.
   bool offer_again_ : 1 = false;
   bool listeners_wait_for_memory_ : 1 = false;
-  bool gathering_ : 1 = false;  // The worker's gather buffer holds output of ours.
+  bool gathering_ : 1 = false;  // The worker's gather buffer holds output of this connection.
   bool draining_ : 1 = false;
-  bool input_drained_ : 1 = false;  // In a drain: nothing more is read.
-  bool drain_close_ : 1 = false;    // OnDrain is due.
+  bool input_drained_ : 1 = false;  // In a drain: no more input is read.
+  bool drain_close_ : 1 = false;    // The session's OnDrain is due.
   bool drain_told_ : 1 = false;
-  bool offering_ : 1 = false;   // OnData runs...
-  bool took_one_ : 1 = false;   // ...and has taken a frame at least...
-  bool turn_over_ : 1 = false;  // ...and was told that its time is over.
-  bool amplifies_ : 1 = false;  // Its last answer was much longer than the question.
+  bool offering_ : 1 = false;   // OnData runs.
+  bool took_one_ : 1 = false;   // This OnData was allowed a frame already.
+  bool turn_over_ : 1 = false;  // This OnData was told that its share of the turn is over.
+  bool amplifies_ : 1 = false;  // The last answer was much longer than its question.
 };
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// The input side of a connection: what is read is offered to the session, what the session does not
-// take waits within its bound, and a closing side reads on and forgets.
+// The input side of a connection: bytes are read and offered to the session, and bytes that it does
+// not take are kept, within input_bytes_max. A closing side reads on and discards.
 #include <cerrno>
 #include <string_view>
 
@@ -11,13 +11,14 @@ namespace sluice {
 
 namespace {
 
-// A closing side reads and forgets so much before it gives up on a peer that goes on sending.
+// Bytes that a closing side discards before it gives up on a peer that goes on sending.
 constexpr uint32_t kDiscardMax = 1024 * 1024;
 static_assert(kReadHeadroomBytes == Worker::kReadBytes * 2);
-// One read from the reserve: the smallest socket buffer takes the echo of it, so that it never
-// waits here.
+// Size of a read from the reserve. The smallest socket buffer takes the echo of such a read, so
+// that the echo never waits here.
 constexpr size_t kReserveReadBytes = 4 * 1024;
-// An answer that is longer than its question by more than this finds no memory in the reserve.
+// If an answer exceeds its question by more than this, the connection may not read from the
+// reserve.
 constexpr int64_t kAnswerExtraBytesMax = 32 * 1024;
 
 }  // namespace
@@ -62,8 +63,9 @@ void Connection::ReadOnce() {
   }
 }
 
-// Hands bytes to the session: fresh ones behind what was kept, or (none fresh) what was kept once
-// more. What the session sees stays in place while it runs: nothing clears input_ in its handlers.
+// Offers input to the session: `fresh` behind the kept bytes, or (with empty `fresh`) the kept
+// bytes once more. The bytes that the session sees stay in place while it runs: nothing clears
+// input_ in its handlers.
 void Connection::OfferInput(std::string_view fresh) {
   Lease& lease = worker().lease();
   const bool kept = !input_.Empty();
@@ -73,7 +75,8 @@ void Connection::OfferInput(std::string_view fresh) {
   }
   Input in(kept ? input_.view() : fresh);
   const size_t offered = in.size();
-  bool may_go_on = false;  // As the session saw it: what it has sent and written leaves afterwards.
+  // State inside OnData: messages and output of the session leave only afterwards.
+  bool may_go_on = false;
   offering_ = true;
   took_one_ = turn_over_ = false;
   worker().BeginShare(Worker::kIoTurnNs);
@@ -93,12 +96,13 @@ void Connection::OfferInput(std::string_view fresh) {
   offer_again_ = false;
   if (input_.Empty()) return;
   if (!may_go_on || !MayGoOn()) {
-    offer_again_ = true;                      // The session had to stop; more may be in there.
-    if (MayGoOn()) worker().MarkReady(this);  // Reading may go on already, and no event will tell.
+    offer_again_ = true;  // The session had to stop; input_ may hold another frame.
+    // The session may go on already, and no event would follow.
+    if (MayGoOn()) worker().MarkReady(this);
   } else if (input_.size() >= input_bytes_max_) {
     offer_again_ = true;
     if (in.size() < offered) {
-      worker().MarkReady(this);  // The session takes one frame a call: there may be another one.
+      worker().MarkReady(this);  // The session takes one frame a call; there may be another one.
     } else if (Planted(Plant::kInputFullUntold)) {
       paused_ = true;
     } else {
@@ -107,7 +111,7 @@ void Connection::OfferInput(std::string_view fresh) {
   }
 }
 
-// All that may be kept is kept, and the session has taken nothing of it.
+// The kept input has reached its maximum, and the session has taken nothing of it.
 void Connection::TellInputFull() {
   worker().RunHandler(slot_, "OnInputFull", [&] { session_->OnInputFull(); });
   if (Ended()) return;
@@ -115,15 +119,16 @@ void Connection::TellInputFull() {
     input_.Clear(worker().lease());
     offer_again_ = false;
   } else if (input_.size() >= input_bytes_max_) {
-    paused_ = true;  // Until it resumes reading.
+    paused_ = true;  // Until ResumeReading().
   } else {
-    offer_again_ = false;  // There is place again: it goes on when more has come.
+    // There is room again: reading goes on, and the next bytes lead to OnData.
+    offer_again_ = false;
     worker().MarkReady(this);
   }
 }
 
-// Lingering close: our FIN is out; what the peer still sends is read and forgotten, so that the
-// kernel has no unread bytes for which it would send a reset that overtakes our last answer.
+// Lingering close: our FIN is sent, and input is read and discarded. Unread bytes would make the
+// kernel send a reset, which may overtake our last answer.
 void Connection::Discard() {
   Worker& w = worker();
   const int64_t count = stream_->Read(w.ReadBuffer(), Worker::kReadBytes);
@@ -134,8 +139,8 @@ void Connection::Discard() {
     discarded_bytes_ += static_cast<uint32_t>(count);
     if (draining_) phase_ms_ = w.NowMs();
     if (discarded_bytes_ > kDiscardMax) {
-      // A peer that goes on sending is read no more, and its window closes. While it has not all of
-      // our answer, a close would reset that away: then the timer looks.
+      // Stop reading a peer that goes on sending; its window closes. If the peer does not have all
+      // of our answer, a close now would lose the rest by a reset: the timer decides later.
       readable_ = false;
       if (stream_->UnacknowledgedBytes() <= 0) Finish(CloseReason::kLingered);
     } else {

@@ -1,8 +1,8 @@
-// ConnectionLedger is what became of connections and of the bytes that sessions wrote:
-// opened = open + closed(by reason), accepted = to the kernel + lost + held.
+// ConnectionLedger counts what became of connections and of the bytes that sessions wrote:
+// opened = open + closed (by reason), accepted = sent to the kernel + lost + held.
 //
 // Owner:  the Runtime (an attachment); a cell for each worker.
-// Thread: a cell is written by its worker alone; any thread reads, a moment old.
+// Thread: only its worker writes a cell. Any thread may read: a moment old.
 // Bound:  a cell of four cache lines for each worker.
 // Errors: none; a sum that does not add up is a broken invariant of Connection.
 #ifndef SLUICE_ACTORS_CONNECTION_CONNECTION_LEDGER_H_
@@ -24,7 +24,7 @@ class Worker;
 
 // Why a connection ended. Each ends once, with one of these.
 enum class CloseReason : uint8_t {
-  kClosed,         // This side closed it, and what was written was handed over.
+  kClosed,         // This side closed it, and all output was handed over.
   kPeerClosed,     // The peer ended its side first; then this side closed.
   kReset,          // The peer reset it, or was gone when we wrote.
   kAborted,        // This side reset it.
@@ -32,25 +32,25 @@ enum class CloseReason : uint8_t {
   kIdle,           // idle_timeout
   kLifetime,       // lifetime_timeout
   kHalfClosed,     // half_closed_timeout: one side had ended, the other did not.
-  kWriteStalled,   // write_stalled_timeout: the peer took nothing of what waited for it.
+  kWriteStalled,   // write_stalled_timeout: the peer took none of the output that waited.
   kLingered,       // Closed by this side; the peer did not end its own in time, or sent too much.
   kDeadPeer,       // No answer to probes or data (keepalive, unacknowledged_timeout).
-  kSlow,           // A subscriber whose policy is to be disconnected when it is slow.
-  kMemory,         // No memory for what it had to hold.
+  kSlow,           // A slow subscriber (SlowPolicy::kDisconnect, or park_timeout).
+  kMemory,         // No memory for bytes that the connection had to hold.
   kRefused,        // The limit of connections, of actors or of descriptors.
   kConnectFailed,  // An outgoing connection was refused or timed out.
-  kShutdown,       // The drain's deadline.
+  kShutdown,       // The drain's deadline passed.
   kError,          // Any other error of the socket.
-  kShed,           // Memory stayed spent, and of all whose peers stood still it held most.
-  kEvicted,        // The longest idle at the limit: it made room for another one.
-  kInputFull,      // The peer sent a frame longer than its session may keep (OnInputFull).
+  kShed,       // Memory stayed spent; of the connections with a stalled peer this one held most.
+  kEvicted,    // At the limit: the longest idle one made room for a newcomer.
+  kInputFull,  // The peer sent a frame longer than its session may keep (OnInputFull).
 };
 inline constexpr int kCloseReasonCount = 20;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {
  public:
-  class Counter {  // One writer; relaxed, as each is a figure of its own.
+  class Counter {  // A counter has one writer. Relaxed: no other data hangs on it.
    public:
     void Add(int64_t n) {
       value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
@@ -64,12 +64,12 @@ class ConnectionLedger {
     Counter opened;
     std::array<Counter, kCloseReasonCount> closed;
     Counter bytes_read;
-    Counter bytes_discarded;  // Read behind this side's close: no session took them.
+    Counter bytes_discarded;  // Read after this side's close: no session took them.
     Counter bytes_accepted;   // Taken by Write.
     Counter bytes_sent;       // Taken by the kernel.
-    Counter bytes_lost;       // Accepted, and not sent when the connection ended.
-    Counter accept_errors;    // EMFILE and its like.
-    // A connection that never stood has ended.
+    Counter bytes_lost;       // Accepted, but not sent when the connection ended.
+    Counter accept_errors;    // EMFILE and similar.
+    // Counts the end of a connection that was never established.
     void CountNeverStood(CloseReason reason) {
       opened.Add(1);
       closed[static_cast<size_t>(reason)].Add(1);
@@ -95,16 +95,17 @@ class ConnectionLedger {
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   Totals Sum() const;
   std::string Report() const { return Sum().ToString(); }
-  // Rates since the last call, `past_ns` ago. For the runtime's dump, which asks one at a time.
+  // Rates since the last call, `past_ns` ago. For the runtime's dump, which makes one call at a
+  // time.
   std::string Rates(int64_t past_ns);
 
  private:
   Totals rated_;  // The next Rates() counts from here.
   std::vector<Cell> cells_;
-  std::array<LogLimit, kCloseReasonCount> limits_;  // For the log: one for all workers.
+  std::array<LogLimit, kCloseReasonCount> limits_;  // Log limits, shared by all workers.
 };
 
-// How often an end for that reason is logged. Takes a lock: for what goes wrong.
+// Limits how often an end for `reason` is logged. For failures only: it takes a lock.
 LogLimit& LimitOf(Worker& worker, CloseReason reason);
 
 // The cell of this worker.

@@ -1,5 +1,5 @@
-// The output side of a connection: what is written leaves in order, what the kernel does not take
-// waits within its bound, and a close lets it go first.
+// The output side of a connection: writes leave in order, bytes that the kernel does not take wait
+// within output_bytes_max, and a close sends them first.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -12,8 +12,8 @@ namespace sluice {
 
 namespace {
 
-// One callback's output is gathered up to here; a larger write goes to the kernel at once, without
-// a copy.
+// Output of one callback is gathered up to this size. A larger write goes to the kernel at once,
+// without a copy.
 constexpr size_t kGatherMax = 16 * 1024;
 constexpr int kPartsMax = 64;
 
@@ -53,7 +53,8 @@ Answer Connection::Write(std::string_view bytes) {
     gather.append(bytes);
     return Answer::kAccepted;
   }
-  // Large: to the kernel behind what was gathered, and only what it did not take is copied.
+  // A large write goes to the kernel behind the gathered bytes; only bytes that the kernel does not
+  // take are copied.
   gathering_ = false;
   const iovec parts[2] = {{gather.data(), gather.size()},
                           {const_cast<char*>(bytes.data()), bytes.size()}};
@@ -78,8 +79,8 @@ Answer Connection::Write(const Bytes& payload) {
   return Answer::kAccepted;
 }
 
-// What was accepted and the kernel did not take. Without memory for it the stream has a hole: that
-// ends it.
+// Keeps accepted bytes that the kernel did not take. Without memory for them the stream has a hole,
+// and the connection ends.
 void Connection::Keep(std::string_view bytes) {
   if (bytes.empty()) return;
   if (write_error_ == ENOMEM ||
@@ -89,8 +90,8 @@ void Connection::Keep(std::string_view bytes) {
   }
 }
 
-// Negative results never leave: the socket's failure is told at the end of the slice, not in the
-// middle of a handler.
+// Never negative: a failed write is noted, and handled at the end of the slice, not in the middle
+// of a handler.
 int64_t Connection::WriteParts(const iovec* parts, int count) {
   if (!writable_ || connecting_) return 0;
   const int64_t sent = stream_->Write(parts, count);
@@ -101,7 +102,8 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
     if (looked_s_ == 0) BeginLooking();
     if (Planted(Plant::kPartialWriteForgotten) && count == 1)
       return static_cast<int64_t>(parts[0].iov_len);
-    // A short write is no proof that the buffer is full (a signal may cut it); the next one tells.
+    // A short write does not prove that the buffer is full (a signal may cut it); the next write
+    // shows it.
     return sent;
   }
   writable_ = false;
@@ -125,7 +127,7 @@ void Connection::FlushGather() {
 }
 
 void Connection::FlushOutput() {
-  // Behind a hole (Keep) nothing may follow: the peer would take it for what comes next.
+  // Behind a hole (Keep) nothing may be sent: the peer would take it for the missing bytes.
   while (!output_.Empty() && writable_ && (write_error_ == 0 || Planted(Plant::kBytesBehindHole))) {
     iovec parts[kPartsMax];
     const int count = output_.Parts(parts, kPartsMax);
@@ -136,8 +138,8 @@ void Connection::FlushOutput() {
   }
 }
 
-// After output grew or shrank: watermarks, the stall clock, what waits for room, and errors of the
-// socket.
+// Called after output grew or shrank. Handles the watermarks, the stall clock, sides that wait for
+// room, and errors of the socket.
 void Connection::OutputMoved() {
   if (write_error_ != 0) {
     SocketFailed(write_error_);
@@ -153,7 +155,7 @@ void Connection::OutputMoved() {
   NoteHigh();
   if (output_high_ && size <= options().output_bytes_low) {
     output_high_ = false;
-    // Who reads again: the other of a pair, or this one.
+    // Resume reading on this connection, or on the other one of a pair.
     worker().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
   }
   if (size <= options().output_bytes_low) {
@@ -164,7 +166,7 @@ void Connection::OutputMoved() {
   FinishWriting();
 }
 
-// --- Those who write for others.
+// --- Output listeners.
 
 void Connection::AddListener(OutputListener* listener) {
   SLUICE_CHECK(WriteOpen());
@@ -179,7 +181,8 @@ void Connection::TellListenersWhenMemoryReturns() {
   worker().WaitForMemory(this);
 }
 
-// In such a call the listener may go, or all of them may, with the connection or its write side.
+// During a call a listener may remove itself, or all listeners may end with the connection or its
+// write side.
 void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
   for (OutputListener* listener = listeners_.Front(); listener != nullptr && WriteOpen();) {
     OutputListener* const next = listeners_.Next(*listener);
@@ -199,8 +202,8 @@ bool Connection::ListenersHold() const {
 
 void Connection::FlushListeners() { TellListeners(&OutputListener::OnFlush); }
 
-// Nothing more is taken: whoever writes for others must not count this connection any longer. (A
-// room would wait for a member that has left it.)
+// No more output is taken, so a hub must not count this connection as a subscriber any longer.
+// Otherwise a chat room would wait for a member that has left.
 void Connection::TellOutputEnded() {
   while (OutputListener* const listener = listeners_.PopFront()) listener->OnOutputEnded(*this);
 }
@@ -229,7 +232,7 @@ void Connection::BeginClose() {
     closing_ms_ = worker().NowMs();
     if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
   }
-  worker().FlushAfterSlice(this);  // What this callback wrote goes first.
+  worker().FlushAfterSlice(this);  // Output of this callback goes first.
   EndOutput();
 }
 
@@ -241,14 +244,14 @@ void Connection::CloseWrite() {
   EndOutput();
 }
 
-// When nothing is left to write: our FIN; then the end, if the peer has ended its side, too; else a
-// closing side lingers.
+// When no output is left: send our FIN. Then the connection ends if the peer has ended its side,
+// too; otherwise a closing side lingers.
 void Connection::FinishWriting() {
   if (connecting_) return;  // ConnectDone comes back here.
   if ((!output_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && closing_)) || gathering_) return;
   if (write_state_ == WriteState::kFlushing) {
     if (read_ended_ && closing_) {
-      Finish(close_reason_);  // Nothing unread, nothing unsent: close() says it all.
+      Finish(close_reason_);  // Nothing is unread or unsent: close() is enough.
       return;
     }
     write_state_ = WriteState::kShut;
@@ -266,11 +269,11 @@ void Connection::FinishWriting() {
   } else if (closing_) {
     write_state_ = WriteState::kLingering;
     discarded_bytes_ = 0;
-    // What waits was never seen to stand still: shedding may have looked for reasons of its own.
+    // Start a new observation: shedding may have set this number for its own purpose.
     unacknowledged_bytes_ = 0;
     stalled_ms_ = worker().NowMs();
     offer_again_ = false;
-    readable_ = true;  // What was left unread while paused gives no new event.
+    readable_ = true;  // Bytes left unread while paused cause no new event.
     phase_ms_ = worker().NowMs();
     ArmTimer();
     worker().MarkReady(this);

@@ -1,5 +1,5 @@
-// Deadlines of a connection: one timer for all of them. It is armed for the earliest and looks
-// again when it fires, so that a read or a write costs no re-arming.
+// Deadlines of a connection: all of them share one timer. The timer is armed for the earliest, and
+// looks again when it fires, so that a read or a write costs no re-arming.
 #include <algorithm>
 #include <cerrno>
 #include <limits>
@@ -12,36 +12,36 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kNoConnectTimeout = std::numeric_limits<uint32_t>::max();
-// While the runtime drains, a peer that has acknowledged everything and is silent for so long is
-// not waited for: it may never end its side (an idle client does not).
+// In a drain, a lingering connection ends after this silence if the peer has acknowledged
+// everything: such a peer may never end its side (an idle client does not).
 constexpr int64_t kDrainLingerMs = 100;
-// While it drains, silence ends the reading after a round trip and so long: a delayed
-// acknowledgement takes 40 ms, and small segments may wait for it. At most so much of
-// drain_timeout, as a pair's silence does.
+// In a drain, reading ends after a silence of a round trip plus kDrainQuietMs: a delayed
+// acknowledgement takes 40 ms, and small segments may wait for it. The silence is at most
+// 1/kDrainQuietPart of drain_timeout, as for a pair.
 constexpr int64_t kDrainQuietMs = 50;
 constexpr int64_t kDrainQuietPart = 4;
-// How often a connect that found a UNIX socket's backlog full is tried again.
+// Interval between attempts while the backlog of a UNIX socket is full.
 constexpr int64_t kConnectAgainMs = 10;
 
-// Never further than half of the range, so that a point in time may be added.
+// At most half of the range, so that the sum with a point in time does not overflow.
 int64_t Ms(absl::Duration timeout) {
   if (timeout == absl::InfiniteDuration()) return TimerWheel::kNever;
   return std::min(WholeMs(timeout), TimerWheel::kNever / 2);
 }
 
-// The least time from look to look, and the least that an answer may take.
+// Minimum time between two looks, and minimum time for an answer.
 constexpr int64_t kLookMs = 1'000;
 
 }  // namespace
 
 void Connection::SetConnectTimeout(absl::Duration timeout) {
-  // Below 0 there is no time at all; a cast alone would make weeks of it.
+  // A timeout below 0 counts as 0; a cast alone would make weeks of it.
   connect_timeout_ms_ =
       static_cast<uint32_t>(std::clamp<int64_t>(Ms(timeout), 0, kNoConnectTimeout));
 }
 
-// Where the user has set no limit, a session that has closed waits for close_timeout at most: its
-// bytes would hold an attempt that nobody else ends.
+// If the user has set no limit, a session that has closed waits for close_timeout at most:
+// otherwise its bytes would keep an attempt alive that nothing else ends.
 int64_t Connection::ConnectDeadlineMs() const {
   if (connect_timeout_ms_ != kNoConnectTimeout) return phase_ms_ + connect_timeout_ms_;
   const int64_t close_ms = closing_ ? Ms(options().close_timeout) : TimerWheel::kNever;
@@ -69,7 +69,7 @@ int64_t Connection::NextDeadlineMs() const {
   if (DrainReads()) add(w.NotedMs(received_ms_), drain_quiet_ms_);
   if (looked_s_ != 0) next = std::min(next, NextLookMs());
   add(w.NotedMs(active_ms_), Ms(o.idle_timeout));
-  // Of silence: the half that stays may have much to say.
+  // half_closed_timeout counts silence: the half that is open may have much to send.
   const bool shut = write_state_ == WriteState::kShut;
   if ((peer_ended_ || read_ended_ || shut) && !(read_ended_ && shut)) {
     add(std::max(phase_ms_, w.NotedMs(active_ms_)), Ms(o.half_closed_timeout));
@@ -94,10 +94,10 @@ void Connection::OnTimer(Worker& w) {
 
 void Connection::OnDeadline() { NextDeadlineMs() > worker().NowMs() ? ArmTimer() : Judge(); }
 
-// One of its deadlines has passed, and what had come by then has been handed over.
+// Called when a deadline has passed, and all input that had come by then was handed over.
 void Connection::Judge() {
   const int64_t now = worker().NowMs();
-  // Its FIN may lie behind what it sent before: several reads.
+  // The peer's FIN may lie behind unread bytes, which take several reads.
   if (write_state_ == WriteState::kLingering && !Planted(Plant::kJudgedBeforeRead)) {
     DiscardAll();
     if (Ended()) return;
@@ -122,11 +122,13 @@ void Connection::Judge() {
     if (NextDeadlineMs() <= now) Judge();
   } else if (looked_s_ != 0 && NextLookMs() <= now) {
     LookForLife();
-    // Another one may have passed at the same time; an armed timer would come a tick late for it.
+    // Another deadline may have passed at the same time; an armed timer would fire a tick late for
+    // it.
     if (!Ended() && NextDeadlineMs() <= now) Judge();
   } else if (stalled_ms_ >= 0 && due(stalled_ms_, o.write_stalled_timeout)) {
-    // The kernel tells of room only when a third of its buffer is free, or half of what it may hold
-    // unsent. A peer that takes less in that time reads all the same, and then a write is taken.
+    // The kernel reports room only when a third of its buffer is free, or half of the bytes that it
+    // may hold unsent. A peer that takes less in that time still reads, and then the kernel accepts
+    // a write: try one.
     writable_ = true;
     if (!Planted(Plant::kStallClockRunsOn)) FlushOutput();
     if (stalled_ms_ >= 0 && write_error_ == 0) {
@@ -141,7 +143,7 @@ void Connection::Judge() {
       Active();
       ArmTimer();
     } else if (idle) {
-      // In a pair, the side that waits for an answer must not take the end for it.
+      // In a half-closed pair, a peer that waits for an answer must not take this end for one.
       Finish(CloseReason::kIdle, CutShort() && HalfClosed());
     } else {
       Finish(CloseReason::kHalfClosed, CutShort());
@@ -149,10 +151,10 @@ void Connection::Judge() {
   }
 }
 
-// At the end of a silence. No event tells that the peer acknowledges what was written before it;
-// but a peer that takes bytes is not silent. Where its kernel has answered meanwhile, it may have
-// taken some: its time begins anew, and the next look tells. (A closed window's probes are answered
-// too: a peer that takes nothing may so have the timeout twice.)
+// Called at the end of a silence. A peer that takes bytes is not silent, but no event reports its
+// acknowledgements. If the peer's kernel has answered during the silence, the peer may have taken
+// bytes: its time starts again, and the next look decides. (Probes of a closed window are answered,
+// too: a peer that takes nothing may get the timeout twice.)
 bool Connection::TakesBytes(int64_t silence_ms) {
   const auto unacknowledged =
       static_cast<uint32_t>(std::max(stream_->UnacknowledgedBytes(), int64_t{0}));
@@ -172,8 +174,8 @@ int64_t Connection::DrainQuietMs() {
                              std::min(most_ms, int64_t{INT32_MAX}));
 }
 
-// Bytes that have come and are not read yet (the session is parked, its output stands high, memory
-// is spent) are no silence.
+// Input that is here but not read yet (the session is parked, its output is high, or memory is
+// spent) is no silence.
 void Connection::DrainSilenceOver() {
   if (readable_ || offer_again_) {
     received_ms_ = worker().NowMs();
@@ -211,15 +213,16 @@ void Connection::ConnectTimerDue() {
   }
 }
 
-// Bytes have gone to the kernel. What becomes of them it does not tell: of a peer that has vanished
-// it would say so after a quarter of an hour.
+// Called when the kernel has taken bytes. If the peer vanishes, the kernel would report it only
+// after a quarter of an hour, so LookForLife() looks earlier.
 void Connection::BeginLooking() {
   looked_s_ = static_cast<uint32_t>(worker().NowMs() / 1'000);
   ArmTimer();
 }
 
-// A fifth of the timeout from look to look, 5 s; less often while all is well, and each second once
-// it is over. Looks are at full seconds, so that those of many connections share a wake-up.
+// During a silence looks are a fifth of the timeout apart (by default 5 s), and 1 s once the
+// timeout is over; while all is well, two fifths. Looks are at full seconds, so that those of many
+// connections share a wake-up.
 int64_t Connection::NextLookMs() const {
   const int64_t timeout_ms = Ms(options().unacknowledged_timeout);
   if (timeout_ms == TimerWheel::kNever) return TimerWheel::kNever;
@@ -229,20 +232,20 @@ int64_t Connection::NextLookMs() const {
   return std::clamp(over_ms, soonest_ms, std::max(LookedMs() + timeout_ms / 5, soonest_ms));
 }
 
-// A peer is dead if it has answered nothing for the whole timeout, nor what it was asked after
-// that. Retransmissions come ever less often: a link that was cut, and is whole again before the
-// timeout is over, shows only with the next of them that the peer lives.
+// A peer is dead if it has answered nothing during the whole timeout, and then leaves one more
+// question unanswered. Retransmissions become ever rarer: if a link was cut, and repaired before
+// the timeout is over, only the next retransmission shows that the peer lives.
 void Connection::LookForLife() {
   const int64_t now = worker().NowMs();
   const bool waits = stream_->UnacknowledgedBytes() > 0;
   const Unanswered look = waits ? stream_->LookForAnswer() : Unanswered();
-  looked_s_ = waits ? static_cast<uint32_t>(now / 1'000) : 0;  // 0: until more is written.
+  looked_s_ = waits ? static_cast<uint32_t>(now / 1'000) : 0;  // 0: no look until more is written.
   if (!look.Any()) {
     seldom_ = nullptr;
   } else if (seldom_ == nullptr) {
     seldom_ = std::make_unique<std::variant<Address, Silence>>(Silence{now - look.asked_ms});
   } else if (std::get<Silence>(*seldom_).asked_ms < now - look.silent_ms) {
-    *seldom_ = Silence{now - look.silent_ms};  // The peer has answered since, but not all.
+    *seldom_ = Silence{now - look.silent_ms};  // The peer has answered since, but not everything.
   }
   if (seldom_ != nullptr && IsDead(look, std::get<Silence>(*seldom_))) {
     SocketFailed(ETIMEDOUT);
@@ -251,7 +254,7 @@ void Connection::LookForLife() {
   }
 }
 
-// The peer had its time to answer a question that came after the timeout.
+// True: a question was sent after the timeout, and the peer had time to answer it, but did not.
 bool Connection::IsDead(const Unanswered& look, Silence& silence) {
   const int64_t now = worker().NowMs();
   const int64_t over_ms = silence.asked_ms + Ms(options().unacknowledged_timeout);
@@ -270,8 +273,9 @@ bool Connection::IsDead(const Unanswered& look, Silence& silence) {
          now - silence.asked_late_ms >= std::max(kLookMs, look.round_trip_ms);
 }
 
-// The peer has not ended its side in time. If it has all that we wrote, that is its own affair; a
-// late reader is waited for as long as it takes some of it, at most until close_timeout.
+// The peer has not ended its side in time. If it has acknowledged all that we wrote, the connection
+// ends. Otherwise the connection waits as long as the peer takes some of it, at most until
+// close_timeout.
 void Connection::LingerTimedOut() {
   Worker& w = worker();
   const int64_t waiting = stream_->UnacknowledgedBytes();

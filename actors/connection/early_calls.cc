@@ -4,7 +4,7 @@ namespace sluice {
 
 Answer OutputTakes(const Options& options, size_t waiting, size_t bytes) {
   const auto bytes_max = static_cast<size_t>(options.output_bytes_max);
-  if (bytes > bytes_max) return Answer::kOverloaded;  // Not even when all else has left.
+  if (bytes > bytes_max) return Answer::kOverloaded;  // Too many even for an empty output.
   return waiting + bytes > bytes_max ? Answer::kFull : Answer::kAccepted;
 }
 

@@ -1,11 +1,11 @@
-// EarlyCalls is what a session has called before it has a connection, in its constructor; it takes
-// effect when the connection is there.
+// EarlyCalls keeps the calls that a session makes in its constructor, before it has a connection.
+// They take effect when there is a connection.
 //
-// Owner:  the session; made by the first such call, gone when the connection is there or will never
-//         be.
+// Owner:  the session; made by the first such call, destroyed when the connection has taken the
+//         calls over, or will never exist.
 // Thread: its worker's.
 // Bound:  output_bytes_max of output, charged to the budget.
-// Errors: as the connection's: a Write is answered here, by the same rule.
+// Errors: as the connection's: Write answers by the same rule.
 #ifndef SLUICE_ACTORS_CONNECTION_EARLY_CALLS_H_
 #define SLUICE_ACTORS_CONNECTION_EARLY_CALLS_H_
 
@@ -24,7 +24,7 @@ namespace sluice {
 struct EarlyCalls {
   Answer Write(Worker& worker, std::string_view bytes);
   Answer Write(Worker& worker, const Bytes& payload);
-  // There will be no connection: what was accepted is lost, and counted.
+  // There will be no connection: accepted bytes are counted as lost.
   void Drop(Worker& worker);
 
   OutputQueue output;
@@ -39,8 +39,8 @@ struct EarlyCalls {
   Answer MayWrite(Worker& worker, size_t bytes);
 };
 
-// Whether a connection takes so many bytes more behind those that wait, as far as room goes. By
-// this rule a Write is answered before and after the connection is there.
+// Answers whether output has room for `bytes` more behind `waiting`. Write follows this rule before
+// and after there is a connection.
 Answer OutputTakes(const Options& options, size_t waiting, size_t bytes);
 
 }  // namespace sluice

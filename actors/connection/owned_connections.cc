@@ -45,7 +45,7 @@ void OwnedConnections::Opened(Connection& connection) {
 }
 
 void OwnedConnections::WasActive(Connection& connection) {
-  if (connection.closing_) return;  // By the time of their close, however long that takes.
+  if (connection.closing_) return;  // Closing ones keep the order of their close.
   Part& part = PartOf(connection);
   if (Planted(Plant::kEvictsByAge)) return;
   part.open.Remove(connection);

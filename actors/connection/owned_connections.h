@@ -1,11 +1,10 @@
-// OwnedConnections are the open connections of one acceptor, on each worker in the order in which
-// they were last active: so the one that has been silent longest is found without a search.
+// OwnedConnections lists the open connections of one acceptor, on each worker in the order in which
+// they were last active. The connection that has been silent longest is found without a search.
 //
 // Owner:  shared by the acceptor and its connections.
-// Thread: a worker's part is that worker's; OldestMs() may be asked by any, and is a moment old.
-// Bound:  no memory of its own beyond 64 bytes a worker; the links are the connections'. The
-//         order is exact to 16 ms: a connection moves at most once in each, so that a read costs
-//         almost nothing.
+// Thread: each part belongs to its worker. OldestMs(): any; its answer is a moment old.
+// Bound:  64 bytes for each worker; the links live in the connections. The order is exact to 16 ms:
+//         a connection moves at most once in that time, so that a read costs almost nothing.
 #ifndef SLUICE_ACTORS_CONNECTION_OWNED_CONNECTIONS_H_
 #define SLUICE_ACTORS_CONNECTION_OWNED_CONNECTIONS_H_
 
@@ -25,7 +24,7 @@ struct OwnedTag {};
 
 class OwnedConnections {
  public:
-  static constexpr int kOrderShift = 4;  // From ms to what the order sees.
+  static constexpr int kOrderShift = 4;  // The order counts in units of 2^4 ms.
   static constexpr int64_t kNobodyMs = std::numeric_limits<int64_t>::max();
 
   // `told` runs on the acceptor's worker, once for each end, while the acceptor lives.
@@ -36,31 +35,30 @@ class OwnedConnections {
         end_told_(told),
         parts_(static_cast<size_t>(workers)) {}
 
-  // On the connection's worker.
+  // Called on the connection's worker.
   void Opened(Connection& connection);
-  void WasActive(Connection& connection);  // For the first time in these 16 ms.
+  void WasActive(Connection& connection);  // For the first time in this unit of 16 ms.
   void IsClosing(Connection& connection);
   void Ended(Connection& connection);
-  // The longest silent one there; one that sends its last bytes only if there is no other. nullptr:
-  // none.
+  // The connection that has been silent longest; a closing one only if none is open. nullptr: none.
   Connection* Oldest(int worker) const;
 
   // A connection of `worker`, or one that never stood, has given back its place: the acceptor is
-  // told.
+  // notified.
   void TellEnd(Worker& worker) const;
 
-  // When the oldest there was last active; later than any time where all are closing, or none is
-  // there.
+  // When the oldest open connection was last active; later than any time if all are closing, or
+  // there is none.
   int64_t OldestMs(int worker) const {
     return parts_[static_cast<size_t>(worker)].oldest_ms.load(std::memory_order_relaxed);
   }
 
-  // The acceptor, which is told of each end.
+  // The acceptor: each connection posts its end to it.
   Slot* const slot;
   const uint32_t generation;
 
  private:
-  using List = IntrusiveList<Connection, OwnedTag>;  // The longest silent one first.
+  using List = IntrusiveList<Connection, OwnedTag>;  // The longest silent first.
   struct alignas(64) Part {
     List open;
     List closing;
@@ -75,7 +73,7 @@ class OwnedConnections {
   std::vector<Part> parts_;  // By worker.
 };
 
-// Empty: a connection that no acceptor took.
+// nullptr: no acceptor has accepted the connection.
 using ConnectionOwner = std::shared_ptr<OwnedConnections>;
 
 }  // namespace sluice

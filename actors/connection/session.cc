@@ -13,7 +13,7 @@ namespace sluice {
 Session::Session() = default;
 
 Session::~Session() {
-  if (early_ != nullptr) early_->Drop(worker());  // Its constructor has failed.
+  if (early_ != nullptr) early_->Drop(worker());  // The constructor has failed.
 }
 
 EarlyCalls* Session::Early() {

@@ -1,26 +1,27 @@
-// Session is the actor that speaks on a connection: what a user writes to serve a protocol.
+// Session is the actor that speaks on a connection: a user derives from it to serve a protocol.
 //
 //   class Echo : public sluice::Session {
 //     void OnData(sluice::Input& in) override { WriteOrAbort(in.TakeAll()); }
 //   };
 //
-// Before its connection stands (in the constructor, in OnStart, while it connects):
-//   1. Messages, replies and Downs wait in the mailbox, in their order; OnOpen runs before them. If
-//      the connection never stands they are dropped, and counted. Its own timers run, and so do
-//      the deadlines of its questions: one that passes before OnOpen is told in time, also where
-//      the answer waits in the mailbox.
-//   2. Write is answered as ever; what it accepts leaves when the connection stands.
-//   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when it stands. So does a
-//      Close behind bytes that were accepted: they leave, then the connection is closed, without
-//      OnOpen. (Connected to without a limit of time, it is waited for until close_timeout.) A
-//      Close with nothing to send, and Abort, end it before it stands.
-//   4. A drain closes it, as in 3, without OnDrain.
-// After its end each of them does nothing, and Write answers kClosed.
+// Before its connection is established (in the constructor, in OnStart, while it connects):
+//   1. Messages, replies and Downs wait in the mailbox, in order; OnOpen runs before them. If the
+//      connection is never established, they are dropped, and counted. The session's own timers
+//      run, and so do the deadlines of its questions: a deadline that passes before OnOpen is
+//      reported in time, even if the answer waits in the mailbox.
+//   2. Write answers as always; accepted bytes leave when the connection is established.
+//   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when the connection is
+//      established, and so does a Close behind accepted bytes: the bytes leave, then the connection
+//      is closed, without OnOpen. (If the connect has no time limit, the session waits until
+//      close_timeout.) A Close with nothing to send, and Abort, end the connection before it is
+//      established.
+//   4. A drain closes the session, as in 3, without OnDrain.
+// After the end of its connection these calls do nothing, and Write answers kClosed.
 //
 // Owner:  its slot; made when a connection is accepted or begun, ended with it.
 // Thread: its worker's, as any actor's.
 // Bound:  input kept for it: one read and one frame (input_bytes_max); output: output_bytes_max.
-// Errors: one of the connection's ends it, once, with the reason that OnClose is given.
+// Errors: an error of the connection ends the session, once; OnClose gets the reason.
 #ifndef SLUICE_ACTORS_CONNECTION_SESSION_H_
 #define SLUICE_ACTORS_CONNECTION_SESSION_H_
 
@@ -44,8 +45,9 @@ namespace sluice {
 class Connection;
 struct EarlyCalls;
 
-// What has arrived and was not consumed yet. What a call of OnData leaves is kept, and offered
-// again with what comes after it. The bytes stay where they are until OnData returns.
+// Input is the bytes that have arrived and are not consumed yet. Bytes that a call of OnData leaves
+// are kept, and offered again with those that come after them. The bytes stay where they are until
+// OnData returns.
 class Input {
  public:
   explicit Input(std::string_view bytes) : bytes_(bytes) {}
@@ -66,84 +68,87 @@ class Input {
 
 class Session : public Actor {
  public:
-  // One that fails ends its connection: a new one would not know what the peer has been told.
+  // A session that fails ends its connection: a recreated one would not know what the peer was
+  // told.
   static constexpr bool kRestartable = false;
 
   Session();
   ~Session() override;
 
-  // The connection stands. The first call after OnStart: messages wait for it.
+  // The connection is established. Messages wait for this call.
   virtual void OnOpen() {}
-  // Bytes have come. Not called while the session is parked, or its output stands above
+  // Bytes have come. Not called while the session is parked, reading is paused, or output is above
   // output_bytes_high.
   virtual void OnData(Input& in) = 0;
-  // The peer has ended its side (half-close): nothing more will come; Unconsumed() is what was
-  // left. This side may go on writing; unless overridden it closes.
+  // The peer has ended its side (half-close): no more bytes will come; Unconsumed() has those that
+  // were left. This side may go on writing. The default closes.
   virtual void OnEof() { Close(); }
   // After a Write that answered kFull, or WantWritable(): output is down to output_bytes_low.
   virtual void OnWritable() {}
-  // OnData took nothing of the input that is kept, and there is no place for more: a frame longer
-  // than SetInputMax (input_bytes_max) allows. Unless overridden the connection is reset
-  // (kInputFull), with a line in the log. One that overrides it answers and closes, or raises the
-  // maximum; else its reading is paused, and after a later ResumeReading it is offered the same
-  // once more.
+  // The kept input has reached its maximum (SetInputMax, input_bytes_max), and OnData took nothing
+  // of it: the frame is too long. The default logs that and resets the connection (kInputFull). An
+  // override should answer and close, or raise the maximum. Otherwise reading is paused, and a
+  // later ResumeReading offers the same input once more.
   virtual void OnInputFull();
-  // The runtime drains, and all that had arrived was handled; what hubs held back for this session
-  // was written, and nobody waits for a hub. Where that takes longer, this comes when half of the
-  // drain's time is over, and a Close then leaves behind what the output does not take
-  // (FlushSubscriptions). Never before OnOpen: a connection that does not stand yet is closed.
-  // Unless overridden the session closes; one that still waits for something closes when it has it,
-  // or is ended at the deadline.
+  // The runtime drains: all input that had arrived was handled, messages that hubs held back for
+  // this session were written, and no actor waits for a hub. If that takes longer, OnDrain comes
+  // when half of the drain's time is over; a Close then drops held-back messages that the output
+  // does not take (FlushSubscriptions). Not called before OnOpen: a connection that is not
+  // established yet is closed. The default closes. A session that still waits for something closes
+  // when it has it, or is ended at the deadline.
   virtual void OnDrain() { Close(); }
-  // The last call, once for each session whose OnStart has begun: the connection has ended, for
-  // this reason; or the session has (it stopped: kClosed; it failed: kFailed), and what it wrote
-  // still leaves.
+  // The last call, exactly once if OnStart has begun. Either the connection has ended, for this
+  // reason; or the session has (it stopped: kClosed; it failed: kFailed), and its output is still
+  // sent.
   virtual void OnClose(CloseReason) {}
 
-  // For the layers below: a connect to there has failed, and OnClose(kConnectFailed) follows. Logs
-  // that, with whom it was for.
+  // For the framework: a connect to `to` has failed, and OnClose(kConnectFailed) follows. Logs
+  // that; a Pipe also logs the peer that it connects for.
   virtual void LogConnectFailed(const Address& to, int error);
 
   // The end of the actor is the end of the connection.
   void OnStop() final;
 
-  // nullptr in the constructor, and once it has ended.
+  // nullptr in the constructor, and after the connection has ended.
   Connection* connection() const { return connection_; }
 
  protected:
-  // Takes all of it or nothing. kFull: past output_bytes_max, OnWritable follows. kClosed: the
-  // write side has ended. kOverloaded: no memory, or longer than output_bytes_max; no OnWritable
-  // follows, unless asked for (WantWritable). Leaves when the handler returns, together with what
-  // else it wrote. A session may always write as much as it was given to read, where
-  // output_bytes_max leaves room for that (and input it kept) above output_bytes_high.
+  // Accepts all bytes or none. Accepted bytes leave when the handler returns, together with its
+  // other output. Other answers:
+  //   kFull: more than output_bytes_max would wait; OnWritable follows.
+  //   kOverloaded: no memory, or longer than output_bytes_max; OnWritable follows only after
+  //     WantWritable().
+  //   kClosed: the write side has ended.
+  // A session may always write as many bytes as it was given to read, if output_bytes_max leaves
+  // room for them (and for kept input) above output_bytes_high.
   Answer Write(std::string_view bytes) { return WriteBytes(bytes); }
   Answer Write(const Bytes& payload);  // Shared, not copied.
-  // Writes; where there is no room or no memory for it (kFull, kOverloaded) the connection is reset
-  // (kMemory), so that the peer does not take what follows for the whole. Where the write side has
-  // ended it does nothing: that end is told, or was this session's own.
+  // Writes. If there is no room or no memory (kFull, kOverloaded), the connection is reset
+  // (kMemory): otherwise the peer would take what follows for the complete stream. If the write
+  // side has ended, nothing happens: OnClose reports that end, or it was this session's own.
   void WriteOrAbort(std::string_view bytes) { AbortUnlessTaken(Write(bytes)); }
   void WriteOrAbort(const Bytes& payload) { AbortUnlessTaken(Write(payload)); }
 
-  // Sends what was written, then ends this side, and reads (and forgets) what the peer still sends,
-  // within linger_timeout, so that no reset overtakes the last bytes. While it connects and has
-  // written nothing, this ends the attempt (kAborted).
+  // Sends what was written, then ends this side. Within linger_timeout, reads and discards what the
+  // peer still sends, so that no reset overtakes the last bytes. If the session still connects and
+  // has written nothing, the attempt ends (kAborted).
   void Close();
-  // As Close, but this side goes on reading: a half-close of our own. The session is no subscriber
-  // of a hub any longer.
+  // As Close, but this side goes on reading (half-close). The session's subscriptions to hubs end.
   void CloseWrite();
-  // Resets the connection now. What was written and not sent is lost, and counted.
+  // Resets the connection now. Bytes that were written and not sent are lost, and counted.
   void Abort(CloseReason reason = CloseReason::kAborted);
 
-  // Queues what hubs hold back for a slow socket, before a last word of its own.
+  // Queues messages that hubs hold back for a slow socket, before the session's own last bytes.
   void FlushSubscriptions();
 
-  // Stops OnData and OnEof until resumed; the peer is slowed by its TCP window.
+  // Stops OnData and OnEof until ResumeReading(); the TCP window slows the peer.
   void PauseReading();
   virtual void ResumeReading();
   bool ReadingPaused() const;
-  // As Ask, but nothing more is read until the answer is here, so that what the peer sends takes
-  // effect in its order. The callback runs exactly once, also where the question cannot be sent
-  // (Unavailable). It may ask on, or pause reading; else reading goes on after it.
+  // As Ask, but nothing more is read until the answer is here, so that the peer's requests take
+  // effect in order. The callback runs exactly once, also if the question cannot be sent
+  // (Unavailable). The callback may ask again, or pause reading; otherwise reading goes on after
+  // it.
   template <class A, class M, class F>
   void AskInOrder(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
     ++asks_in_order_;
@@ -162,47 +167,47 @@ class Session : public Actor {
     (*shared)(absl::StatusOr<typename M::Reply>(absl::UnavailableError(
         answer == Answer::kClosed ? "whom it was for has ended" : "too busy, try again")));
   }
-  // What was offered and not consumed; for OnEof.
+  // Input that was offered and not consumed; for OnEof.
   std::string_view Unconsumed() const;
-  // May this session take another frame of the input it has? Not when it has parked or its output
-  // is high; nor when its frames have taken so long that others are to have their turn, but the
-  // first one of an OnData may always be taken. What is left is offered again.
+  // True: the session may take another frame of its input. False if it has parked, paused or
+  // closed, its output is high, or its frames have used up its share of the turn; that share always
+  // allows the first frame of an OnData. Input that is left is offered again.
   bool MayGoOn() const;
   size_t OutputBytes() const;
-  // OnWritable follows, once, as soon as output is down to output_bytes_low: for a session that
-  // has more to write than it is asked for, and writes it piece by piece.
+  // Asks for OnWritable, once, as soon as output is down to output_bytes_low: for a session that
+  // writes much by itself, piece by piece.
   void WantWritable();
-  // The longest frame; input_bytes_max unless said otherwise. OnInputFull tells of a longer one.
+  // Sets the longest frame; the default is input_bytes_max. A longer frame leads to OnInputFull.
   void SetInputMax(size_t bytes);
   Address PeerAddress() const;
-  // Its connection has ended, or it will never have one. False in the constructor.
+  // True: the connection has ended, or will never exist. False in the constructor.
   bool HasEnded() const { return begun_ && connection_ == nullptr; }
 
  private:
   friend class Connection;
   void OnEndedByFailure() final;
   Answer WriteBytes(std::string_view bytes);
-  // Where a call goes while there is no connection yet; nullptr: there is one, or it has ended.
+  // Keeps the calls while there is no connection yet. nullptr: there is one, or it has ended.
   EarlyCalls* Early();
   void AbortUnlessTaken(Answer answer) {
     if (answer != Answer::kAccepted && answer != Answer::kClosed) Abort(CloseReason::kMemory);
   }
 
-  // For the line at its end.
+  // For the log line at the end of the connection.
   struct Traffic {
     int64_t in_bytes = 0;   // Received.
     int64_t out_bytes = 0;  // Taken by the kernel.
   };
 
   Connection* connection_ = nullptr;
-  std::unique_ptr<Traffic> traffic_;   // Null, unless debug was logged when it was connected.
-  std::unique_ptr<EarlyCalls> early_;  // Null, unless its constructor has called something.
+  std::unique_ptr<Traffic> traffic_;   // nullptr, unless debug was logged when it was connected.
+  std::unique_ptr<EarlyCalls> early_;  // nullptr, unless the constructor made such a call.
   CloseReason close_reason_ = CloseReason::kClosed;
-  bool begun_ = false;     // It has been given its connection, or will never have one.
-  int asks_in_order_ = 0;  // Open ones.
+  bool begun_ = false;     // The session was given its connection, or will never have one.
+  int asks_in_order_ = 0;  // Open questions of AskInOrder.
 };
 
-// Makes a session in a slot: what Listen<S> and Connect<S> captured.
+// Constructs a session in a slot; made by Listen<S> and Connect<S>.
 using SessionFactory = std::function<void(Worker&, Slot*)>;
 
 }  // namespace sluice

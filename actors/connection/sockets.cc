@@ -22,16 +22,16 @@ int Set(Os& os, int fd, int level, int name, int value) {
   return os.OptionSet(fd, level, name, &value, sizeof(value));
 }
 
-// Up, as no probe is sent early. Options::Complete() has seen to it that it fits.
+// Rounds up, so that no probe is sent early. Options::Complete() has checked that the result fits.
 int Seconds(absl::Duration d) {
   return static_cast<int>(absl::ToInt64Seconds(absl::Ceil(d, absl::Seconds(1))));
 }
 
-// The same host of IPv4 or IPv6, without its port.
+// The same host of IPv4 or IPv6, with port 0.
 Address AnyPort(const Address& address) {
   sockaddr_storage storage{};
   std::memcpy(&storage, address.sockaddr(), address.size());
-  // At the same place in both families.
+  // The port is at the same place in both families.
   reinterpret_cast<sockaddr_in*>(&storage)->sin_port = 0;
   return *Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&storage), address.size());
 }
@@ -62,24 +62,24 @@ void SetTcpOptions(Os& os, int fd, const Options& options) {
 }
 
 void SetRetransmissions(Os& os, int fd, const Options& options) {
-  constexpr int kTcpRtoLimit = 44;  // TCP_RTO_MAX_MS of <linux/tcp.h>, which may be older.
+  constexpr int kTcpRtoLimit = 44;  // TCP_RTO_MAX_MS; an older <linux/tcp.h> lacks it.
   if (options.unacknowledged_timeout == absl::InfiniteDuration()) return;
   const int64_t ms = absl::ToInt64Milliseconds(options.unacknowledged_timeout / 5);
   Set(os, fd, IPPROTO_TCP, kTcpRtoLimit, static_cast<int>(std::clamp<int64_t>(ms, 1'000, 120'000)));
 }
 
 bool LeadsTo(Os& os, const Address& listening, const Address& to) {
-  // As a name may be looked up; an IPv6 socket that connects to one is connected by IPv4.
+  // A look-up may give an IPv4-mapped address: an IPv6 socket that connects to it uses IPv4.
   const std::string ip4 = MappedIp4(to);
   const Address target = ip4.empty() ? to : *Address::Parse(ip4);
   if (listening == target) return true;
   if (!IsTcp(target) || target.family() != listening.family()) return false;
   if (target.port() != listening.port()) return false;
-  // Each interface of the machine listens; connecting to "any" is connecting to localhost.
+  // A listener on "any" listens on each interface; connecting to "any" is connecting to localhost.
   const Address here = AnyPort(target);
   if (IsAnyHost(target)) return IsAnyHost(listening) || AnyPort(listening) == Loopback(target);
   if (!IsAnyHost(listening)) return false;
-  // Who may bind an address has it.
+  // An address that can be bound belongs to this machine.
   const int fd = os.SocketOpen(target.family(), SOCK_STREAM);
   if (fd < 0) return false;
   const bool own = os.Bind(fd, here.sockaddr(), here.size()) == 0;
@@ -93,7 +93,7 @@ bool IsConnectedToItself(Os& os, int fd) {
   socklen_t size = sizeof(storage);
   if (os.LocalAddress(fd, &storage, &size) < 0) return false;
   const auto* const address = reinterpret_cast<const sockaddr*>(&storage);
-  // Two UNIX sockets without a name look the same, and are not.
+  // Two UNIX sockets without a name have equal addresses, but differ.
   if (address->sa_family != AF_INET && address->sa_family != AF_INET6) return false;
   const absl::StatusOr<Address> local = Address::FromSockaddr(address, size);
   size = sizeof(storage);
@@ -108,7 +108,7 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
     return absl::ErrnoToStatus(-result,
                                absl::StrCat("cannot listen on ", address.ToString(), ": ", call));
   };
-  // The kernel's word would be "Invalid argument".
+  // The kernel would report only "Invalid argument".
   if (const absl::Status mapped = RefuseMapped(address); !mapped.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("cannot listen: ", mapped.message()));
   }
@@ -117,8 +117,8 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
   ListeningSocket socket{OwnedFd(os, fd), address, std::nullopt, 0, {}};
   if (IsTcp(address)) {
     Set(os, fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    // Each address says its own family: [::]:PORT does not take IPv4 along, so both can stand side
-    // by side.
+    // Each address has its own family: [::]:PORT does not include IPv4, so that both can be bound
+    // side by side.
     if (address.family() == AF_INET6) Set(os, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     SetTcpOptions(os, fd, options);
     SetRetransmissions(os, fd, options);

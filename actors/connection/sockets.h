@@ -1,9 +1,9 @@
-// Sockets as the framework sets them up: those that listen, and what every TCP socket has.
+// Set-up of sockets: those that listen, and the options of every TCP socket.
 //
-// Owner:  who opened it.
+// Owner:  the caller that opens the socket.
 // Thread: any.
 // Bound:  none of its own.
-// Errors: what the system said of the address, in words.
+// Errors: the address and the system's error, in words.
 #ifndef SLUICE_ACTORS_CONNECTION_SOCKETS_H_
 #define SLUICE_ACTORS_CONNECTION_SOCKETS_H_
 
@@ -23,27 +23,28 @@
 
 namespace sluice {
 
-// A socket that listens already, and where.
+// A listening socket, and its address.
 struct ListeningSocket {
   OwnedFd fd;
   Address address;
-  std::optional<UnixFile> file;  // A UNIX socket's, that it has made.
-  int64_t next_accept_ns = 0;    // When the next one is due, at the rate that is allowed.
-  ListedAddress listed;          // Where a runtime says that it listens there.
+  std::optional<UnixFile> file;  // UNIX sockets: the file that the socket has made.
+  int64_t next_accept_ns = 0;    // When the next accept is due, at the allowed rate.
+  ListedAddress listed;          // Entry in the runtime's list of listening addresses.
 };
 
-// Binds and listens on one address; the stale file of a UNIX socket that nobody serves is replaced.
+// Binds and listens on one address. A stale file of a UNIX socket that no process serves is
+// replaced.
 absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
                                               const Options& options);
 
 bool IsTcp(const Address& address);
 
-// Ends a listener, and removes its file: nobody can connect any more, even where a forked child
-// holds its descriptor. Nor is it listed any more.
+// Ends a listener, removes its file, and takes it off the runtime's list. No peer can connect any
+// more, even if a forked child holds the descriptor.
 void EndListening(Os& os, ListeningSocket& socket);
 
-// Sockets on their way to the acceptor that is to serve them. Where it is never made (actors_max,
-// the end of the runtime) they end with this, and no file stays behind.
+// Sockets on their way to the acceptor that will serve them. If the acceptor is never constructed
+// (actors_max, the end of the runtime), the sockets end with this, and no file stays behind.
 class ListeningSockets {
  public:
   explicit ListeningSockets(Os& os) : os_(os) {}  // `os` outlives this.
@@ -60,22 +61,23 @@ class ListeningSockets {
   std::vector<ListeningSocket> sockets_;
 };
 
-// A TCP socket that connects to a port of this machine on which nobody listens may be given that
-// very port for its own, and then the kernel connects it to itself: it would read what it writes,
-// and hold the port against the real server. For a connected socket of any kind.
+// True: the connected socket, of any kind, is connected to itself. If a TCP socket connects to a
+// port of this machine on which no process listens, the kernel may give it that very port as its
+// own, and connect it to itself. Then it would read what it writes, and keep the port from the real
+// server.
 bool IsConnectedToItself(Os& os, int fd);
 
-// Would a connection to `target` come to a listener of this machine at `listening`? (A relay whose
-// upstream it is itself would fill up with its own connections.)
+// True: a connection to `target` would come to a listener of this machine at `listening`. (A relay
+// that is its own upstream would fill up with its own connections.)
 bool LeadsTo(Os& os, const Address& listening, const Address& target);
 
-// What every TCP socket of the framework has. Set on the listener, Linux hands it down to what it
-// accepts.
+// Sets the options of every TCP socket of the framework. On Linux, accepted sockets inherit them
+// from the listener.
 void SetTcpOptions(Os& os, int fd, const Options& options);
-// For one that is connected or listens: what a peer does not acknowledge is sent again at least
-// five times in unacknowledged_timeout, so that a link that was cut goes on soon when it is whole
-// again. Only Linux from 6.15 on can do that; others double the time up to two minutes. (Not while
-// it connects: the kernel would give up sooner.)
+// For a socket that is connected or listens: unacknowledged bytes are sent again at least five
+// times in unacknowledged_timeout, so that a connection goes on soon after its link is repaired.
+// Only Linux from 6.15 on can do that; older kernels double the interval, up to two minutes. (Not
+// for a socket that is connecting: the kernel would give up sooner.)
 void SetRetransmissions(Os& os, int fd, const Options& options);
 
 std::string ErrnoText(int error);  // "Connection refused".

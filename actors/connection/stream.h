@@ -21,15 +21,15 @@
 
 namespace sluice {
 
-// What a peer has left unanswered, as far as the kernel tells.
+// Questions (data and probes) that a peer has left unanswered, as far as the kernel reports them.
 struct Unanswered {
   static constexpr int64_t kUnknown = -1;
   bool Any() const { return silent_ms > 0; }
-  int64_t silent_ms = 0;       // Since its last sign of life; 0: nothing is unanswered.
-  int64_t asked_ms = 0;        // Since it was first asked. May be less, never more.
-  int64_t last_ms = kUnknown;  // Since it was asked last (a retransmission).
-  uint32_t probes = 0;         // Where that is not known: how often it was asked.
-  int64_t round_trip_ms = 0;   // What an answer takes.
+  int64_t silent_ms = 0;       // Since the peer's last sign of life; 0: nothing is unanswered.
+  int64_t asked_ms = 0;        // Since the peer was first asked. May be less, never more.
+  int64_t last_ms = kUnknown;  // Since the peer was last asked (a retransmission).
+  uint32_t probes = 0;         // If last_ms is unknown: how often it was asked.
+  int64_t round_trip_ms = 0;   // Time that an answer takes.
 };
 
 class Stream {
@@ -38,21 +38,22 @@ class Stream {
   virtual int64_t Read(char* data, size_t size) = 0;  // 0: the peer has ended its side.
   virtual int64_t Write(const iovec* parts, int count) = 0;
   virtual int ShutdownWrite() = 0;
-  // The connection ends, whoever else holds a descriptor of it; with `reset` the peer hears RST,
-  // and what it was not given yet is lost.
+  // Ends the connection, even if another process holds a descriptor of it. With `reset` the peer
+  // gets RST, and bytes that it was not given yet are lost.
   virtual void Close(bool reset) = 0;
   virtual int Descriptor() const = 0;
-  // Of what was written, what the peer may still lose by a reset.
+  // Written bytes that the peer may still lose by a reset.
   virtual int64_t UnacknowledgedBytes() { return 0; }
-  // Since the peer's kernel last acknowledged anything; kUnknown: nobody can tell.
+  // Time since the peer's kernel last acknowledged anything; kUnknown: the kernel does not report
+  // it.
   virtual int64_t AcknowledgedMs() { return Unanswered::kUnknown; }
-  // Nothing, where the peer has answered, was asked nothing, or nobody can tell.
+  // Empty if the peer has answered, was asked nothing, or the kernel does not report it.
   virtual Unanswered LookForAnswer() { return {}; }
-  // How long an answer of the peer's kernel to what this side does now may take, as far as this
-  // kernel has measured it; 0: it is on this machine, or nobody can tell.
+  // How long an answer of the peer's kernel may take, as far as this kernel has measured it; 0: the
+  // peer is on this machine, or the kernel does not report it.
   virtual int64_t RoundTripMs() { return 0; }
-  // True where a read that is shorter than asked for means that nothing is left (TCP without
-  // exceptional events). Not so on UNIX sockets, where passed descriptors cut a read short.
+  // True: a read that is shorter than asked for has left nothing (TCP without exceptional events).
+  // False for UNIX sockets, where passed descriptors cut a read short.
   virtual bool ShortReadMeansEmpty() const = 0;
 };
 
@@ -74,7 +75,7 @@ class PlainStream : public Stream {
     return os_.ShutdownWrite(fd_);
   }
   void Close(bool reset) override {
-    // Not close() alone: a forked child may hold the descriptor, and the peer would wait for it.
+    // Not close() alone: a forked child may hold the descriptor, and then the peer would wait.
     if (reset && tcp_ && !Planted(Plant::kResetByClose)) {
       os_.Reset(fd_);
     } else if (!(read_ended_ && write_ended_) && !Planted(Plant::kEndByClose)) {
@@ -89,8 +90,9 @@ class PlainStream : public Stream {
     tcp_info info{};
     return Info(&info) ? int64_t{info.tcpi_last_ack_recv} : Unanswered::kUnknown;
   }
-  // A peer that only does not read answers the probes of its closed window, however rare they have
-  // become; so what counts is a question behind the last answer, not the age of that answer.
+  // A peer that merely does not read still answers the probes of its closed window, however rare
+  // they have become. Therefore a question after the last answer counts, not the age of that
+  // answer.
   Unanswered LookForAnswer() override {
     tcp_info info{};
     if (!Info(&info)) return {};
@@ -119,8 +121,8 @@ class PlainStream : public Stream {
     socklen_t size = sizeof(*info);
     return tcp_ && os_.OptionGet(fd_, IPPROTO_TCP, TCP_INFO, info, &size) >= 0;
   }
-  // From the first transmission to the last, at least. Each retransmission waits for twice as long
-  // as the one before it, up to a limit; the first one for 200 ms or longer.
+  // Minimum time from the first transmission to the last. Each retransmission waits for twice as
+  // long as the one before it, up to a limit; the first one for 200 ms or longer.
   static int64_t WaitedMs(const tcp_info& info) {
     const int64_t next_ms = info.tcpi_rto / 1'000;
     const int times = std::min<int>(info.tcpi_retransmits, 30);
@@ -128,7 +130,8 @@ class PlainStream : public Stream {
     for (int i = 0; i < times; ++i) with_limit_ms += std::min(int64_t{200} << i, next_ms);
     return std::max(with_limit_ms, next_ms - (next_ms >> times));
   }
-  // In microseconds, and four times the deviation, as a retransmission is timed (RFC 6298).
+  // The kernel's figures are in microseconds. Four times the deviation is added, as in the
+  // retransmission timeout (RFC 6298).
   static int64_t RoundTripMs(const tcp_info& info) {
     return (int64_t{info.tcpi_rtt} + 4 * int64_t{info.tcpi_rttvar} + 999) / 1'000;
   }
@@ -136,8 +139,8 @@ class PlainStream : public Stream {
   Os& os_;
   int fd_;
   const bool tcp_;
-  bool read_ended_ = false;  // The peer's FIN was read; ours was sent.
-  bool write_ended_ = false;
+  bool read_ended_ = false;   // The peer's FIN was read.
+  bool write_ended_ = false;  // Our FIN was sent.
 };
 
 }  // namespace sluice

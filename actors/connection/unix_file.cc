@@ -17,7 +17,7 @@ namespace sluice {
 
 namespace {
 
-// Whoever has the lock needs it for a few system calls.
+// A process that has the lock needs it for a few system calls.
 constexpr int kLockLooksMax = 1'000;
 constexpr int kLockLookMs = 1;
 
@@ -25,7 +25,7 @@ class FolderLock {
  public:
   FolderLock(Os& os, const std::string& path) : os_(os), fd_(os.LockFolderOf(path)) {
     if (fd_ != -EWOULDBLOCK) return;
-    // No descriptor for the wait: there may be none left.
+    // Wait without a descriptor: there may be none left.
     std::mutex lock;
     std::condition_variable never;
     for (int look = 0; look < kLockLooksMax && fd_ == -EWOULDBLOCK; ++look) {
@@ -49,12 +49,13 @@ class FolderLock {
   int fd_;
 };
 
-// A file that an old server removes is gone at the second look; who comes and goes all the time is
-// not waited for.
+// A file that an old server removes is gone at the second look. Servers that come and go all the
+// time are not waited for.
 constexpr int kLooksMax = 3;
 
-// -errno where there is no descriptor to look with. Else 0, and `connected` is what a connection
-// was answered: -ECONNREFUSED where nobody listens behind the file, -ENOENT where it has gone.
+// Returns -errno if there is no descriptor to look with. Otherwise returns 0, and `connected` is
+// the result of a connect: -ECONNREFUSED if no process listens behind the file, -ENOENT if the file
+// has gone.
 int LookBehind(Os& os, const Address& address, int* connected) {
   const int probe = os.SocketOpen(AF_UNIX, SOCK_STREAM);
   if (probe < 0) return probe;
@@ -75,8 +76,8 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
   };
   UnixFile file;
   file.path_ = os.AbsolutePath(std::string(address.path()));
-  // Without the lock a name that is free is taken all the same: not every folder may be read, nor
-  // can every file system lock.
+  // A free name is taken even without the lock: not every folder may be read, nor can every file
+  // system lock.
   FolderLock lock(os, file.path_);
   const int unlocked = lock.error();
   if (Planted(Plant::kStaleFileUnlocked)) lock.Unlock();
@@ -89,11 +90,11 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
     if (const int looked = known < 0 ? 0 : LookBehind(os, address, &connected); looked < 0) {
       return error(looked, "socket", "cannot look whether anybody listens there");
     }
-    if (connected == -ENOENT) {  // An old server has removed it meanwhile.
+    if (connected == -ENOENT) {  // An old server has removed the file meanwhile.
       bound = os.Bind(fd, address.sockaddr(), address.size());
       continue;
     }
-    // A listener whose backlog is full answers -EAGAIN: it is served.
+    // A listener with a full backlog answers -EAGAIN: the file is served.
     if (connected != -ECONNREFUSED) return error(bound, "bind", "another socket is bound there");
     if (unlocked < 0) {
       return error(unlocked, "flock",
@@ -108,7 +109,7 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
   if (const int known = os.SocketFile(file.path_, &file.id_); known < 0) {
     return error(known, "lstat");
   }
-  // Before it listens: until then nobody can connect whom the mode is to keep out.
+  // Set the mode before listening: until then, no process can connect that the mode is to keep out.
   if (options.unix_file_mode != 0) {
     if (const int set = os.SetFileMode(file.path_, options.unix_file_mode); set < 0) {
       os.Unlink(file.path_, file.id_);

@@ -11,8 +11,8 @@ namespace sluice {
 
 namespace {
 
-// A spoke has no state that its hub does not know, but for its subscribers; and it fails only where
-// memory for a container is refused.
+// A spoke is recreated after a failure: apart from its subscribers, the hub knows all of its state,
+// and a spoke fails only if a container is refused memory.
 constexpr RestartPolicy kSpokeRestarts = {};
 
 }  // namespace
@@ -102,11 +102,12 @@ void Hub::On(Publish message) {
         message.key == 0
             ? Send(spokes_[i], std::move(deliver))
             : Send(spokes_[i], internal::DeliverKeyed{std::move(deliver), message.key});
-    // The outbox holds a handler's messages to all spokes, so only an ended spoke refuses: it has
-    // no subscribers left.
+    // The outbox has room for a handler's messages to all spokes, so only an ended spoke refuses:
+    // it has no subscribers left.
     SLUICE_CHECK(answer == Answer::kAccepted || answer == Answer::kClosed ||
                  answer == Answer::kOverloaded);
-    // No memory: the spoke finds the gap in the numbers, and tells each subscriber what it missed.
+    // No memory: the spoke finds the gap in the numbers, and reports to each subscriber what it
+    // missed.
     if (answer == Answer::kOverloaded) {
       lost_log_.Warn(worker().NowMs(), [&] {
         return absl::StrFormat("hub: message %d is lost to worker %d: no memory", sequence_, i);
@@ -132,8 +133,8 @@ void Hub::On(internal::SubscribeMessage message) {
   }
 }
 
-// Reserved, as is each message to the spoke, so that it is never refused; it keeps its order with
-// what this hub has sent there.
+// RemoveSubscriber is a reserved message: the spoke never refuses it, and it comes after all
+// messages that this hub has sent there before.
 void Hub::On(internal::Leaving leaving) {
   Slot* const spoke = leaving.spoke();
   const uint32_t spoke_generation = leaving.spoke_generation();
@@ -162,7 +163,7 @@ void LeaveHub(const Session& session, const Subscribed& subscription, const Mess
                LetGoControl{session.slot(), session.generation()});
   Slot* const hub = subscription.hub.slot();
   const uint32_t generation = subscription.hub.generation();
-  // Behind what the session has said in this handler, and is still to go.
+  // After the messages of this handler that still wait in the session's outbox.
   Slot* const slot = session.slot();
   if (slot->has_outbox && slot->worker->Send(slot, hub, generation, &kMessageOps<Hub, Leaving>,
                                              leaving) == Answer::kAccepted) {

@@ -1,5 +1,5 @@
 // Hub is the broadcast: it numbers each message and sends it once to each worker that has
-// subscribers; the spoke there hands the one shared payload to their connections.
+// subscribers. The spoke on that worker gives the one shared payload to their connections.
 //
 //   Ref<Hub> room = Spawn<Hub>(HubOptions{...});
 //   Send(room, Subscribe(this, {.slow = SlowPolicy::kDropOldest}));  // On(Subscribed) follows.
@@ -8,22 +8,25 @@
 //
 // Owner:  an actor like any other; its spokes are its children, one on each worker.
 // Thread: its worker's. Spokes write to connections of their own worker only.
-// Bound:  each subscriber's queue: queue_messages_max; what the hub and its spokes hold: their
-//         mailboxes, and 64 messages that a spoke hands round. All of it is charged to the budget,
-//         and so is a subscriber (some 150 bytes).
-// Errors: a subscriber whose connection ends, or takes nothing more, is not counted any longer. A
+// Bound:  each subscriber's queue: queue_messages_max. The hub and its spokes: their mailboxes, and
+//         64 messages that a spoke hands round. All of it is charged to the budget, and so is each
+//         subscriber (some 150 bytes).
+// Errors: a subscriber is no longer counted when its connection ends or takes no more output. A
 //         callback that throws ends its subscriber's connection, and no other. A spoke that fails
-//         is recreated, and ends the connections of its subscribers, as they could not be told what
-//         they miss; one that fails again and again fails the hub. For each subscriber, exactly:
-//         received + missed + conflated + skipped (its own, and its filter's) + queued = published
-//         from where it joined to where it left. What it is told as missed is missed + conflated.
+//         is recreated, and the connections of its subscribers end, as the spoke cannot report what
+//         they miss. If a spoke fails again and again, the hub fails.
 //
-// A message to a crowd goes round in portions, and the worker serves everybody else in between: no
-// next message is taken meanwhile, so that each subscriber is given each message, in its order.
+// The count is exact for each subscriber: received + missed + conflated + skipped (its own
+// messages, and those that its filter refused) + queued = messages published from its join to its
+// leave. The missed_notice reports missed + conflated.
 //
-// Only a stopped socket makes a subscriber slow: delivery is bytes to its connection, and goes on
-// while its session is parked. (Else a member parked on publishing and full as a subscriber would
-// lock the room.)
+// A spoke hands messages to many subscribers in portions, and the worker serves other actors in
+// between. Meanwhile the spoke takes no new message, so that each subscriber gets each message, in
+// order.
+//
+// Only a stopped socket makes a subscriber slow: messages go to its connection as bytes, also while
+// its session is parked. Otherwise a session that is parked on publishing, and full as a
+// subscriber, would block its own hub: deadlock.
 #ifndef SLUICE_ACTORS_HUB_HUB_H_
 #define SLUICE_ACTORS_HUB_HUB_H_
 
@@ -53,45 +56,47 @@ class Spoke;
 struct SpokeTag {};
 }  // namespace internal
 
-// What becomes of a message for a subscriber whose queue is full.
+// Policy for a message to a subscriber with a full queue.
 enum class SlowPolicy : uint8_t {
-  kPark,        // The publisher waits; past park_timeout the subscriber's connection is ended.
-  kDropOldest,  // The oldest in its queue is dropped, and counted.
-  kDropNewest,  // This one is dropped, and counted.
-  kDisconnect,  // Its connection is ended.
-  // It replaces an older one with the same key, in that one's place, so that a key that changes
-  // often does not wait for ever: newest for each key, in order within a key. Counted as conflated.
-  // Past keys_max the one that waits longest is dropped, and counted as missed.
+  kPark,        // The publisher waits; past park_timeout the subscriber's connection ends.
+  kDropOldest,  // The oldest message in the queue is dropped, and counted.
+  kDropNewest,  // The new message is dropped, and counted.
+  kDisconnect,  // The subscriber's connection ends.
+  // The message replaces the queued one with the same key, in its place in the queue, so that a key
+  // that changes often does not wait for ever. Each key keeps its newest message. A replaced
+  // message counts as conflated. Past keys_max keys the message that has waited longest is dropped,
+  // and counted as missed.
   kConflate,
 };
 
-// "park", "drop_oldest", "drop_newest", "disconnect".
+// "park", "drop_oldest", "drop_newest", "disconnect", "conflate".
 std::string_view SlowPolicyName(SlowPolicy policy);
 std::optional<SlowPolicy> ParseSlowPolicy(std::string_view name);
 
 struct SubscribeOptions {
   SlowPolicy slow = SlowPolicy::kDropOldest;
   uint32_t queue_messages_max = 256;  // At least 1.
-  // The limit is for one message at one subscriber: each of several that stop reading one after the
-  // other may hold the publisher for as long.
+  // Limit for one message at one subscriber. If several subscribers stop reading one after the
+  // other, each may hold the publisher this long.
   absl::Duration park_timeout = absl::Seconds(10);
   uint32_t keys_max = 256;  // kConflate: instead of queue_messages_max. At least 1.
-  // False: this message is not for it; counted as skipped. Called for each message, on the
-  // session's worker, so it must be quick; one that throws ends its connection. It may end any
-  // session of its worker, its own too, and send for it: what finds a full target waits in that
-  // session's outbox, as ever. A TrySend of a Ref in here is its own session's, as in a handler.
-  // The memory of its captures is the user's.
+  // Returns false if the message is not for this subscriber; the message then counts as skipped.
+  // The filter is called for each message, on the session's worker, so it must be quick. If it
+  // throws, its subscriber's connection ends. A filter may end any session of its worker, also its
+  // own, and may send on a session's behalf: if the target is full, the message waits in that
+  // session's outbox, as always. A TrySend on a Ref in a filter is sent by the filter's own
+  // session, as in a handler. The budget does not count the memory of its captures.
   std::function<bool(std::string_view payload, uint64_t key)> filter = nullptr;
 };
 
 struct HubOptions {
-  // The bytes that tell a subscriber how many messages it missed, in their place before the next
-  // one. Empty: not told. Copied to each worker, and called there. One that throws ends the
-  // connection of the subscriber that it was for.
+  // Makes the bytes that tell a subscriber how many messages it missed. They are written in the
+  // place of these messages, before the next one. nullptr: no notice. The function is copied to
+  // each worker, and called there. If it throws, the connection of that subscriber ends.
   std::function<std::string(int64_t missed)> missed_notice;
 };
 
-// Who is not to get a message.
+// The session that does not get a message.
 struct Except {
   Slot* slot = nullptr;
   uint32_t generation = 0;
@@ -101,37 +106,37 @@ struct Except {
 struct Publish {
   Bytes payload;
   Except except;
-  uint64_t key = 0;  // For kConflate and filters: a number, or a hash of what names it.
+  uint64_t key = 0;  // For kConflate and filters: a number, or the hash of a name.
   int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
 
-// What a session hears once for each Subscribe that a hub took. (A hub that ends says nothing more:
-// monitor it.)
+// A session receives this once for each Subscribe that a hub took. (A hub that has ended sends
+// nothing: monitor it.)
 struct Subscribed {
   Ref<Hub> hub;
-  // Every message after this number is for it.
+  // Every message with a higher number is for this subscriber.
   uint64_t sequence = 0;
-  // False: it was not subscribed (no memory, it is already, or its write side has ended), and gets
-  // nothing.
+  // False: the session was not subscribed, and gets no message. Reasons: no memory, subscribed
+  // already, write side ended, or a hub of another runtime.
   bool Joined() const { return spoke != nullptr; }
-  // For Unsubscribe: the spoke that serves it.
+  // For Unsubscribe: the spoke that serves the session.
   Slot* spoke = nullptr;
   uint32_t spoke_generation = 0;
 };
 
-// A session that has an On() for it hears this once for each Unsubscribe: from here on nothing
-// comes from that hub, and it may join again.
+// A session that has On(Unsubscribed) receives this once for each Unsubscribe. No message comes
+// from that hub afterwards, and the session may join again.
 struct Unsubscribed {
   Ref<Hub> hub;
-  // The last message that was for it: each one behind Subscribed::sequence and up to this one has
-  // been written, told as missed, or skipped. Not set: it had left before, or the hub or the
-  // subscription ended first.
+  // Number of the last message for this session: each message after Subscribed::sequence and up to
+  // this one was written, reported as missed, or skipped. Not set: the session had left before, or
+  // the hub or the subscription ended first.
   std::optional<uint64_t> sequence;
 };
 
 // Sums over all hubs of a runtime: due = received + missed + conflated + skipped + queued. A
-// message becomes due when it is handed round, for each subscriber that is there then: what was
-// published and is handed round when its subscriber has left is due to nobody.
+// message becomes due when a spoke hands it round, once for each subscriber of that moment. If a
+// subscriber has left by then, the message is not due to it.
 struct HubTotals {
   int64_t published = 0;
   int64_t due = 0;
@@ -142,17 +147,18 @@ struct HubTotals {
   int64_t queued = 0;
   std::string ToString() const;
 };
-class HubLedger {  // An attachment of the runtime; a cell is written by its worker alone.
+class HubLedger {  // An attachment of the runtime; only its worker writes a cell.
  public:
   struct alignas(64) Cell {
     ConnectionLedger::Counter published, due, received, missed, conflated, skipped, queued;
-    IntrusiveList<internal::Spoke, internal::SpokeTag> spokes;  // That live there.
+    IntrusiveList<internal::Spoke, internal::SpokeTag> spokes;  // The live spokes.
   };
   static HubTotals Of(Runtime& runtime);  // A moment old; exact when all is at rest.
   explicit HubLedger(int workers) : cells_(static_cast<size_t>(workers)) {}
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   HubTotals Sum() const;
-  // Of the spokes of one worker, which stands. Walks them; a broken one ends the process.
+  // Walks the spokes of one worker; a broken invariant ends the process. Requires: the worker does
+  // not run.
   void CheckInvariants(int worker) const;
   std::string Report() const { return Sum().ToString(); }
 
@@ -170,7 +176,7 @@ struct SubscribeMessage {
   std::string greeting;
   int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
 };
-// One reserved message of a known type for an actor of a known type.
+// Operations of a reserved message of type M to an actor of type A.
 template <class A, class M>
 inline const MessageOps kReservedOps = {
     MessageKind::kReserved,          &HandleMessage<A, M>,
@@ -178,8 +184,8 @@ inline const MessageOps kReservedOps = {
     [] { return typeid(M).name(); },
 };
 
-// That a session leaves: on its way to the hub, to the spoke and to the subscriber. Wherever it
-// ends, the session is told, once.
+// Leaving carries a session's leave to the hub, to the spoke and to the subscriber. Wherever it is
+// destroyed, the session is notified, once.
 class Leaving {
  public:
   Leaving(const Session& session, const Subscribed& subscription, const MessageOps* told_ops)
@@ -207,8 +213,8 @@ class Leaving {
   int64_t HeldBytes() const { return 0; }
 
  private:
-  Slot* session_;               // nullptr: it has been told, or another one tells it.
-  const MessageOps* told_ops_;  // nullptr: it has no On(Unsubscribed).
+  Slot* session_;               // nullptr: the session was notified, or this was moved from.
+  const MessageOps* told_ops_;  // nullptr: the session has no On(Unsubscribed).
   Ref<Hub> hub_;
   Slot* spoke_;
   uint32_t generation_;
@@ -219,7 +225,8 @@ class Leaving {
 
 class Hub : public Actor {
  public:
-  static constexpr bool kRestartable = false;  // Its subscribers are its spokes', and end with it.
+  // The subscribers belong to the spokes, and end with the hub.
+  static constexpr bool kRestartable = false;
 
   explicit Hub(HubOptions options = {}) : options_(std::move(options)) {}
   void OnStart() override;
@@ -227,7 +234,7 @@ class Hub : public Actor {
   void On(internal::SubscribeMessage message);
   void On(internal::Leaving leaving);
 
-  // Control: from a spoke, and from StopWhenLeft().
+  // Runtime control: from a spoke, and from the function StopWhenLeft().
   void SubscribersGone(int worker, int64_t count) {
     subscribers_[static_cast<size_t>(worker)] -= count;
     if (stops_when_left_) StopIfLeft();
@@ -242,17 +249,17 @@ class Hub : public Actor {
 
   const HubOptions options_;
   std::vector<Ref<internal::Spoke>> spokes_;
-  std::vector<int64_t> subscribers_;  // By worker; a spoke without any is sent nothing.
+  std::vector<int64_t> subscribers_;  // By worker; a spoke without subscribers is sent nothing.
   uint64_t sequence_ = 0;
   HubLedger::Cell* ledger_ = nullptr;
   LogLimit lost_log_;
   bool stops_when_left_ = false;
 };
 
-// What a session sends to a hub to join it. S has On(Subscribed); from then on each message is for
-// it. The greeting is written to its connection at that very point, before any of them; a
-// connection that has no room for it is reset (kMemory). A hub of another runtime lets no session
-// join.
+// Makes the message that a session sends to a hub to join it. S has On(Subscribed); each message
+// published afterwards is for the session. The greeting is written to its connection at the moment
+// of the join, before any of these messages; a connection without room for the greeting is reset
+// (kMemory). A hub of another runtime lets no session join.
 template <class S>
 internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
                                      std::string greeting = "") {
@@ -264,20 +271,21 @@ namespace internal {
 void LeaveHub(const Session& session, const Subscribed& subscription, const MessageOps* told_ops);
 }  // namespace internal
 
-// Leaves a hub. The session never waits for it, however full the hub is, and holds up nobody from
-// here on: a message that finds no room is missed, whatever its policy was. The session leaves
-// behind all that it published before, in the hub's order; until then messages come, and
-// On(Unsubscribed) says when. Messages that are queued then are still written, or told as missed. A
-// session that closes, or whose connection ends, leaves by that, at once.
+// Leaves a hub. The session never waits for this, however full the hub is, and holds up no
+// publisher from here on: if its queue is full, messages are missed, whatever its policy was. The
+// leave follows all that the session has published before, in the hub's order. Messages come until
+// then, and On(Unsubscribed) reports the moment. Messages that are queued at that moment are still
+// written, or reported as missed. A session also leaves, at once, when it closes or its connection
+// ends.
 template <std::derived_from<Session> S>
 void Unsubscribe(const S& session, const Subscribed& subscription) {
   const MessageOps* told_ops = nullptr;
   if constexpr (TakesMessage<S, Unsubscribed>) told_ops = &internal::kReservedOps<S, Unsubscribed>;
   internal::LeaveHub(session, subscription, told_ops);
 }
-// The hub ends as soon as it has no subscriber: those who are leaving still get what is theirs.
-// (Ref::Stop ends it at once, and what is on its way to them is lost.) For one that nobody joins
-// any more.
+// Ends the hub as soon as it has no subscriber: sessions that are leaving still get their messages.
+// (Ref::Stop ends the hub at once, and messages on their way are lost.) For a hub that no session
+// joins any more.
 void StopWhenLeft(const Ref<Hub>& hub);
 inline Except ExceptOf(const Actor& session) { return {session.slot(), session.generation()}; }
 

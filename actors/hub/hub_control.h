@@ -1,9 +1,9 @@
-// Runtime control between a hub, its spokes and those who leave it.
+// Runtime control between a hub, its spokes and the sessions that leave.
 //
-// Owner:  the envelope it travels in.
+// Owner:  the envelope that carries it.
 // Thread: made on the sender's, run on the receiving worker's.
-// Bound:  as said of each: what reserved it.
-// Errors: none: one for an actor that has ended is known by its generation, and ignored.
+// Bound:  as noted at each: what reserved it.
+// Errors: none: control for an actor that has ended is recognised by the generation, and ignored.
 #ifndef SLUICE_ACTORS_HUB_HUB_CONTROL_H_
 #define SLUICE_ACTORS_HUB_HUB_CONTROL_H_
 
@@ -14,7 +14,7 @@
 
 namespace sluice::internal {
 
-// From a spoke to its hub: so many of its subscribers have gone, or could not join. Reserved by
+// From a spoke to its hub: `count` of its subscribers have gone, or could not join. Reserved by
 // their subscriptions.
 struct SubscriberGoneControl {
   int worker;
@@ -25,8 +25,8 @@ struct SubscriberGoneControl {
   }
 };
 
-// From a session to the spoke that serves it: it leaves. It comes before the word by way of the
-// hub, so that nobody waits for the session any more.
+// From a session to the spoke that serves it: the session leaves. Arrives before the Leaving, which
+// goes through the hub, so that no publisher waits for the session any more.
 struct LetGoControl {
   Slot* slot;
   uint32_t generation;
@@ -36,7 +36,7 @@ struct LetGoControl {
   }
 };
 
-// To a hub: it is to end as soon as it has no subscriber.
+// To a hub: end as soon as there is no subscriber.
 struct StopWhenLeftControl {
   void Run(Worker&, Slot* slot, uint32_t generation) const {
     if (slot->generation != generation || slot->actor == nullptr) return;

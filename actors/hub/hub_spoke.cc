@@ -15,7 +15,7 @@ Spoke::~Spoke() {
   DropBatch();
   if (ledger_ != nullptr) ledger_->spokes.Remove(*this);
   if (!stopped_ && joining_.has_value()) TellNotJoined();
-  // Its hub counts on: a spoke that fails is recreated, and its subscribers are not.
+  // The hub lives on and must not count them: a failed spoke is recreated without its subscribers.
   if (!stopped_ && !by_slot_.empty()) TellGone(static_cast<int64_t>(by_slot_.size()));
   while (Subscriber* const subscriber = subscribers_.PopFront()) {
     if (stopped_) {
@@ -31,8 +31,8 @@ void Spoke::OnStart() {
   ledger_->spokes.PushBack(*this);
 }
 
-// A gap in the numbers is what memory refused on its way here. (While it has no subscribers a spoke
-// is sent nothing.)
+// A gap in the numbers: messages that were lost on their way here, as memory was spent. (A spoke
+// without subscribers is sent nothing.)
 int64_t Spoke::LostBefore(uint64_t sequence) {
   const auto lost = static_cast<int64_t>(sequence - sequence_);
   return subscribers_.Empty() ? 0 : std::max<int64_t>(lost, 0);
@@ -41,7 +41,7 @@ int64_t Spoke::LostBefore(uint64_t sequence) {
 void Spoke::On(AddSubscriber add) {
   if (const int64_t lost = LostBefore(add.sequence); lost > 0) batch_.push_back({lost});
   sequence_ = add.sequence;
-  // From here on it is kept: should this spoke fail, it is told.
+  // Kept from here on: if this spoke fails, the session is told that it did not join.
   joining_ = std::move(add);
   if (batch_.empty()) {
     Join();
@@ -51,13 +51,13 @@ void Spoke::On(AddSubscriber add) {
   BeginRound();
 }
 
-// In a crowd each subscriber is given all that has come, so that its socket is written to once; a
-// few are given each message at once.
+// With many subscribers, messages are collected in a batch, so that each socket is written to once.
+// With few, each message is handed out at once.
 void Spoke::Take(Deliver message, uint64_t key) {
   const int64_t lost = LostBefore(message.sequence - 1);
   sequence_ = message.sequence;
   if (subscribers_.Empty()) {
-    DropBatch();  // All it was for have gone.
+    DropBatch();  // All subscribers that the batch was for have gone.
     return;
   }
   // The envelope's charge was given back before this handler.
@@ -93,7 +93,7 @@ void Spoke::Portion() {
   for (size_t left = kPortionMax; next_ != nullptr && left > 0; --left) {
     Subscriber& subscriber = *next_;
     next_ = subscribers_.Next(subscriber);
-    subscriber.Offer(batch_);  // Deletes it, perhaps, and others.
+    subscriber.Offer(batch_);  // May delete this subscriber, and others.
     if (worker().PieceDone(slot(), "Hand")) break;
   }
   if (next_ == nullptr || Planted(Plant::kPortionIsAll)) {
@@ -106,8 +106,8 @@ void Spoke::Portion() {
 
 void Spoke::OnTurn() {
   if (!round_) return;
-  // A handler of its own that runs though it takes no message. It does not where it has ended
-  // meanwhile.
+  // Runs as a handler although the spoke takes no message. If the spoke has ended meanwhile,
+  // RunHandler does nothing.
   slot()->suspended = waits_ = false;
   worker().RunHandler(slot(), "Hand", [this] { Portion(); });
 }
@@ -122,7 +122,8 @@ void Spoke::EndRound() {
 
 // --- Subscribers.
 
-// Requires: one waits to join. Once it has joined its end is told, and no more that it did not.
+// Requires: a session waits to join. If the spoke fails before the join, it tells the session that
+// it did not join; after the join, it ends the session's connection.
 void Spoke::Join() {
   SubscribeMessage& message = joining_->subscriber;
   const uint64_t sequence = joining_->sequence;
@@ -132,7 +133,7 @@ void Spoke::Join() {
   auto* session =
       slot->generation == session_generation ? static_cast<Session*>(slot->actor) : nullptr;
   Connection* connection = session == nullptr ? nullptr : session->connection();
-  // It ended or closed on the way, or is here already, or there is no memory.
+  // The session has ended or closed on the way, is subscribed already, or there is no memory.
   if (connection == nullptr || !connection->WriteOpen() || by_slot_.contains(slot) ||
       !worker().lease().Charge(Subscriber::BytesOf(message.options))) {
     TellNotJoined();
@@ -146,7 +147,7 @@ void Spoke::Join() {
   if (subscriber->Parks()) batch_max_ = std::min<size_t>(batch_max_, subscriber->Room());
   Worker::SendReserved(slot, session_generation, subscribed_ops,
                        Subscribed{hub(), sequence, this->slot(), generation()});
-  // Without its greeting it would take what follows for the whole.
+  // Without the greeting the peer would take what follows for the whole.
   if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
     LogDebug("hub: a subscriber's connection did not take its greeting; it is ended");
     connection->Abort(CloseReason::kMemory);
@@ -183,7 +184,8 @@ void Spoke::On(RemoveSubscriber remove) {
     if (Planted(Plant::kSpokeLost)) TellGone(1);
     leaver->Leave(batch_, std::move(remove.leaving), sequence_);
   }
-  // For all others that batch may grow, unless nothing more comes, or it is a gap: then it is told.
+  // For all other subscribers the batch may grow. If no more messages wait, or there is a gap to
+  // report, it is handed round now.
   if (!batch_.empty() && (lost > 0 || slot()->queue.Empty())) BeginRound();
 }
 
@@ -205,8 +207,10 @@ void Spoke::TellGone(int64_t count) {
                SubscriberGoneControl{worker().Index(), count});
 }
 
-// --- Taking no message: while a round goes on; and while a subscriber that may not miss any has no
-// room: the mailbox fills, the hub parks, and so do the publishers.
+// --- Suspension.
+
+// The spoke takes no message during a round, or while a subscriber that may not miss any has no
+// room. Then the mailbox fills, the hub parks, and so do the publishers.
 
 void Spoke::NoteFull(int change) {
   const bool waited = full_ > 0;
@@ -251,7 +255,7 @@ void Spoke::CheckInvariants() const {
   if (slot()->state != ActorState::kLive) return;
   SLUICE_CHECK(slot()->suspended == waits_ && waits_ == (round_ || full_ > 0));
   SLUICE_CHECK(batch_.size() <= kBatchMax + 1);
-  // Between turns: whoever has more to do stands where its worker finds it.
+  // Between turns: a spoke with more to do is on its worker's list of tasks, or has messages.
   SLUICE_CHECK(round_ ? Tasks::Linked(*this) : batch_.empty() || !slot()->queue.Empty());
 }
 

@@ -1,15 +1,15 @@
-// What a hub is made of on one worker: the spoke, its subscribers, and the messages between the
-// two. For hub.cc and its like; a user writes to actors/hub/hub.h alone.
+// A hub's part on one worker: the spoke, its subscribers, and the messages between hub and spoke.
+// For hub.cc and its like; users read actors/hub/hub.h alone.
 //
 //   Hub ──Deliver──▶ Spoke ──▶ Subscriber ──▶ Connection
-//        (a worker)    │         └ Backlog: what waits while the socket stands still
+//        (a worker)    │         └ Backlog: messages that wait while the socket stands still
 //                      └ batch: messages that are handed round, to some subscribers at a time
 //
-// Owner:  a spoke is a child of its hub; a subscriber is its spoke's.
-// Thread: the worker's that the spoke lives on; so are the connections that it writes to.
-// Bound:  a subscriber and its backlog are charged to the budget, and so is a batch, which has
-//         kBatchMax messages. Where memory is spent a batch is one message.
-// Errors: a callback of the user's that throws ends its subscriber's connection, and nothing else.
+// Owner:  a spoke is a child of its hub, and owns its subscribers.
+// Thread: the spoke's worker's; the connections that it writes to live there, too.
+// Bound:  subscribers, their backlogs and the batch are charged to the budget. A batch has at most
+//         kBatchMax messages; while memory is spent, one.
+// Errors: a user's callback that throws ends its subscriber's connection, and nothing else.
 #ifndef SLUICE_ACTORS_HUB_HUB_SPOKE_H_
 #define SLUICE_ACTORS_HUB_HUB_SPOKE_H_
 
@@ -53,22 +53,23 @@ struct Deliver {
   Except except;
   int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
-static_assert(Envelope::kInline<Deliver>);  // A message that has no key needs no box.
+static_assert(Envelope::kInline<Deliver>);  // A message without a key needs no allocation.
 struct DeliverKeyed {
   Deliver message;
   uint64_t key;
   int64_t HeldBytes() const { return message.HeldBytes(); }
 };
 
-// The charge of each holder of such a payload.
+// Bytes that each holder of `payload` is charged; 0 if the payload is charged itself.
 inline int64_t ChargeOf(const Bytes& payload) {
   return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
 }
 
-// A message that is handed round, behind so many that memory refused on their way here.
+// A message to hand round. Before it, `lost_before` messages were lost on their way here, as memory
+// was spent.
 struct Due {
   int64_t lost_before = 0;
-  bool is_message = false;  // False: only the lost ones are to be told.
+  bool is_message = false;  // False: this reports lost messages only.
   uint64_t key = 0;
   Bytes payload = {};
   Except except = {};
@@ -76,24 +77,24 @@ struct Due {
 
 struct SubscriberTag {};
 
-// One session that has subscribed. While it calls back to the user, that may end it: then it is off
-// all lists at once, and deleted when the last such call has returned.
+// Subscriber is one session that has subscribed. A callback to the user may end it: then it is off
+// all lists at once, and is deleted when the last such call has returned.
 class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
  public:
   Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage message);
   Subscriber(const Subscriber&) = delete;
   Subscriber& operator=(const Subscriber&) = delete;
 
-  // What a subscription takes of the budget, its backlog excluded.
+  // Bytes of the budget that a subscription takes, without its backlog.
   static int64_t BytesOf(const SubscribeOptions& options);
 
   // These may end the connection, and with it this.
   void Offer(const std::vector<Due>& batch);
-  // The subscriber leaves behind the batch: the queue is written if it can be, else told as missed;
-  // and when that is told the subscriber is removed.
+  // The subscriber leaves after the batch. The queue is written as far as the connection takes it,
+  // and the rest is reported as missed; once that report is written, the subscriber is removed.
   void Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence);
-  void LetGo();  // It will leave: nobody waits for it any more.
-  void Fail();   // Its spoke has failed: what it would miss cannot be told.
+  void LetGo();  // The session will leave: no publisher waits for it any more.
+  void Fail();   // The spoke has failed and cannot report misses: aborts the connection.
   void ParkTimedOut();
 
   bool Parks() const { return slow_ == SlowPolicy::kPark; }
@@ -115,21 +116,21 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   struct Entry {
     Bytes payload;
     uint64_t key;
-    int64_t missed_before;  // Dropped between the one before and this one, or replaced by it.
+    int64_t missed_before;  // Messages dropped just before this one, or replaced by it.
   };
-  // There is one while something waits: most subscribers never have it.
+  // Exists while something waits: most subscribers never have one.
   struct Backlog final : Timer {
     explicit Backlog(Subscriber& of) : subscriber(of) {}
     void OnTimer(Worker&) override { subscriber.ParkTimedOut(); }
     IoHandler* Awaits() override { return subscriber.connection_; }
     Subscriber& subscriber;
     std::deque<Entry> queue;
-    uint64_t popped = 0;  // So many have left the queue: place - popped is where one stands now.
+    uint64_t popped = 0;  // Messages that have left the queue: place - popped is an index.
     absl::flat_hash_map<uint64_t, uint64_t> places;  // kConflate: by key.
-    int64_t charged_bytes = 0;  // For itself; for a payload only if it does not pay itself.
-    int64_t payload_bytes = 0;  // Of all in the queue.
+    int64_t charged_bytes = 0;                       // For the backlog itself, without payloads.
+    int64_t payload_bytes = 0;                       // For all messages in the queue.
   };
-  // Keeps it from being deleted in the middle of a call.
+  // Keeps the subscriber from being deleted in the middle of a call.
   class Use {
    public:
     explicit Use(Subscriber& subscriber) : subscriber_(subscriber) { ++subscriber_.uses_; }
@@ -142,16 +143,17 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
    private:
     Subscriber& subscriber_;
   };
-  ~Subscriber();  // By Use or Retire alone.
+  ~Subscriber();  // Called by Use and Retire alone.
 
-  // A leave that is not told yet, as its connection takes nothing.
+  // A leave that is not confirmed yet, as the connection takes no output.
   struct Departure {
     Leaving leaving;
     uint64_t sequence;
   };
 
   bool Gone() const { return connection_ == nullptr; }
-  void Retire();  // It is off its spoke's lists: drops what waits, and deletes this, now or later.
+  // Drops what waits, and deletes this, now or after the last Use. Requires: off the spoke's lists.
+  void Retire();
   void OfferOne(const Due& due);
   void Missed(int64_t count);
   Slot* FilterOwner() const;
@@ -169,12 +171,13 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   void NoteFull();
 
   Spoke& spoke_;
-  Connection* connection_;  // nullptr once this is gone: it has left, or takes nothing more.
+  // nullptr: this is gone, as it has left or the connection takes no more output.
+  Connection* connection_;
   Slot* const slot_;
   std::unique_ptr<Backlog> backlog_;
-  std::unique_ptr<Departure> departure_;  // nullptr: it is not leaving.
+  std::unique_ptr<Departure> departure_;  // nullptr: not leaving.
   std::unique_ptr<const std::function<bool(std::string_view, uint64_t)>> filter_;  // nullptr: none.
-  int64_t missed_tail_ = 0;  // Dropped behind the last one in the queue.
+  int64_t missed_tail_ = 0;  // Messages dropped after the last one in the queue.
   const absl::Duration park_timeout_;
   const uint32_t generation_;
   const uint32_t queue_max_;
@@ -186,8 +189,8 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
 
 class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
  public:
-  // Subscribers that are served before the worker serves others, and messages that each of them is
-  // given at a time, so that its output leaves in one system call.
+  // kPortionMax subscribers are served before the worker serves other actors. Each gets up to
+  // kBatchMax messages at a time, so that its output leaves in one system call.
   static constexpr size_t kPortionMax = 16;
   static constexpr size_t kBatchMax = 64;
 
@@ -200,16 +203,16 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   void On(Deliver message) { Take(std::move(message), 0); }
   void On(DeliverKeyed keyed) { Take(std::move(keyed.message), keyed.key); }
   void On(RemoveSubscriber remove);
-  void LetGo(Slot* slot, uint32_t generation);  // Control, ahead of the message above.
+  void LetGo(Slot* slot, uint32_t generation);  // Runtime control, ahead of RemoveSubscriber.
 
   void CheckInvariants() const;
-  size_t Queued() const;  // Walks.
+  size_t Queued() const;  // Walks all subscribers.
 
  private:
   friend class Subscriber;
   using Subscribers = IntrusiveList<Subscriber, SubscriberTag>;
   using Tasks = IntrusiveList<TurnTask, TaskTag>;
-  // By slot, without a second copy of it.
+  // Hashes by slot, so that the set keeps no second copy of it.
   struct BySlot {
     using is_transparent = void;
     size_t operator()(const Slot* slot) const { return absl::Hash<const Slot*>()(slot); }
@@ -247,22 +250,23 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   const uint32_t hub_generation_;
   const HubOptions options_;
   HubLedger::Cell* ledger_ = nullptr;
-  absl::flat_hash_set<Subscriber*, BySlot, SameSlot> by_slot_;  // To find one; never walked.
-  // In the order of their coming: a run repeats exactly.
+  // To find a subscriber; never walked.
+  absl::flat_hash_set<Subscriber*, BySlot, SameSlot> by_slot_;
+  // In order of joining, so that a simulated run repeats exactly.
   Subscribers subscribers_;
-  // The round: each subscriber that is there, from next_ on, has yet to be offered the batch. While
-  // it lasts no message is taken, so all of them joined before the batch.
+  // A round: the subscribers from next_ on have yet to be offered the batch. During a round no
+  // message is taken, so all of them joined before the batch.
   std::vector<Due> batch_;
-  int64_t batch_bytes_ = 0;  // Charged for the batch, and for who joins behind it.
+  int64_t batch_bytes_ = 0;  // Charged for the batch, and for the session that joins after it.
   Subscriber* next_ = nullptr;
   bool round_ = false;
-  std::optional<AddSubscriber> joining_;  // Behind the batch.
-  // Messages that every subscriber that parks has room for, as far as is known.
+  std::optional<AddSubscriber> joining_;  // Joins after the batch.
+  // Messages that every kPark subscriber has room for, as far as is known.
   size_t batch_max_ = kBatchMax;
   size_t room_min_ = kBatchMax;
-  int64_t full_ = 0;  // Of those that park.
+  int64_t full_ = 0;  // kPark subscribers with a full queue.
   uint64_t sequence_ = 0;
-  bool waits_ = false;  // It takes no message: a round goes on, or one that parks is full.
+  bool waits_ = false;  // No message is taken: a round goes on, or a kPark subscriber is full.
   bool stopped_ = false;
 };
 

@@ -1,5 +1,5 @@
-// One subscriber of a hub: what waits for its connection while the socket stands still, and what it
-// missed, exactly.
+// A subscriber of a hub: messages that wait for its connection while the socket stands still, and
+// an exact count of the messages that it missed.
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -15,9 +15,10 @@ namespace {
 
 using Filter = std::function<bool(std::string_view, uint64_t)>;
 
-// Its place in the spoke's set: a pointer and a byte, in a table that doubles when it is 7/8 full.
+// A subscriber's place in the spoke's set: a pointer and a byte, in a table that doubles when it is
+// 7/8 full.
 constexpr int64_t kPlaceBytes = 2 * (sizeof(void*) + 1) * 8 / 7;
-constexpr int64_t kDequeBytes = 512;  // What a std::deque takes at a time.
+constexpr int64_t kDequeBytes = 512;  // A std::deque allocates this much at a time.
 
 int64_t BaseBytes(bool filters) {
   return AllocatedBytes(sizeof(Subscriber)) + kPlaceBytes +
@@ -49,7 +50,7 @@ Subscriber::Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage me
 Subscriber::~Subscriber() {
   SLUICE_CHECK(Gone() && backlog_ == nullptr);
   lease().Refund(BaseBytes(filter_ != nullptr));
-  // What it captured is the user's, and may call anything.
+  // The filter's captures are the user's, and their destructors may call anything.
   const Worker::CallbackScope scope(spoke_.worker(), FilterOwner(), "the end of a filter");
   filter_ = nullptr;
 }
@@ -77,7 +78,7 @@ void Subscriber::Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t 
   Pump(/*all=*/true);
   if (Gone()) return;
   CountQueueAsMissed();
-  Pump(/*all=*/true);  // Told now, or when the output is low.
+  Pump(/*all=*/true);  // The leave is confirmed now, or when the output is low.
 }
 
 void Subscriber::LetGo() {
@@ -100,19 +101,19 @@ void Subscriber::CountQueueAsMissed() {
 void Subscriber::Fail() {
   const Use use(*this);
   connection_->Abort(CloseReason::kFailed);
-  if (!Gone()) Retire();  // Where the end follows later, this spoke is not there any more.
+  if (!Gone()) Retire();  // If the connection reports its end later, this spoke is gone by then.
 }
 
 void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
 
-// A filter is its session's code, and a TrySend in it is the session's: sent for the spoke, it
-// would go before what waits in the session's outbox.
+// A filter is code of its session, and so is a TrySend in it: sent by the spoke, the message would
+// overtake those in the session's outbox.
 Slot* Subscriber::FilterOwner() const {
   const bool there = slot_->generation == generation_ && !Planted(Plant::kFilterOvertakes);
   return there ? slot_ : spoke_.slot();
 }
 
-// Calls back to the user. False: that threw, or ended this.
+// Calls back to the user. False: the callback threw, or ended this subscriber.
 bool Subscriber::Guarded(const char* what, Slot* owner, absl::FunctionRef<void()> call) {
   try {
     const Worker::CallbackScope scope(spoke_.worker(), owner, what);
@@ -129,7 +130,7 @@ bool Subscriber::Guarded(const char* what, Slot* owner, absl::FunctionRef<void()
 // --- Messages.
 
 void Subscriber::Offer(const std::vector<Due>& batch) {
-  if (departure_ != nullptr) return;  // They came behind its leave.
+  if (departure_ != nullptr) return;  // The batch came after the leave.
   const Use use(*this);
   for (const Due& due : batch) {
     if (due.lost_before > 0) Missed(due.lost_before);
@@ -139,7 +140,7 @@ void Subscriber::Offer(const std::vector<Due>& batch) {
   if (Parks()) spoke_.NoteRoom(Room());
 }
 
-// Messages that were due and will not come: told before the next one that does.
+// Messages that were due and will not come are reported before the next message that does come.
 void Subscriber::Missed(int64_t count) {
   HubLedger::Cell& ledger = *spoke_.ledger_;
   ledger.due.Add(count);
@@ -168,7 +169,7 @@ void Subscriber::OfferOne(const Due& due) {
     }
   }
   if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
-    ++missed_tail_;  // No connection takes it, ever.
+    ++missed_tail_;  // Too long: no connection ever takes it.
     ledger.missed.Add(1);
     Pump(/*all=*/false);
     return;
@@ -202,22 +203,22 @@ void Subscriber::OfferOne(const Due& due) {
         break;
       }
       case SlowPolicy::kPark:
-        break;  // Batches are no longer than there is room, so this does not happen.
+        break;  // Does not happen: no batch is longer than the room.
     }
   }
   if (!MakeBacklog() || !lease().ChargeOverdraft(ChargeOf(payload))) {
     ++missed_tail_;
     ledger.missed.Add(1);
     if (backlog_ != nullptr && Queued() == 0) DropBacklog();
-    connection_->TellListenersWhenMemoryReturns();  // Then it is told.
+    connection_->TellListenersWhenMemoryReturns();  // The miss is reported then.
     return;
   }
   Push(payload, due.key);
   NoteFull();
-  Pump(/*all=*/false);  // Where the output is low no event will come for it.
+  Pump(/*all=*/false);  // If the output is low already, no event would follow.
 }
 
-// False: there is none with this key.
+// False: no message with this key waits.
 bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
   if (backlog_ == nullptr) return false;
   const auto place = backlog_->places.find(key);
@@ -231,10 +232,10 @@ bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
     ledger.conflated.Add(1);
     return true;
   }
-  // The memory of the older one is at hand: while memory is spent, a key still gets its newest.
+  // The older message's memory is reused: a key gets its newest message even while memory is spent.
   const int64_t more = ChargeOf(payload) - ChargeOf(entry.payload);
   if (more > 0 && !lease().ChargeOverdraft(more)) {
-    // The older one stays, and behind it one is missing.
+    // The older message stays, and one after it is missing.
     ++(at + 1 < queue.size() ? queue[at + 1].missed_before : missed_tail_);
     if (!Planted(Plant::kConflateUncounted)) ledger.missed.Add(1);
     return true;
@@ -249,12 +250,13 @@ bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
 
 // --- The backlog.
 
-// Charged once, for the whole queue, when the first one has to wait.
+// Charges the whole queue once, when the first message has to wait.
 bool Subscriber::MakeBacklog() {
   if (backlog_ != nullptr) return true;
   int64_t bytes = AllocatedBytes(sizeof(Backlog)) + AllocatedBytes(queue_max_ * sizeof(Entry)) +
                   AllocatedBytes(kDequeBytes);
-  // A flat_hash_map doubles when it is 7/8 full: at worst twice the capacity, a byte more for each.
+  // A flat_hash_map doubles when it is 7/8 full: at worst twice the capacity, and a byte more for
+  // each entry.
   if (slow_ == SlowPolicy::kConflate) {
     bytes += AllocatedBytes(4 * queue_max_ * (sizeof(std::pair<uint64_t, uint64_t>) + 1));
   }
@@ -292,7 +294,7 @@ Subscriber::Entry Subscriber::Pop() {
   return entry;
 }
 
-// True: it was told, or there is nothing to tell.
+// True: the notice was written, or there is nothing to report.
 bool Subscriber::TellMissed(int64_t missed) {
   if (missed == 0 || !spoke_.options_.missed_notice) return true;
   std::string notice;
@@ -301,14 +303,15 @@ bool Subscriber::TellMissed(int64_t missed) {
          Taken(connection_->Write(notice));
 }
 
-// Room in the output brings us back by itself; memory has no event, so it is asked for.
+// Room in the output leads back here by itself; memory has no event, so the connection is asked for
+// one.
 bool Subscriber::Taken(Answer answer) {
   if (answer == Answer::kOverloaded) connection_->TellListenersWhenMemoryReturns();
   return answer == Answer::kAccepted;
 }
 
 // Moves messages from the queue to the connection while its output is low; with `all`, as long as
-// it takes them.
+// the connection takes them.
 void Subscriber::Pump(bool all) {
   if (pumping_ || Gone()) return;
   const Use use(*this);
@@ -317,7 +320,7 @@ void Subscriber::Pump(bool all) {
   while (may_write() && Queued() > 0) {
     Entry& entry = backlog_->queue.front();
     if (!TellMissed(entry.missed_before)) break;
-    entry.missed_before = 0;  // Told; not again if the message itself has to wait.
+    entry.missed_before = 0;  // Reported; not again if the message itself has to wait.
     if (!Taken(connection_->Write(entry.payload))) break;
     spoke_.ledger_->received.Add(1);
     Pop();
@@ -334,9 +337,9 @@ void Subscriber::Pump(bool all) {
   NoteFull();
 }
 
-// Of a payload that pays for itself, its share. How many share one is looked at in the middle of
-// the queue alone: the oldest are held by the slowest only, the newest by messages that are on
-// their way.
+// A payload that is charged itself counts with this subscriber's share. The number of sharers is
+// taken from the middle of the queue: only the slowest subscribers hold the oldest payloads, and
+// messages on their way hold the newest.
 int64_t Subscriber::HeldBytes() const {
   const int64_t base = BaseBytes(filter_ != nullptr);
   if (backlog_ == nullptr) return base;
@@ -353,7 +356,7 @@ void Subscriber::OnFlush(Connection&) { Pump(/*all=*/true); }
 
 // --- Parking.
 
-// Its spoke takes no message while this is full and may not miss any.
+// The spoke takes no message while this subscriber is full and may not miss any.
 void Subscriber::NoteFull() {
   const bool full = Parks() && !Gone() && Full();
   if (full == counts_as_full_) return;

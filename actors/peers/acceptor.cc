@@ -16,11 +16,11 @@ namespace {
 constexpr int kAcceptsPerTurn = 64;
 constexpr int64_t kBackoffFirstMs = 10;
 constexpr int64_t kBackoffMaxMs = 1'000;
-// How many that count as silent, but take bytes, are passed over for one newcomer: a bound on the
-// work, not on them.
+// Connections that count as silent but still take bytes are passed over, at most this many for one
+// newcomer: a bound on the work. The connection after them is ended without a look.
 constexpr int kEvictLooksMax = 16;
-// One session's actor with its vtable and slot, and the allocator's headers for it, its connection
-// and its stream.
+// Memory of a connection without its session: the connection and its stream, and the allocator's
+// headers (16 bytes each) of session, connection and stream.
 constexpr int64_t kConnectionBytes =
     static_cast<int64_t>(sizeof(Connection)) + static_cast<int64_t>(sizeof(PlainStream)) + 3 * 16;
 
@@ -50,7 +50,7 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
       return {};
     }
     texts.push_back(socket->address.ToString());
-    // Before there is an acceptor, which may end at once.
+    // List the address before the acceptor exists: the acceptor may end at once.
     socket->listed = runtime.AddListening(texts.back());
     sockets.Add(*std::move(socket));
   }
@@ -75,7 +75,7 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
 
 namespace {
 
-// Tells a peer that it is not served, even where a forked child holds the descriptor, too.
+// Notifies the peer that it is not served, even if a forked child also holds the descriptor.
 void EndAccepted(Os& os, OwnedFd fd) {
   os.ShutdownBoth(fd.Get());
   fd.Reset();
@@ -88,7 +88,7 @@ struct AcceptedControl {
   bool tcp = true;
 
   void Run(Worker& worker, Slot*, uint32_t) {
-    // Nobody would end what comes after the drain's deadline.
+    // After the drain's deadline nothing would end a new connection.
     Slot* slot = worker.ShuttingDown() ? nullptr : worker.AllocateSlot();
     if (slot == nullptr) {
       if (!worker.ShuttingDown()) LogNoActor(worker);
@@ -97,7 +97,7 @@ struct AcceptedControl {
     }
     worker.Open(slot, worker.options().mailbox_messages_max);
     (*factory)(worker, slot);
-    if (slot->actor == nullptr) {  // Its constructor threw: counted and logged there.
+    if (slot->actor == nullptr) {  // The constructor threw: already counted and logged.
       Refuse(worker);
       return;
     }
@@ -124,13 +124,14 @@ std::string TextOf(const sockaddr_storage& peer, socklen_t size) {
       .ToString();
 }
 
-// To a worker: end the longest silent connection of this acceptor. Comes after the connections that
-// were handed to it, and its answer after the word of those that have ended.
+// To a worker: end the connection of this acceptor that has been silent longest. This order arrives
+// behind the connections that were handed to the worker; its answer arrives behind the
+// ConnectionEndedControls that the worker has sent.
 struct EvictControl {
   ConnectionOwner owned;
   void Run(Worker& worker, Slot*, uint32_t) {
-    // It may have been asked before a drain began here: then the newcomer waits for one that ends
-    // by itself.
+    // The acceptor may have asked before a drain began on this worker. Then no connection is
+    // evicted: the newcomer waits until one ends by itself.
     Connection* oldest = owned->Oldest(worker.Index());
     for (int i = 0; i < kEvictLooksMax && oldest != nullptr && oldest->TakesBytesMeanwhile(); ++i) {
       oldest = owned->Oldest(worker.Index());
@@ -214,14 +215,14 @@ void Acceptor::On(SetAcceptRate rate) {
 void Acceptor::ConnectionEnded(int worker) {
   --open_by_worker_[worker];
   --open_;
-  // A place, a descriptor and memory are free: whoever waits may come.
+  // A place, a descriptor and memory are free now: a waiting newcomer may take them.
   paused_ = false;
   backoff_ms_ = 0;
   TendHeld();
   Wake();
 }
 
-// --- Those who were accepted and have no place yet.
+// --- Accepted connections that have no place yet.
 
 void Acceptor::Take(int fd, bool tcp) {
   if (!AtTheLimit() && held_.empty()) {
@@ -258,14 +259,14 @@ void Acceptor::TurnAwayHeld(CloseReason reason) {
   for (Held& held : std::exchange(held_, {})) TurnAway(std::move(held.fd), reason);
 }
 
-// Asks the worker that has the longest silent one to end it. One at a time: then each is the oldest
-// of all, and a storm of newcomers is slowed to what the workers can do.
+// Asks the worker with the longest silent connection to end it. There is only one eviction at a
+// time: each then ends the oldest of all, and a storm of newcomers is slowed to the workers' pace.
 void Acceptor::Evict() {
   if (evicting_) return;
   int best = -1;
   for (int i = 0; i < static_cast<int>(open_by_worker_.size()); ++i) {
-    // One that is on its way to its worker is not listed there yet: it counts as nobody, not as
-    // none.
+    // A connection on its way to worker i counts here, but OldestMs(i) does not know it yet: a
+    // worker with no other connection answers kNobodyMs, and is asked last.
     if (open_by_worker_[i] == 0) continue;
     const bool older = best < 0 || owned_->OldestMs(i) < owned_->OldestMs(best);
     if (best < 0 || older != Planted(Plant::kEvictsYoungest)) best = i;
@@ -280,8 +281,10 @@ void Acceptor::EvictionDone() {
   TendHeld();
 }
 
-// --- The rate (GCRA): each accept moves the time at which the next one is due; a burst may come so
-// much earlier.
+// --- The rate (GCRA).
+
+// Each accept moves next_accept_ns, at which the next accept is due, by one interval. A burst may
+// come up to accept_burst_ns_ earlier.
 
 bool Acceptor::RateAllows(const ListeningSocket& socket, int64_t* wait_ns) const {
   if (accept_interval_ns_ == 0 || draining_) return true;
@@ -298,7 +301,8 @@ void Acceptor::CountAccept(ListeningSocket& socket) {
 
 void Acceptor::WaitForRate(int64_t wait_ns) {
   CancelTimer(rate_timer_);
-  CancelTimer(pause_timer_);  // The pause is over; one timer must do: timers_max may be 1.
+  // The pause is over. Only one of the two timers runs: timers_max may be 1.
+  CancelTimer(pause_timer_);
   rate_timer_ = wait_ns == INT64_MAX ? 0 : After(absl::Nanoseconds(wait_ns), [this] {
     rate_timer_ = 0;
     Wake();
@@ -308,17 +312,17 @@ void Acceptor::WaitForRate(int64_t wait_ns) {
 void Acceptor::AcceptSome() {
   if (!draining_ && (suspended_ || paused_)) return;
   TakeSpare();
-  // What waits when a drain begins is at most a backlog for each socket.
+  // A drain accepts every connection that waits: at most one backlog for each socket.
   const int64_t accepts_max =
       draining_ ? int64_t{runtime().options().backlog} * static_cast<int64_t>(sockets_.size())
                 : kAcceptsPerTurn;
   int64_t accepts = 0;
   int64_t errors = 0;
   int64_t wait_ns = INT64_MAX;
-  // Round robin over the sockets, so that a flood on one does not starve the others; those that
-  // have nothing answer EAGAIN, and their next event brings us back.
+  // Round robin, so that a flood on one socket does not starve the others. A socket without
+  // newcomers answers EAGAIN, and its next event leads back here.
   for (size_t empty = 0; empty < sockets_.size();) {
-    // ConnectionEnded comes back. (What waits when a drain begins is taken, and held.)
+    // ConnectionEnded() resumes accepting. (In a drain, waiting connections are accepted and held.)
     if (!draining_ && AtTheLimit() && at_limit_ == AtLimit::kWait) {
       if (!std::exchange(came_, false)) return;
       limit_log_.Warn(worker().NowMs(), [this] {
@@ -329,7 +333,7 @@ void Acceptor::AcceptSome() {
     }
     if (!draining_ && !held_.empty()) return;
     if (accepts == accepts_max) {
-      // Nothing but errors: whatever they are, they must not become a busy loop.
+      // If every accept failed, pause: otherwise the errors would become a busy loop.
       errors == accepts ? Pause() : Wake();
       return;
     }
@@ -379,8 +383,8 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
   switch (-fd) {
     case EAGAIN:
       return Accepted::kNone;
-    // The peer was gone before it was accepted, or its network was (accept(2)): the next one may be
-    // well.
+    // The peer, or its network, was gone before the accept (accept(2)): the next accept may
+    // succeed.
     case ECONNABORTED:
     case EPROTO:
     case ENETDOWN:
@@ -399,8 +403,8 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
         return AcceptBySpare(socket, -fd);
       }
       counters_->accept_errors.Add(1);
-      // Somebody else has taken the place of the spare one: the next newcomer, say, that of the
-      // connection that was evicted. While somebody waits, another one is evicted.
+      // The spare descriptor could not be reopened: for example, a newcomer has taken the
+      // descriptor that an eviction freed. While newcomers wait, evict another connection.
       if (at_limit_ == AtLimit::kEvictIdle && descriptors && came_ && !draining_ &&
           !Planted(Plant::kNoSpareNoEviction)) {
         Evict();
@@ -410,16 +414,17 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
   }
 }
 
-// The spare descriptor gives its place to one peer, who is told at once, instead of waiting for
-// nothing; or who is served, and another connection's descriptor is the next spare.
+// Closes the spare descriptor to accept one peer in its place. That peer is refused at once,
+// instead of waiting in vain. With evict_idle the peer is served, and the descriptor of an evicted
+// connection becomes the next spare.
 Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket, int error) {
   Os& os = worker().os();
   spare_.Reset();
   sockaddr_storage peer;
   socklen_t size = sizeof(peer);
   const int fd = os.Accept(socket.fd.Get(), &peer, &size);
-  // Linux looks for a descriptor first, and so says EMFILE even where nobody waits: only this
-  // second answer tells.
+  // Linux looks for a free descriptor first, and so reports EMFILE even if no peer waits. Only this
+  // second accept shows whether a peer waits.
   const bool nobody = fd == -EAGAIN;
   if (!nobody) counters_->accept_errors.Add(1);
   const bool evict = at_limit_ == AtLimit::kEvictIdle && open_ > 0;
@@ -435,10 +440,10 @@ Acceptor::Accepted Acceptor::AcceptBySpare(ListeningSocket& socket, int error) {
   if (TakeSpare()) return nobody ? Accepted::kNone : fd >= 0 ? Accepted::kOne : Accepted::kError;
   if (fd >= 0 && evict && !draining_) Evict();
   if (evicting_) {
-    Pause();  // The one that ends wakes us.
+    Pause();  // The evicted connection's end resumes accepting.
   } else {
     counters_->accept_errors.Add(nobody);
-    OutOfResources(EMFILE);  // Somebody else in the process has taken the place.
+    OutOfResources(EMFILE);  // Other code of the process has taken the descriptor.
   }
   return Accepted::kPaused;
 }
@@ -451,8 +456,8 @@ bool Acceptor::TakeSpare() {
 }
 
 void Acceptor::OutOfResources(int error) {
-  // Each connection that ends makes room for one accept, and the next one is refused again: that
-  // may go on for hours.
+  // Limited log: each connection that ends makes room for one accept, and the next accept fails
+  // again, perhaps for hours.
   resources_log_.Warn(worker().NowMs(), [&] {
     return absl::StrCat("accept: ", ErrnoText(error), "; paused, ", open_, " connections are open");
   });
@@ -463,8 +468,8 @@ void Acceptor::Pause() {
   paused_ = true;
   backoff_ms_ = std::clamp(backoff_ms_ * 2, kBackoffFirstMs, kBackoffMaxMs);
   if (Planted(Plant::kAcceptStaysPaused)) return;
-  CancelTimer(pause_timer_);  // A connection that ended may have woken us before it.
-  CancelTimer(rate_timer_);   // Who comes behind the pause looks at the rate again.
+  CancelTimer(pause_timer_);  // Still armed if a connection's end has resumed accepting early.
+  CancelTimer(rate_timer_);   // The first accept after the pause checks the rate again.
   pause_timer_ = After(absl::Milliseconds(backoff_ms_), [this] {
     paused_ = false;
     Wake();
@@ -472,7 +477,7 @@ void Acceptor::Pause() {
 }
 
 void Acceptor::HandOff(int fd, bool tcp) {
-  // To the worker with the fewest; among equals in turn.
+  // Choose the worker with the fewest connections; equal workers take turns.
   const int workers = static_cast<int>(open_by_worker_.size());
   int best = next_worker_;
   for (int i = 1; i < workers; ++i) {
@@ -500,7 +505,7 @@ void Acceptor::CloseSockets() {
   sockets_.clear();
 }
 
-// --- Its descriptor's side.
+// --- The IoHandler of the listening sockets.
 
 void Acceptor::Io::OnEvents(uint32_t) {
   acceptor_->came_ = true;
@@ -521,9 +526,9 @@ void Acceptor::Io::OnActorEnded(bool) {
   acceptor_->EndIo();
 }
 
-// Those who wait in the backlog were promised nothing, but have sent already, perhaps: they are
-// taken, then the door is closed. Who has no place yet is held until another one ends; the worker's
-// drain waits for this handler as for any.
+// Peers in the backlog were promised nothing, but may have sent data already: accept them, then
+// close the listening sockets. A connection without a place is held until another one ends. The
+// worker's drain waits for this handler as for any other.
 void Acceptor::Io::OnDrain() {
   acceptor_->draining_ = true;
   acceptor_->AcceptSome();

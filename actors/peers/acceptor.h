@@ -1,15 +1,16 @@
-// Acceptor owns listening sockets: it takes connections up to a limit, gives each to the worker
-// that has the fewest, and never accepts what it cannot hold.
+// Acceptor owns listening sockets: it accepts connections up to a limit, gives each to the worker
+// that has the fewest, and never accepts a connection that it cannot hold.
 //
 //   runtime.Listen<Echo>("127.0.0.1:7001");
 //
 // Owner:  an actor like any other; Listen places it.
-// Thread: its worker's. Its Ref takes the messages below from anywhere.
-// Bound:  max_connections at once. At the limit: refuse (accept and close), wait (leave them in the
-//         backlog), or evict_idle (end the longest silent). accepts_per_second_max on each address.
-// Errors: Listen's are kept by the Runtime. EMFILE, ENFILE, ENOBUFS, ENOMEM on accept pause it with
-//         back-off; a spare descriptor lets it refuse politely, or take a newcomer for whom another
-//         one is ended, where that is the policy. All are counted.
+// Thread: its worker's. Any thread may send the messages below to its Ref.
+// Bound:  max_connections open connections. At the limit, at_limit decides: refuse (accept and
+//         close), wait (leave newcomers in the backlog), or evict_idle (end the connection that
+//         has been silent longest). Accept rate: accepts_per_second_max on each address.
+// Errors: the Runtime keeps the errors of Listen. EMFILE, ENFILE, ENOBUFS and ENOMEM on accept
+//         pause the acceptor with back-off. With a spare descriptor it refuses a newcomer
+//         politely, or (evict_idle) accepts it while another connection is ended. All are counted.
 #ifndef SLUICE_ACTORS_PEERS_ACCEPTOR_H_
 #define SLUICE_ACTORS_PEERS_ACCEPTOR_H_
 
@@ -39,7 +40,7 @@ namespace sluice {
 // Messages to an acceptor.
 struct SuspendAccept {};  // Newcomers wait in the backlog.
 struct ResumeAccept {};
-// accepts_per_second_max and accepts_burst_max, of each address.
+// Sets accepts_per_second_max and accepts_burst_max of each address.
 struct SetAcceptRate {
   int64_t per_second_max = 0;
   int64_t burst_max = 0;
@@ -49,15 +50,15 @@ struct SetConnectionLimit {
   AtLimit at_limit = AtLimit::kRefuse;
 };
 
-// To an acceptor: that worker has done what it could to end one. Reserved by the question: one at a
-// time.
+// To an acceptor: the worker has answered EvictControl, and has ended a connection if it could.
+// Reserved by that question; one question is open at a time.
 struct EvictionDoneControl {
   void Run(Worker& at, Slot* slot, uint32_t generation) const;
 };
 
 class Acceptor : public Actor {
  public:
-  static constexpr bool kRestartable = false;  // Its sockets end with it.
+  static constexpr bool kRestartable = false;  // The sockets end with the acceptor.
 
   Acceptor(std::vector<ListeningSocket> sockets, SessionFactory factory);
   Acceptor(ListeningSockets sockets, SessionFactory factory);
@@ -72,10 +73,11 @@ class Acceptor : public Actor {
   void ConnectionEnded(int worker);
   void EvictionDone();
   int64_t OpenConnections() const { return open_; }
-  std::vector<Address> Addresses() const;  // Where it listens; a port that was 0 is the one it got.
+  // Listening addresses; port 0 is replaced by the kernel's choice.
+  std::vector<Address> Addresses() const;
 
  private:
-  // The descriptor's side: it hears readiness and drains.
+  // The IoHandler of the listening sockets: it gets their readiness events and the drain's orders.
   class Io : public IoHandler {
    public:
     explicit Io(Acceptor& acceptor) : acceptor_(&acceptor) {}
@@ -123,33 +125,35 @@ class Acceptor : public Actor {
   int64_t open_ = 0;
   int64_t max_connections_ = 0;
   AtLimit at_limit_ = AtLimit::kRefuse;
-  // Accepted, and waiting for a place: with kEvictIdle one, while another is ended for it; in a
-  // drain what the backlog held, as its door is closed.
+  // An accepted connection that waits for a place. With kEvictIdle there is one, while another
+  // connection is ended for it. In a drain there are those that waited in the backlog, as the
+  // listening sockets are closed.
   struct Held {
     OwnedFd fd;
     bool tcp;
   };
   std::deque<Held> held_;
-  bool evicting_ = false;           // A worker was asked, and has not answered yet.
+  bool evicting_ = false;           // A worker was asked to evict, and has not answered yet.
   int64_t accept_interval_ns_ = 0;  // 0: no limit.
   int64_t accept_burst_ns_ = 0;
   TimerId rate_timer_ = 0;
   OwnedFd spare_;
   int64_t backoff_ms_ = 0;
-  LogLimit limit_log_;      // That max_connections are open...
-  LogLimit resources_log_;  // ...or descriptors or memory are out.
+  LogLimit limit_log_;      // For lines that max_connections are open.
+  LogLimit resources_log_;  // For lines that descriptors or memory are spent.
   TimerId pause_timer_ = 0;
   bool suspended_ = false;
-  bool came_ = false;  // Somebody, since the backlog was last looked at.
-  // Out of descriptors or memory; a timer wakes it, or a connection that ends.
+  bool came_ = false;  // A readiness event has come since the last look at the backlog.
+  // Descriptors or memory are spent, or every accept of a turn has failed. Accepting resumes when a
+  // timer fires or a connection ends.
   bool paused_ = false;
   bool draining_ = false;
   size_t next_socket_ = 0;
   int next_worker_ = 0;
 };
 
-// Opens the default addresses, or those of --listen=, and places an acceptor for them. Its errors
-// are kept.
+// Listens on the addresses of Options::listen (--listen=), or else on `default_addresses`, and
+// places an acceptor for them. The runtime keeps the errors.
 Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, SessionFactory factory,
                        size_t session_bytes);
 

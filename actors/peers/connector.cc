@@ -24,10 +24,11 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   if (tcp) SetTcpOptions(os, fd, worker.options());
   int connected = os.Connect(fd, address.sockaddr(), address.size());
   if (connected == 0 && IsConnectedToItself(os, fd)) connected = -ECONNREFUSED;
-  // A UNIX socket whose backlog is full says so, and no event follows.
+  // EAGAIN: the backlog of the UNIX socket is full, and no event follows.
   const bool full = connected == -EAGAIN && !tcp;
   if (connected < 0 && connected != -EINPROGRESS && !full) {
-    // A refusal that came at once, as on loopback: it was told here, and SO_ERROR does not hold it.
+    // An immediate refusal, as on loopback: connect() has reported it, and SO_ERROR does not hold
+    // it.
     os.Close(fd);
     return failed(-connected);
   }

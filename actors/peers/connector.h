@@ -1,12 +1,12 @@
-// Connect begins an outgoing connection with a session of class S on it: OnOpen follows, or
-// OnClose(kConnectFailed). Numeric addresses only, and one attempt; a pipe's ConnectPartner takes
-// names.
+// Connect starts an outgoing connection with a session of class S: OnOpen follows, or
+// OnClose(kConnectFailed). Connect takes a numeric address and makes one attempt; a pipe's
+// ConnectPartner takes names.
 //
 // Thread: any.
-// Errors: an address that cannot be read, a timeout that is not longer than 0, actors_max, or the
-//         runtime's drain is over, or its deadline has passed (FailedPrecondition); what
-// the network refuses is told to the session. A socket that the kernel has connected to itself
-// counts as refused.
+// Errors: the address cannot be parsed, the timeout is not longer than 0, actors_max actors live,
+//         or the runtime's drain is over or past its deadline (FailedPrecondition). An error of the
+//         network goes to the session (OnClose). A socket that the kernel has connected to itself
+//         counts as refused.
 #ifndef SLUICE_ACTORS_PEERS_CONNECTOR_H_
 #define SLUICE_ACTORS_PEERS_CONNECTOR_H_
 
@@ -25,7 +25,7 @@
 
 namespace sluice {
 
-// In a slot of the worker that calls. `factory` makes its session there.
+// Connects in `slot`, on its worker's thread; `factory` constructs the session there.
 void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
                const SessionFactory& factory, Slot* slot);
 

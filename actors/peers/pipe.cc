@@ -20,8 +20,8 @@ namespace {
 
 constexpr int kLooksPerQuiet = 4;
 
-// How a side ends whose partner has ended like this: true where the other peer may take it for an
-// end of the stream. Everything else has cut the stream short, and must not look like an end.
+// True: the other peer may take `reason` for an end of the stream. Any other reason has cut the
+// stream short, and must not look like an end.
 bool IsCleanEnd(CloseReason reason) {
   if (Planted(Plant::kResetLooksLikeEnd) && reason == CloseReason::kReset) return true;
   switch (reason) {
@@ -37,7 +37,7 @@ bool IsCleanEnd(CloseReason reason) {
 
 }  // namespace
 
-// One that never started has not heard OnClose.
+// A pipe that never started got no OnClose.
 Pipe::~Pipe() { PartnerEnded(CloseReason::kFailed); }
 
 void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
@@ -50,7 +50,7 @@ void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
   }
   if (connection() == nullptr) {
     if (HasEnded()) return;
-    // In the constructor: there is nothing yet that a partner could be paired with.
+    // Called in the constructor: there is no connection yet to pair with, so connect later.
     PauseReading();
     const TimerId then = After(absl::ZeroDuration(), [this, target, timeout] {
       ResumeReading();
@@ -104,7 +104,7 @@ void Pipe::ConnectNext() {
       attempts_->deadline_ms == TimerWheel::kNever
           ? absl::InfiniteDuration()
           : absl::Milliseconds(std::max<int64_t>(attempts_->deadline_ms - here.NowMs(), 1)) / left;
-  // Nobody would end what comes after the drain's deadline.
+  // After the drain's deadline nothing would end a new connection.
   Slot* const made = here.ShuttingDown() ? nullptr : here.AllocateSlot();
   if (made == nullptr) {
     Abort(CloseReason::kRefused);
@@ -120,16 +120,16 @@ void Pipe::ConnectNext() {
         partner_->partner_ = this;
       },
       made);
-  if (partner_ == nullptr) {  // It was never made.
+  if (partner_ == nullptr) {  // The partner was not constructed.
     Abort(CloseReason::kRefused);
     return;
   }
-  // One that was refused at once has no connection any more: its OnClose comes, and tells this
-  // side.
+  // A partner that was refused at once has no connection any more; its OnClose notifies this side.
   if (partner_->connection() != nullptr) connection()->PairWith(*partner_->connection());
 }
 
-// In a handler of this side's own, as the partner that has failed is in one of its.
+// Connects in a handler of this side's own: the partner that has failed is still in one of its
+// handlers.
 void Pipe::TryAgain() {
   PauseReading();
   const TimerId timer = After(absl::ZeroDuration(), [this] {
@@ -159,7 +159,7 @@ void Pipe::LogFailure(std::string_view why) {
   });
 }
 
-// On the partner, for the side that wants it.
+// Called on the partner; logs for the side that wants the connection.
 void Pipe::LogConnectFailed(const Address& to, int error) {
   if (partner_ == nullptr || partner_->attempts_ == nullptr) {
     return Session::LogConnectFailed(to, error);
@@ -178,7 +178,7 @@ void Pipe::OnOpen() {
 void Pipe::PairWith(Pipe& partner) {
   SLUICE_CHECK(partner_ == nullptr && partner.partner_ == nullptr, "a pipe has one partner");
   if (connection() == nullptr || partner.connection() == nullptr) {
-    // One of them has ended: whoever is left has nobody to copy to.
+    // Either side has ended: the other has no partner to copy to.
     Abort();
     partner.Abort();
     return;
@@ -191,13 +191,13 @@ void Pipe::PairWith(Pipe& partner) {
 void Pipe::OnData(Input& in) {
   Connection* const to = partner_ == nullptr ? nullptr : partner_->connection();
   if (to == nullptr) return;  // Kept until the partner is there.
-  // All of it, unless output_bytes_max is small: then the rest is offered again when there is room.
-  // One that takes nothing more has failed, or closes: its end is on its way here.
+  // Takes all input, unless output_bytes_max is small: then the rest is offered again when there is
+  // room. A partner that takes no more output has failed or closes: its end is on its way here.
   if (to->Write(in.Take(to->OutputRoom())) == Answer::kOverloaded) Abort(CloseReason::kMemory);
 }
 
-// A partner that has ended, and has not told it here yet: its word says what becomes of this side.
-// Until then nothing more is read.
+// If the partner has ended and has not notified this side yet, its notice decides what becomes of
+// this side. Until then no more is read.
 void Pipe::OnInputFull() {
   if (partner_ == nullptr || partner_->connection() != nullptr) Session::OnInputFull();
 }
@@ -238,7 +238,7 @@ void Pipe::OnDrain() {
   }
 }
 
-// Each side that was told of the drain looks; the first to find silence closes both.
+// Each side that got OnDrain looks; the first side that finds silence closes both.
 void Pipe::LookWhetherQuiet() {
   if (partner_ == nullptr || connection() == nullptr || partner_->connection() == nullptr) return;
   const absl::Duration round_trip = absl::Milliseconds(

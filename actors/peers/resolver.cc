@@ -14,7 +14,7 @@ namespace sluice {
 
 namespace {
 
-// An attachment of the runtime: its resolver, and what became of the questions.
+// An attachment of the runtime: its resolver, and the totals of the questions.
 class LookUps {
  public:
   Ref<Resolver> Get(Runtime& runtime) {
@@ -30,11 +30,11 @@ class LookUps {
     return absl::StrFormat("look-ups: asked for %d, run %d, of those nobody waited for dropped %d",
                            asked.Get(), run.Get(), dropped.Get());
   }
-  // The resolver's worker writes.
+  // Written by the resolver's worker.
   ConnectionLedger::Counter asked, run, dropped;
 
  private:
-  std::mutex lock_;  // Two workers may ask for the first one.
+  std::mutex lock_;  // Two workers may ask for the resolver at the same time.
   Ref<Resolver> resolver_;
 };
 
@@ -63,7 +63,7 @@ bool Resolver::NeedsAnother(const Name& name) const {
   if (name.queued) return false;
   if (name.under_way.empty()) return true;
   if (Planted(Plant::kTiedToHungLookUp)) return false;
-  // Not the age of the one that began last: it may be answered, while an older one hangs.
+  // Not the age of the last look-up begun: that may be answered, while an older one hangs.
   const int64_t age_ms = worker().NowMs() - name.under_way.back().begun_ms;
   const int under_way_max = std::max(1, runtime().options().blocking_threads_max - 1);
   return age_ms >= absl::ToInt64Milliseconds(kYoung) &&
@@ -119,9 +119,9 @@ void Resolver::Finished(const std::string& key, uint64_t number,
   if (addresses.ok()) {
     for (Waiter& waiter : std::exchange(name.waiters, {})) waiter.promise.Resolve(*addresses);
   } else if (!name.queued) {
-    // A waiter's own look-ups are those that began behind its question. Where one of them is still
-    // under way, it may know; where none has begun, this error does not count. Otherwise the waiter
-    // fails now: an older look-up that hangs would only keep the error from it.
+    // A waiter's own look-ups are those that began after its question. If one of them is still
+    // under way, it may succeed; if none has begun, this error does not count. Otherwise the waiter
+    // fails now: an older look-up that hangs would only delay the error.
     const auto over = std::stable_partition(
         name.waiters.begin(), name.waiters.end(), [&name](const Waiter& waiter) {
           return waiter.first > name.begun ||
@@ -139,7 +139,8 @@ void Resolver::Finished(const std::string& key, uint64_t number,
   Forget(key);
 }
 
-// Their promises are dropped: nobody hears that.
+// Drops waiters without a live asker or past their deadline, and their promises: no asker notices
+// that.
 void Resolver::Prune(Name& name) {
   std::erase_if(name.waiters, [this](const Waiter& waiter) {
     return worker().NowMs() >= waiter.deadline_ms ||

@@ -1,26 +1,26 @@
-// Resolver looks up the names that a runtime's pipes connect to: one actor for all workers, so that
-// many connections to one name share one look-up.
+// Resolver looks up the names that a runtime's pipes connect to. One actor serves all workers, so
+// that many connections to one name share one look-up.
 //
 //   Ask(Resolver::Of(runtime()), LookUp{target, worker().DeadlineMs(timeout), slot(),
 //   generation()},
 //       absl::InfiniteDuration(), [this](absl::StatusOr<std::vector<Address>> addresses) { ... });
 //
-// Nothing is kept behind an answer: who asks later has the name looked up anew. Who comes while it
-// is looked up shares that answer, if it is good: it was given after the question. An error of a
-// look-up that had begun before does not count for it, so the name is looked up once more. And
-// where each look-up that is under way is older than kYoung (its packet may be lost), a newcomer
-// begins another one. So look-ups that hang tie no newcomer to them, as long as others are
-// answered: a good answer is for all who wait for the name, an error for those whose own look-ups
-// (that began behind their question) are over.
+// Answers are not kept: a question that comes after an answer has the name looked up again. A
+// question that comes during a look-up shares it by these rules:
+//   1. A good answer goes to all that wait for the name: it was given after their questions.
+//   2. An error counts for a waiter only if all its own look-ups (those that began after its
+//      question) are over. If none has begun yet, the name is looked up once more.
+//   3. If each look-up under way is older than kYoung (its packet may be lost), a new question
+//      begins another one. A look-up that hangs thus holds up no newcomer, as long as others are
+//      answered.
 //
-// Owner:  the runtime: spawned when first asked for. A waiter's promise: the name it waits for.
+// Owner:  the runtime; spawned when first asked for. A name owns the promises of its waiters.
 // Thread: its worker's; Of() any. The look-ups run on threads of the blocking pool.
-// Bound:  blocking_threads_max look-ups are handed to the pool, all but one of its threads for one
-//         name (at least one): while that many hang, its newcomers wait. Where none is answered, a
-//         name begins at most one each kYoung. Names and waiters: those whose askers live, twice at
-//         most.
-// Errors: of a look-up, Target::LookUp's. A waiter whose asker has ended, or whose deadline is
-//         over, is forgotten; a look-up that nobody waits for any more is never begun, and counted.
+// Bound:  the pool gets blocking_threads_max look-ups at a time, and of one name one less (at least
+//         one): while that many hang, new questions for the name wait. If none is answered, a name
+//         begins at most one look-up each kYoung. Waiters: at most twice those with a live asker.
+// Errors: of a look-up, Target::LookUp's. A waiter is dropped when its asker has ended or its
+//         deadline has passed. A look-up without waiters is never begun, and counted.
 #ifndef SLUICE_ACTORS_PEERS_RESOLVER_H_
 #define SLUICE_ACTORS_PEERS_RESOLVER_H_
 
@@ -46,24 +46,24 @@ namespace sluice {
 struct LookUp {
   using Reply = std::vector<Address>;
   Target target;
-  int64_t deadline_ms;  // Behind it nobody waits for the answer; TimerWheel::kNever: no such time.
-  Slot* asker;          // Nor where this one has ended.
+  int64_t deadline_ms;  // The asker needs no answer after it; TimerWheel::kNever: no deadline.
+  Slot* asker;          // Needs no answer once it has ended.
   uint32_t asker_generation;
   int64_t HeldBytes() const { return sluice::HeldBytes(target.host()); }
 };
 
-// What became of the questions of a runtime.
+// Totals of the questions of a runtime.
 struct LookUpTotals {
   int64_t asked = 0;
-  int64_t run = 0;      // Look-ups.
-  int64_t dropped = 0;  // Those that nobody waited for any more.
+  int64_t run = 0;      // Look-ups begun.
+  int64_t dropped = 0;  // Look-ups without waiters, never begun.
 };
 
 class Resolver : public Actor {
  public:
   static constexpr absl::Duration kYoung = absl::Seconds(1);
 
-  // Of this runtime. A dead Ref: actors_max, or the runtime ends.
+  // The resolver of this runtime. A dead Ref: actors_max actors live, or the runtime ends.
   static Ref<Resolver> Of(Runtime& runtime);
   static LookUpTotals TotalsOf(Runtime& runtime);  // Any thread; a moment old.
 
@@ -75,7 +75,7 @@ class Resolver : public Actor {
     int64_t deadline_ms;
     Slot* asker;
     uint32_t asker_generation;
-    uint64_t first;  // The first look-up that begins behind its question.
+    uint64_t first;  // Number of the first look-up that begins after its question.
   };
   struct UnderWay {
     uint64_t number;  // A name counts its look-ups from 1 on.
@@ -86,9 +86,9 @@ class Resolver : public Actor {
     Target target;
     std::vector<Waiter> waiters;      // In the order of their questions.
     std::vector<UnderWay> under_way;  // The youngest is the last.
-    uint64_t begun = 0;               // Look-ups.
-    bool queued = false;              // Another one is to begin.
-    size_t prune_from = 64;           // Waiters, for the next look at who has gone.
+    uint64_t begun = 0;               // Look-ups begun so far.
+    bool queued = false;              // Another look-up is to begin.
+    size_t prune_from = 64;           // Number of waiters at which Prune() runs next.
   };
 
   bool NeedsAnother(const Name& name) const;  // For a waiter that has had no look-up of its own.
@@ -97,7 +97,7 @@ class Resolver : public Actor {
   void Finished(const std::string& key, uint64_t number,
                 absl::StatusOr<std::vector<Address>> addresses);
   void Prune(Name& name);
-  void Forget(const std::string& key);  // Unless it is waited for, or looked up.
+  void Forget(const std::string& key);  // Unless it has a waiter or a look-up.
 
   absl::flat_hash_map<std::string, Name> names_;  // Never walked.
   std::deque<std::string> queue_;

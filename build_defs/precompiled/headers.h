@@ -1,4 +1,4 @@
-// What is read once for all libraries: build_defs/precompiled.bzl.
+// Headers that are read once for all libraries: build_defs/precompiled.bzl.
 #include <algorithm>
 #include <array>
 #include <atomic>

@@ -13,15 +13,15 @@
 //   };
 //
 // Owner:  its slot; made by Spawn, deleted by its end.
-// Thread: its worker's, for every handler, callback, constructor and destructor; they never
-//         overlap, and no handler runs inside that of another actor: an end that is asked for there
-//         comes later. Each may call every function of this class.
+// Thread: its worker's, for every handler, callback, constructor and destructor; these never
+//         overlap, and each may call every function of this class. No handler runs inside another
+//         actor's handler: an end that is asked for there comes later.
 // Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
 //         and monitors (monitors_max).
 // Errors: an exception that leaves a handler ends the actor with its text as the reason; one that
-//         leaves the constructor fails the spawn. Callbacks of timers, questions and blocking calls
-//         that have not run when the actor ends or is restarted never will: they are destroyed,
-//         with what they captured, before the actor is.
+//         leaves the constructor fails the spawn. When the actor ends or is restarted, the
+//         callbacks of timers, questions and blocking calls that have not run yet never run: they
+//         are destroyed, with what they captured, before the actor is.
 #ifndef SLUICE_CORE_ACTOR_ACTOR_H_
 #define SLUICE_CORE_ACTOR_ACTOR_H_
 
@@ -64,7 +64,7 @@ auto TimerCallback(F&& callback) {
 
 class Actor : public ActorBase {
  public:
-  // May SpawnRestarting make one anew? A class whose state another one holds a part of says false.
+  // Can SpawnRestarting recreate this actor? False for a class with state that other objects share.
   static constexpr bool kRestartable = true;
 
   Slot* slot() const { return slot_; }
@@ -73,10 +73,10 @@ class Actor : public ActorBase {
  protected:
   Actor();
 
-  // To a handler's own target: never blocks. Where the target is full the message waits in the
-  // outbox and the actor is parked, after this handler has returned, until all of the outbox has
-  // gone. kOverloaded: the outbox or the memory is spent, or the actor's own mailbox is full; or
-  // the target is full and lives in another runtime, where nobody can wait for it. The message is
+  // To a handler's own target: never blocks. If the target is full, the message waits in the
+  // outbox. The actor is then parked, once this handler has returned, until the outbox is empty.
+  // kOverloaded: the outbox or the memory is spent; or the actor's own mailbox is full; or the
+  // target is full and lives in another runtime, where no actor can wait for it. The message is
   // moved from only when it is accepted.
   template <class A, class M>
   Answer Send(const Ref<A>& target, M&& message) {
@@ -96,10 +96,9 @@ class Actor : public ActorBase {
     return SendWith(target.slot(), target.generation(), target.ops(), std::move(message));
   }
 
-  // Asks, and calls back exactly once if the answer is kAccepted and this actor lives until then:
-  // with the reply, or with the status that says why there is none (deadline, the target ended, the
-  // promise dropped). Where this actor ends or is restarted first, nobody is called. Parks as Send
-  // does.
+  // Asks a question. If the answer is kAccepted, the callback runs exactly once: with the reply, or
+  // with the status that says why there is none (deadline, the target ended, the promise dropped).
+  // If this actor ends or is restarted first, the callback never runs. Parks as Send does.
   template <class A, class M, class F>
   Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
     static_assert(Question<M>, "a question says `using Reply = ...`");
@@ -129,12 +128,13 @@ class Actor : public ActorBase {
     return answer;
   }
 
-  // Runs `function` on a thread of the blocking pool and calls back here, exactly once if the
-  // answer is kAccepted and this actor lives until then, with what it returned: an absl::StatusOr
-  // of it, or an absl::Status where it returns nothing or a Status. An exception becomes an error.
-  // Where the pool is full this actor is parked, as with Send. What the function uses must be its
-  // own (captures by value) or safe from any thread: the actor goes on meanwhile, and may end.
-  // kOverloaded: asks_max, the outbox or the memory is spent. kClosed: the runtime ends.
+  // Runs `function` on a thread of the blocking pool. If the answer is kAccepted, the callback then
+  // runs here, exactly once, unless this actor ends or is restarted first. It takes an
+  // absl::StatusOr of the result, or an absl::Status when the function returns void or a Status. An
+  // exception becomes an error. If the pool is full, this actor is parked, as with Send. The
+  // function may use only its own data (captures by value) or data that is safe from any thread:
+  // the actor goes on meanwhile, and may end. kOverloaded: asks_max, the outbox or the memory is
+  // spent. kClosed: the runtime ends.
   template <class F, class C>
   Answer RunBlocking(F&& function, C&& callback) {
     using Function = std::decay_t<F>;
@@ -158,18 +158,19 @@ class Actor : public ActorBase {
                                                  Promise<Value>(slot_, generation(), ask)));
   }
 
-  // A child on this worker (or where `options` say): it ends before this actor does. A dead Ref:
-  // actors_max, options that cannot be (SpawnOptions), or its constructor threw.
+  // A child on this worker (or on the worker that `options` name), which ends before this actor
+  // does. A dead Ref: actors_max is reached, `options` are invalid (SpawnOptions), or the
+  // constructor threw.
   template <class A, class... Args>
   Ref<A> Spawn(Args&&... args) {
     return SpawnWith<A>(SpawnOptions{}, std::forward<Args>(args)...);
   }
   template <class A, class... Args>
   Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
-  // A child that is made anew when it fails, from copies of the arguments, behind the same Ref and
-  // with the messages that wait for it. Where it fails more often than the policy allows it ends,
-  // and this actor fails. Sessions, acceptors and hubs do not compile here: who is connected is
-  // lost with them.
+  // A child that is recreated when it fails, from copies of the arguments, behind the same Ref and
+  // with the messages that wait for it. If the child fails more often than the policy allows, it
+  // ends and this actor fails. Does not compile for sessions, acceptors and hubs: a restart would
+  // lose their connections.
   template <class A, class... Args>
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
@@ -180,11 +181,12 @@ class Actor : public ActorBase {
     return AddTimer(delay, absl::ZeroDuration(),
                     internal::TimerCallback(std::forward<F>(callback)));
   }
-  // From deadline to deadline, so that it keeps time. One that is late by whole periods (a handler
-  // took longer, the actor was parked) runs once for all of them, and goes on at the next one that
-  // is to come: a callback that takes an int64_t is told how many were skipped so, and the ledger
-  // counts them. Calls and skipped periods together are the periods that have passed. An interval
-  // is whole milliseconds, rounded up, and at least one.
+  // Each deadline is the previous deadline plus `interval`, so the timer does not drift. If a timer
+  // is late by whole periods (a slow handler, a parked actor), the callback runs once for all of
+  // them, and next at the first deadline that is still to come. A callback that takes an int64_t
+  // gets the number of skipped periods; the ledger counts them too. Calls and skipped periods
+  // together equal the periods that have passed. An interval is whole milliseconds, rounded up, at
+  // least one.
   template <class F>
   TimerId Every(absl::Duration interval, F&& callback) {
     static_assert(std::invocable<std::decay_t<F>&> || std::invocable<std::decay_t<F>&, int64_t>,
@@ -194,15 +196,15 @@ class Actor : public ActorBase {
   }
   void CancelTimer(TimerId id);
 
-  // OnDown follows, once. 0: refused, monitors_max; one that was taken back counts until its
-  // target's worker has heard of it.
+  // OnDown follows, once. 0: refused, monitors_max. After Demonitor() a monitor still counts until
+  // the target's worker has confirmed it.
   template <class A>
   MonitorId Monitor(const Ref<A>& target) {
     return MonitorSlot(target.slot(), target.generation());
   }
   void Demonitor(MonitorId id);
 
-  // The end of this actor, after this handler.
+  // Ends this actor after this handler.
   void Stop(std::string reason = "") {
     worker().Stop(slot_, EndReason::kStopped, std::move(reason));
   }
@@ -213,7 +215,7 @@ class Actor : public ActorBase {
   Ref<Self> RefOf(Self* self) const {
     return Ref<Self>(self->slot_, self->slot_->generation);
   }
-  // Time of this turn since an arbitrary point, by the Os's clock; for differences.
+  // Start of this turn on the Os's clock, from an arbitrary point in time: for differences only.
   absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
   Worker& worker() const { return *slot_->worker; }
   Runtime& runtime() const { return worker().runtime(); }
@@ -222,7 +224,7 @@ class Actor : public ActorBase {
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
 
-  // Not in the destructor: what is asked for there would be called back for nobody.
+  // False in the destructor: the actor that a callback would run for is gone.
   bool HearsBack() const {
     return slot_->state != ActorState::kLingering && slot_->state != ActorState::kRestarting;
   }
@@ -236,7 +238,8 @@ class Actor : public ActorBase {
       return worker().Send(slot_, target, generation, ops, message);
     }
   }
-  // nullptr: actors_max, or options that cannot be. Its actor is still to be made.
+  // nullptr: actors_max is reached, or `options` are invalid. The slot's actor is not constructed
+  // yet.
   Slot* OpenChild(const SpawnOptions& options);
   bool LivesHere(const SpawnOptions& options) const {
     return options.worker == -1 || options.worker == worker().Index();
@@ -257,7 +260,7 @@ class Actor : public ActorBase {
 
 namespace internal {
 
-// The slot of the actor whose constructor runs on this thread.
+// The slot of the actor that is being constructed on this thread.
 struct ConstructionScope {
   explicit ConstructionScope(Slot* slot) : before(std::exchange(current, slot)) {}
   ~ConstructionScope() { current = before; }
@@ -285,7 +288,7 @@ template <class A, class... Args>
 concept MadeFromCopies = (std::copy_constructible<std::decay_t<Args>> && ...) &&
                          std::constructible_from<A, const std::decay_t<Args>&...>;
 
-// Makes an A in a slot that keeps what makes it anew.
+// Makes an A in a slot that keeps all it needs to recreate the actor.
 template <class A, class... Args>
 auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
   static_assert(A::kRestartable,

@@ -19,32 +19,34 @@ namespace sluice {
 
 namespace internal {
 
-// What the threads share with the pool. It outlives both: a thread whose function never returns
-// keeps it.
+// State that the threads share with the pool. A thread with a function that never returns keeps it,
+// so the state outlives the pool.
 struct BlockingState {
   BlockingState(Os& os, size_t max) : os(os), threads_max(max), threads(max) {}
 
-  Os& os;  // Not used once `ended`: a thread that is left behind may outlive it.
+  // Not used once `ended`: a thread that is left behind may outlive the Os.
+  Os& os;
   const size_t threads_max;
   mutable std::mutex lock;
   std::condition_variable more;  // A call waits, or the end has come.
   std::deque<std::unique_ptr<BlockingTask>> waiting;
   std::vector<std::pair<Slot*, uint32_t>> gates;  // Suspended: at most one of each worker.
   struct Thread {
-    const char* caller = nullptr;  // Whose function runs there; nullptr: none.
-    bool told = false;             // It has returned, and what it held is being destroyed.
+    const char* caller = nullptr;  // Type of the actor that asked; nullptr: no function runs.
+    bool told = false;             // Answered; the function's captures are being destroyed.
   };
   std::vector<Thread> threads;
   size_t idle = 0;
-  bool closed = false;  // Nothing is taken any more.
-  bool ended = false;   // The runtime is not to be touched.
+  bool closed = false;  // No more calls are taken.
+  bool ended = false;   // The runtime must not be touched.
 
   // Workers add to submitted and held, threads move from held to finished. Relaxed: figures.
   std::atomic<int64_t> submitted{0};
   std::atomic<int64_t> finished{0};
   std::atomic<int64_t> held{0};
   std::array<std::atomic<int64_t>, kDropReasonCount> dropped{};
-  // What a drain waits for: until what the function held is destroyed, too (outside_gate.h).
+  // A drain waits for this count. A function counts until its captures are destroyed
+  // (outside_gate.h).
   AwaitedFunctions<> awaited;
 
   void Drop(DropReason reason) {
@@ -56,8 +58,7 @@ struct BlockingState {
 
 namespace {
 
-// To a suspended gate: the threads have room for another call. Once for each time that it was told
-// to stop.
+// To a suspended gate: the threads have room for another call. Sent once for each suspension.
 struct BlockingRoomControl {
   void Run(Worker& worker, Slot* gate, uint32_t generation) const {
     if (worker.Live(gate, generation)) worker.Resume(gate);
@@ -91,8 +92,8 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     state.waiting.pop_front();
     state.threads[index].caller = task->Caller();
     if (state.waiting.size() < state.threads_max) {
-      // All of them: one that has nothing to give would else keep the room from the others. Each
-      // gives one call before it looks again, hence the bound.
+      // Resume all gates: a single one with no call to give would keep the room from the others.
+      // The bound holds, as each gate gives one call before it looks again.
       for (const auto& [gate, generation] : state.gates) {
         Worker::Post(*gate->worker, gate, generation, BlockingRoomControl{});
         if (Planted(Plant::kOneGateResumed)) break;
@@ -107,7 +108,7 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     if (left_behind) {
       task->Forget();  // End() has counted it.
     } else {
-      // Under the lock: after End() nobody sends.
+      // Under the lock: after End() no thread sends.
       task->Tell();
       state.threads[index].told = true;
       state.finished.fetch_add(1, std::memory_order_relaxed);
@@ -119,7 +120,8 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     task.reset();  // With what the function holds: a user's destructor, which may block too.
     lock.lock();
     state.threads[index] = {};
-    // After the line above: a drain that waited for it must not find the thread at work.
+    // After the line above: a drain that waited for this call must not find the thread still at
+    // work.
     if (!left_behind && !Planted(Plant::kFunctionForgotten)) state.awaited.Ended();
   }
 }
@@ -161,7 +163,7 @@ void BlockingTask::Run() {
     try {
       Threw(absl::InternalError(absl::StrCat("the blocking function threw: ", text)));
     } catch (...) {
-      // No memory for that text: its result says that the function has not run to its end.
+      // No memory for that text: the result still says that the function has not run to its end.
     }
   }
 }
@@ -169,7 +171,7 @@ void BlockingTask::Run() {
 void BlockingTask::Tell() {
   try {
     Answer();
-  } catch (...) {  // The result's own move.
+  } catch (...) {  // Thrown by the result's own move.
     Fail(absl::InternalError("the result of the blocking function could not be moved"));
   }
 }
@@ -231,7 +233,8 @@ bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint
       state_->waiting.push_back(std::move(task));
       shared_.os.NotifyOne(state_->more);
       if (state_->waiting.size() < state_->threads_max) return true;
-      // Were a gate there twice, a thread would tell it of room that another call has taken since.
+      // A gate listed twice would be resumed twice, the second time for room that another call has
+      // taken.
       SLUICE_CHECK(state_->gates.size() < shared_.blocking_gates.size());
       state_->gates.emplace_back(gate, generation);
       return false;
@@ -242,10 +245,10 @@ bool BlockingPool::HandOver(std::unique_ptr<BlockingTask> task, Slot* gate, uint
           "no thread could be started for the blocking call, and none runs"));
     }
   }
-  return true;  // And the task is dropped.
+  return true;  // The task is dropped here.
 }
 
-// One more, unless there are enough. Under the lock.
+// Starts a thread, unless threads_max run. Requires: the lock.
 bool BlockingPool::StartThread() {
   if (threads_.size() == state_->threads_max) return false;
   const size_t index = threads_.size();
@@ -320,7 +323,7 @@ std::vector<std::string> BlockingPool::End() {
     }
     threads_.clear();
   }
-  // Between two calls they hold nothing that waits for us: each sees the end at its next step.
+  // An idle thread holds nothing that waits for this one, and sees `ended` at its next step.
   for (const ThreadId thread : ending) shared_.os.ThreadJoin(thread);
   return left;
 }

@@ -1,22 +1,21 @@
-// BlockingPool is a few threads for what would block: a user's slow function, a cold file. A
-// handler gives it a function with Actor::RunBlocking, and its result comes back to the actor as a
-// message.
+// BlockingPool is a few threads for work that would block: a user's slow function, a cold file. A
+// handler passes a function to Actor::RunBlocking; the result comes back to the actor as a message.
 //
 //   RunBlocking([path] { return ReadFile(path); },
 //               [this](absl::StatusOr<std::string> text) { Write(text.ok() ? *text : "none"); });
 //
-// A call travels as any message does, to the gate: an actor on the caller's own worker, whose
-// mailbox holds what waits. The gate hands over to the threads, and takes no more calls while they
-// have enough. So a full pool parks its callers as any slow actor does.
+// A call travels as a message to the gate: an actor on the caller's own worker, with a mailbox that
+// holds the waiting calls. The gate hands calls over to the threads, and takes no more while the
+// threads have enough. So a full pool parks its callers as any slow actor does.
 //
-// Owner:  the Runtime. A task: whoever holds it, from its caller's outbox to the thread that runs
-//         it.
+// Owner:  the Runtime. A task belongs to its holder, from its caller's outbox to the thread that
+//         runs it.
 // Thread: GateOf() the worker's own; the rest any. The lock is held for a few words or a post,
 //         never while a function runs.
 // Bound:  blocking_threads_max threads, started when first needed; as many calls handed over, and
 //         one for each worker; blocking_calls_max in the mailbox of each worker's gate.
-// Errors: an exception that leaves a function is its result, a Status. Where no thread can be had,
-//         the result says so.
+// Errors: an exception that leaves a function becomes its result, a Status. If no thread can be
+//         started and none runs, the result says so.
 #ifndef SLUICE_CORE_ACTOR_BLOCKING_POOL_H_
 #define SLUICE_CORE_ACTOR_BLOCKING_POOL_H_
 
@@ -46,7 +45,7 @@ class Worker;
 struct BlockingLedger {
   int64_t submitted = 0;  // RunBlocking answered kAccepted.
   int64_t finished = 0;   // The function returned or threw, and its result was sent.
-  std::array<int64_t, kDropReasonCount> dropped{};  // It never ran; or it ran past the end.
+  std::array<int64_t, kDropReasonCount> dropped{};  // Never ran, or ran past the end.
   int64_t held = 0;                                 // Waiting or running.
   int64_t DroppedTotal() const;
   bool Balanced() const { return submitted == finished + DroppedTotal() + held; }
@@ -57,7 +56,7 @@ namespace internal {
 
 struct BlockingState;
 
-// One call. Its destructor answers for it if nothing else has, and counts it.
+// A call. Its destructor answers and counts the call, if nothing else has.
 class BlockingTask {
  public:
   explicit BlockingTask(const char* caller) : caller_(caller) {}
@@ -65,11 +64,12 @@ class BlockingTask {
   BlockingTask(const BlockingTask&) = delete;
   BlockingTask& operator=(const BlockingTask&) = delete;
 
-  void Run();                                     // The function; never throws.
-  void Tell();                                    // Sends the result to the caller; never throws.
-  virtual void Fail(absl::Status why) = 0;        // Sends `why` instead.
-  virtual void Forget() = 0;                      // No answer: nobody is there to hear it.
-  const char* Caller() const { return caller_; }  // Its type, mangled.
+  void Run();                               // The function; never throws.
+  void Tell();                              // Sends the result to the caller; never throws.
+  virtual void Fail(absl::Status why) = 0;  // Sends `why` instead.
+  // Sends no answer: the caller is gone.
+  virtual void Forget() = 0;
+  const char* Caller() const { return caller_; }  // The caller's type, mangled.
   void Accepted(std::shared_ptr<BlockingState> state);
   void Settled() { counted_ = nullptr; }  // Counted by the pool.
   void SetDropReason(DropReason reason) { reason_ = reason; }
@@ -85,9 +85,9 @@ class BlockingTask {
   DropReason reason_ = DropReason::kSenderEnded;  // If it is dropped.
 };
 
-struct Nothing {};  // What a function that returns void, or a Status, answers with.
+struct Nothing {};  // The Value of a function that returns void or a Status.
 
-// What a callback is given, for a function that returns R.
+// The argument of a callback, for a function that returns R.
 template <class R>
 struct BlockingResult {
   using Value = R;
@@ -154,7 +154,7 @@ class BlockingTaskOf final : public BlockingTask {
   absl::StatusOr<Value> result_ = absl::UnknownError("the blocking function has not run");
 };
 
-// To the gate.
+// The message to the gate.
 struct BlockingCall {
   std::unique_ptr<BlockingTask> task;
   int64_t bytes = 0;
@@ -173,19 +173,19 @@ class BlockingPool {
   std::pair<Slot*, uint32_t> GateOf(Worker& worker);
   const std::shared_ptr<internal::BlockingState>& state() const { return state_; }
 
-  // From a gate: its call is for the threads now. False: enough wait; the gate takes no more until
-  // it is resumed.
+  // From a gate: passes its call to the threads. False: enough calls wait; the gate takes no more
+  // until it is resumed.
   bool HandOver(std::unique_ptr<internal::BlockingTask> task, Slot* gate, uint32_t generation);
 
   BlockingLedger Counts() const;
-  std::string Report() const;  // Counts, and whose functions run.
+  std::string Report() const;  // Counts, and the actors with running functions.
 
-  // For the drain. Awaited: what is accepted and has not answered, or still holds something.
+  // For the drain: calls accepted but not answered, or with captures that are not yet destroyed.
   int64_t Awaited() const;
-  void DropWaiting();  // The deadline: what does not run yet never will.
-  // Ends the threads. Those whose function has not returned are left to themselves: they touch
-  // nothing of the runtime any more, and what their function answers is forgotten, counted as
-  // dropped. Says for each what it is at, and for whom.
+  void DropWaiting();  // At the deadline: waiting calls never run.
+  // Ends the threads. A thread that still runs a function is detached: it touches nothing of the
+  // runtime any more, and its result is discarded and counted as dropped. Answers one text for each
+  // such thread: its state and its caller.
   std::vector<std::string> End();
 
  private:

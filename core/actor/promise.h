@@ -1,11 +1,11 @@
-// Promise<R> is the duty to answer a question: once, from any thread. One that is dropped answers
-// failed.
+// Promise<R> is the duty to answer a question: once, from any thread. A dropped promise answers
+// with an error.
 //
-// Owner:  whoever holds it; movable.
+// Owner:  its holder; movable.
 // Thread: any, one at a time.
 // Bound:  the place for the reply is reserved in the asker's mailbox when the question is asked.
-// Errors: none: an answer cannot be refused; one that comes after the deadline, or after the end of
-//         the asker or of its runtime, goes nowhere.
+// Errors: none: an answer cannot be refused. A reply after the deadline, or after the end of the
+//         asker or of its runtime, is discarded.
 #ifndef SLUICE_CORE_ACTOR_PROMISE_H_
 #define SLUICE_CORE_ACTOR_PROMISE_H_
 
@@ -32,7 +32,7 @@ struct ReplyMessage {
     if constexpr (Message<R>) {
       return reply.ok() ? sluice::HeldBytes(*reply) : 0;
     } else {
-      return 0;  // A reply need not say; then it is charged for its place alone.
+      return 0;  // A reply need not say its HeldBytes(); then only its place is charged.
     }
   }
 };
@@ -57,7 +57,7 @@ inline const MessageOps kReplyOps = {
 template <class R>
 class Promise {
  public:
-  Promise() = default;  // Of a question that was sent, not asked: the answer goes nowhere.
+  Promise() = default;  // For a question that was sent, not asked: the answer is discarded.
   Promise(Slot* asker, uint32_t generation, AskId ask)
       : asker_(asker), generation_(generation), ask_(ask) {}
   ~Promise() {
@@ -77,13 +77,13 @@ class Promise {
   }
 
   void Resolve(R reply) { Send(std::move(reply)); }
-  // An OK status is no failure: the asker is given an Internal error in its place.
+  // An OK status is no failure: the asker gets an Internal error instead.
   void Fail(absl::Status status) {
     if (status.ok()) status = absl::InternalError("the question failed with an OK status");
     Send(std::move(status));
   }
   int64_t HeldBytes() const { return 0; }
-  // Not an answer: the question was never sent, and its asker was told so.
+  // Gives no answer: the question was never sent, and its asker already knows.
   void Forget() { asker_ = nullptr; }
 
  private:

@@ -1,11 +1,11 @@
-// Ref<A> is a handle of an actor: two words, copyable, never dangling. Recipient<M> is anyone who
-// takes M.
+// Ref<A> is a handle of an actor: two words, copyable, never dangling. Recipient<M> is a handle of
+// any actor that takes M.
 //
-// Owner:  whoever holds it; it keeps nothing alive.
+// Owner:  its holder; a handle keeps nothing alive.
 // Thread: any. TrySend is the way in from outside threads; handlers use Actor::Send.
 // Bound:  two words (a Recipient: three).
-// Errors: a send to an actor that has ended, or whose runtime has, answers kClosed; it
-//         never reaches the next one in its slot.
+// Errors: a send answers kClosed if the actor or its runtime has ended; it never reaches the next
+//         actor in its slot.
 #ifndef SLUICE_CORE_ACTOR_REF_H_
 #define SLUICE_CORE_ACTOR_REF_H_
 
@@ -21,7 +21,7 @@
 
 namespace sluice {
 
-// A question: a message that says what type its answer has.
+// A question: a message that names the type of its answer.
 template <class M>
 concept Question = requires {
   typename M::Reply;
@@ -38,10 +38,10 @@ concept TakesMessage = requires(A& a, M m) {
 };
 template <class A, class M>
 concept Takes = TakesMessage<A, M> || TakesPromise<A, M>;
-// What On(M) may return: the reply, or an absl::StatusOr of it, so that it can refuse.
+// Result types of On(M): the reply, or an absl::StatusOr of it, so that it can refuse.
 template <class T, class R>
 concept ReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
-// A answers M: its On(M) returns the reply, or takes a promise to give it later.
+// A answers M: its On(M) returns the reply, or takes a promise and replies later.
 template <class A, class M>
 concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
   { a.On(std::move(m)) } -> ReplyOf<typename M::Reply>;
@@ -49,7 +49,7 @@ concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
 
 namespace internal {
 
-// A question on its way, with the place where its answer belongs.
+// A question on its way, with the promise for its answer.
 template <class M>
 struct Asked {
   M question;
@@ -86,7 +86,7 @@ void HandleAsked(void* actor, Envelope& e) {
   }
 }
 
-// One static table for each pair of actor and message.
+// A static table for each pair of actor and message.
 template <class A, class M>
 inline const MessageOps kMessageOps = {
     MessageKind::kUser,
@@ -121,7 +121,7 @@ void StopActor(Slot* slot, uint32_t generation);
 template <class A>
 class Ref {
  public:
-  Ref() = default;  // Nobody: every send answers kClosed.
+  Ref() = default;  // No actor: every send answers kClosed.
   Ref(Slot* slot, uint32_t generation) : slot_(slot), generation_(generation) {}
   template <class B>
   requires std::derived_from<B, A> Ref(const Ref<B>& other)
@@ -141,8 +141,8 @@ class Ref {
       return internal::TrySendTo(slot_, generation_, &internal::kMessageOps<A, Sent>, message);
     }
   }
-  // Asks the actor to stop: its handler returns, OnStop runs, what it holds is dropped and counted.
-  // In a handler of that very actor: as Actor::Stop().
+  // Asks the actor to stop. Its current handler returns, OnStop runs, and all messages it holds are
+  // dropped and counted. In a handler of that very actor: as Actor::Stop().
   void Stop() const { internal::StopActor(slot_, generation_); }
 
   explicit operator bool() const { return slot_ != nullptr; }

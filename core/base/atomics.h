@@ -1,7 +1,6 @@
 // The atomics policy of the words that threads share (mailbox, sleep, lane gate). The program uses
-// std::atomic; the explorer in tests/model passes its own, which tries every interleaving and
-// delays stores as a processor's store buffer does, so that the model checks the very class that
-// runs.
+// std::atomic. The explorer in tests/model passes its own type, which tries every interleaving and
+// delays stores as a processor's store buffer does: so the model checks the very class that runs.
 //
 // Owner:  none; types only.
 // Thread: as each word says.
@@ -22,13 +21,13 @@ struct StdAtomics {
   using Atomic = std::atomic<T>;
 };
 
-// A field that its owner alone writes, and that any thread may read: a plain load and store on
-// every machine that we know. Relaxed: nothing else hangs on what a reader finds, unless it says
-// why.
+// A field that only its owner writes and any thread may read: a plain load and store on every
+// machine that we know. Relaxed: no other data hangs on the value, unless the field's comment says
+// so.
 template <class T>
 class OwnerWritten {
  public:
-  OwnerWritten(T value = T()) : value_(value) {}  // Implicit: it stands for a T.
+  OwnerWritten(T value = T()) : value_(value) {}  // Implicit: stands for a T.
   OwnerWritten(const OwnerWritten&) = delete;
   OwnerWritten& operator=(const OwnerWritten&) = delete;
   OwnerWritten& operator=(T value) {
@@ -37,7 +36,7 @@ class OwnerWritten {
   }
   operator T() const { return value_.load(std::memory_order_relaxed); }
   T operator->() const requires std::is_pointer_v<T> { return *this; }
-  // Whoever finds this value by LoadAcquire() sees what its owner wrote before.
+  // A thread that reads this value with LoadAcquire() sees all that the owner wrote before.
   void StoreRelease(T value) { value_.store(value, std::memory_order_release); }
   T LoadAcquire() const { return value_.load(std::memory_order_acquire); }
 

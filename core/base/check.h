@@ -1,9 +1,9 @@
-// SLUICE_CHECK ends the process where an invariant of our own is broken.
+// SLUICE_CHECK ends the process when an invariant of our own is broken.
 //
 // Owner:  none.
 // Thread: any.
 // Bound:  one line on stderr, then abort().
-// Errors: it is one: never for what a peer, a flag or the kernel can cause.
+// Errors: none; never used for what a peer, a flag or the kernel can cause.
 #ifndef SLUICE_CORE_BASE_CHECK_H_
 #define SLUICE_CORE_BASE_CHECK_H_
 
@@ -25,7 +25,8 @@
 
 namespace sluice::internal {
 
-// No log here: it may be what is broken. stderr is unbuffered, and one call keeps the line whole.
+// No log here: the log may be what is broken. stderr is unbuffered, and one call keeps the line
+// whole.
 [[noreturn, gnu::cold, gnu::noinline]] inline void CheckFailed(const char* file, int line,
                                                                const char* condition,
                                                                const char* message = nullptr) {

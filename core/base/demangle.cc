@@ -41,7 +41,7 @@ std::string ExceptionText(const std::exception_ptr& error) noexcept {
     } catch (const std::exception& e) {
       const char* const what = e.what();
       if (what == nullptr) return of_type();
-      // No further than is kept: it may be of any length.
+      // Read no more than is kept: the text may have any length.
       return BoundedReason(std::string(what, strnlen(what, kReasonTextBytesMax + 1)));
     } catch (...) {
       return of_type();

@@ -14,13 +14,13 @@
 
 namespace sluice {
 
-// A longer reason (a what(), the text of a Stop) is cut there, and ends with "...".
+// A longer reason (a what(), the text of a Stop) is cut to this length, and ends with "...".
 inline constexpr size_t kReasonTextBytesMax = 1'024;
 
 std::string Demangle(const char* name);
-// A text that describes an end, cut where it is longer than is kept, logged and told.
+// Cuts a text that describes an end to the length that is kept, logged and sent.
 std::string BoundedReason(std::string text);
-// what(), or its type where that says nothing; at most kReasonTextBytesMax.
+// what(), or the exception's type if what() is empty; at most kReasonTextBytesMax.
 std::string ExceptionText(const std::exception_ptr& error) noexcept;
 
 }  // namespace sluice

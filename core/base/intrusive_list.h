@@ -1,6 +1,6 @@
-// IntrusiveList is the list of everything that stands on lists of its owner: ready connections,
-// subscribers of a spoke, listeners of a connection. An element is a ListNode for each list that it
-// may stand on, named by a tag.
+// IntrusiveList is the list type for objects that are on lists of their owner: ready connections,
+// subscribers of a spoke, listeners of a connection. An element derives from one ListNode for each
+// list that it may be on, named by a tag.
 //
 //   struct ReadyTag {};
 //   class IoHandler : public ListNode<ReadyTag> { ... };
@@ -8,11 +8,11 @@
 //
 //      first_ ──▶ A ◀──▶ B ◀──▶ C        circular: A's previous is C, the last
 //
-// Owner:  whoever has it; the elements live elsewhere, and leave it before they end.
+// Owner:  its holder; the elements live elsewhere, and leave the list before they end.
 // Thread: the owner's.
-// Bound:  no memory of its own: a pointer, and two for each element. Each call is O(1), but Size()
-//         and CheckInvariants(), which walk.
-// Errors: none. An element that is put on twice, or taken off a list that it is not on, ends the
+// Bound:  no memory of its own: a pointer, and two for each element. Each call is O(1), except
+//         Size() and CheckInvariants(), which walk.
+// Errors: none. An element that is added twice, or removed from a list that it is not on, ends the
 //         process.
 #ifndef SLUICE_CORE_BASE_INTRUSIVE_LIST_H_
 #define SLUICE_CORE_BASE_INTRUSIVE_LIST_H_
@@ -55,8 +55,8 @@ class IntrusiveList {
   static bool Linked(const T& element) { return NodeOf(element).next_ != nullptr; }
 
   bool Empty() const { return first_ == nullptr; }
-  T* Front() const { return Element(first_); }  // nullptr: it is empty.
-  // The one behind; nullptr: it is the last.
+  T* Front() const { return Element(first_); }  // nullptr: the list is empty.
+  // The element behind `element`; nullptr: none, `element` is the last.
   T* Next(const T& element) const {
     Node* const next = NodeOf(element).next_;
     return next == first_ ? nullptr : Element(next);
@@ -90,18 +90,18 @@ class IntrusiveList {
     }
     node.next_ = node.prev_ = nullptr;
   }
-  // Where it is not known whether the element stands on it. True: it did.
+  // For an element that may not be on the list. True: it was, and is removed.
   bool RemoveIfLinked(T& element) {
     if (!Linked(element)) return false;
     Remove(element);
     return true;
   }
-  T* PopFront() {  // nullptr: it is empty.
+  T* PopFront() {  // nullptr: the list is empty.
     T* const front = Front();
     if (front != nullptr) Remove(*front);
     return front;
   }
-  // All that the other one has, in its order; the other one is empty then. Requires: Empty().
+  // Takes all elements of `other`, in their order, and leaves it empty. Requires: Empty().
   void TakeAll(IntrusiveList& other) {
     SLUICE_CHECK(first_ == nullptr);
     first_ = std::exchange(other.first_, nullptr);

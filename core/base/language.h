@@ -1,12 +1,12 @@
-// What Sluice needs of the compiler's flags, said in one sentence where it is missing. Every header
-// comes to include this one before its own first line, and the compiler stops here: what would
-// follow is a page of errors about concepts, typeid or try.
+// Checks the compiler flags that Sluice needs, and says in one sentence which is missing. Every
+// header includes this one, directly or not, before its own first line, so the compiler stops here.
+// Otherwise a page of errors about concepts, typeid or try would follow.
 //
 // Owner:  none; no code.
 // Thread: none.
 // Bound:  none.
-// Errors: #error, and then an include of a file that is not there: an #error alone does not stop
-//         g++ or clang.
+// Errors: #error, and then an include of a missing file: an #error alone does not stop g++ or
+//         clang.
 #ifndef SLUICE_CORE_BASE_LANGUAGE_H_
 #define SLUICE_CORE_BASE_LANGUAGE_H_
 

@@ -1,8 +1,8 @@
-// Lazy<C> is a container that few owners fill: one pointer until the first entry comes; then the
-// container stays, so that what comes and goes allocates nothing.
+// Lazy<C> is a container that few owners fill: one pointer until the first entry comes. After that
+// the container stays, so that later entries allocate no container again.
 //
-// Owner:  whoever holds it.
-// Thread: its owner's; the empty container that stands for all unused ones is only read.
+// Owner:  its holder.
+// Thread: its owner's; the shared empty container that stands for all unused ones is only read.
 // Bound:  the container's own.
 // Errors: none.
 #ifndef SLUICE_CORE_BASE_LAZY_H_
@@ -19,7 +19,7 @@ namespace sluice {
 template <class C>
 class Lazy {
  public:
-  // As the container's; where nothing was added all of them find nothing.
+  // As the container's; an unused Lazy behaves as an empty one.
   bool empty() const { return Get().empty(); }
   size_t size() const { return Get().size(); }
   auto begin() const { return Get().begin(); }
@@ -45,7 +45,7 @@ class Lazy {
     return Made()[key];
   }
   template <class Entry>
-  void erase(const Entry& entry) {  // A key, or what find() answered.
+  void erase(const Entry& entry) {  // A key, or an iterator from find().
     if (made_ != nullptr) made_->erase(entry);
   }
 

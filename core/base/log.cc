@@ -48,16 +48,15 @@ struct Line {
 };
 static_assert(sizeof(Line) <= 64, "kLogBytesMax counts 64 a line");
 
-// The lines that wait, and the thread that writes them. Not spdlog's thread pool: its thread looks
-// for lines every 10 s, and a process at rest wakes for nothing. Guarded by g_mutex, but for the
-// formatter.
+// Waiting lines, and the thread that writes them. Not spdlog's thread pool: its thread looks for
+// lines every 10 s, but a process at rest must not wake. Guarded by g_mutex, except the formatter.
 struct Queue {
-  std::condition_variable came;  // A line, or the order to end: the thread waits for it.
+  std::condition_variable came;  // A line, or the order to end: wakes the thread.
   std::condition_variable left;  // A line was written or lost.
   std::deque<Line> lines;        // The latest of those logged.
-  std::thread thread;            // Joinable while one runs; a new one is another `round`.
+  std::thread thread;            // Joinable while it runs; each new one is another `round`.
   int64_t round = 0;
-  int64_t logged = 0;   // Lines so far; they are numbered from 1 on.
+  int64_t logged = 0;   // Lines so far, numbered from 1 on.
   int64_t writing = 0;  // The number of the line that is being written; 0: none.
   int64_t lost = 0;
   int64_t lost_told = 0;
@@ -65,21 +64,21 @@ struct Queue {
                                       spdlog::pattern_time_type::utc};
   Queue* older = nullptr;  // Next of g_parents_queue.
 
-  // The line of that number, and so all before it, is written or lost.
+  // Are the line of that number and all lines before it written or lost?
   bool Left(int64_t number) const {
     return number <= logged - static_cast<int64_t>(lines.size()) &&
            (writing == 0 || writing > number);
   }
 };
 
-// Pointers without destructors, so that a line logged by some static destructor still is safe.
+// Pointers without destructors: a static destructor may still log a line safely.
 std::mutex g_mutex;                // Held to append, take or count; never while stderr is written.
 Queue* g_queue = nullptr;          // Guarded by g_mutex; made by the first line, never freed.
 Queue* g_parents_queue = nullptr;  // Never used; reachable, so no leak to report.
-int64_t g_lost_without_queue = 0;  // Guarded by g_mutex: there was no memory for one.
+int64_t g_lost_without_queue = 0;  // Guarded by g_mutex: no memory for a queue.
 
-// A whole line to stderr, with one call where it takes it at once; not through stdio, whose lock a
-// stuck write would hold against every other user of stderr, SLUICE_CHECK included.
+// Writes a whole line to stderr, with one call if stderr takes it at once. Not through stdio: a
+// stuck write would hold stdio's lock against every other user of stderr, SLUICE_CHECK included.
 bool WriteLine(spdlog::pattern_formatter& formatter, const Line& line) {
   try {
     spdlog::memory_buf_t text;
@@ -96,11 +95,12 @@ bool WriteLine(spdlog::pattern_formatter& formatter, const Line& line) {
         data += written;
         rest -= static_cast<size_t>(written);
       } else if (errno == EAGAIN) {
-        // Somebody who shares the terminal or pipe made it non-blocking.
+        // Another process on the same terminal or pipe made it non-blocking.
         pollfd writable = {STDERR_FILENO, POLLOUT, 0};
         ::poll(&writable, 1, -1);
       } else if (errno != EINTR) {
-        return false;  // Closed, or its reader is gone (SIGPIPE is blocked here): nobody sees it.
+        // Closed, or its reader is gone (SIGPIPE is blocked here): nobody can see the line.
+        return false;
       }
     }
     return true;
@@ -109,7 +109,7 @@ bool WriteLine(spdlog::pattern_formatter& formatter, const Line& line) {
   }
 }
 
-// The log's thread: waits without a time-out, so that a process at rest is at rest.
+// The log's thread. Waits without a time-out, so that a process at rest stays at rest.
 void WriteLines(Queue& queue, int64_t round) {
   pthread_setname_np(pthread_self(), "sluice-log");
   std::unique_lock<std::mutex> lock(g_mutex);
@@ -122,7 +122,7 @@ void WriteLines(Queue& queue, int64_t round) {
     const int64_t lost = queue.lost - queue.lost_told;
     lock.unlock();
     bool told = false;
-    if (lost > 0) {  // Between the line before and this one: the gap is here.
+    if (lost > 0) {  // The gap is between the previous line and this one.
       told = WriteLine(queue.formatter,
                        {line.time, LogLevel::kWarning,
                         absl::StrCat("log: ", lost, " lines lost here: stderr took no more")});
@@ -136,8 +136,8 @@ void WriteLines(Queue& queue, int64_t round) {
   }
 }
 
-// A forked child has a copy of the queue and no thread. It leaves those lines to its parent and
-// starts anew: it would wait for ever for a thread that is not there.
+// A forked child has a copy of the queue but no thread, and would wait for ever for that thread.
+// The child leaves the queued lines to its parent and starts with a new queue.
 void SurviveFork() {
   pthread_atfork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
                  [] {
@@ -150,8 +150,8 @@ void SurviveFork() {
                  });
 }
 
-// Throws where there is no memory or no thread to be had: that line is lost, the next one tries
-// again. Requires: g_mutex is held.
+// Throws if there is no memory or no thread: this line is lost, the next line tries again.
+// Requires: g_mutex is held.
 Queue& RunningQueue() {
   static const bool once = [] {
     SurviveFork();
@@ -161,7 +161,8 @@ Queue& RunningQueue() {
   static_cast<void>(once);
   if (g_queue == nullptr) g_queue = new Queue;
   if (g_queue->thread.joinable()) return *g_queue;
-  // The new thread inherits the mask: signals are for those who wait for them. (Faults stay.)
+  // The new thread inherits the mask. It takes no signals, as other threads wait for them. (Faults
+  // stay.)
   sigset_t blocked;
   sigset_t before;
   sigfillset(&blocked);
@@ -184,7 +185,7 @@ std::chrono::steady_clock::time_point DeadlineOf(absl::Duration timeout) {
          absl::ToChronoNanoseconds(std::clamp(timeout, absl::ZeroDuration(), absl::Hours(1)));
 }
 
-// Waits until the lines logged so far are written or lost.
+// Waits until the lines logged so far are written or lost. False: the deadline came first.
 bool FlushUntil(std::unique_lock<std::mutex>& lock,
                 std::chrono::steady_clock::time_point deadline) {
   if (g_queue == nullptr) return true;
@@ -271,7 +272,7 @@ bool LogShutdown(absl::Duration timeout) {
     g_queue->came.notify_all();
     ended = std::move(g_queue->thread);
   }
-  if (ended.joinable()) ended.join();  // It has nothing to write, so this waits for nothing.
+  if (ended.joinable()) ended.join();  // The thread has nothing to write: no wait.
   return true;
 }
 

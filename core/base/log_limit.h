@@ -1,12 +1,12 @@
-// LogLimit lets one line of a kind through in a minute, at warning, and counts the rest: what goes
-// wrong once may go wrong a thousand times in a second, and the log must stay readable. Where debug
-// is on, the rest is logged there, each.
+// LogLimit lets one line of a kind through in a minute, at warning, and counts the rest: a fault
+// may repeat a thousand times in a second, and the log must stay readable. If debug is on, each of
+// the rest is logged at debug.
 //
 //   LogLimit refused_log;
 //   refused_log.Warn(worker().NowMs(), [&] { return absl::StrCat(peer, " is refused"); });
 //   // ... W 10.0.0.7:4711 is refused; 1207 more since the last such line
 //
-// Owner:  whoever logs that kind.
+// Owner:  the code that logs that kind.
 // Thread: any. The text is made on the caller's, and only for a line that is written.
 // Bound:  a line in kLogEveryMs; debug has no bound but the log's own.
 // Errors: none.
@@ -43,7 +43,7 @@ class LogLimit {
     }
   }
 
-  // How many were held back since the last one, if one may go now.
+  // If a line may go now: how many were held back since the last line.
   std::optional<int64_t> Pass(int64_t now_ms) {
     int64_t next_ms = next_ms_.load(std::memory_order_relaxed);
     if (now_ms < next_ms || !next_ms_.compare_exchange_strong(next_ms, now_ms + kLogEveryMs,
@@ -55,8 +55,8 @@ class LogLimit {
   }
 
  private:
-  // Relaxed, both: no other data hangs on them. One thread alone moves next_ms_ on; what others
-  // count at that moment is told with this line or with the next.
+  // Relaxed, both: no other data hangs on them. Only one thread advances next_ms_; lines that
+  // others count at that moment are reported with this line or with the next.
   std::atomic<int64_t> next_ms_{std::numeric_limits<int64_t>::min()};
   std::atomic<int64_t> held_back_{0};
 };

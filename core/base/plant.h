@@ -1,8 +1,8 @@
-// Plants are faults of our own, put into the code to prove that the simulation finds such: each is
-// one line, in a build that is made for nothing else (--config=plant), and one of them is switched
-// on when the program starts. Every other build is compiled as if they were not there.
+// Plants are faults of our own in the code, to prove that the simulation finds such faults. Each is
+// one line, in a build made only for this (--config=plant); one of them is switched on at the start
+// of the program. Every other build is compiled as if they were not there.
 //
-// Owner:  none; the number that is planted belongs to the process.
+// Owner:  none; the planted number belongs to the process.
 // Thread: SetPlanted() before there is a second one; Planted() any.
 // Bound:  one at a time.
 // Errors: none. A number is never given to another fault.
@@ -112,8 +112,8 @@ enum class Plant {
 struct PlantInfo {
   Plant plant;
   std::string_view name;
-  std::string_view broken;  // What the code does wrong.
-  std::string_view law;     // What should be seen to break.
+  std::string_view broken;  // The fault, in words.
+  std::string_view law;     // The law that it should break.
 };
 
 inline constexpr PlantInfo kPlants[] = {
@@ -249,7 +249,7 @@ inline constexpr PlantInfo kPlants[] = {
      "a Stop in the destructor of an actor that is restarted is not looked for", "L5, life"},
     {Plant::kHighUnnoted, "high_unnoted",
      "reading stops for output that leaves at once, and nobody notes that it has", "L5"},
-    // What belongs to the process.
+    // Resources of the process.
     {Plant::kStaleFileUnlocked, "stale_file_unlocked",
      "servers that find one stale file of a UNIX socket replace it without a lock", "files"},
     {Plant::kFileByName, "file_by_name",

@@ -31,7 +31,7 @@ extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
 #endif
 
-// On a function whose own accesses are not to be reported.
+// For a function with accesses that must not be reported.
 #if SLUICE_TSAN
 #define SLUICE_TSAN_SKIPS __attribute__((no_sanitize("thread")))
 #else
@@ -40,7 +40,7 @@ extern "C" void __tsan_release(void* address);
 
 namespace sluice {
 
-// What this thread did until now happens before what follows a TsanAcquire of the same address.
+// All that this thread did so far happens before what follows a TsanAcquire of the same address.
 inline void TsanRelease([[maybe_unused]] void* address) {
 #if SLUICE_TSAN
   __tsan_release(address);

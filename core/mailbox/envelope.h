@@ -1,7 +1,7 @@
 // Envelope is one message in transit: 64 bytes, small messages inline, larger ones in a box of
 // their own.
 //
-// Owner:  whoever holds it: a stage, a lane, a mailbox, an outbox. Moving it moves the message.
+// Owner:  its holder: a stage, a lane, a mailbox, an outbox. Moving the envelope moves the message.
 // Thread: its holder's.
 // Bound:  counted by the credit, the charge or the reservation that let it be sent.
 // Errors: none; an envelope that is destroyed with a message inside destroys the message.
@@ -32,8 +32,8 @@ enum class MessageKind : uint8_t {
   kControl,   // For the worker; no handler sees it.
 };
 
-// What can be done with a message whose type is known no more. One static object for each pair of
-// target and type.
+// Operations on a message of an erased type. One static object for each pair of target type and
+// message type.
 struct MessageOps {
   MessageKind kind;
   // Hands the message to its target: an Actor*, or for control a Worker*. The message stays in the
@@ -42,20 +42,20 @@ struct MessageOps {
   void (*destroy)(Envelope& envelope);             // nullptr: nothing to destroy.
   void (*relocate)(Envelope& from, Envelope& to);  // nullptr: its bytes may be copied.
   const char* (*name)();                           // The message's type, mangled.
-  const char* (*actor)() = nullptr;                // Its target's, where that is known.
+  const char* (*actor)() = nullptr;                // The target's type, mangled, where known.
 };
 
 class Envelope {
  public:
   static constexpr size_t kInlineBytes = 32;
-  // What one envelope is charged with, besides what its message holds.
+  // The charge of one envelope, besides what its message holds.
   static int64_t ChargedBytes() { return AllocatedBytes(64); }
 
   template <class M>
   static constexpr bool kInline = sizeof(M) <= kInlineBytes && alignof(M) <= alignof(void*);
 
   Envelope() = default;
-  // The queue of an inbox destroys what was moved out of it (nothing is left) before it gives the
+  // moodycamel destroys an element that was moved out (nothing is left in it) before it gives the
   // block back, by a fence that ThreadSanitizer does not see.
   SLUICE_TSAN_SKIPS ~Envelope() {
     if (ops_ != nullptr) Clear();
@@ -74,7 +74,7 @@ class Envelope {
       new (payload_) Held(std::forward<M>(message));
     } else {
       Held* box = new (std::nothrow) Held(std::forward<M>(message));
-      // Its credit and its charge are taken; nobody could give them back from here.
+      // The message's credit and charge are taken, and cannot be given back from here.
       SLUICE_CHECK(box != nullptr, "out of memory for a message");
       std::memcpy(payload_, &box, sizeof(box));
     }
@@ -90,8 +90,8 @@ class Envelope {
       return *box;
     }
   }
-  // A HeldBytes() of a user's own may be wrong: less than nothing counts as nothing, and a number
-  // that cannot be is refused as any message that is too large.
+  // A user's HeldBytes() may be wrong: a negative number counts as 0, and an impossible one is
+  // refused as any message that is too large.
   template <class M>
   static int64_t BytesOf(const M& message) {
     return ChargedBytes() + (kInline<M> ? 0 : AllocatedBytes(sizeof(M))) +
@@ -125,7 +125,7 @@ class Envelope {
     }
   }
 
-  // A message that holds more cannot be sent: 4 GiB.
+  // 4 GiB: a message that holds more cannot be sent.
   static constexpr int64_t kChargeMax = UINT32_MAX;
 
   const MessageOps* Ops() const { return ops_; }
@@ -136,8 +136,9 @@ class Envelope {
 
   Envelope* next = nullptr;  // In a mailbox, an outbox or a pool; never copied.
   Slot* target = nullptr;
-  uint32_t generation = 0;  // Of the target.
-  uint32_t charge = 0;      // Bytes charged to the budget; whoever frees the envelope refunds them.
+  uint32_t generation = 0;  // The target's.
+  // Bytes charged to the budget; the code that frees the envelope refunds them.
+  uint32_t charge = 0;
 
  private:
   void MoveFrom(Envelope& other) {
@@ -158,8 +159,8 @@ class Envelope {
 };
 static_assert(sizeof(Envelope) == 64);
 
-// A worker's stock of envelopes. It keeps at most kKeptMax free ones, its fixed part; the rest goes
-// back to the allocator, so that a burst leaves nothing behind.
+// A worker's stock of envelopes. It keeps at most kKeptMax free envelopes, its fixed part. All
+// others go back to the allocator, so that a burst leaves nothing behind.
 class EnvelopePool {
  public:
   static constexpr uint32_t kKeptMax = 8'192;
@@ -203,7 +204,7 @@ class EnvelopePool {
   uint32_t kept_ = 0;
 };
 
-// FIFO of pooled envelopes, one pointer: the last one, whose next is the first.
+// FIFO of pooled envelopes in one pointer: to the last one, which links to the first.
 class EnvelopeList {
  public:
   bool Empty() const { return last_ == nullptr; }

@@ -1,13 +1,13 @@
-// Inbox is how messages reach a worker from the others: one moodycamel queue, one lane (producer
-// token) for each sending worker and one, behind a lock, for outside threads.
+// Inbox carries messages from other threads to a worker: one moodycamel queue, with one lane
+// (producer token) for each sending worker and one, behind a lock, for outside threads.
 //
 // Owner:  the receiving worker.
-// Thread: a lane's sending half belongs to one sender; Drain() and HasMail() to the owner.
+// Thread: a lane's sending half belongs to one sender; Drain() to the owner.
 // Bound:  user messages of a lane by its gate; control and reserved messages by their reservations.
 // Errors: none: enqueue allocates only up to the highest fill of a lane, which is bounded.
 //
-// Everything from one sender to one receiver keeps its order, control included; so a Wait follows
-// the messages before it, and a Down the last message of the dead.
+// Everything from one sender to one receiver keeps its order, control included: a Wait follows the
+// messages before it, and a Down follows the last message of the ended actor.
 #ifndef SLUICE_CORE_MAILBOX_INBOX_H_
 #define SLUICE_CORE_MAILBOX_INBOX_H_
 
@@ -49,13 +49,11 @@ class Inbox {
 
   Lane& LaneFrom(int sender) { return *lanes_[static_cast<size_t>(sender)]; }
   int LaneCount() const { return static_cast<int>(lanes_.size()); }
-  // Of all lanes. Exact while nobody sends and nobody drains.
-  size_t Waiting() const { return queue_.size_approx(); }
 
   // Sender's. Requires: user messages among them were counted by the gate.
   void Enqueue(Lane& lane, Envelope* envelopes, size_t count) {
-    // moodycamel orders by fences, which ThreadSanitizer does not see: neither that of an item on
-    // its way to the owner, nor that of an emptied block on its way back to the sender.
+    // ThreadSanitizer does not see the fences by which moodycamel orders an item on its way to the
+    // owner, and an emptied block on its way back to the sender. These calls stand in for both.
     TsanAcquire(&lane.emptied_);
     TsanRelease(&lane);
     const bool enqueued =
@@ -63,7 +61,7 @@ class Inbox {
     SLUICE_CHECK(enqueued, "out of memory for a lane");
   }
 
-  // Envelopes in all lanes. Exact while nobody sends or drains.
+  // Envelopes in all lanes. Exact while no thread sends or drains.
   size_t Count() const { return queue_.size_approx(); }
 
   // Owner's: up to `most` envelopes of one lane, in the order they were sent, into the pool's.
@@ -72,7 +70,7 @@ class Inbox {
   }
 
  private:
-  // Where the queue puts what it takes out: straight from its block into a pooled envelope.
+  // Output iterator for the queue: moves each item straight from its block into a pooled envelope.
   struct Keeper {
     Lane& lane;
     EnvelopePool& pool;
@@ -84,7 +82,8 @@ class Inbox {
       TsanAcquire(&lane);
       Envelope* kept = pool.Get();
       *kept = std::move(envelope);
-      TsanRelease(&lane.emptied_);  // Each one, as the queue gives its block back behind the last.
+      // After each item, as the queue gives its block back after the last one.
+      TsanRelease(&lane.emptied_);
       out.Push(kept);
     }
   };

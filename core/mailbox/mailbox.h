@@ -1,6 +1,5 @@
 // MailboxWord is the part of a mailbox that all threads share: {generation, credits} in one atomic
-// word. Mailbox is the owner's side of it: what is held, which credits are free, and who waits for
-// them.
+// word. Mailbox is the owner's side: the held messages, the free credits, and the waiters.
 //
 // Owner:  the slot; its worker.
 // Thread: MailboxWord as marked; Mailbox its worker's.
@@ -9,8 +8,8 @@
 //         its park.
 // Errors: Take answers full or closed; a stale generation changes nothing.
 //
-// The word alone says whether a message may be sent; who is scheduled is decided by the owner when
-// the message arrives, so no order of the two can lose a wake-up of the actor.
+// The word alone says whether a message may be sent. The owner schedules the actor when the message
+// arrives. So no order of the two can lose a wake-up of the actor.
 #ifndef SLUICE_CORE_MAILBOX_MAILBOX_H_
 #define SLUICE_CORE_MAILBOX_MAILBOX_H_
 
@@ -32,33 +31,33 @@ enum class Taken : uint8_t { kCredit, kFull, kClosed };
 template <class Atomics = StdAtomics>
 class MailboxWord {
  public:
-  // A slot that came so far is not used again.
+  // The last generation: a slot that reaches it is not used again.
   static constexpr uint32_t kGenerationLast = UINT32_MAX;
   static constexpr uint32_t kCreditsMax = INT32_MAX;
 
-  // Even: nobody lives there.
+  // Even: no actor lives there.
   static bool IsLive(uint32_t generation) { return generation % 2 == 1; }
 
-  // Owner: a new actor moves in; answers its generation. Release: whoever takes a credit of this
-  // generation sees what the owner wrote to the slot before.
+  // For the owner: opens the word for a new actor and answers its generation. Release: a thread
+  // that takes a credit of this generation sees what the owner wrote to the slot before.
   uint32_t Open(uint32_t credits) {
     const uint64_t old = word_.load(std::memory_order_relaxed);
     SLUICE_CHECK(!IsLive(GenerationOf(old)));
     SLUICE_CHECK(credits <= kCreditsMax);
     const uint32_t generation = GenerationOf(old) + 1;
-    SLUICE_CHECK(generation != kGenerationLast);  // Its Close would begin again at 0.
-    // Nobody else changes the word of a slot that is not live: Take and Give compare the
+    SLUICE_CHECK(generation != kGenerationLast);  // Otherwise its Close would wrap around to 0.
+    // Only the owner changes the word of a slot that is not live: Take and Give compare the
     // generation.
     word_.store(Pack(generation, false, credits), std::memory_order_release);
     return generation;
   }
 
-  // Owner: the actor ended; every later Take answers closed, every later Give vanishes.
+  // Owner: the actor has ended. Every later Take answers closed, every later Give does nothing.
   void Close(uint32_t generation) {
     uint64_t old = word_.load(std::memory_order_relaxed);
     SLUICE_CHECK(GenerationOf(old) == generation && IsLive(generation));
-    // Acquire-release exchange: senders may be taking credits this very moment; each comes before
-    // or after.
+    // Acquire-release exchange: a sender may be taking credits at this very moment; each comes
+    // before or after.
     word_.exchange(Pack(generation + 1, false, 0), std::memory_order_acq_rel);
   }
 
@@ -68,14 +67,14 @@ class MailboxWord {
     return TakeUpTo(generation, 1, &taken);
   }
 
-  // Any thread: takes up to `wanted` credits. kCredit: *taken is at least 1.
-  // Acquire on success pairs with Open. The credit orders nothing else: the message travels through
-  // the lane, whose own release and acquire carry it, and the bound holds by counting alone, as all
-  // changes are to one word.
+  // Any thread: takes up to `wanted` credits. kCredit: *taken is at least 1. Acquire on success
+  // pairs with Open. The credit orders nothing else: the message travels through the lane, which
+  // has a release and acquire of its own. The bound holds by counting alone, as all changes are to
+  // one word.
   Taken TakeUpTo(uint32_t generation, uint32_t wanted, uint32_t* taken) {
     uint64_t old = word_.load(std::memory_order_relaxed);
     for (;;) {
-      // A handle of nobody has generation 0, and so has the word of a slot that was never used.
+      // A Ref to no actor has generation 0, and so has the word of a slot that was never used.
       if (GenerationOf(old) != generation || !IsLive(generation)) return Taken::kClosed;
       const uint32_t credits = CreditsOf(old);
       if (credits == 0) return Taken::kFull;
@@ -88,10 +87,10 @@ class MailboxWord {
     }
   }
 
-  // The owner's alone while the actor lives: no waiter is told of credits that somebody else puts
-  // here; such credits go to the owner, as a granted one that comes back. False when the generation
-  // is stale, and then nothing changed: those credits died with it. Relaxed would count as well;
-  // release keeps the owner's work on the freed place before the next sender's.
+  // Owner only, while the actor lives: credits that another thread added here would reach no
+  // waiter. Such credits go to the owner instead, as a returned grant does. False: the generation
+  // is stale, and nothing changed, as those credits died with it. Relaxed would keep the count,
+  // too; release orders the owner's work on the freed place before the next sender's.
   bool Give(uint32_t generation, uint32_t credits) {
     uint64_t old = word_.load(std::memory_order_relaxed);
     for (;;) {
@@ -104,8 +103,8 @@ class MailboxWord {
     }
   }
 
-  // Any thread: orders the actor to stop. True for the one caller that turned the bit and so sends
-  // the order. Relaxed: the order itself travels through a lane.
+  // Any thread: orders the actor to stop. True for the one caller that turned the bit, and that
+  // must send the order. Relaxed: the order itself travels through a lane.
   bool MarkStop(uint32_t generation) {
     uint64_t old = word_.load(std::memory_order_relaxed);
     for (;;) {
@@ -130,13 +129,13 @@ class MailboxWord {
   static uint32_t CreditsOf(uint64_t word) { return static_cast<uint32_t>(word & (kStopBit - 1)); }
 
   // All threads change it by compare-exchange on {generation, credits} together; the orders are
-  // given above. (Adding first and undoing when full looks equivalent and is not: an undo can meet
-  // the next generation.)
+  // given above. (An add that is undone when full looks equivalent and is not: the undo can hit the
+  // next generation.)
   typename Atomics::template Atomic<uint64_t> word_{0};
 };
 
-// Who waits for credits of a mailbox, and for how many messages. `key` and `generation` name the
-// parked actor.
+// A parked actor that waits for `wanted` credits of a mailbox. `key` and `generation` name the
+// actor.
 struct Waiter {
   uint64_t key = 0;
   uint32_t generation = 0;
@@ -144,9 +143,9 @@ struct Waiter {
   uint32_t wanted = 0;
 };
 
-// First in, first out. It keeps its place when it is empty, so that an actor that parks its senders
-// again and again allocates nothing. Whoever is taken out of the middle of a long line is found by
-// an index, and leaves a hole: a crowd may end in any order.
+// First in, first out. The queue keeps its memory when it is empty, so that an actor that parks its
+// senders again and again allocates nothing. A removal from the middle of a long queue uses an
+// index and leaves a hole: many waiters may end in any order.
 class WaiterQueue {
  public:
   bool Empty() const { return count_ == 0; }
@@ -159,7 +158,7 @@ class WaiterQueue {
     }
   }
   void Push(const Waiter& waiter) {
-    // Room in front, and holes, are used when that moves no more than it frees.
+    // Reuses the room in front and the holes, if that moves no more entries than it frees.
     if (items_.size() == items_.capacity() && items_.size() - count_ >= count_) Compact();
     items_.push_back(waiter);
     ++count_;
@@ -180,7 +179,7 @@ class WaiterQueue {
     Left();
     return true;
   }
-  // nullptr: it does not stand here.
+  // nullptr: this waiter is not in the queue.
   const Waiter* Of(uint64_t key, uint32_t generation) {
     const size_t found = Find({key, generation});
     return found == items_.size() ? nullptr : &items_[found];
@@ -194,7 +193,7 @@ class WaiterQueue {
 
  private:
   static constexpr size_t kKeptMax = 16;
-  static constexpr size_t kIndexedMin = 64;  // A shorter line is looked through.
+  static constexpr size_t kIndexedMin = 64;  // A shorter queue is searched linearly.
 
   struct Name {
     uint64_t key;
@@ -207,7 +206,8 @@ class WaiterQueue {
     }
   };
   static Name NameOf(const Waiter& waiter) { return {waiter.key, waiter.generation}; }
-  static bool IsHole(const Waiter& waiter) { return waiter.wanted == 0; }  // Who waits wants one.
+  // A waiter wants at least one.
+  static bool IsHole(const Waiter& waiter) { return waiter.wanted == 0; }
 
   size_t Find(const Name& name) {
     if (index_ == nullptr && count_ >= kIndexedMin) {
@@ -246,13 +246,13 @@ class WaiterQueue {
   }
 
   std::vector<Waiter> items_;
-  size_t first_ = 0;  // Not a hole, unless it is empty.
-  size_t count_ = 0;  // Of those that wait: items_ less holes and what is before first_.
-  std::unique_ptr<std::unordered_map<Name, size_t, Hash>> index_;  // Where each stands in items_.
+  size_t first_ = 0;  // Never a hole, unless the queue is empty.
+  size_t count_ = 0;  // Waiters: items_ less holes and the entries before first_.
+  std::unique_ptr<std::unordered_map<Name, size_t, Hash>> index_;  // Positions in items_.
 };
 
 struct Grant {
-  Waiter waiter;  // wanted: what is still open after this grant.
+  Waiter waiter;  // wanted: the credits still open after this grant.
   uint32_t credits = 0;
 };
 
@@ -264,7 +264,7 @@ class Mailbox {
   MailboxWord<Atomics>& Word() { return word_; }
   const MailboxWord<Atomics>& Word() const { return word_; }
 
-  // Requires: capacity > 0. Answers the generation of the actor that moves in.
+  // Requires: capacity > 0. Answers the generation of the new actor.
   uint32_t Open(uint32_t capacity) {
     SLUICE_CHECK(capacity > 0 && !closed_ && held_ == 0 && freed_ == 0 && !waited_for_);
     capacity_ = capacity;
@@ -273,8 +273,8 @@ class Mailbox {
     return generation_;
   }
 
-  // As Open, where another worker has opened the word with all credits (a spawn placed here). May
-  // be called again when the capacity becomes known.
+  // As Open, when another worker has opened the word with all credits (a spawn placed here). May be
+  // called again when the capacity becomes known.
   void Adopt(uint32_t capacity) {
     SLUICE_CHECK(!closed_ && capacity >= held_);
     generation_ = word_.Generation();
@@ -285,14 +285,14 @@ class Mailbox {
     }
   }
 
-  // The actor that the word was opened for is not made: no worker took the order. By whoever opened
-  // it, and has the slot until it goes back to the stock.
+  // The actor that the word was opened for is not constructed, as no worker took the order. Called
+  // by the thread that opened the word, and that owns the slot until it goes back to the stock.
   void Withdraw(uint32_t generation) {
     word_.Close(generation);
     generation_ = word_.Generation();
   }
 
-  // The actor has ended. What is held is taken out and dropped by the caller, who also tells the
+  // The actor has ended. The caller takes out and drops the held messages, and notifies the
   // waiters.
   void Close(uint32_t generation) {
     word_.Close(generation);
@@ -301,20 +301,20 @@ class Mailbox {
     closed_ = true;
     granting_ = false;
   }
-  void Reset() {  // After Close, when nothing is held and no one waits: ready for Open.
+  void Reset() {  // After Close, when nothing is held and no actor waits: ready for Open.
     SLUICE_CHECK(closed_ && held_ == 0 && !waited_for_);
     closed_ = false;
     waiters_ = nullptr;
   }
 
-  // Does the actor of this handle live here, and take messages? Any thread: only its own worker
-  // hears that it does.
+  // Does the actor of this handle live here, and take messages? Any thread; true only on its
+  // worker.
   bool Admits(uint32_t generation) const { return generation == generation_; }
 
-  // A sender on the owner's worker: no atomic as long as the owner has credits at hand, and else
-  // one for as many as the reserve holds.
+  // A sender on the owner's worker. Needs no atomic while the owner has credits at hand; otherwise
+  // one operation takes as many as the reserve holds.
   Taken TakeLocal(uint32_t generation) {
-    // A stale handle takes nothing of the next actor's.
+    // A stale handle must take no credit of the next actor.
     if (generation != generation_) return word_.Take(generation);
     if (reserve_ > 0) {
       --reserve_;
@@ -336,7 +336,7 @@ class Mailbox {
   bool HasReserve() const { return reserve_ > 0; }
   void TakeReserve() { --reserve_; }  // Requires: HasReserve().
 
-  // A message that has its credit came in, and left.
+  // A message with its credit arrived; or it left.
   void Arrived() {
     ++held_;
     SLUICE_CHECK(held_ <= capacity_);
@@ -344,7 +344,7 @@ class Mailbox {
   void Left() {
     SLUICE_CHECK(held_ > 0);
     --held_;
-    if (closed_) return;  // Credits of an actor that ended died with it.
+    if (closed_) return;  // Credits of an ended actor died with it.
     if (!waited_for_ && reserve_ < ReserveMax()) {
       ++reserve_;
     } else {
@@ -352,7 +352,7 @@ class Mailbox {
     }
   }
 
-  // A parked actor asks for `waiter.wanted` credits. What is free goes to waiters before any new
+  // A parked actor asks for `waiter.wanted` credits. Free credits go to waiters before any new
   // sender.
   void AddWaiter(uint32_t generation, const Waiter& waiter) {
     SLUICE_CHECK(!closed_ && waiter.wanted > 0);
@@ -364,20 +364,20 @@ class Mailbox {
     uint32_t taken = 0;
     if (word_.TakeUpTo(generation, capacity_, &taken) == Taken::kCredit) freed_ += taken;
   }
-  // False: it is not there (any more): it was granted all, or never asked.
+  // False: not in the queue (any more): it was granted all, or never asked.
   bool RemoveWaiter(uint64_t key, uint32_t waiter_generation) {
     if (!waited_for_ || !waiters_->Remove(key, waiter_generation)) return false;
     WaiterLeft();
     return true;
   }
-  // Does it stand in the line, in that wait? Not when all that it asked for has been granted.
+  // Is this waiter still in the queue, in that wait? Not once it has been granted all its credits.
   bool IsWaitedForBy(uint64_t key, uint32_t waiter_generation, uint32_t episode) const {
     if (!waited_for_) return false;
     const Waiter* const waiter = waiters_->Of(key, waiter_generation);
     return waiter != nullptr && waiter->episode == episode;
   }
-  // The next grant that is due, if any: from half empty, or when nothing is held that could free
-  // more.
+  // The next grant that is due, if any. Grants begin when half the capacity is free, or when no
+  // message is held that could free more.
   bool NextGrant(Grant* grant, bool eager = false) {
     if (!waited_for_ || freed_ == 0) return false;
     if (!eager && !granting_ && freed_ < (capacity_ + 1) / 2 && held_ > 0) return false;
@@ -389,17 +389,17 @@ class Mailbox {
     first.wanted -= grant->credits;
     grant->waiter = first;
     waiters_->Pop();
-    // In part: to the end of the line, so that every waiter moves on.
+    // A waiter that got a part goes to the end of the queue, so that every waiter moves on.
     if (grant->waiter.wanted > 0) waiters_->Push(grant->waiter);
     if (freed_ == 0) granting_ = false;
     WaiterLeft();
     return true;
   }
-  // Granted credits that came back because their waiter ended.
+  // Granted credits that came back: their waiter ended.
   void GrantReturned(uint32_t generation, uint32_t credits) {
     if (generation == generation_) Freed(credits);
   }
-  // The waiter to be told that this mailbox has closed, one a call.
+  // Takes the next waiter to notify that this mailbox has closed.
   bool TakeWaiter(Waiter* waiter) {
     if (!waited_for_) return false;
     *waiter = waiters_->Front();
@@ -408,7 +408,7 @@ class Mailbox {
     return true;
   }
 
-  // End of a slice, after NextGrant: what no one waits for goes back to the word.
+  // End of a slice, after NextGrant: credits that no actor waits for go back to the word.
   void Publish(uint32_t generation) {
     if (freed_ == 0 || waited_for_) return;
     Refill();
@@ -420,11 +420,10 @@ class Mailbox {
   uint32_t Held() const { return held_; }
   uint32_t Capacity() const { return capacity_; }
   bool HasWaiters() const { return waited_for_; }
-  // Has NextGrant or Publish something to give out?
+  // Are there credits to give out by NextGrant or Publish?
   bool OwesCredits() const { return freed_ > 0 || waited_for_; }
   bool Closed() const { return closed_; }
-  // Credits that lie with the owner or in the word: capacity less what is held, granted or on its
-  // way.
+  // Credits with the owner or in the word: the capacity less those held, granted or on their way.
   uint32_t FreeCredits() const { return word_.Credits() + reserve_ + freed_; }
 
   // For tests and the simulation, between two calls of the owner, while no sender runs.
@@ -438,7 +437,7 @@ class Mailbox {
     SLUICE_CHECK(reserve_ <= ReserveMax());
     SLUICE_CHECK(waited_for_ == (waiters_ != nullptr && !waiters_->Empty()));
     if (waiters_ != nullptr) waiters_->CheckInvariants();
-    // What is free goes to waiters before any new sender.
+    // Free credits go to waiters before any new sender.
     SLUICE_CHECK(!waited_for_ || (reserve_ == 0 && word_.Credits() == 0));
   }
 
@@ -472,13 +471,14 @@ class Mailbox {
   uint32_t capacity_ = 0;
   uint32_t held_ = 0;     // Messages in the owner's FIFO that own a credit.
   uint32_t reserve_ = 0;  // Credits kept for senders on this worker.
-  uint32_t freed_ = 0;    // Credits of messages handled, not given out again yet.
-  // The word's; an actor just placed here has it from Adopt on. Read with stale handles, too: see
+  // Credits of handled messages, not given out again yet.
+  uint32_t freed_ = 0;
+  // The word's generation; for a placed actor set by Adopt. Stale handles read it, too: see
   // core/slot/slot.h.
   OwnerWritten<uint32_t> generation_;
   bool closed_ = false;
   bool granting_ = false;                 // A batch of grants has begun.
-  bool waited_for_ = false;               // Somebody stands in waiters_.
+  bool waited_for_ = false;               // An actor is in waiters_.
   std::unique_ptr<WaiterQueue> waiters_;  // Made when first needed.
 };
 

@@ -1,6 +1,6 @@
-// What threads that are no workers share with the coordinator of a drain. OutsideGate: may they
-// still send, and how much have they sent? AwaitedFunctions: how many blocking functions does the
-// drain wait for?
+// State that outside threads (threads that are no workers) share with the coordinator of a drain.
+// OutsideGate: may they still send, and how much have they sent? AwaitedFunctions: how many
+// blocking functions does the drain wait for?
 //
 // Owner:  OutsideGate the Runtime; AwaitedFunctions the blocking pool's state, which a thread that
 //         is left behind keeps.
@@ -8,13 +8,13 @@
 // Bound:  a few words.
 // Errors: none: a thread that may not send answers closed.
 //
-// A drain refuses other threads from its first moment, but waits for each blocking function that
-// was accepted. So such a function may send until it has ended. The order of its thread: for each
+// A drain refuses outside threads from its first moment, but waits for each blocking function that
+// was accepted. So such a function may send until it has ended. Its thread's order: for each
 // message CountSent(), then enqueue; then the same for its reply; then Ended(). The coordinator
-// reads Count() first, then Sent(), then it looks at the workers (rest.h). Proof that quiet is not
-// said too early: a Count() of 0 acquires what each Ended() released (read-modify-writes of one
-// word continue each other's release). So Sent() includes all that these functions have sent, and
-// RestWatch counts it as on its way until a worker has taken it.
+// reads Count() first, then Sent(), then it looks at the workers (rest.h). Proof that the drain
+// does not end too early: a Count() of 0 acquires what each Ended() released (read-modify-writes of
+// one word continue each other's release). So Sent() includes all that these functions have sent,
+// and RestWatch counts each message as on its way until a worker has taken it.
 #ifndef SLUICE_CORE_MAILBOX_OUTSIDE_GATE_H_
 #define SLUICE_CORE_MAILBOX_OUTSIDE_GATE_H_
 
@@ -29,19 +29,20 @@ class OutsideGate {
  public:
   // The coordinator's, in this order.
   void BeginDrain() { phase_.store(kDraining, std::memory_order_release); }
-  void Shut() { phase_.store(kShut, std::memory_order_release); }  // Functions are refused, too.
+  void Shut() { phase_.store(kShut, std::memory_order_release); }  // Refuses functions, too.
   int64_t Sent() const { return sent_.load(std::memory_order_relaxed); }
 
-  // Any thread's. `awaited()`: does a function run on this thread that the drain waits for?
+  // Any thread's. `awaited()`: does this thread run a function that the drain waits for?
   template <class F>
   bool Admits(F&& awaited) const {
     const uint32_t phase = phase_.load(std::memory_order_acquire);
     return phase == kOpen || (phase == kDraining && awaited());
   }
-  // Has the drain's deadline passed? Nobody moves in from then on.
+  // Has the drain's deadline passed? From then on no actor is placed.
   bool IsShut() const { return phase_.load(std::memory_order_acquire) == kShut; }
   bool Draining() const { return phase_.load(std::memory_order_acquire) != kOpen; }
-  void CountSent() { sent_.fetch_add(1, std::memory_order_relaxed); }  // Before it can be taken.
+  // Before a worker can take it.
+  void CountSent() { sent_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
   static constexpr uint32_t kOpen = 0;
@@ -59,10 +60,10 @@ class OutsideGate {
 template <class Atomics = StdAtomics>
 class AwaitedFunctions {
  public:
-  // The worker's, before it hands the function over. Relaxed: it does not rest before it has done
-  // that, so whoever finds it at rest finds this too.
+  // The worker's, before it hands the function over. Relaxed: the worker rests only after that, so
+  // a coordinator that finds it at rest sees this count, too.
   void Accepted() { count_.fetch_add(1, std::memory_order_relaxed); }
-  // Of the thread that answered for the function, once the answer is sent. Partner: Count().
+  // For the thread that answered for the function, after it has sent the answer. Partner: Count().
   void Ended() { count_.fetch_sub(1, std::memory_order_release); }
   // The coordinator's; and any thread's, for figures.
   int64_t Count() const { return count_.load(std::memory_order_acquire); }

@@ -1,23 +1,23 @@
-// RestCounts is what a worker tells the coordinator of a drain: whether it rests, how much it has
-// sent and taken, and that it makes progress. RestWatch is the coordinator's side: is anything
-// still on its way?
+// RestCounts is a worker's report to the coordinator of a drain: whether the worker rests, how much
+// it has sent and taken, and that it makes progress. RestWatch is the coordinator's side: is
+// anything still on its way?
 //
 // Owner:  RestCounts its worker; RestWatch the coordinator, which is no worker.
 // Thread: as marked.
 // Bound:  none needed: a few words for each worker.
-// Errors: none. Quiet is never said too early; a worker that does not come to rest is for the
-//         coordinator's deadline.
+// Errors: none. RestWatch never answers "at rest" too early; a worker that does not come to rest is
+//         left to the coordinator's deadline.
 //
 // The four counters of Mattern (1987): two looks, one after the other, that both find every worker
 // at rest and the same sum sent and taken. Proof: counts only grow, so equal sums mean that each
-// worker's counts were equal in both looks, and each worker rested in both. Whoever took or sent
-// anything in between would have had to rest again, and so to publish larger counts, before the
-// second look came to it. So all those counts held at once, at the moment between the two looks,
-// and at that moment what was sent had been taken. One look is not enough: it comes to the workers
-// one after the other, and a message passes behind its back (tests/model/rest_model_test.cc finds
-// it). What comes from outside at any time, a timer or a socket, no look can exclude; so a worker
-// may run its timers while it rests. One with parked messages, or with a hub that waits for a slow
-// reader, does not rest.
+// worker's counts were equal in both looks, and each worker rested in both. A worker that took or
+// sent anything in between would have had to rest again, and so to publish larger counts, before
+// the second look came to it. So all those counts held at once, at the moment between the two
+// looks, and at that moment all that was sent had been taken. One look is not enough: it comes to
+// the workers one after the other, and a message passes behind its back
+// (tests/model/rest_model_test.cc finds it). No look can exclude input from outside, a timer or a
+// socket, as that comes at any time; so a worker may run its timers while it rests. A worker with
+// parked messages, or with a hub that waits for a slow reader, does not rest.
 #ifndef SLUICE_CORE_MAILBOX_REST_H_
 #define SLUICE_CORE_MAILBOX_REST_H_
 
@@ -30,7 +30,7 @@ namespace sluice {
 
 struct RestFigures {
   int64_t sent = 0;   // Envelopes to other workers, counted before they can be taken.
-  int64_t taken = 0;  // And from them, and from outside.
+  int64_t taken = 0;  // From other workers, and from outside.
   int64_t io = 0;
   int64_t actors = 0;
 };
@@ -38,19 +38,20 @@ struct RestFigures {
 template <class Atomics = StdAtomics>
 class RestCounts {
  public:
-  // The worker's. Rests: its lanes were empty after it had said that it sleeps, and it has no work.
-  // It says that it does not rest before it takes anything again.
+  // The worker's. Rests: its lanes were empty after it had called FallAsleep(), and it has no work.
+  // The worker publishes that it does not rest before it takes anything again.
   void Publish(bool rests, const RestFigures& figures) {
     rests_ = rests;
     sent_.store(figures.sent, std::memory_order_relaxed);
     taken_.store(figures.taken, std::memory_order_relaxed);
     io_.store(figures.io, std::memory_order_relaxed);
     actors_.store(figures.actors, std::memory_order_relaxed);
-    // Release: who reads `resting` sees the counts that belong to it.
+    // Release: a coordinator that reads `resting` sees the counts that belong to it.
     resting_.store(rests, std::memory_order_release);
   }
   bool Rests() const { return rests_; }  // As published last.
-  // In a drain: a turn, or one of the many actors that a turn ends. One writer, so no addition.
+  // In a drain: a turn, or one of the many actors that a turn ends. One writer, so a load and a
+  // store.
   void CountStep() {
     steps_.store(steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
@@ -71,16 +72,16 @@ class RestCounts {
   typename Atomics::template Atomic<int64_t> taken_{0};
   typename Atomics::template Atomic<int64_t> io_{0};
   typename Atomics::template Atomic<int64_t> actors_{0};
-  // The worker stores, the coordinator loads. Relaxed: only whether it has changed counts.
+  // The worker stores, the coordinator loads. Relaxed: the coordinator only looks for a change.
   typename Atomics::template Atomic<int64_t> steps_{0};
 };
 
 class RestWatch {
  public:
-  void Forget() { last_sum_ = kNone; }  // The next look is a first one.
+  void Forget() { last_sum_ = kNone; }  // The next look counts as the first.
 
-  // One look. `outside` was sent by threads that are no workers, and read before this call;
-  // `counts_of` answers a worker's counts. True: this look and the one before it were alike.
+  // Looks once. `outside` is the number of envelopes that outside threads sent, read before this
+  // call; `counts_of` answers a worker's counts. True: this look and the one before it were alike.
   template <class Workers, class CountsOf>
   bool Look(int64_t outside, const Workers& workers, CountsOf counts_of) {
     int64_t sent = outside;

@@ -1,5 +1,5 @@
 // Budget is the memory ceiling of a runtime: payload bytes, envelopes and connection buffers are
-// charged to it before they are held. Lease is one worker's share, so that a charge is a local
+// charged to it before they are held. Lease is one worker's share, which makes a charge a local
 // addition.
 //
 // Owner:  Budget the Runtime; Lease its worker.
@@ -17,8 +17,9 @@
 
 namespace sluice {
 
-// What the allocator takes for `requested` bytes, its own header included: what is charged. glibc's
-// malloc: 8 bytes more, in steps of 16, at least 32; from 128 KiB on it may map whole pages.
+// Bytes that the allocator takes for `requested` bytes, its own header included: these are charged.
+// glibc's malloc takes 8 bytes more, in steps of 16, at least 32; from 128 KiB on it may map whole
+// pages.
 constexpr int64_t AllocatedBytes(size_t requested) {
   const int64_t size = static_cast<int64_t>(requested);
   if (size >= 128 * 1024) return (size + 16 + 4095) / 4096 * 4096;
@@ -28,7 +29,7 @@ constexpr int64_t AllocatedBytes(size_t requested) {
 // How far a charge may go.
 enum class Charging {
   kBudget,     // Not beyond the budget.
-  kOverdraft,  // Into the worker's overdraft, for what must go on when the budget is spent.
+  kOverdraft,  // Into the worker's overdraft, for work that must go on when the budget is spent.
 };
 
 class Budget {
@@ -40,36 +41,38 @@ class Budget {
   // Requires: bytes >= 0.
   [[nodiscard]] bool Take(int64_t bytes) { return TakeUpTo(bytes, bytes) == bytes; }
   // Takes all that is free, at least `bytes_min` and at most `bytes_max`, and answers how much it
-  // was; -1 when not even `bytes_min` is free. Requires: 0 <= bytes_min <= bytes_max.
+  // took; -1 when not even `bytes_min` is free. Requires: 0 <= bytes_min <= bytes_max.
   [[nodiscard]] int64_t TakeUpTo(int64_t bytes_min, int64_t bytes_max);
   void Give(int64_t bytes);  // Requires: that much was taken before, here or through a Lease.
   int64_t BytesMax() const { return bytes_max_; }
-  // A moment old. Leases count as used. Below zero while a lease owes what another gave back
-  // already.
+  // A moment old. Leases count as used. Negative while one lease owes bytes that another lease has
+  // already given back.
   int64_t UsedBytes() const { return word_.load(std::memory_order_relaxed) >> 1; }
   // True from a refused Take until at least 1/16 of the budget is free again: readers stay paused
-  // over that gap, so that they do not stop and start for each message. A Take refused while that
-  // much is free asked for more than the rest, and does not count: no Give need ever follow it.
+  // until then, so that they do not stop and start for each message. A Take that is refused while
+  // that much is free asked for more than the rest, and does not set "spent": perhaps no Give would
+  // ever follow to clear it.
   bool Spent() const { return (word_.load(std::memory_order_relaxed) & 1) != 0; }
-  // How often it was spent and is not any more: who finds it spent twice knows whether it was so
-  // all the time.
+  // How often the budget was spent and then recovered. An equal count at two looks that both find
+  // it spent means that it stayed spent in between.
   uint32_t Recoveries() const { return recoveries_.load(std::memory_order_relaxed); }
 
  private:
   // Used bytes * 2, plus 1 when spent. One word, so that a refused Take cannot set "spent" after
-  // the Give that freed everything, with nobody left to clear it. Partners: Take and Give of all
-  // threads. Relaxed: no other data hangs on it; what the bytes stand for is handed over by other
-  // means, and compare-exchange on one word keeps the bound whatever the order.
+  // the Give that freed everything: no later Give would clear it. Partners: Take and Give of all
+  // threads. Relaxed: no other data hangs on it. The memory itself is handed over by other means,
+  // and compare-exchange on one word keeps the bound whatever the order.
   std::atomic<int64_t> word_{0};
-  // Raised after the Give that cleared "spent". Relaxed: a count; one that is read a moment late
-  // makes a short recovery look like none.
+  // Raised after the Give that cleared "spent". Relaxed: a count. Read a moment late, it can only
+  // hide a short recovery.
   std::atomic<uint32_t> recoveries_{0};
   const int64_t bytes_max_;
 };
 
 class Lease {
  public:
-  // What a worker may owe beyond the budget, so that handling what is held can always go on.
+  // The most that a worker may owe beyond the budget. Within it, the handling of held data can
+  // always go on.
   static constexpr int64_t kOverdraftBytesMax = 256 * 1024;
 
   Lease(Budget& budget, int workers);  // Holds at most budget / (16 * workers) idle bytes.
@@ -92,16 +95,16 @@ class Lease {
     return how == Charging::kBudget ? Charge(bytes) : ChargeOverdraft(bytes);
   }
   bool HasLeft(int64_t bytes) const { return left_bytes_ >= bytes; }
-  // What ChargeOverdraft would grant though the budget were spent.
+  // The most that ChargeOverdraft grants when the budget is spent.
   int64_t OverdraftLeftBytes() const { return left_bytes_ + kOverdraftBytesMax; }
-  // What another lease of the same budget charged may be refunded here.
+  // Another lease of the same budget may have charged these bytes.
   void Refund(int64_t bytes) {
     left_bytes_ += bytes;
     if (left_bytes_ > idle_bytes_max_) [[unlikely]]
       Trim();
   }
-  // Before sleep: gives all of left back. A debt is paid as far as the budget has room; the rest
-  // stays.
+  // Before sleep: gives all idle bytes back. A debt is paid as far as the budget has room; the rest
+  // of the debt stays.
   void ReturnIdle();
   int64_t LeftBytes() const { return left_bytes_; }  // Negative: debt.
 

@@ -7,13 +7,13 @@
 namespace sluice {
 namespace {
 
-// Of an owned chunk, as the allocator takes it. Small at first, so that a tiny remainder does not
-// cost a slow peer's connection 16 KiB; large later, so that a long queue has few parts.
+// Sizes of an owned chunk, as the allocator takes it. Small at first: a tiny remainder must not
+// cost a slow peer's connection 16 KiB. Large later: a long queue has few parts.
 constexpr size_t kChunkBytesMin = 512;
 constexpr size_t kChunkBytesMax = 16 * 1024;
 constexpr size_t kMallocHeaderBytes = 8;
 
-// An input block below this is not worth a smaller one.
+// A smaller input block is not worth a shrink.
 constexpr size_t kShrinkBytesMin = 4096;
 
 constexpr size_t RoundUp(size_t value, size_t step) { return (value + step - 1) / step * step; }
@@ -67,7 +67,7 @@ struct OutputQueue::Chunk {
   Bytes shared;
   size_t begin;
   size_t end;
-  size_t request;  // What was asked of the allocator.
+  size_t request;  // The size asked of the allocator.
 };
 
 int64_t OutputQueue::Charge(const Chunk& chunk) {
@@ -87,8 +87,7 @@ bool OutputQueue::AppendCopy(std::string_view bytes, Lease& lease, Charging how)
   const size_t in_last = last_ == nullptr ? 0 : std::min(last_->Room(), bytes.size());
   const size_t before = last_ != nullptr && last_->Owned() ? last_->request : 0;
 
-  // All of it is charged before any of it is appended. Only the first new chunk grows ahead of
-  // need.
+  // Charges for all bytes before it appends any. Only the first new chunk grows ahead of need.
   int64_t charge = 0;
   size_t request = before;
   for (size_t left = bytes.size() - in_last; left > 0;) {
@@ -228,7 +227,7 @@ size_t InputBuffer::Capacity(size_t bytes) {
 
 InputBuffer::Block* InputBuffer::NewBlock(size_t capacity, std::string_view bytes) {
   Block* block = new (::operator new(sizeof(Block) + capacity)) Block{capacity, 0, bytes.size()};
-  bytes.copy(block->data(), bytes.size());  // Not memcpy: no bytes may mean a null pointer.
+  bytes.copy(block->data(), bytes.size());  // Not memcpy: an empty view may have a null pointer.
   return block;
 }
 
@@ -237,17 +236,16 @@ bool InputBuffer::Append(std::string_view bytes, Lease& lease, Charging how) {
   const size_t held = size();
   if (block_ != nullptr && block_->capacity - block_->end < bytes.size() &&
       block_->capacity - held >= bytes.size() && block_->begin >= held) {
-    // Room enough at the front, and what is moved is less than what was consumed: still O(1) a
-    // byte.
+    // There is room at the front, and fewer bytes move than were consumed: still O(1) a byte.
     std::memcpy(block_->data(), block_->data() + block_->begin, held);
     block_->begin = 0;
     block_->end = held;
   }
   if (block_ == nullptr || block_->capacity - block_->end < bytes.size()) {
-    // Twice what it holds, so that a frame that comes byte by byte is not copied for each; exact at
-    // first, as most of what is kept is one remainder.
+    // Twice the held bytes, so that a frame that comes byte by byte is not copied for each byte.
+    // Exact at first, as most buffers keep one remainder only.
     const size_t capacity = Capacity(std::max(held + bytes.size(), 2 * held));
-    // Old and new exist side by side for a moment, and both are charged.
+    // Old and new block exist side by side for a moment, and both are charged.
     if (!lease.Charge(AllocatedBytes(sizeof(Block) + capacity), how)) return false;
     Block* grown = NewBlock(capacity, view());
     Clear(lease);
@@ -265,8 +263,9 @@ void InputBuffer::Consume(size_t bytes, Lease& lease) {
   if (block_->begin == block_->end) {
     Clear(lease);
   } else if (block_->capacity >= kShrinkBytesMin && size() <= block_->capacity / 8) {
-    // A few bytes behind a large frame, with no more to come for hours perhaps. Old and new exist
-    // side by side for a moment, and only the old one is charged: this must not be refused.
+    // A few bytes remain of a large frame, and perhaps no more bytes come for hours. Old and new
+    // block exist side by side for a moment, and only the old one is charged: a refusal is not
+    // possible here.
     const int64_t charge = ChargedBytes();
     Block* shrunk = NewBlock(Capacity(size()), view());
     ::operator delete(std::exchange(block_, shrunk));

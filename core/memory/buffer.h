@@ -1,12 +1,12 @@
-// Bytes, OutputQueue and InputBuffer hold what is on its way through a connection: a payload shared
-// by many, bytes that the kernel did not take yet, bytes that a session did not consume yet.
+// Bytes, OutputQueue and InputBuffer hold the bytes of a connection on their way: a payload that
+// many share, bytes that the kernel did not take yet, bytes that a session did not consume yet.
 //
-// Owner:  Bytes whoever holds a reference; the two buffers their connection.
+// Owner:  Bytes the holders of its references; the two buffers their connection.
 // Thread: Bytes any, its bytes never change; the two buffers their worker's only.
-// Bound:  the buffers' owner bounds their size; all they allocate is charged to a Lease first, in
-//         what the allocator takes, and refunded as soon as it is freed. Empty, they allocate
+// Bound:  the buffers' owner bounds their size. All they allocate is charged to a Lease first, as
+//         the allocator takes it, and refunded as soon as it is freed. Empty buffers allocate
 //         nothing.
-// Errors: an append whose charge is refused answers false and appends nothing at all.
+// Errors: an append with a refused charge answers false and appends nothing at all.
 #ifndef SLUICE_CORE_MEMORY_BUFFER_H_
 #define SLUICE_CORE_MEMORY_BUFFER_H_
 
@@ -29,7 +29,7 @@ class Bytes {
  public:
   Bytes() = default;  // No bytes, no block.
   Bytes(const Bytes& other) : block_(other.block_) {
-    // Relaxed: who copies holds a reference already, so the block is alive and stays so.
+    // Relaxed: the copying thread holds a reference already, so the block is alive and stays so.
     if (block_ != nullptr) block_->references.fetch_add(1, std::memory_order_relaxed);
   }
   Bytes(Bytes&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
@@ -41,9 +41,9 @@ class Bytes {
     if (block_ != nullptr) Drop();
   }
 
-  static Bytes Copy(std::string_view bytes);  // Charged to nobody: each holder answers for it.
-  // Charged to `budget`, which outlives every reference; the last one gives the charge back, from
-  // whatever thread. Nothing when the budget is spent.
+  static Bytes Copy(std::string_view bytes);  // Not charged: each holder answers for it.
+  // Charged to `budget`, which outlives every reference. The last reference gives the charge back,
+  // on any thread. nullopt: the budget is spent.
   [[nodiscard]] static std::optional<Bytes> Copy(std::string_view bytes, Budget& budget);
 
   std::string_view view() const {
@@ -51,25 +51,25 @@ class Bytes {
   }
   size_t size() const { return block_ == nullptr ? 0 : block_->size; }
   bool empty() const { return size() == 0; }
-  // What the allocator takes for the block, its header included; 0 when there is none.
+  // Bytes that the allocator takes for the block, its header included; 0 when there is none.
   int64_t AllocatedBytes() const;
   // How many handles hold the block. A moment old.
   int64_t Holders() const {
     return block_ == nullptr ? 0 : block_->references.load(std::memory_order_relaxed);
   }
-  // True when the block pays for itself: who holds a reference must not charge it again.
+  // True when the block pays for itself: the holder of a reference must not charge it again.
   bool SelfCharged() const { return block_ == nullptr || block_->budget != nullptr; }
 
  private:
   struct Block {
     char* data() { return reinterpret_cast<char*>(this + 1); }
 
-    // Partner: the same count in other threads' copies. Down with release, so that each holder's
-    // reads come before the free, and the last one with acquire, so that it frees after all of
+    // Partner: the same count in other threads' copies. Decrements release, so that each holder's
+    // reads come before the free. The last decrement acquires, so that the free comes after all of
     // them.
     std::atomic<int64_t> references;
     size_t size;
-    Budget* budget;  // Null: charged to nobody.
+    Budget* budget;  // Null: not charged.
   };
 
   explicit Bytes(Block* block) : block_(block) {}
@@ -79,8 +79,8 @@ class Bytes {
   Block* block_ = nullptr;
 };
 
-// What a connection could not give to the kernel yet: a FIFO of copied bytes, gathered into chunks,
-// and of shared payloads.
+// Bytes that the kernel has not taken yet: a FIFO of copied bytes, gathered into chunks, and of
+// shared payloads.
 class OutputQueue {
  public:
   OutputQueue() = default;
@@ -90,7 +90,7 @@ class OutputQueue {
 
   [[nodiscard]] bool AppendCopy(std::string_view bytes, Lease& lease,
                                 Charging how = Charging::kBudget);
-  // From `offset` on. The block is charged here only when it is not self-charged.
+  // Appends from `offset` on. The block is charged here only when it is not self-charged.
   [[nodiscard]] bool AppendShared(Bytes bytes, size_t offset, Lease& lease,
                                   Charging how = Charging::kBudget);
 
@@ -98,7 +98,7 @@ class OutputQueue {
   int Parts(iovec* parts, int parts_max) const;
   void Consume(size_t bytes, Lease& lease);  // From the front. Requires: bytes <= size().
   void Clear(Lease& lease);
-  // All that `other` holds, with its charges. Requires: this one is empty.
+  // Takes all that `other` holds, with its charges. Requires: this queue is empty.
   void TakeFrom(OutputQueue& other) {
     SLUICE_CHECK(Empty());
     last_ = std::exchange(other.last_, nullptr);
@@ -108,8 +108,8 @@ class OutputQueue {
   size_t size() const { return size_; }
   bool Empty() const { return size_ == 0; }
   int64_t ChargedBytes() const;  // Walks the chunks: for figures and tests.
-  // What its end would free: as ChargedBytes, and its share of the blocks that pay for themselves.
-  // An estimate past the first kChunksWalkedMax chunks.
+  // Bytes that the end of this queue would free: ChargedBytes, and its share of the self-charged
+  // blocks. An estimate past the first kChunksWalkedMax chunks.
   int64_t HeldBytes() const;
   void CheckInvariants() const;
 
@@ -118,8 +118,8 @@ class OutputQueue {
   struct Chunk;
 
   static int64_t Charge(const Chunk& chunk);
-  // What to ask of the allocator for the next chunk, when `bytes` are to be copied behind one of
-  // `before` (0: none). Its capacity may be less than `bytes`.
+  // Bytes to request from the allocator for the next chunk, when `bytes` are to be copied behind a
+  // chunk with a request of `before` (0: none). Its capacity may be less than `bytes`.
   static size_t NextRequest(size_t bytes, size_t before);
   void Link(Chunk* chunk);
   void DropFirst(Lease& lease);
@@ -128,7 +128,7 @@ class OutputQueue {
   size_t size_ = 0;
 };
 
-// What a session has not consumed: one contiguous piece.
+// Bytes that a session has not consumed, in one contiguous piece.
 class InputBuffer {
  public:
   InputBuffer() = default;
@@ -159,7 +159,8 @@ class InputBuffer {
     size_t end;
   };
 
-  static size_t Capacity(size_t bytes);  // At least `bytes`, what the allocator would waste filled.
+  // At least `bytes`, rounded up to use the bytes that the allocator would waste.
+  static size_t Capacity(size_t bytes);
   static Block* NewBlock(size_t capacity, std::string_view bytes);
 
   Block* block_ = nullptr;  // Null if and only if there are no bytes.

@@ -1,5 +1,5 @@
-// HeldBytes says how much memory a message owns beside itself, so that a mailbox is bounded in
-// bytes too. A struct that owns memory gives it:
+// HeldBytes is the memory that a message owns beside itself, so that a mailbox is bounded in bytes
+// too. A struct that owns memory defines it:
 //
 //   struct Line {
 //     std::string text;
@@ -7,9 +7,9 @@
 //   };
 //
 // Owner:  none; functions only.
-// Thread: that of whoever holds the message.
-// Bound:  what they answer is what the allocator takes, and is charged while the message waits.
-// Errors: a message that is not trivially destructible and does not say does not compile.
+// Thread: that of the message's holder.
+// Bound:  the result is what the allocator takes, and is charged while the message waits.
+// Errors: a message that is neither trivially destructible nor has HeldBytes() does not compile.
 #ifndef SLUICE_CORE_MEMORY_HELD_BYTES_H_
 #define SLUICE_CORE_MEMORY_HELD_BYTES_H_
 
@@ -32,7 +32,7 @@ concept HasHeldBytes = requires(const T& t) {
 };
 
 inline int64_t HeldBytes(const std::string& s) {
-  // Within its own body a short string holds nothing (15 characters in libstdc++).
+  // A short string lies within its own body and holds nothing (15 characters in libstdc++).
   return s.capacity() > std::string().capacity() ? AllocatedBytes(s.capacity() + 1) : 0;
 }
 inline int64_t HeldBytes(const absl::Cord& cord) {
@@ -69,7 +69,7 @@ int64_t HeldBytes(const absl::StatusOr<T>& status_or) {
   return status_or.ok() ? HeldBytes(*status_or) : 0;
 }
 
-// What may be sent: movable without throwing, and honest about the memory it owns.
+// A type that may be sent: movable without throwing, with a HeldBytes() if it owns memory.
 template <class M>
 concept Message = std::is_nothrow_move_constructible_v<M> && requires(const M& m) {
   { sluice::HeldBytes(m) } -> std::convertible_to<int64_t>;

@@ -1,16 +1,16 @@
-// ShedBoard is what the workers share to agree on the connections that are ended when memory stays
-// spent: since when it is spent, what each worker proposes, whose turn it is, and how many
-// connections that turn may end: one in the first, and twice as many in each that follows.
+// ShedBoard is the state with which workers agree on the connections to end when memory stays
+// spent: since when it is spent, what each worker proposes, which worker has the turn, and how many
+// connections that turn may end: one in the first turn, and twice as many in each later one.
 //
 // Owner:  a Shedder.
 // Thread: any worker; Propose() each worker for itself.
 // Bound:  one claim in kEveryMs, for at most kConnectionsMax connections.
 // Errors: none.
 //
-// Proof that there is one claim in kEveryMs: a claim is a compare-exchange of last_ from the
-// value that was found old enough, and each claim changes it. Proof that a fresh proposal is judged
-// by its own bytes or by later ones: the bytes are stored before the time (release), and read after
-// it (acquire).
+// Proof that there is one claim in kEveryMs: a claim is a compare-exchange of last_ from a value
+// that was old enough, and each claim changes last_. Proof that a fresh proposal is judged by its
+// own bytes or by later ones: the bytes are stored before the time (release), and read after it
+// (acquire).
 #ifndef SLUICE_CORE_MEMORY_SHED_BOARD_H_
 #define SLUICE_CORE_MEMORY_SHED_BOARD_H_
 
@@ -24,8 +24,8 @@
 namespace sluice {
 
 enum class ShedVerdict : uint8_t {
-  kWait,    // Too early, or another worker's is greater.
-  kMine,    // This worker's; it has the claim.
+  kWait,    // Too early, or another worker proposes more.
+  kMine,    // This worker has the claim.
   kNobody,  // No connection qualifies, on any worker.
 };
 
@@ -33,18 +33,18 @@ template <class Atomics = StdAtomics>
 class ShedBoard {
  public:
   static constexpr int64_t kEveryMs = 100;
-  // A proposal counts for so long. A worker that looks makes one every kEveryMs.
+  // A proposal counts for this time. A worker that looks makes one every kEveryMs.
   static constexpr int64_t kFreshMs = 2 * kEveryMs;
-  // The most connections that one claim may end: what a worker can end in kEveryMs.
+  // The most connections that one claim may end: as many as a worker can end in kEveryMs.
   static constexpr int kConnectionsMax = 1'024;
 
-  // `goes_on_ms`: a claim that follows the last one within that time is the next of the same
-  // shortage, and may end twice as many; a later one begins with one connection again.
+  // `goes_on_ms`: a claim within that time after the last one belongs to the same shortage, and may
+  // end twice as many connections; a later claim begins with one connection again.
   explicit ShedBoard(int workers, int64_t bytes_min, int64_t goes_on_ms = 10 * kEveryMs)
       : bytes_min_(bytes_min), goes_on_ms_(goes_on_ms), cells_(static_cast<size_t>(workers)) {}
 
-  // Since when it has been spent, `recoveries` after the first time; `now_ms` for the first worker
-  // that asks, and then the same for all.
+  // The time since which the budget has been spent, in the shortage after `recoveries` recoveries:
+  // `now_ms` of the first worker that asks, for all workers.
   int64_t SpentSinceMs(uint32_t recoveries, int64_t now_ms) {
     watched_.store(true, std::memory_order_relaxed);
     const uint64_t number = uint64_t{recoveries} << kTimeBits;
@@ -55,7 +55,7 @@ class ShedBoard {
                                        std::memory_order_relaxed)) {
       return now_ms;
     }
-    // Another worker came first: its time is everybody's.
+    // Another worker came first: all workers use its time.
     return (since & ~kTimeMask) == number ? static_cast<int64_t>(since & kTimeMask) : now_ms;
   }
   void NotSpent() { watched_.store(false, std::memory_order_relaxed); }
@@ -71,7 +71,7 @@ class ShedBoard {
     const Cell& cell = cells_[static_cast<size_t>(worker)];
     return now_ms - cell.at_ms.load(std::memory_order_acquire) <= kFreshMs;
   }
-  // `since_ms`: since when a connection may be ended at all.
+  // `since_ms`: from when on a connection may be ended at all.
   ShedVerdict Decide(int worker, int64_t since_ms, int64_t now_ms) {
     int64_t last = last_.load(std::memory_order_relaxed);
     if (now_ms < since_ms || now_ms - TimeOf(last) < kEveryMs) return ShedVerdict::kWait;
@@ -79,7 +79,9 @@ class ShedBoard {
     int whose = worker;
     for (int i = 0; i < static_cast<int>(cells_.size()); ++i) {
       if (!Fresh(i, now_ms)) {
-        // It may only have to wake up. A worker that does not come is held, and not waited for.
+        // The worker may only need to wake up. A held worker does not propose, and is not waited
+        // for.
+        // for.
         if (now_ms - since_ms < kFreshMs) return ShedVerdict::kWait;
         continue;
       }
@@ -98,9 +100,10 @@ class ShedBoard {
                ? ShedVerdict::kMine
                : ShedVerdict::kWait;
   }
-  // How many connections the last claim may end. For its claimer: nobody else claims in kEveryMs.
+  // How many connections the last claim may end. For its claimer: no other worker claims in
+  // kEveryMs.
   int Connections() const { return 1 << RoundOf(last_.load(std::memory_order_relaxed)); }
-  // Whether a claim now would be of the same shortage as the last one.
+  // Would a claim now belong to the same shortage as the last one?
   bool GoesOn(int64_t now_ms) const {
     return now_ms - TimeOf(last_.load(std::memory_order_relaxed)) <= goes_on_ms_;
   }
@@ -118,21 +121,22 @@ class ShedBoard {
 
   struct alignas(64) Cell {
     typename Atomics::template Atomic<int64_t> bytes{0};
-    // Release, after `bytes`; partner: acquire in Fresh() and Decide().
+    // Release, after `bytes`; partner: acquire in Fresh(), which Decide() calls before it reads
+    // `bytes`.
     typename Atomics::template Atomic<int64_t> at_ms{kLongAgo};
   };
 
   const int64_t bytes_min_;
   const int64_t goes_on_ms_;
   std::vector<Cell> cells_;
-  // The time at which spending began, with the low bits of `recoveries` above it: one word, so that
-  // all workers that look agree. Compare-exchange; relaxed, as no other data hangs on it. At first
-  // of no spending, as the count begins at 0.
+  // The time at which the shortage began, below the low bits of `recoveries`: one word, so that all
+  // workers that look agree. Compare-exchange; relaxed, as no other data hangs on it. The initial
+  // value belongs to no shortage, as the count begins at 0.
   typename Atomics::template Atomic<uint64_t> since_{~kTimeMask};
-  // When the last claim was, and behind that, in kRoundBits, the number of its round: one word, so
-  // that a round is counted once. Compare-exchange: the claim. Relaxed, as above.
+  // The time of the last claim, above kRoundBits for the number of its round: one word, so that a
+  // round is counted once. The claim is a compare-exchange. Relaxed, as above.
   typename Atomics::template Atomic<int64_t> last_{kLongAgo};
-  // Relaxed: a hint; a refusal that misses it is not the last.
+  // Relaxed: a hint; if one refusal misses it, a later one does not.
   typename Atomics::template Atomic<bool> watched_{false};
 };
 

@@ -8,7 +8,8 @@ namespace {
 
 constexpr int64_t kBytesMinMost = 1'024;
 
-// Whoever fills its memory again behind a turn is found after `shed_after`, and a few looks.
+// Long enough to find a connection that fills its memory again after a turn: that takes
+// `shed_after` and a few looks.
 int64_t GoesOnMs(absl::Duration shed_after) {
   if (shed_after > absl::Hours(1)) return 0;
   return 2 * absl::ToInt64Milliseconds(shed_after) + ShedBoard<>::kFreshMs;

@@ -21,13 +21,13 @@ namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr size_t kPathOffset = offsetof(sockaddr_un, sun_path);
-// The last byte of sun_path stays NUL for a path: the kernel can do without, few programs can.
-// An abstract name has a NUL before it instead, so its bound is the same.
+// Keeps the last byte of sun_path NUL for a path: the kernel can do without, few programs can. An
+// abstract name has a NUL before it instead, so its bound is the same.
 constexpr size_t kUnixNameBytesMax = sizeof(sockaddr_un::sun_path) - 1;
 constexpr size_t kQuotedBytesMax = 160;
 constexpr std::string_view kPortRule = "a decimal number from 0 to 65535";
 
-// For a terminal or a log: no control bytes, and not too much.
+// For a terminal or a log: escapes control bytes, and cuts long text.
 std::string Show(std::string_view text) {
   const bool cut = text.size() > kQuotedBytesMax;
   return absl::StrCat(absl::Utf8SafeCHexEscape(ToAbsl(text.substr(0, kQuotedBytesMax))),
@@ -58,7 +58,7 @@ std::optional<uint32_t> ParseNumber(std::string_view text, uint32_t most) {
   return static_cast<uint32_t>(number);
 }
 
-// inet_pton of a view: it wants a terminator. `host` has no NUL in it.
+// inet_pton of a view, with the terminator that inet_pton needs. `host` has no NUL in it.
 bool ParseIp(int family, std::string_view host, void* ip) {
   char terminated[INET6_ADDRSTRLEN];
   if (host.size() >= sizeof(terminated)) return false;
@@ -165,7 +165,7 @@ absl::StatusOr<Address> Address::Parse(std::string_view text) {
     }
     host = text.substr(0, colon);
     port = text.substr(colon + 1);
-    // "::1" would else be a host ":" with port 1.
+    // Otherwise "::1" would be a host ":" with port 1.
     if (IsIp6(text) && !IsIp6(host)) return Refuse(text, WhyNotHost(text, host, "PORT"));
   }
 
@@ -220,7 +220,7 @@ absl::StatusOr<Address> Address::FromSockaddr(const ::sockaddr* from, socklen_t 
   }
   // The kernel says 111 for a path of all 108 bytes, and has written the 110 of a sockaddr_un.
   std::memcpy(&copy, from, std::min<size_t>(size, sizeof(sockaddr_un)));
-  // Field by field: padding, flow information and what lies behind a path are not the address.
+  // Field by field: padding, flow information and the bytes after a path are not the address.
   switch (copy.any.sa_family) {
     case AF_INET:
       if (size < sizeof(sockaddr_in)) break;

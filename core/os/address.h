@@ -6,7 +6,7 @@
 //   unix:PATH   unix:/run/chat.sock
 //   unix:@NAME  unix:@chat, an abstract name: no file, gone with its socket
 //
-// Owner:  whoever holds it; a value of 116 bytes without memory of its own.
+// Owner:  its holder; a value of 116 bytes without memory of its own.
 // Thread: any, as for an int.
 // Bound:  PATH and NAME 107 bytes, PORT 0 to 65535.
 // Errors: InvalidArgument that quotes the input, says what is wrong and names the accepted forms.
@@ -31,26 +31,26 @@ class Address {
  public:
   Address();  // AF_UNSPEC: no address; ToString() is "none", which Parse refuses.
 
-  // Looks no names up, so it never waits. `%eth0` asks the kernel for the interface's index;
+  // Looks no names up, so Parse never waits. `%eth0` asks the kernel for the interface's index;
   // nothing else leaves the process.
   static absl::StatusOr<Address> Parse(std::string_view text);
 
-  // What accept, getsockname and getpeername answer; `address` may be unaligned. A UNIX socket
-  // that was never bound has no name: an Address as well.
+  // Takes the result of accept, getsockname or getpeername; `address` may be unaligned. An unbound
+  // UNIX socket has no name, which is an Address, too.
   static absl::StatusOr<Address> FromSockaddr(const ::sockaddr* address, socklen_t size);
 
-  // What bind and connect take.
+  // For bind and connect.
   const ::sockaddr* sockaddr() const { return &storage_.any; }
   socklen_t size() const { return size_; }
 
   int family() const { return storage_.any.sa_family; }  // AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC.
   uint16_t port() const;                                 // 0 unless IPv4 or IPv6.
-  bool IsUnixPath() const { return !path().empty(); }    // There is a file, to unlink at the end.
+  bool IsUnixPath() const { return !path().empty(); }    // A file exists, to unlink at the end.
   std::string_view path() const;  // Empty unless IsUnixPath(). Lives as long as this.
 
-  // Parse(ToString()) is the same address, except for what Parse cannot say and only the kernel
-  // does: "none", "unix:" (never bound), an abstract name that is empty or has a NUL in it (shown
-  // as '@'), a path that begins with '@' or has a NUL nowhere in its 108 bytes.
+  // Parse(ToString()) is the same address, except for forms that only the kernel makes: "none",
+  // "unix:" (never bound), an abstract name that is empty or has a NUL in it (shown as '@'), a path
+  // that begins with '@' or has a NUL nowhere in its 108 bytes.
   std::string ToString() const;
 
   friend bool operator==(const Address& a, const Address& b);
@@ -58,7 +58,7 @@ class Address {
  private:
   static Address Unix(std::string_view sun_path);  // Requires: it fits.
 
-  // Bytes beyond size_ and padding are zero, so that equality is that of bytes.
+  // Bytes beyond size_ and padding are zero, so that operator== can compare bytes.
   union Storage {
     ::sockaddr any;
     sockaddr_in ip4;
@@ -68,8 +68,8 @@ class Address {
   socklen_t size_;
 };
 
-// Several, comma-separated, at least one; spaces around each are ignored. A path with a comma in it
-// can be given to Parse only.
+// At least one address, comma-separated; spaces around each are ignored. Only Parse takes a path
+// with a comma in it.
 absl::StatusOr<std::vector<Address>> ParseAddresses(std::string_view text);
 
 }  // namespace sluice

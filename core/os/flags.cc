@@ -68,7 +68,8 @@ std::string Help(const std::string& program, bool all) {
 std::vector<std::string> ParseFlags(int argc, char** argv, std::string_view usage) {
   const std::string program = NameOfProgram(argv[0]);
   const std::string version = absl::StrCat(program, " (Sluice ", kVersion, ")\n");
-  // Abseil ends a process that sets it twice: a program may have its own, or come here again.
+  // Abseil ends a process that sets the message twice: the program may have its own, or call this
+  // again.
   if (absl::StartsWith(absl::ProgramUsageMessage(), "Warning: SetProgramUsageMessage() never")) {
     absl::SetProgramUsageMessage(ToAbsl(usage));
   }
@@ -78,8 +79,8 @@ std::vector<std::string> ParseFlags(int argc, char** argv, std::string_view usag
     return !absl::StrContains(file, "absl/");
   };
   absl::SetFlagsUsageConfig(config);
-  // Before Abseil, which ends with code 1 after its help, does not know -h, and would name a wrong
-  // flag instead.
+  // Before Abseil parses: Abseil ends with code 1 after its help, does not know -h, and would
+  // report a wrong flag instead.
   for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "-h" || argument == "--help" || argument == "-help") {

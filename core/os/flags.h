@@ -1,5 +1,5 @@
-// ParseFlags reads a command line by Abseil's flags, and answers --help, -h and --version;
-// ByteCount and TimeSpan are values of flags that are written as people write them.
+// ParseFlags reads a command line by Abseil's flags, and answers --help, -h and --version.
+// ByteCount and TimeSpan are flag values in the usual notation (64MiB, 5s).
 //
 // Owner:  none; functions and values.
 // Thread: the main thread, before others start.
@@ -20,8 +20,8 @@
 namespace sluice {
 
 // Answers the arguments that are no flags. --help, -h and --version print on stdout and end the
-// process with code 0, also beside a wrong flag. `usage` says what the program is, unless the
-// program has called absl::SetProgramUsageMessage itself. May be called again.
+// process with code 0, also beside a wrong flag. `usage` describes the program, unless the program
+// has called absl::SetProgramUsageMessage itself. May be called again.
 std::vector<std::string> ParseFlags(int argc, char** argv, std::string_view usage);
 
 // The value of a flag: 67108864, 65536K, 64M, 64MB, 64MiB, 1GB, 1TB, in either case. Each unit is

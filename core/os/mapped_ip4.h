@@ -1,5 +1,5 @@
-// An IPv4 address in the form of an IPv6 one (::ffff:127.0.0.1). Sockets of ours speak one family
-// each, so a user who writes one is told what to write instead.
+// An IPv4 address in the form of an IPv6 one (::ffff:127.0.0.1). Each of our sockets speaks one
+// family, so such an address is refused with an error that names the form to write instead.
 //
 // Owner:  none. Thread: any. Bound: none. Errors: none.
 #ifndef SLUICE_CORE_OS_MAPPED_IP4_H_
@@ -12,10 +12,10 @@
 
 namespace sluice {
 
-// The same host and port as an IPv4 address is written; empty: it is none of these.
+// The same host and port in IPv4 notation; empty: `address` is not a mapped one.
 std::string MappedIp4(const Address& address);
 
-// InvalidArgument that says what to write, where it is one of these.
+// InvalidArgument that names the form to write, if `address` is a mapped one.
 absl::Status RefuseMapped(const Address& address);
 
 }  // namespace sluice

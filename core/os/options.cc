@@ -17,9 +17,9 @@ constexpr int kBlockingThreadsMax = 1'024;
 constexpr int64_t kDescriptorsKept = 64;  // For everything but connections.
 constexpr int64_t kConnectionsDefaultMax = 65'536;
 constexpr int64_t kMemoryDefaultMax = int64_t{1} << 30;
-constexpr int64_t kMemoryMax = int64_t{1} << 60;       // What the budget's word can count.
-constexpr int64_t kBufferBytesMax = int64_t{1} << 31;  // One connection's.
-// Linux takes no more (include/net/tcp.h), and would leave its own 2 h, 75 s and 9 instead.
+constexpr int64_t kMemoryMax = int64_t{1} << 60;       // The most that the budget's word can count.
+constexpr int64_t kBufferBytesMax = int64_t{1} << 31;  // For one connection.
+// Linux accepts no more (include/net/tcp.h): it would keep its own 2 h, 75 s and 9 instead.
 constexpr absl::Duration kKeepaliveMax = absl::Seconds(32'767);
 constexpr int kKeepaliveProbesMax = 127;
 
@@ -51,7 +51,7 @@ int64_t Options::MemoryBytesMin() const {
 
 int64_t Options::ConnectionsWithDescriptors(Os& os) const {
   const int64_t descriptors = os.DescriptorsMax();
-  // Few descriptors are no reason not to start: below twice what is kept, half of them are for
+  // Few descriptors must not prevent a start: below twice kDescriptorsKept, half of them are for
   // connections.
   return std::max(descriptors - kDescriptorsKept, descriptors / 2) / sockets_per_connection;
 }
@@ -69,7 +69,7 @@ absl::Status Options::Complete(Os& os) {
   if (max_connections == 0) {
     max_connections = std::min(kConnectionsDefaultMax, ConnectionsWithDescriptors(os));
   } else if (max_connections > ConnectionsWithDescriptors(os)) {
-    // A soft limit is low for the sake of programs that use select().
+    // The soft limit is low for the sake of programs that use select().
     os.DescriptorsMaxRaise();
   }
   if (max_connections < 1) return OutOfRange("max_connections", max_connections, 1, INT32_MAX);

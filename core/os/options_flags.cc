@@ -1,5 +1,5 @@
 // The flags that every program of Sluice shares. They are linked only into programs that call
-// Options::FromFlags, so an embedder with flags of its own meets none of them.
+// Options::FromFlags, so they never clash with an embedder's own flags.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -31,7 +31,7 @@ bool AbslParseFlag(absl::string_view text, AtLimit* value, std::string* error) {
 }
 std::string AbslUnparseFlag(AtLimit value) { return kAtLimits[static_cast<int>(value)].name; }
 
-// A number from 1 on; unless given, the machine says.
+// A number from 1 on; 0 (auto): taken from the machine.
 struct Count {
   int64_t value = 0;
 };
@@ -79,7 +79,7 @@ std::string AbslUnparseFlag(FileMode mode) {
   return mode.value == 0 ? "umask" : absl::StrFormat("%04o", mode.value);
 }
 
-// The default of an option, so that it stands in one place.
+// The default of an option, so that each default is written once.
 TimeSpan DefaultOf(absl::Duration Options::*option) { return {Options().*option}; }
 
 // Each --listen= of the command line: a second one adds to the first.

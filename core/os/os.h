@@ -1,19 +1,18 @@
-// Os is every system call the framework makes, and the clock: the seam behind which Linux and the
+// Os is every system call that the framework makes, and the clock. Behind it Linux and the
 // simulation are interchangeable. Nothing outside an implementation of Os calls the kernel.
 //
 // Owner:  the program; outlives the Runtime that uses it.
 // Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
-// Bound:  none of its own; no call blocks but PollerWait, Wait, WaitFor, ThreadJoin and Resolve.
+// Bound:  none of its own; no call blocks except PollerWait, Wait, WaitFor, ThreadJoin and Resolve.
 // Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
 //         caller. EINTR is retried inside wherever a retry means the same.
 //
-// A simulation runs all threads on one, each as a fiber, and goes from one to another only inside
+// A simulation runs all threads on one, each as a fiber, and switches fibers only inside
 // PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Unlink, Wait, WaitFor and ThreadJoin.
-// So the framework calls none of these while it holds a mutex (Wait and WaitFor release the one
-// that they are given): another fiber that asked for it would stop them all. What a thread has for
-// itself, a fiber must be given back when it goes on: Worker::Current(),
-// internal::ConstructionScope::current, internal::FunctionScope::current, and the exceptions that
-// the C++ runtime counts as caught.
+// So the framework calls none of these while it holds a mutex: another fiber that locked it would
+// stop them all (Wait and WaitFor release the mutex that they are given). A fiber that goes on must
+// get its thread-local state back: Worker::Current(), internal::ConstructionScope::current,
+// internal::FunctionScope::current, and the exceptions that the C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_OS_H_
 #define SLUICE_CORE_OS_OS_H_
 
@@ -34,20 +33,20 @@
 
 namespace sluice {
 
-// Which file a path stands for, and not only how it is called.
+// Identifies the file behind a path, not only its name.
 struct FileId {
   uint64_t device = 0;
   uint64_t inode = 0;
   friend bool operator==(const FileId&, const FileId&) = default;
 };
 
-// A thread that ThreadStart started: opaque, and its Os's own.
+// A thread that ThreadStart started: opaque, private to its Os.
 using ThreadId = uint64_t;
 
-// How often a thread has given its processor away.
+// How often a thread has given up its processor.
 struct ThreadSwitches {
-  int64_t voluntary = 0;    // It waited for something: in a system call, for a lock or a page.
-  int64_t involuntary = 0;  // Another thread was given its processor.
+  int64_t voluntary = 0;    // To wait: in a system call, for a lock or a page.
+  int64_t involuntary = 0;  // Another thread was given the processor.
 };
 
 class Os {
@@ -59,19 +58,19 @@ class Os {
   // Processor time that the calling thread has used. A system call: some 0.5 us.
   virtual int64_t ThreadProcessorNs() = 0;
 
-  // Of the calling thread. A system call: some 0.5 us.
+  // Switches of the calling thread. A system call: some 0.5 us.
   virtual ThreadSwitches ThreadSwitchCounts() = 0;
 
-  // What the machine has: bytes of memory this process may use (the least of the machine's, its
-  // control group's, RLIMIT_AS and RLIMIT_DATA), RLIMIT_NOFILE's soft limit, processors this
-  // process may run on.
+  // The machine's resources: bytes of memory that this process may use (the least of the machine's,
+  // its control group's, RLIMIT_AS and RLIMIT_DATA), RLIMIT_NOFILE's soft limit, processors that
+  // this process may run on.
   virtual int64_t MemoryBytes() = 0;
   virtual int64_t DescriptorsMax() = 0;
   virtual int ProcessorCount() = 0;
   // Raises RLIMIT_NOFILE's soft limit to the hard one, as any process may.
   virtual void DescriptorsMaxRaise() = 0;
-  // The most that the kernel takes for the buffers of so many TCP sockets, never more than the
-  // memory of the machine or of the control group.
+  // The most memory that the kernel takes for the buffers of `sockets` TCP sockets, never more than
+  // the memory of the machine or of the control group.
   virtual int64_t SocketMemoryBytes(int64_t sockets) = 0;
 
   // Readiness. Edge-triggered where `events` holds EPOLLET. `timeout_ms` < 0 waits for ever, 0
@@ -80,7 +79,7 @@ class Os {
   virtual int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) = 0;
   virtual int PollerRemove(int poller, int fd) = 0;
   virtual int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) = 0;
-  // The same, to the nanosecond where the system can; else rounded up, as no wait ends early.
+  // The same, to the nanosecond if the system can; otherwise rounded up, as no wait ends early.
   virtual int PollerWaitNs(int poller, epoll_event* events, int events_max, int64_t timeout_ns) {
     const int64_t ms = timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 > 0);
     return PollerWait(poller, events, events_max,
@@ -89,7 +88,7 @@ class Os {
 
   // A wake-up that one thread sends to another's poller (an eventfd).
   virtual int WakeCreate() = 0;
-  virtual int WakeSignal(int fd) = 0;  // Never blocks: a counter that is full is awake already.
+  virtual int WakeSignal(int fd) = 0;  // Never blocks: a full counter means awake already.
   virtual int WakeClear(int fd) = 0;
 
   // Sockets: all non-blocking and CLOEXEC. `type` is SOCK_STREAM for all that the framework opens.
@@ -101,9 +100,9 @@ class Os {
   virtual int64_t Receive(int fd, void* data, size_t size) = 0;
   virtual int64_t Send(int fd, const iovec* parts, int count) = 0;  // Never raises SIGPIPE.
   virtual int ShutdownWrite(int fd) = 0;
-  // Close ends a connection, or a listener, only with the last descriptor of it, and a forked child
-  // may hold one. These two end it for everybody: in order (a listener accepts no more), and a TCP
-  // connection at once, with RST.
+  // Close ends a connection or a listener only with its last descriptor, and a forked child may
+  // hold another. These two end it for all holders: ShutdownBoth in order (a listener accepts no
+  // more), Reset a TCP connection at once, with RST.
   virtual int ShutdownBoth(int fd) = 0;
   virtual int Reset(int fd) = 0;
   virtual int Close(int fd) = 0;
@@ -112,60 +111,61 @@ class Os {
   virtual int LocalAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
   virtual int PeerAddress(int fd, sockaddr_storage* address, socklen_t* size) = 0;
 
-  // The IPv4 and IPv6 addresses of a host, by its name as of now, the best first; their ports are
-  // 0. Waits for whoever knows. -ENOENT: there is no such name. -EAGAIN: nobody answered.
+  // The IPv4 and IPv6 addresses of a host, looked up by name now, the best first; their ports are
+  // 0. Waits for the name servers. -ENOENT: there is no such name. -EAGAIN: no server answered.
   virtual int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) = 0;
 
-  // Bytes that the peer has not acknowledged yet; for a UNIX socket, that it has not read.
+  // Bytes that the peer has not acknowledged yet; for a UNIX socket, that it has not read yet.
   virtual int64_t UnacknowledgedBytes(int fd) = 0;
 
   // Makes the process's table of descriptors hold `count`, at most DescriptorsMax(). While a
-  // process has threads, each doubling of that table holds the thread that opens a descriptor for
+  // process has threads, each doubling of that table stops the thread that opens a descriptor for
   // some 10 to 50 ms (the kernel waits for the table's readers, expand_fdtable).
   virtual void DescriptorsReserve(int64_t count) = 0;
-  // A descriptor that stands for nothing, kept so that one can be freed when there are no more.
+  // A spare descriptor without a use, to be closed when there are no more descriptors.
   virtual int SpareOpen() = 0;
-  // Opens what is closed of descriptors 0 to 2, so that they become no file of the program's: what
-  // is written to stderr would go there. Reading 0 and writing 1 and 2 fail as before.
+  // Opens those of descriptors 0 to 2 that are closed. Otherwise a file of the program would get
+  // such a number, and receive what is written to stderr. Reading 0 and writing 1 and 2 fail as
+  // before.
   virtual void StandardDescriptorsOpen() = 0;
 
-  // Files of UNIX sockets. SocketFile answers which one `path` is; -ENOTSOCK when it is anything
-  // else. Unlink removes it if it still is that one; else -ESTALE, and it stays.
+  // Files of UNIX sockets. SocketFile answers which file `path` is; -ENOTSOCK: it is no socket.
+  // Unlink removes the file if it is still that one; otherwise -ESTALE, and the file stays.
   virtual int SocketFile(const std::string& path, FileId* file) = 0;
   virtual int Unlink(const std::string& path, const FileId& file) = 0;
   virtual int SetFileMode(const std::string& path, int mode) = 0;
-  // As seen from the root, so that it stays the same file's name when the process changes folder.
+  // The path from the root: still names the same file when the process changes its folder.
   virtual std::string AbsolutePath(const std::string& path) = 0;
-  // Locks the folder of `path`, and answers a descriptor for UnlockFolder, which unlocks it even
-  // where a forked child holds that descriptor, too. -EWOULDBLOCK: another one has the lock.
+  // Locks the folder of `path`, and answers a descriptor for UnlockFolder, which unlocks the folder
+  // even if a forked child holds that descriptor, too. -EWOULDBLOCK: another process has the lock.
   virtual int LockFolderOf(const std::string& path) = 0;
   virtual int UnlockFolder(int fd) = 0;
 
-  // Starts a thread that runs `main`; 0, or -EAGAIN and the like: the system has none to give.
-  // Each is joined or detached once.
+  // Starts a thread that runs `main`. 0, or -EAGAIN and the like: the system has no thread to give.
+  // Each thread is joined or detached once.
   virtual int ThreadStart(std::function<void()> main, ThreadId* thread) = 0;
   virtual void ThreadJoin(ThreadId thread) = 0;  // Waits until `main` has returned.
   virtual void ThreadDetach(ThreadId thread) = 0;
 
-  // Waits until it is notified, with the lock released meanwhile. Now and then it returns though
-  // nobody did, as std::condition_variable may: the caller looks again at what it waits for.
+  // Waits for a notification, with the lock released meanwhile. May return without one, as
+  // std::condition_variable may: the caller checks its condition again.
   virtual void Wait(std::condition_variable& condition, std::unique_lock<std::mutex>& lock) = 0;
-  // As Wait, but for at most `timeout_ns`. A wait that needs no descriptor.
+  // As Wait, but for at most `timeout_ns`. Needs no descriptor.
   virtual void WaitFor(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
                        int64_t timeout_ns) = 0;
   virtual void NotifyOne(std::condition_variable& condition) = 0;
   virtual void NotifyAll(std::condition_variable& condition) = 0;
 
-  // Signals as values: from SignalOpen to SignalClose they end nothing, on whichever thread they
-  // come, and each of the process's readers is told of each. SIGHUP is taken only where it would
-  // end the process: one that is ignored (nohup), handled or blocked stays the program's own.
-  // SignalOpen answers a descriptor;
-  // SignalRead answers the next pending signal's number, or -EAGAIN. SignalClose, on the thread
-  // that opened it and instead of Close, puts back what was there before.
+  // Signals as values. From SignalOpen to SignalClose they end nothing, on whichever thread they
+  // come, and each of the process's readers receives each signal. SIGHUP is taken only if it would
+  // end the process: a SIGHUP that is ignored (nohup), handled or blocked stays the program's own.
+  // SignalOpen answers a descriptor; SignalRead answers the next pending signal's number, or
+  // -EAGAIN. SignalClose, on the thread that opened the descriptor and instead of Close, restores
+  // the state from before.
   virtual int SignalOpen(const std::vector<int>& signals) = 0;
   virtual int SignalRead(int fd) = 0;
   virtual int SignalClose(int fd) = 0;
-  // Ends the process at once, without destructors: the second signal's answer.
+  // Ends the process at once, without destructors: for a second signal.
   [[noreturn]] virtual void ExitNow(int code) = 0;
 };
 

@@ -47,7 +47,7 @@ auto RetryOnSignal(Call call) {
   return result;
 }
 
-// A new descriptor, but none of 0 to 2: a program that has closed them still writes there, and its
+// A new descriptor, but none of 0 to 2: a program that has closed those still writes there, and its
 // lines would go into a connection.
 int AboveStandard(int fd) {
   if (fd < 0) return -errno;
@@ -58,7 +58,7 @@ int AboveStandard(int fd) {
   return above;
 }
 
-// What a limit's file says; INT64_MAX when it says "max" (v2), or there is no such file.
+// The number in a limit's file; INT64_MAX for "max" (v2), or if there is no such file.
 int64_t LimitInFile(const std::string& path) {
   std::ifstream file(path);
   int64_t bytes = 0;
@@ -66,8 +66,8 @@ int64_t LimitInFile(const std::string& path) {
   return file >> bytes && bytes >= 0 ? bytes : INT64_MAX;
 }
 
-// The least limit on the way from `group` up to the mount. In a container the group may be named as
-// the host sees it and not exist here; then what counts is at the mount itself.
+// The least limit on the way from `group` up to the mount. In a container the group may have the
+// host's name and not exist here; then the limit is at the mount itself.
 int64_t LeastLimitUpwards(const std::string& mount, std::string group, const char* file) {
   int64_t least = INT64_MAX;
   while (true) {
@@ -78,15 +78,15 @@ int64_t LeastLimitUpwards(const std::string& mount, std::string group, const cha
   }
 }
 
-// The last of the three numbers that net.ipv4's tcp_*mem hold: minimum, default, maximum.
+// The last of the three numbers in net.ipv4's tcp_*mem: minimum, default, maximum.
 int64_t ThirdNumberInFile(const std::string& path, int64_t otherwise) {
   std::ifstream file(path);
   int64_t minimum, usual, maximum;
   return file >> minimum >> usual >> maximum && maximum > 0 ? maximum : otherwise;
 }
 
-// What the kernel itself can have for this process: a socket's buffers are no part of its address
-// space.
+// The most memory that the kernel itself can use for this process: a socket's buffers are no part
+// of the process's address space.
 int64_t KernelMemoryBytes() {
   const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   return std::min(machine, CgroupMemoryBytes("/proc/self/cgroup", "/sys/fs/cgroup"));
@@ -105,8 +105,8 @@ int64_t SaturatingProduct(int64_t a, int64_t b) {
 }
 
 // recv and send are cancellation points: in a program with threads, glibc changes the thread's
-// state by a locked instruction before and after each. Receive and Send are syscall() for that
-// reason alone.
+// state by a locked instruction before and after each. For that reason alone Receive and Send use
+// syscall().
 class LinuxOsImpl final : public Os {
  public:
   int64_t NowNs() override {
@@ -137,12 +137,12 @@ class LinuxOsImpl final : public Os {
     rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
     limit.rlim_cur = limit.rlim_max;
-    // Where a filter forbids it, the limit stays, and DescriptorsMax() says so.
+    // If a filter forbids it, the limit stays, and DescriptorsMax() answers that limit.
     setrlimit(RLIMIT_NOFILE, &limit);
   }
 
   int ProcessorCount() override {
-    // The set must be as large as the kernel's own; EINVAL says that it was not.
+    // The set must be as large as the kernel's own; EINVAL: too small.
     for (int processors_max = 1024; processors_max <= 1 << 20; processors_max *= 2) {
       cpu_set_t* set = CPU_ALLOC(processors_max);
       if (set == nullptr) break;
@@ -176,7 +176,7 @@ class LinuxOsImpl final : public Os {
 
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
     const int count = ErrnoAsValue(epoll_wait(poller, events, events_max, timeout_ms));
-    // Not retried: the time-out would start again, and the caller has a clock to read anyway.
+    // Not retried: the time-out would start again, and the caller reads the clock anyway.
     return count == -EINTR ? 0 : count;
   }
 
@@ -244,7 +244,7 @@ class LinuxOsImpl final : public Os {
     }
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(parts);  // The kernel only reads it.
-    // More would be EMSGSIZE; to send less than all is usual here.
+    // More parts would be EMSGSIZE; a partial send is normal here.
     message.msg_iovlen = std::min(count, IOV_MAX);
     return RetryOnSignal([&] { return sendmsg(fd, &message, MSG_NOSIGNAL); });
   }
@@ -253,14 +253,14 @@ class LinuxOsImpl final : public Os {
 
   int ShutdownBoth(int fd) override { return ErrnoAsValue(shutdown(fd, SHUT_RDWR)); }
 
-  // connect(2): AF_UNSPEC dissolves the association, and TCP does that as close() does with
-  // SO_LINGER at 0, but whoever else holds a descriptor.
+  // connect(2): AF_UNSPEC dissolves the association. TCP does so as close() with SO_LINGER at 0,
+  // even if another process holds a descriptor.
   int Reset(int fd) override {
     sockaddr nobody{};
     nobody.sa_family = AF_UNSPEC;
     const int result = ErrnoAsValue(connect(fd, &nobody, sizeof nobody));
     if (result == 0) return 0;
-    const linger at_once{1, 0};  // Where a filter forbids it: at the last close(), then.
+    const linger at_once{1, 0};  // If a filter forbids the connect: reset at the last close().
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     return result;
   }
@@ -288,7 +288,8 @@ class LinuxOsImpl final : public Os {
     *size = sizeof *address;
     const int got = ErrnoAsValue(getpeername(fd, reinterpret_cast<sockaddr*>(address), size));
     if (got != -ENOTCONN) return got;
-    // It was reset, or never stood. This option still knows; it wants the exact size.
+    // The socket was reset, or was never connected. SO_PEERNAME still knows the peer; it wants the
+    // exact size.
     for (const socklen_t exact : {sizeof(sockaddr_in6), sizeof(sockaddr_in)}) {
       *size = exact;
       if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, address, size) == 0) return 0;
@@ -296,10 +297,10 @@ class LinuxOsImpl final : public Os {
     return got;
   }
 
-  // Whatever the machine is set up to ask: hosts, DNS, in its own order (RFC 6724).
+  // Asks the machine's own sources, in its own order: hosts, DNS (RFC 6724).
   int Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) override {
     addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;  // Each address once.
+    hints.ai_socktype = SOCK_STREAM;  // Otherwise each address comes once per socket type.
     addrinfo* first = nullptr;
     const int error = getaddrinfo(host.c_str(), nullptr, &hints, &first);
     if (error == EAI_SYSTEM) return -errno;
@@ -321,7 +322,7 @@ class LinuxOsImpl final : public Os {
     const int any = SpareOpen();
     if (any < 0) return;
     const int highest = static_cast<int>(std::min(count, DescriptorsMax())) - 1;
-    // Where memory is short, the table grows later, step by step.
+    // If memory is short, the table grows later, step by step.
     if (const int fd = fcntl(any, F_DUPFD_CLOEXEC, highest); fd >= 0) close(fd);
     close(any);
   }
@@ -329,8 +330,8 @@ class LinuxOsImpl final : public Os {
   void StandardDescriptorsOpen() override {
     for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
       if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
-      // In the contrary direction, so that a program that uses it learns that there is nothing.
-      // Programs that it starts are to have it, too: no O_CLOEXEC.
+      // Opened in the opposite direction, so that a read of 0 or a write to 1 or 2 fails. No
+      // O_CLOEXEC: programs that this one starts inherit the descriptors.
       int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
       if (opened < 0) opened = open("/", O_PATH);  // A chroot may have no /dev.
       if (opened > STDERR_FILENO) close(opened);   // Another thread was faster.
@@ -364,7 +365,7 @@ class LinuxOsImpl final : public Os {
   std::string AbsolutePath(const std::string& path) override {
     if (path.empty() || path[0] == '/') return path;
     const std::unique_ptr<char, decltype(&free)> folder(getcwd(nullptr, 0), &free);
-    // Where the folder has no name any more, no other path is better.
+    // If the folder has no name any more, no other path is better.
     return folder == nullptr ? path : std::string(folder.get()) + "/" + path;
   }
 
@@ -426,8 +427,8 @@ class LinuxOsImpl final : public Os {
   [[noreturn]] void ExitNow(int code) override { _exit(code); }
 
  private:
-  // Set once by whoever finds out; relaxed: no other data hangs on it, and finding out twice is
-  // harmless.
+  // Set by the first thread that finds no epoll_pwait2. Relaxed: no other data hangs on it, and it
+  // does no harm if several threads find out.
   std::atomic<bool> no_exact_wait_{false};
   static std::unique_ptr<std::thread> Take(ThreadId thread) {
     return std::unique_ptr<std::thread>(reinterpret_cast<std::thread*>(thread));
@@ -449,7 +450,7 @@ int64_t CgroupMemoryBytes(const std::string& self_cgroup, const std::string& mou
     if (group == "/") group.clear();
     if (controllers == ",,") {
       least = std::min(least, LeastLimitUpwards(mount, group, "memory.max"));
-      // Where systemd runs v1 and v2 side by side, v2 is mounted one deeper.
+      // If systemd runs v1 and v2 side by side, v2 is mounted one folder deeper.
       least = std::min(least, LeastLimitUpwards(mount + "/unified", group, "memory.max"));
     } else if (controllers.find(",memory,") != std::string::npos) {
       least = std::min(least, LeastLimitUpwards(mount + "/memory", group, "memory.limit_in_bytes"));
@@ -459,12 +460,12 @@ int64_t CgroupMemoryBytes(const std::string& self_cgroup, const std::string& mou
 }
 
 int64_t TcpMemoryBytes(const std::string& sysctl, int64_t sockets) {
-  // Where they cannot be read: what Linux gives a machine with memory enough.
+  // The defaults if a file cannot be read: Linux's values for a machine with enough memory.
   const int64_t receive = ThirdNumberInFile(sysctl + "/tcp_rmem", 6 * 1024 * 1024);
   const int64_t send = ThirdNumberInFile(sysctl + "/tcp_wmem", 4 * 1024 * 1024);
-  // In pages, and of the whole machine: a container's own network namespace does not show it.
+  // Pages, for the whole machine: a container's own network namespace does not show the file.
   const int64_t pages = ThirdNumberInFile(sysctl + "/tcp_mem", INT64_MAX);
-  // Each socket's own limits, and what the kernel gives all of them together (tcp(7)).
+  // Each socket's own limits, and the kernel's limit for all sockets together (tcp(7)).
   return std::min(SaturatingProduct(receive + send, sockets),
                   SaturatingProduct(pages, sysconf(_SC_PAGESIZE)));
 }

@@ -19,14 +19,14 @@ constexpr int kSignalMax = 64;  // A mask has a bit for each.
 
 struct Reader {
   // Written under g_lock before `wanted` names a signal. Partner: OnSignal(), which reads it after
-  // `wanted`. Relaxed: that order is kept by `wanted`.
+  // `wanted`. Relaxed: `wanted` keeps that order.
   std::atomic<int> fd{-1};
   // Written under g_lock, release; partner: OnSignal(), acquire.
   std::atomic<uint64_t> wanted{0};
-  // OnSignal() adds bits (release) and then wakes; ReadSignal() takes them (acquire). The wake-up
-  // is a system call behind the bit, so that a reader that cleared it sees the bit.
+  // OnSignal() adds bits (release), then wakes; ReadSignal() takes them (acquire). The wake-up is a
+  // system call after the bit, so a reader that cleared the wake-up sees the bit.
   std::atomic<uint64_t> pending{0};
-  // Of the thread that opened it, and by this reader: what it had blocked. Under g_lock.
+  // Signals that this reader unblocked in the thread that opened it. Under g_lock.
   uint64_t unblocked = 0;
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "a handler may take no lock");
@@ -41,7 +41,7 @@ struct Disposition {
 constinit Reader g_readers[kSignalReadersMax];
 constinit std::mutex g_lock;
 Disposition g_dispositions[kSignalMax + 1];
-// Whose signals the handler takes. Relaxed: it only tells one process from another.
+// The process that the handler takes signals for. Relaxed: only tells one process from another.
 std::atomic<pid_t> g_process{0};
 
 uint64_t BitOf(int signal) { return uint64_t{1} << (signal - 1); }
@@ -50,8 +50,8 @@ uint64_t BitOf(int signal) { return uint64_t{1} << (signal - 1); }
 void OnSignal(int signal) {
   const int error_before = errno;
   if (getpid() != g_process.load(std::memory_order_relaxed)) {
-    // A child, before it has executed its program or come out of fork(): it has no reader, and
-    // writing would wake the parent's.
+    // A child, before it has executed its program or come out of fork(). The child has no reader,
+    // and a write would wake the parent's.
     sigaction(signal, &g_dispositions[signal].before, nullptr);
     kill(getpid(), signal);
     errno = error_before;
@@ -61,7 +61,7 @@ void OnSignal(int signal) {
     if ((reader.wanted.load(std::memory_order_acquire) & BitOf(signal)) == 0) continue;
     reader.pending.fetch_or(BitOf(signal), std::memory_order_release);
     const uint64_t one = 1;
-    // A counter that is full is readable already.
+    // A full counter is readable already.
     [[maybe_unused]] const ssize_t written =
         write(reader.fd.load(std::memory_order_relaxed), &one, sizeof one);
   }
@@ -75,8 +75,8 @@ void Clear(const Reader& reader) {
   }
 }
 
-// SIGPIPE and SIGXFSZ are asked for so that they end nothing; a program that ignores them already
-// goes on doing so, and so do those that it starts.
+// A reader asks for SIGPIPE and SIGXFSZ so that they end nothing. A program that ignores them
+// already goes on doing so, and so do the programs that it starts.
 bool StaysIgnored(int signal, const struct sigaction& found) {
   return (signal == SIGPIPE || signal == SIGXFSZ) && found.sa_handler == SIG_IGN;
 }
@@ -89,7 +89,8 @@ int Acquire(int signal) {
     if (disposition.replaced) {
       struct sigaction action = {};
       action.sa_handler = OnSignal;
-      // The program's own calls on other threads go on; its own stacks for signals are used.
+      // SA_RESTART: the program's calls on other threads go on. SA_ONSTACK: its own signal stacks
+      // are used.
       action.sa_flags = SA_RESTART | SA_ONSTACK;
       sigemptyset(&action.sa_mask);
       if (sigaction(signal, &action, nullptr) < 0) return -errno;
@@ -115,7 +116,7 @@ void ReleaseAll(uint64_t signals) {
   }
 }
 
-// Requires: in a child, whose only thread holds g_lock.
+// Requires: in a child; its only thread holds g_lock.
 void ForgetReaders() {
   for (int signal = 1; signal <= kSignalMax; ++signal) {
     if (g_dispositions[signal].readers == 0) continue;
@@ -125,7 +126,7 @@ void ForgetReaders() {
   for (Reader& reader : g_readers) {
     reader.wanted.store(0, std::memory_order_relaxed);
     reader.pending.store(0, std::memory_order_relaxed);
-    // Shared with the parent: what the child read or wrote there would be the parent's.
+    // Shared with the parent: a read or write by the child would act on the parent's eventfd.
     const int fd = reader.fd.exchange(-1, std::memory_order_relaxed);
     if (fd >= 0) close(fd);
   }
@@ -149,7 +150,7 @@ Reader* ReaderOf(int fd) {
   return nullptr;
 }
 
-// A reader that nobody has; nullptr and -errno where there is none.
+// An unused reader; nullptr and -errno: none.
 Reader* FreeReader(int* error) {
   *error = -EMFILE;
   for (Reader& reader : g_readers) {
@@ -212,7 +213,7 @@ int OpenSignalReader(const std::vector<int>& signals) {
   reader->pending.store(0, std::memory_order_relaxed);
   Clear(*reader);
   g_process.store(getpid(), std::memory_order_relaxed);
-  // Before the handler is set: a signal in between would be nobody's.
+  // Before the handler is set: otherwise a signal in between would reach no reader.
   reader->wanted.store(wanted, std::memory_order_release);
   uint64_t acquired = 0;
   for (uint64_t rest = wanted; rest != 0; rest &= rest - 1) {
@@ -232,7 +233,7 @@ int ReadSignal(int fd) {
   Reader* const reader = ReaderOf(fd);
   if (reader == nullptr) return -EBADF;
   if (reader->pending.load(std::memory_order_relaxed) == 0) Clear(*reader);
-  // Looked at again behind the clearing: a signal in between has left no wake-up.
+  // Check again after the clear: a signal before the clear has lost its wake-up.
   const uint64_t pending = reader->pending.load(std::memory_order_acquire);
   if (pending == 0) return -EAGAIN;
   const int signal = std::countr_zero(pending) + 1;
@@ -245,7 +246,7 @@ int CloseSignalReader(int fd) {
   Reader* const reader = ReaderOf(fd);
   if (reader == nullptr) return -EBADF;
   const uint64_t wanted = reader->wanted.load(std::memory_order_relaxed);
-  // Blocked again before the disposition is back: what comes now waits, as it did before.
+  // Blocked again before the disposition is restored: a signal in between waits, as it did before.
   ChangeMask(SIG_BLOCK, reader->unblocked);
   ReleaseAll(wanted);
   reader->wanted.store(0, std::memory_order_release);

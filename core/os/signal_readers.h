@@ -2,17 +2,18 @@
 // any thread, notes the signal for each reader that asked for it, and wakes that reader.
 //
 // 1. The first reader of a signal sets the handler, and keeps the disposition that it found. The
-//    last one puts that back, unless the program has set another one meanwhile.
-// 2. A reader's descriptor is an eventfd that is never closed; the next reader is given it. A
-//    handler that began before its reader was closed may still write there, and a number that was
-//    closed may be a connection by then.
-// 3. A forked child has no readers and the dispositions from before them: a signal that is for the
-//    child alone is neither lost nor taken for its parent's. A program that it executes has them
-//    anyway, as exec resets what has a handler. (A blocked or ignored signal would stay so.)
+//    last one restores that disposition, unless the program has set another one meanwhile.
+// 2. A reader's descriptor is an eventfd that is never closed; the next reader gets it. A handler
+//    that began before its reader was closed may still write there, and a closed number may be a
+//    connection by then.
+// 3. A forked child has no readers, and has the dispositions from before them: a signal for the
+//    child alone is neither lost nor taken for its parent's. A program that the child executes has
+//    them in any case, as exec resets handlers. (A blocked or ignored signal would stay so.)
 //
 // Owner:  the process; never destroyed.
 // Thread: any. A reader is closed by the thread that opened it, as that thread's mask changes.
-// Bound:  kSignalReadersMax readers; one descriptor for each of those that there ever were at once.
+// Bound:  kSignalReadersMax readers; one descriptor for each of the most readers that were open at
+//         once.
 // Errors: -errno. -EINVAL: no such signal. -EMFILE: too many readers.
 #ifndef SLUICE_CORE_OS_SIGNAL_READERS_H_
 #define SLUICE_CORE_OS_SIGNAL_READERS_H_
@@ -25,12 +26,12 @@ namespace sluice::internal {
 
 inline constexpr int kSignalReadersMax = 64;
 
-// Answers a descriptor that is readable while a signal is pending for this reader. Takes `signals`
-// out of the calling thread's mask: where the parent had blocked them in all threads, one thread
-// at least must take them.
+// Answers a descriptor that is readable while a signal is pending for this reader. Removes
+// `signals` from the calling thread's mask: if the parent had blocked them in all threads, at least
+// one thread must take them.
 int OpenSignalReader(const std::vector<int>& signals);
-// A pending signal, the least number first, or -EAGAIN. Signals of one number that come before it
-// is read are one, as they are for the kernel.
+// A pending signal, the least number first, or -EAGAIN. Several signals of one number before the
+// read count as one, as they do for the kernel.
 int ReadSignal(int fd);
 int CloseSignalReader(int fd);
 

@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kNameBytesMax = 253;
 constexpr size_t kLabelBytesMax = 63;
-constexpr size_t kShownBytesMax = 100;  // An error shows so much of an address.
+constexpr size_t kShownBytesMax = 100;  // An error shows at most this much of an address.
 
 bool IsLabel(absl::string_view label) {
   return !label.empty() && label.size() <= kLabelBytesMax && label.front() != '-' &&
@@ -31,7 +31,7 @@ bool IsLabel(absl::string_view label) {
          });
 }
 
-// A last label of digits alone would be an IPv4 address that is wrong, not a name (RFC 3696, 2).
+// A last label of digits alone would make a wrong IPv4 address, not a name (RFC 3696, 2).
 bool IsHostName(absl::string_view host) {
   absl::ConsumeSuffix(&host, ".");
   if (host.size() > kNameBytesMax) return false;
@@ -40,7 +40,7 @@ bool IsHostName(absl::string_view host) {
          !std::all_of(labels.back().begin(), labels.back().end(), absl::ascii_isdigit);
 }
 
-// Meant as a name, though it is none: then what is said of addresses would mislead.
+// Meant as a name, but not a valid one: an error about addresses would mislead.
 bool LooksLikeName(absl::string_view host) {
   return std::any_of(host.begin(), host.end(), absl::ascii_isalpha) &&
          std::all_of(host.begin(), host.end(), [](char c) {

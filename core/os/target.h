@@ -1,9 +1,9 @@
 // Target is what a program connects to: an Address, or a host's name and a port. A name is looked
-// up anew for each connection, so that who moves is followed.
+// up again for each connection, so a host that moves is followed.
 //
 //   NAME:PORT   api.example.org:443, beside all that Address takes
 //
-// Owner:  whoever holds it; a value.
+// Owner:  its holder; a value.
 // Thread: any, as for a string.
 // Bound:  a name has at most 253 bytes, each of its labels 63 (RFC 1123, 2.1; RFC 1035, 2.3.4).
 // Errors: InvalidArgument that quotes the input and says what is accepted.
@@ -24,20 +24,20 @@ class Os;
 
 class Target {
  public:
-  Target(const Address& address) : address_(address) {}  // Implicit: an address is one.
+  Target(const Address& address) : address_(address) {}  // Implicit: an address is a target.
 
   static absl::StatusOr<Target> Parse(std::string_view text);
 
   bool IsName() const { return !host_.empty(); }
-  const Address& address() const { return address_; }  // Unless it is a name.
-  const std::string& host() const { return host_; }    // The name; "": it is none.
+  const Address& address() const { return address_; }  // AF_UNSPEC if IsName().
+  const std::string& host() const { return host_; }    // "": the target is an address.
 
-  // Its addresses, the best first; one, where it is no name. A name is asked for now and waits, so
-  // only a blocking function calls it. NotFound: there is none of that name. Unavailable: nobody
-  // who knows has answered.
+  // The target's addresses, the best first; a single one if the target is an address. Looks a name
+  // up now and waits, so only a blocking function calls this. NotFound: no such name. Unavailable:
+  // no name server has answered.
   absl::StatusOr<std::vector<Address>> LookUp(Os& os) const;
 
-  std::string ToString() const;  // Parse() makes the same of it.
+  std::string ToString() const;  // Parse() makes the same Target of it.
 
  private:
   Target(std::string_view host, uint16_t port) : host_(host), port_(port) {}

@@ -1,4 +1,4 @@
-// What --version says; as in MODULE.bazel.
+// The version for --version; the same as in MODULE.bazel.
 #ifndef SLUICE_CORE_OS_VERSION_H_
 #define SLUICE_CORE_OS_VERSION_H_
 

@@ -1,5 +1,5 @@
-// The end of a runtime: a drain, step by step, by a thread that is no worker; and the run until a
-// signal begins one.
+// The end of a runtime: a drain, step by step, run by a thread that is not a worker; and
+// RunUntilSignal, in which a signal begins the drain.
 #include <signal.h>
 #include <unistd.h>
 
@@ -28,18 +28,18 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
-constexpr int64_t kPatientLooks = 100;  // So many times in each phase it waits for a quiet pause.
+constexpr int64_t kPatientLooks = 100;  // Each phase waits this many looks for a quiet pause.
 
 void PrintError(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", absl::StrCat("error: ", status.message()).c_str());
 }
 
-// Not printf: stdio would keep what the disk has no room for, and try again at exit, where SIGXFSZ
-// ends the process.
+// Not printf: stdio would keep output for which the disk has no room, and write it again at exit,
+// where SIGXFSZ ends the process.
 void SayListening(const std::string& address) {
   if (dprintf(STDOUT_FILENO, "listening on %s\n", address.c_str()) >= 0) return;
   const int error = errno;
-  // Through the log, as stderr may be a pipe that nobody reads; whatever its level.
+  // Through the log, whatever its level, as stderr may be a pipe that nobody reads.
   LogAnyway(absl::StrCat("cannot write \"listening on ", address, "\" to stdout: ",
                          absl::ErrnoToStatus(error, "write").message(), "; it is served"));
 }
@@ -75,8 +75,9 @@ class Signals {
   int error_ = 0;
 };
 
-// Before the process ends without destructors: what stdio holds is written. A thread that reads
-// stdin in a blocking function holds its lock meanwhile, and fflush(nullptr) would wait for it.
+// For an end of the process without destructors: writes stdio's buffers. A thread that reads stdin
+// in a blocking function holds stdin's lock meanwhile, and fflush(nullptr) would wait for that
+// lock.
 void FlushStdio() {
   if (ftrylockfile(stdin) == 0) {
     funlockfile(stdin);
@@ -86,8 +87,8 @@ void FlushStdio() {
   }
 }
 
-// exit() destroys static objects, on the thread that calls it, while workers use them; one of them
-// may be the Runtime, which would wait for this very thread. So where a handler calls it, the
+// exit() destroys static objects on the thread that calls it, while workers use them. One of them
+// may be the Runtime, which would wait for this very thread. So if a handler calls exit(), the
 // process ends at once: with that code, and without destructors.
 void EndInHandler(int code, void*) {
   Worker* const worker = Worker::Current();
@@ -104,12 +105,12 @@ void EndInHandler(int code, void*) {
 
 }  // namespace
 
-// Registered late, so that it comes before the destructors of what was there before.
+// Registered late, so that it runs before the destructors of older static objects.
 void Runtime::WatchExit() {
   [[maybe_unused]] static const int once = on_exit(EndInHandler, nullptr);
 }
 
-// A handler that waits for the end of all handlers would wait for itself.
+// A handler that waited for the end of all handlers would wait for itself.
 void Runtime::RefuseInHandler(const char* call) const {
   Worker* const worker = Worker::Current();
   if (worker == nullptr || &worker->runtime() != this) return;
@@ -121,7 +122,8 @@ void Runtime::RefuseInHandler(const char* call) const {
 }
 
 bool Runtime::Quiescent() {
-  // First: once it is 0, the replies are among what was sent. At the deadline nobody waits for it.
+  // Check this first: once it is 0, all replies are among the sent messages. After the deadline the
+  // drain does not wait for blocking functions.
   if (phase_ != DrainPhase::kShutdown && blocking_->Awaited() > 0) {
     rest_watch_.Forget();
     return false;
@@ -150,7 +152,7 @@ void Runtime::LookForProgress(int64_t now_ms) {
   });
 }
 
-// Needs no descriptor, as there may be none left. Nobody notifies.
+// Needs no descriptor, as none may be left. No thread notifies.
 void Runtime::PauseDrain() {
   std::unique_lock<std::mutex> lock(pause_lock_);
   os_.WaitFor(pause_, lock, kDrainLookMs * 1'000'000);
@@ -173,7 +175,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   }
   if (phase_ == DrainPhase::kDone) return true;
   if (phase_ != DrainPhase::kShutdown && now_ms >= deadline_ms) {
-    // One that was given no time is not late.
+    // A drain that was given no time is not late.
     if (!just_begun) {
       LogWarn("drain: the deadline has come; what is left is dropped");
     }
@@ -182,8 +184,8 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     blocking_->DropWaiting();
     enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
   }
-  // A peer that never stops sending must not hold its connection until the deadline, which would
-  // lose the answers that are still on their way.
+  // A peer that never stops sending must not hold its connection until the deadline: answers that
+  // are still on their way would be lost.
   if ((phase_ == DrainPhase::kReading || phase_ == DrainPhase::kClosing) &&
       now_ms >= end_reading_ms_) {
     end_reading_ms_ = TimerWheel::kNever;
@@ -202,11 +204,11 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     enter(DrainPhase::kDone, nullptr);
     return true;
   }
-  // Beside a timer that sends to another worker each millisecond, no pause between two looks is
-  // quiet: after a while a quiet moment is enough, which two looks at once find.
+  // If a timer sends to another worker each millisecond, no pause between two looks is quiet. After
+  // a while a quiet moment is enough, which two looks in a row can find.
   const bool quiescent = Quiescent() || (++looks_ > kPatientLooks && Quiescent());
-  // An actor that never rests, and a reader that hubs wait for, must not keep the sessions from
-  // their OnDrain.
+  // An actor that never rests, or a reader that hubs wait for, must not keep sessions from their
+  // OnDrain.
   if (now_ms >= tell_sessions_ms_ &&
       (phase_ == DrainPhase::kReading || phase_ == DrainPhase::kClosing)) {
     tell_sessions_ms_ = TimerWheel::kNever;
@@ -253,10 +255,10 @@ void Runtime::JoinWorkers() {
   }
   CallAll(&Worker::StopTurning);
   JoinThreads();
-  // What threads that know nothing of the end still send goes nowhere from here on, uncounted.
+  // From here on, messages from threads that do not know of the end are dropped, uncounted.
   for (auto& worker : workers_) Home::Of(worker.get()).Close();
-  // A worker that a handler held past the deadline came last: what it still had to tell the others
-  // is heard here.
+  // A worker that a handler held past the deadline ended last: its last messages to the others are
+  // taken here.
   for (bool rest = false; !rest;) {
     int64_t on_the_way = shared_.outside_gate.Sent();
     rest = true;
@@ -274,7 +276,7 @@ void Runtime::JoinWorkers() {
 void Runtime::Drain(absl::Duration timeout) {
   RefuseInHandler("Drain()");
   if (ended_) return;
-  // Without threads (never started) this thread takes the workers' turns itself.
+  // If the workers have no threads (never started), this thread runs their turns itself.
   const bool own_turns = !started_;
   started_ = true;
   turning_.store(true, std::memory_order_relaxed);
@@ -287,7 +289,7 @@ void Runtime::Drain(absl::Duration timeout) {
         worker->Leave();
       }
     }
-    // Here, no turn brings on what a blocking function does, or a timer that is not due.
+    // Pause here: no turn advances a blocking function, or a timer that is not due.
     if (!own_turns || ((blocking_->Awaited() > 0 || AllRest()) && !Planted(Plant::kDrainSpins))) {
       PauseDrain();
     }
@@ -314,12 +316,12 @@ int Runtime::RunUntilSignal() {
     PrintError(started);
     return 1;
   }
-  std::fflush(stdout);  // What the program has printed comes first.
+  std::fflush(stdout);  // The program's own output comes first.
   for (const std::string& address : Listening()) SayListening(address);
   int64_t deadline_ms = -1;
   bool dump_wanted = false;
-  // Whatever else this thread waits for, it takes signals meanwhile: those of one number that come
-  // before the first is taken are one, so a second SIGTERM would not end the process at once.
+  // This thread takes signals during each of its waits. Signals of one number that come before the
+  // first is taken count as one: otherwise a second SIGTERM might not end the process at once.
   const auto wait = [&](int timeout_ms) {
     signals.Wait(timeout_ms);
     for (int signal = signals.Next(); signal > 0; signal = signals.Next()) {
@@ -327,7 +329,7 @@ int Runtime::RunUntilSignal() {
         dump_wanted = true;
       } else if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) {
         if (deadline_ms >= 0) {
-          // A terminal that is closed sends it twice, through its shell and from the kernel.
+          // A closed terminal sends SIGHUP twice: by its shell and by the kernel.
           if (signal == SIGHUP) continue;
           LogError("a second signal: the process ends at once; what is under way is lost");
           LogShutdown();
@@ -338,7 +340,7 @@ int Runtime::RunUntilSignal() {
       }
     }
   };
-  std::shared_ptr<AskedFigures> dump;  // Asked for, and not printed yet.
+  std::shared_ptr<AskedFigures> dump;  // Requested, and not printed yet.
   for (bool done = false; !done;) {
     const bool rests = deadline_ms < 0 && dump == nullptr && !dump_wanted;
     wait(rests ? -1 : kDrainLookMs);
@@ -346,8 +348,8 @@ int Runtime::RunUntilSignal() {
       dump = AskForFigures(/*with_text=*/true);
     }
     if (dump != nullptr && HasFigures(*dump)) {
-      // Whatever --log_level says: it was asked for. Through the log, as stderr may be a pipe that
-      // nobody reads.
+      // Whatever --log_level is: the dump was requested. Through the log, as stderr may be a pipe
+      // that nobody reads.
       const std::string text = DumpOf(WaitForFigures(*dump));
       for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
         LogAnyway(ToStd(line));
@@ -370,7 +372,7 @@ int Runtime::RunUntilSignal() {
     LogShutdown();
     return 0;
   }
-  // Their threads would use what main() is about to destroy.
+  // Their threads would use objects that main() is about to destroy.
   LogWarn("drain: the process ends without them");
   LogShutdown();
   FlushStdio();

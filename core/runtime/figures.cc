@@ -1,6 +1,6 @@
-// What a runtime says of itself while it runs: the ledger and the dump. A worker's figures belong
-// to its thread, so they are asked for by a message; a wait for the answers needs no descriptor, as
-// there may be none left, and a handler does not wait at all.
+// A running runtime's figures: the ledger and the dump. A worker's figures belong to its thread, so
+// other threads ask by a message. A wait for the answers needs no descriptor, as none may be left;
+// a handler does not wait at all.
 #include <algorithm>
 #include <utility>
 
@@ -17,10 +17,10 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kAnswersNs = 1'000'000'000;
-// A worker that is held answers none. More than so many are not sent after it.
+// A worker that is held answers no question; at most this many wait for it.
 constexpr int kQuestionsMax = 64;
 
-// "ledger: a; b" as two lines, each of which says whose it is.
+// Appends "ledger: a; b" as two lines, each with its subject.
 void AppendFacts(std::string* text, const std::string& report) {
   const std::vector<std::string> facts = absl::StrSplit(report, "; ");
   const std::string subject = facts[0].substr(0, facts[0].find(':'));
@@ -42,7 +42,7 @@ Runtime::Figures Runtime::FiguresOf(Worker& worker, bool with_text) {
   return figures;
 }
 
-// On the worker's thread, for handlers of the others.
+// On the worker's thread, for handlers of other workers.
 void Runtime::TellFigures(Worker& worker, bool with_text) {
   Figures figures = FiguresOf(worker, with_text);
   LastFigures& last = *last_figures_[static_cast<size_t>(worker.Index())];
@@ -66,7 +66,7 @@ std::vector<Runtime::Figures> Runtime::CollectFigures(bool with_text) {
   return WaitForFigures(*AskForFigures(with_text));
 }
 
-// For a handler. It may be of another runtime: then all workers are others.
+// For a handler. If `here` belongs to another runtime, all workers are others.
 std::vector<Runtime::Figures> Runtime::LastFiguresFor(Worker& here, bool with_text) {
   std::vector<Figures> figures;
   for (const auto& worker : workers_) {
@@ -150,11 +150,6 @@ std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
   for (const std::string& address : Listening()) {
     absl::StrAppend(&text, "listening on ", address, "\n");
   }
-  size_t names;
-  {
-    std::lock_guard<std::mutex> lock(names_lock_);
-    names = names_.size();
-  }
   absl::StrAppendFormat(&text,
                         "workers: %d\n"
                         "actors: %d of %d\n"
@@ -162,7 +157,7 @@ std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
                         "memory: %d of %d bytes used\n"
                         "connections: at most %d for each listener\n"
                         "descriptors: at most %d for the process\n",
-                        options_.workers, ActorCount(), options_.actors_max, names,
+                        options_.workers, ActorCount(), options_.actors_max, names_.Count(),
                         options_.names_max, shared_.budget->UsedBytes(), shared_.budget->BytesMax(),
                         options_.max_connections, os_.DescriptorsMax());
   for (const auto& worker : workers_) {
@@ -185,7 +180,7 @@ std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
 }
 
 std::string Runtime::RatesSinceDump(const Ledger& ledger) {
-  const int64_t now_ns = os_.NowNs();  // Not under the lock: a simulation may go elsewhere here.
+  const int64_t now_ns = os_.NowNs();  // Not under the lock: a simulation may switch fibers here.
   const std::lock_guard<std::mutex> lock(dumped_lock_);
   const int64_t past_ns = std::max<int64_t>(now_ns - std::exchange(dumped_ns_, now_ns), 1);
   const int64_t delivered = ledger.delivered - std::exchange(dumped_delivered_, ledger.delivered);
@@ -220,18 +215,19 @@ std::string Worker::Dump() {
     const Outbox& outbox = slot->extra->outbox;
     const Slot* target = outbox.list.Front()->target;
     Worker* const of = target->worker;
-    // A name belongs to its own worker; of others only the number is told. Another runtime's actor
-    // has not even that: its slot and its worker may be the next runtime's by now.
+    // A name belongs to the actor's worker, so actors of other workers appear by number. Another
+    // runtime's actor has not even that: its slot and its worker may belong to the next runtime by
+    // now.
     const bool ours = of == this && target->generation == outbox.list.Front()->generation;
     const std::string target_name =
-        ours          ? absl::StrCat(NameOf(target), " on worker ", index_)
+        ours          ? absl::StrCat(NameOfActor(target), " on worker ", index_)
         : !IsOurs(of) ? "an actor of another runtime"
                       : absl::StrCat("actor#", target->id, " on worker ", of->index_);
     const char* why = outbox.waits_for_lane     ? "room in the lane to "
                       : outbox.waits_for_memory ? "memory to send to "
                                                 : "credits of ";
     absl::StrAppendFormat(&text, "  %s parked for %d ms with %d messages, waits for %s%s\n",
-                          NameOf(slot), NowMs() - outbox.parked_since_ms, outbox.count, why,
+                          NameOfActor(slot), NowMs() - outbox.parked_since_ms, outbox.count, why,
                           target_name);
   });
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);

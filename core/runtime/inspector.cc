@@ -69,10 +69,7 @@ Inspector::WorkerView Inspector::Look(int index) const {
 
 int64_t Inspector::RunQueueLength(int worker) const {
   int64_t length = 0;
-  for (const Slot* slot = runtime_.worker(worker).run_first_; slot != nullptr;
-       slot = slot->run_next) {
-    ++length;
-  }
+  runtime_.worker(worker).run_queue_.ForEach([&](const Slot&) { ++length; });
   return length;
 }
 
@@ -106,7 +103,7 @@ int64_t Inspector::ForEachSlot(int worker, absl::FunctionRef<void(const SlotView
 }
 
 void Inspector::Fill(const Slot& slot, SlotView* view) {
-  std::vector<WaiterView> waiters = std::move(view->waiters);  // Its place is used again.
+  std::vector<WaiterView> waiters = std::move(view->waiters);  // Keeps its capacity.
   waiters.clear();
   *view = SlotView();
   view->waiters = std::move(waiters);
@@ -153,7 +150,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->waits_for_memory = outbox.waits_for_memory;
   ForEachEnvelope(outbox.list, [&](const Envelope& envelope) {
     ++view->outbox_listed;
-    // The last one may not be charged yet.
+    // The last message may not be charged yet.
     const bool charged = outbox.uncharged == 0 || view->outbox_listed < outbox.count;
     view->message_bytes += charged ? envelope.charge : 0;
   });
@@ -165,7 +162,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->linger_armed = slot.extra->LingerArmed();
 }
 
-// Each count, flag or second list says the same as the list that it stands beside.
+// Checks each count, flag and second list against the list that it describes.
 void Inspector::CheckInvariants(int index) const {
   const Worker& worker = runtime_.worker(index);
   worker.timers_.CheckInvariants();
@@ -186,12 +183,8 @@ void Inspector::CheckInvariants(int index) const {
   SLUICE_CHECK(actors == worker.actor_count_);
   SLUICE_CHECK(descriptors == worker.io_count_);
   SLUICE_CHECK(scheduled == RunQueueLength(index));
-  const Slot* last = nullptr;
-  for (const Slot* slot = worker.run_first_; slot != nullptr; slot = slot->run_next) {
-    SLUICE_CHECK(slot->scheduled && slot->worker == &worker);
-    last = slot;
-  }
-  SLUICE_CHECK(last == worker.run_last_);
+  worker.run_queue_.CheckInvariants();
+  worker.run_queue_.ForEach([&](const Slot& slot) { SLUICE_CHECK(slot.worker == &worker); });
   for (const Slot* slot : worker.free_slots_) {
     SLUICE_CHECK(slot->state == ActorState::kFree && slot->worker == &worker);
   }
@@ -210,7 +203,7 @@ void Inspector::CheckStages(const Worker& worker) {
   }
 }
 
-// Who stands on the lists of those that wait. Some may have ended, or wait no more.
+// The actors on the lists for memory and for lanes. Some may have ended, or wait no more.
 Inspector::Waits Inspector::WaitsOf(const Worker& worker) {
   Waits waits;
   for (const auto& [slot, generation] : worker.memory_waiters_) {
@@ -243,7 +236,7 @@ void Inspector::CheckExtra(const Slot& slot, const Waits& waits) {
   };
   SLUICE_CHECK(!outbox.waits_for_memory || stands_in(waits.memory));
   SLUICE_CHECK(!outbox.waits_for_lane || stands_in(waits.lane));
-  // Ids of due timers: those that were cancelled may still stand there.
+  // Cancelled timers may still have their ids in the list.
   const std::vector<TimerId>& ids = slot.extra->due_timers;
   int64_t due = 0;
   int64_t listed = 0;

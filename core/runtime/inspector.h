@@ -1,10 +1,11 @@
-// Inspector is a look into a runtime from outside, for tests and simulations: what lies where, and
-// what is owed to whom. It changes nothing.
+// Inspector shows the state of a runtime, for tests and simulations: what each part holds and owes.
+// It changes nothing.
 //
-// Owner:  who looks; the runtime outlives it.
-// Thread: any, while none of the runtime's runs: between two steps of a simulation, or after Drain.
+// Owner:  its user; the runtime outlives it.
+// Thread: any, while no thread of the runtime runs: between two steps of a simulation, or after
+//         Drain.
 // Bound:  a look at a worker walks its lanes; ForEachSlot walks slots, and the messages in them.
-// Errors: none. What is wrong with what it sees is for the caller to say.
+// Errors: none. The caller judges what it sees.
 #ifndef SLUICE_CORE_RUNTIME_INSPECTOR_H_
 #define SLUICE_CORE_RUNTIME_INSPECTOR_H_
 
@@ -27,7 +28,7 @@ class Inspector {
     int64_t sent = 0;
     int64_t taken = 0;
     int64_t capacity = 0;
-    int64_t staged = 0;         // Envelopes of all kinds that the sender has not put into it yet.
+    int64_t staged = 0;         // Envelopes of all kinds in the sender's stage.
     bool to_be_roused = false;  // The sender will flush its stage, and rouse the receiver.
   };
   struct WorkerView {
@@ -36,10 +37,11 @@ class Inspector {
     int64_t cross_sent = 0;
     int64_t cross_taken = 0;
     int64_t inbox = 0;
-    bool asleep = false;            // By its sleep word.
-    bool has_work = false;          // For its next turn.
-    bool has_control = false;       // From itself to itself.
-    bool looks_for_memory = false;  // It must wake in a few milliseconds to see whether there is.
+    bool asleep = false;       // By its sleep word.
+    bool has_work = false;     // For its next turn.
+    bool has_control = false;  // From itself to itself.
+    // The worker must wake in a few milliseconds to look for free memory.
+    bool looks_for_memory = false;
     int64_t turn_ms = 0;
     int64_t next_timer_ms = 0;  // TimerWheel::kNever: none.
     int64_t timers = 0;
@@ -48,7 +50,7 @@ class Inspector {
     int64_t descriptors = 0;
     int poller = -1;
   };
-  // What no worker counts, and the budget.
+  // Counts that no worker keeps, and the budget.
   struct RuntimeView {
     int64_t outside_sent = 0;
     int64_t outside_reserved = 0;
@@ -69,18 +71,18 @@ class Inspector {
     ActorState state = ActorState::kFree;
     bool scheduled = false;
     bool runnable = false;
-    bool mail_held = false;  // Until its connection stands.
+    bool mail_held = false;  // Until the connection is established.
     bool parked = false;
     bool stop_asked = false;
     bool has_actor = false;
     bool has_io = false;
-    bool io_forgotten = false;  // It has work, and stands on no list.
-    bool used_up = false;       // Its generations are; nobody will live here again.
+    bool io_forgotten = false;  // Has work, and is on no list.
+    bool used_up = false;       // No generations left: no actor will live here again.
 
     // The mailbox.
     uint32_t word_generation = 0;
     uint32_t capacity = 0;
-    uint32_t held = 0;  // As it counts; `user_messages` are what its queue has.
+    uint32_t held = 0;  // The mailbox's count; `user_messages` counts its queue.
     uint32_t word_credits = 0;
     uint32_t reserve = 0;
     uint32_t freed = 0;
@@ -92,7 +94,7 @@ class Inspector {
     std::vector<WaiterView> waiters;
     int64_t FreeCredits() const { return int64_t{word_credits} + reserve + freed; }
 
-    // The outbox, and to whom its first message goes.
+    // The outbox, and the target of its first message.
     uint32_t outbox = 0;
     int64_t outbox_listed = 0;  // As counted in the list itself.
     uint32_t paid = 0;
@@ -110,17 +112,18 @@ class Inspector {
   explicit Inspector(Runtime& runtime) : runtime_(runtime) {}
 
   int Workers() const { return runtime_.WorkerCount(); }
-  Lane LaneAt(int from, int to) const;  // from == Workers(): the one of outside threads.
+  Lane LaneAt(int from, int to) const;  // from == Workers(): the outside threads' lane.
   RuntimeView Look() const;
   WorkerView Look(int worker) const;
   int64_t RunQueueLength(int worker) const;  // Walks it.
-  // That it keeps, or that were its own when they went to the stock; walks the stock.
+  // Slots that the worker keeps, and its former ones in the stock; walks the stock.
   int64_t FreeSlots(int worker) const;
   uint32_t SlotCount() const;  // Every slot's id is below it.
-  // All of a worker, by id, free ones too. Answers how many slots and messages it walked.
+  // Visits all slots of a worker by id, free ones too. Answers how many slots and messages it
+  // walked.
   int64_t ForEachSlot(int worker, absl::FunctionRef<void(const SlotView&)> visit) const;
-  // Of the parts that check themselves, and of each count that stands beside a list: a broken one
-  // ends the process. Requires: the worker stands between two turns, or in its wait.
+  // Checks the parts that check themselves, and each count against its list; a broken invariant
+  // ends the process. Requires: the worker is between two turns, or in its wait.
   void CheckInvariants(int worker) const;
 
  private:

@@ -1,14 +1,15 @@
-// ProgressWatch tells a worker that a handler holds from one that the machine is slow to run: after
-// a drain's deadline, the first must not be waited for, and the second must.
+// ProgressWatch tells apart a worker that a handler holds and a worker that the machine runs
+// slowly. After a drain's deadline, the drain must not wait for the first, and must wait for the
+// second.
 //
 // Owner:  the coordinator of a drain.
 // Thread: the coordinator's.
 // Bound:  a few words for each worker.
 // Errors: none.
 //
-// A worker is still when look after look finds the same mark of it: no turn has begun, and no other
-// handler runs. What counts is the time between looks, but at most kLookMsMost for each: a process
-// that stood still itself, or a machine that gives it little time, brings few looks.
+// A worker is still while look after look finds the same mark: no turn has begun, and no other
+// handler runs. The time between two looks counts, but at most kLookMsMost: if the process itself
+// was stopped, or gets little time from the machine, there are few looks.
 #ifndef SLUICE_CORE_RUNTIME_PROGRESS_WATCH_H_
 #define SLUICE_CORE_RUNTIME_PROGRESS_WATCH_H_
 
@@ -23,11 +24,11 @@ namespace sluice {
 
 class ProgressWatch {
  public:
-  static constexpr int64_t kStillMs = 1'000;  // So long without progress: it is held.
+  static constexpr int64_t kStillMs = 1'000;  // A worker without progress for this time is held.
   static constexpr int64_t kLookMsMost = 10;
-  static constexpr int64_t kAllMs = 60'000;  // Progress that has no end is not waited for either.
+  static constexpr int64_t kAllMs = 60'000;  // The drain waits no longer, even with progress.
 
-  struct Mark {  // What a worker does; another one means progress.
+  struct Mark {  // A worker's state; another one means progress.
     int64_t steps = 0;
     const void* slot = nullptr;
     const void* message = nullptr;
@@ -40,7 +41,7 @@ class ProgressWatch {
     looked_ms_ = now_ms;
     all_ms_ = 0;
   }
-  // One look. `mark_of(i)` answers the mark of worker i.
+  // Looks once. `mark_of(i)` answers the mark of worker i.
   template <class MarkOf>
   void Look(int64_t now_ms, MarkOf mark_of) {
     const int64_t passed_ms = std::clamp<int64_t>(now_ms - looked_ms_, 0, kLookMsMost);
@@ -52,7 +53,7 @@ class ProgressWatch {
       seen_[i].mark = mark;
     }
   }
-  // No worker makes progress any more, or all of them took too long.
+  // No worker makes progress any more, or all together took too long.
   bool Over() const {
     return all_ms_ >= kAllMs || std::all_of(seen_.begin(), seen_.end(), [](const Seen& seen) {
              return seen.still_ms >= kStillMs;

@@ -18,10 +18,10 @@ namespace sluice {
 
 namespace {
 
-// Code, libraries and the C library's own, as a small program has them resident.
+// Code, libraries and the C library's own memory, as resident in a small program.
 constexpr int64_t kProgramBytes = 16 * 1024 * 1024;
 static_assert(alignof(Worker) <= alignof(Home));
-// A thread of the blocking pool, as long as its function is modest: stack and allocator's arena.
+// A thread of the blocking pool with a modest function: stack and allocator's arena.
 constexpr int64_t kBlockingThreadBytes = 256 * 1024;
 
 }  // namespace
@@ -62,7 +62,7 @@ Options Runtime::Checked(Options options, Os& os, absl::Status* status) {
   os.StandardDescriptorsOpen();  // Before the first descriptor of ours.
   *status = options.Complete(os);
   if (!status->ok()) {
-    // The object must stand, to say what was wrong with it; it never starts.
+    // The object must exist to report the error; it never starts.
     const std::string log_level = std::move(options.log_level);
     options = Options();
     options.workers = 1;
@@ -79,7 +79,8 @@ Runtime::Runtime(Options options, Os& os)
       os_(os),
       options_(shared_.options),
       blocking_(std::make_unique<BlockingPool>(shared_)),
-      dumped_ns_(made_ns_) {
+      dumped_ns_(made_ns_),
+      names_(static_cast<size_t>(options_.names_max)) {
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
   if (const int64_t had = options_.ConnectionsWithDescriptors(os_);
       status_.ok() && had < options_.max_connections) {
@@ -173,55 +174,6 @@ sluice::Ceiling Runtime::Ceiling() const {
   return ceiling;
 }
 
-// --- Names.
-
-absl::Status Runtime::RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
-                                   const std::type_info* type) {
-  if (slot == nullptr) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot register \"", ToAbsl(name), "\": the Ref is empty"));
-  }
-  std::lock_guard<std::mutex> lock(names_lock_);
-  auto found = names_.find(ToAbsl(name));
-  if (found != names_.end()) {
-    if (found->second.slot->mailbox.Word().Generation() == found->second.generation) {
-      return absl::AlreadyExistsError(
-          absl::StrCat("the name \"", ToAbsl(name), "\" is taken by a live actor"));
-    }
-    found->second = {slot, generation, type};
-    return absl::OkStatus();
-  }
-  if (names_.size() >= options_.names_max) {
-    // Those of actors that ended make room first.
-    absl::erase_if(names_, [](const auto& entry) {
-      return entry.second.slot->mailbox.Word().Generation() != entry.second.generation;
-    });
-    if (names_.size() >= options_.names_max) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("names_max = ", options_.names_max, " names are taken"));
-    }
-  }
-  names_.emplace(std::string(name), Name{slot, generation, type});
-  return absl::OkStatus();
-}
-
-std::pair<Slot*, uint32_t> Runtime::FindSlot(std::string_view name,
-                                             const std::type_info* type) const {
-  std::lock_guard<std::mutex> lock(names_lock_);
-  auto found = names_.find(ToAbsl(name));
-  if (found == names_.end() || *found->second.type != *type ||
-      found->second.slot->mailbox.Word().Generation() != found->second.generation) {
-    return {nullptr, 0};
-  }
-  return {found->second.slot, found->second.generation};
-}
-
-void Runtime::Unregister(std::string_view name) {
-  std::lock_guard<std::mutex> lock(names_lock_);
-  auto found = names_.find(ToAbsl(name));
-  if (found != names_.end()) names_.erase(found);
-}
-
 // --- Start and run.
 
 absl::Status Runtime::Start() {
@@ -244,7 +196,7 @@ absl::Status Runtime::Start() {
       }
       JoinThreads();
       turning_.store(false, std::memory_order_release);
-      for (auto& w : workers_) w->GoOnTurning();  // The drain takes their turns.
+      for (auto& w : workers_) w->GoOnTurning();  // The drain runs their turns.
       return status();
     }
     threads_.push_back(thread);

@@ -1,19 +1,20 @@
-// Runtime is the workers, the memory budget and the names: what a program makes one of, fills with
-// actors and runs.
+// Runtime has the workers, the memory budget and the names. A program makes one, fills it with
+// actors and runs it.
 //
 //   sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));
 //   runtime.Listen<Echo>("127.0.0.1:7001");
 //   return runtime.RunUntilSignal();
 //
 // Owner:  the program.
-// Thread: any, handlers included; but Start, Drain and RunUntilSignal belong to the thread that
-//         made it, and not to a handler: Drain, RunUntilSignal and the destructor end the process
-//         there, with a line that names the handler, as they wait for it. exit() in a handler ends
-//         the process at once, with its code: no drain, no destructors. Elsewhere exit() destroys
-//         static objects while workers run, so a program drains first.
+// Thread: any, handlers included. But Start, Drain and RunUntilSignal belong to the thread that
+//         made the runtime, and not to a handler. Drain, RunUntilSignal and the destructor wait for
+//         all handlers; called in a handler, they end the process, with a line that names the
+//         handler. exit() in a handler ends the process at once, with its code: no drain, no
+//         destructors. Elsewhere exit() destroys static objects while workers run, so a program
+//         drains first.
 // Bound:  the three numbers of Ceiling(): fixed part, budget, the kernel's worst case.
-// Errors: what goes wrong before the run (an option, an address) is kept; Start and RunUntilSignal
-//         say the first.
+// Errors: the first error before the run (an option, an address) is kept; Start and RunUntilSignal
+//         report it.
 #ifndef SLUICE_CORE_RUNTIME_RUNTIME_H_
 #define SLUICE_CORE_RUNTIME_RUNTIME_H_
 
@@ -39,6 +40,7 @@
 #include "sluice/core/memory/budget.h"
 #include "sluice/core/os/options.h"
 #include "sluice/core/os/os.h"
+#include "sluice/core/runtime/names.h"
 #include "sluice/core/runtime/progress_watch.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/slot/shared.h"
@@ -48,14 +50,15 @@
 
 namespace sluice {
 
-// A worker is destroyed where it lives; its home outlives it.
+// A worker is destroyed in its home; the home outlives it.
 struct LeaveHome {
   void operator()(Worker* worker) const;
 };
 class Acceptor;
 class Runtime;
 
-// An address in Runtime::Listening(), until this ends or is assigned to. Ends before its runtime.
+// Keeps an address in Runtime::Listening() until this object ends or is assigned to. Ends before
+// its runtime.
 class ListedAddress {
  public:
   ListedAddress() = default;  // None.
@@ -82,11 +85,12 @@ struct Ceiling {
   int64_t fixed_bytes = 0;      // Workers, lanes, pools, slots, connections without their buffers.
   int64_t budget_bytes = 0;     // Messages and buffers.
   int64_t kernel_bytes = 0;     // Socket buffers of max_connections at their worst.
-  int64_t allocator_bytes = 0;  // What the allocator may add to the first two: an eighth of them.
+  int64_t allocator_bytes = 0;  // The allocator's share: an eighth of the first two.
   int64_t ProcessBytes() const { return fixed_bytes + budget_bytes + allocator_bytes; }
   int64_t SumBytes() const { return ProcessBytes() + kernel_bytes; }
   std::string ToString() const;
-  // What to log where the process may have less than that; empty: it may have as much.
+  // The warning to log if the process may have less than ProcessBytes(); empty: it may have as
+  // much.
   std::string Excess(int64_t memory_bytes) const;
 };
 
@@ -102,13 +106,14 @@ class Runtime {
 
   // Serves sessions of class S on these addresses (or on those of --listen=); the arguments are
   // copied into each session's constructor. Defined in sluice/actors/peers/acceptor.h. Any thread,
-  // also while it runs; a dead Ref when an address cannot be had. Before Start the first error is
-  // kept; later each one is logged, as is where it listens. A drain that has begun refuses.
+  // also while the runtime runs. Answers a dead Ref if an address is not available. Before Start,
+  // the first error is kept; later, each error and each address is logged. Refused once a drain has
+  // begun.
   template <class S, class... Args>
   Ref<Acceptor> Listen(std::string_view default_addresses, Args... args);
-  // A root actor on the worker next in turn, or as the options say. Never waits: the constructor
-  // runs later, on its worker; one that throws ends the actor. A dead Ref, and counted as refused:
-  // actors_max live, or the drain's deadline has passed or the drain is over.
+  // Spawns a root actor, on the workers in turn or as the options say. Never waits: the constructor
+  // runs later, on the actor's worker; if it throws, the actor ends. Answers a dead Ref, counted as
+  // refused, if actors_max actors live, the drain's deadline has passed or the drain is over.
   template <class A, class... Args>
   Ref<A> Spawn(Args&&... args);
   template <class A, class... Args>
@@ -117,48 +122,54 @@ class Runtime {
   template <class A, class... Args>
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
-  // Names: one actor each, freed by the name's owner or overwritten once that actor has ended.
+  // A name belongs to one actor. Unregister() frees it; once that actor has ended, Register() may
+  // overwrite it.
   template <class A>
   absl::Status Register(std::string_view name, const Ref<A>& ref) {
-    return RegisterSlot(name, ref.slot(), ref.generation(), &typeid(A));
+    return names_.Add(name, ref.slot(), ref.generation(), typeid(A));
   }
   template <class A>
   Ref<A> Find(std::string_view name) const {
-    const auto [slot, generation] = FindSlot(name, &typeid(A));
+    const auto [slot, generation] = names_.Find(name, typeid(A));
     return Ref<A>(slot, generation);
   }
-  void Unregister(std::string_view name);
-  // What a program finds wrong itself (a flag of its own): Start and RunUntilSignal say the first.
-  // Once it runs, the log says each. Any thread.
+  void Unregister(std::string_view name) { names_.Remove(name); }
+  // For errors that a program finds itself (in a flag of its own): Start and RunUntilSignal report
+  // the first. Once the runtime runs, each is logged. Any thread.
   void KeepError(absl::Status status);
 
   // --- Running it.
 
-  // Starts the workers' threads; OK when they run already. Where the system has no thread for one,
-  // none runs, and the status says so. After a drain it is refused (FailedPrecondition).
+  // Starts the workers' threads; OK if they run already. If the system refuses a thread, none runs,
+  // and the status says so. After a drain: FailedPrecondition.
   absl::Status Start();
-  // Everything received so far is answered, everything accepted so far is handled, blocking
-  // functions that run return, then all ends; what is left at the deadline is dropped and counted.
-  // So it waits for actors that are parked, too; a cycle of them is found and broken as ever
-  // (probe_after, on_wait_cycle). Timers that fire on and on hold it no longer than what they send.
-  // Where actors still work or wait when half of the time is over, sessions are told (OnDrain) all
-  // the same, and the log names who works and who waits. Waits. Called once; later calls do
-  // nothing. A thread cannot be ended from outside. So this waits past its deadline for a handler
-  // that has not returned, for ever if it never does, with a line in the log that names it. A
-  // blocking function is left behind instead: it runs on, and what it uses must live as long as it
-  // does.
+  // All input received so far is answered, all accepted messages are handled and running blocking
+  // functions return; then all ends. What is left at the deadline is dropped and counted.
+  //
+  // Drain also waits for parked actors; it finds and breaks their wait cycles as usual
+  // (probe_after, on_wait_cycle). Timers that fire again and again delay it only for the messages
+  // that they send. If actors still work or wait when half of the time is over, sessions get
+  // OnDrain all the same, and the log names those actors.
+  //
+  // Blocks the caller. Called once; later calls do nothing. No thread can be ended from outside. So
+  // Drain waits past its deadline for a handler that has not returned, for ever if it never does,
+  // and logs a line that names it. A blocking function is left behind instead: it runs on, and what
+  // it uses must live as long as it runs.
   void Drain(absl::Duration timeout);
   // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM, SIGINT or SIGHUP,
-  // drains. The exit code: 0, or 1 with the error on stderr. A second SIGTERM or SIGINT ends the
-  // process at once, with code 1 and without a ledger; SIGUSR1 prints Dump() to stderr. A SIGHUP
-  // that the program ignores, handles or blocks stays its own. On any thread, and whichever
-  // thread a signal comes on: of several runtimes that run, each drains. SIGPIPE and SIGXFSZ end
-  // nothing meanwhile. When it returns, signals do what they did before; and children and programs
-  // that handlers start know nothing of it. A line that stdout does not take is in the log instead.
-  // Where a blocking function has not returned at the drain's deadline, or a handler a second later
-  // (a second in which no worker begins a turn or a handler: a slow machine is waited for, up to a
-  // minute), it names it in the log and ends the process itself, with code 0, after the ledger: no
-  // destructor runs then.
+  // and drains. The exit code: 0, or 1 with the error on stderr. A second SIGTERM or SIGINT ends
+  // the process at once, with code 1 and without a ledger; SIGUSR1 prints Dump() to stderr.
+  //
+  // A SIGHUP that the program ignores, handles or blocks is left to the program. Runs on any
+  // thread, and a signal may come on any thread; if several runtimes run, each drains. SIGPIPE and
+  // SIGXFSZ end nothing meanwhile. After the return, signals work as before; child processes and
+  // programs that handlers start are not affected. A line that stdout does not take goes to the
+  // log.
+  //
+  // If a blocking function has not returned at the drain's deadline, or a handler one second later,
+  // the log names it, and after the ledger the process ends with code 0; no destructor runs. That
+  // second counts only while no worker begins a turn or a handler: a slow machine gets up to a
+  // minute.
   int RunUntilSignal();
 
   // --- Looking at it.
@@ -167,19 +178,20 @@ class Runtime {
   Os& os() { return shared_.os; }
   Budget& budget() { return *shared_.budget; }
   int WorkerCount() const { return options().workers; }
-  // Where the acceptors of Listen listen, in the order of its calls; a port that was 0 is the one
-  // it got. An acceptor that ends, or closes its door in a drain, leaves the list.
+  // Addresses of the acceptors of Listen, in the order of its calls; port 0 is replaced by the
+  // actual port. An acceptor that ends, or stops accepting in a drain, leaves the list.
   std::vector<std::string> Listening() const;
   sluice::Ceiling Ceiling() const;
   // Sums of all workers' ledgers. Exact once Drain has returned. Before, each worker is asked by a
-  // message, and a worker that has not answered within 1 s is left out. A handler does not wait:
-  // its own worker's ledger is exact, those of the others are what they told last, when they
-  // started or when they were asked last; each such call asks them again.
+  // message, and a worker that does not answer within 1 s is left out. A handler does not wait: its
+  // own worker's ledger is exact; for the others it gets their last reports, from their start or
+  // the last question, and each such call asks them again.
   Ledger TotalLedger();
-  // One fact a line: how long it runs, where it listens, limits against use, workers, parked actors
-  // and whom they wait for, who holds most memory, the ledger, and rates since the last dump (the
-  // first: since the start). Waits as TotalLedger does; what is not of now says how old it is, and
-  // a worker that does not answer is named with what holds it.
+  // The dump has one fact per line: time since the start, addresses, limits against use, workers,
+  // parked actors and the actors that they wait for, heaviest memory holders, the ledger, and rates
+  // since the last dump (the first: since the start). Waits as TotalLedger does. Figures that are
+  // not current have their age, and a worker that does not answer is named with the handler that
+  // holds it.
   std::string Dump();
   int64_t ActorCount() const { return shared_.slots.ActorCount(); }  // Alive now.
   int64_t WaitCyclesFound() const { return shared_.wait_cycles.Found(); }
@@ -190,9 +202,10 @@ class Runtime {
   absl::Status status() const;
   [[nodiscard]] ListedAddress AddListening(std::string address);
   bool Started() const { return started_.load(std::memory_order_relaxed); }
-  // One object of a layer above for the whole runtime, made when first asked for. Any thread. Its
-  // Report() is a line of the dump, and of what is told after a drain. Rates(ns), where it has one,
-  // is for the dump: lines of what was done in the last so many ns, since it was asked last.
+  // The runtime's only object of type T, which a layer above provides; created when first asked
+  // for. Any thread. Its Report() is a line of the dump and of the report after a drain. Rates(ns),
+  // if it has one, gives lines for the dump about the last `ns` nanoseconds, since the previous
+  // call.
   template <class T, class... Args>
   T& Attachment(Args&&... args) {
     std::lock_guard<std::mutex> lock(attachments_lock_);
@@ -207,15 +220,16 @@ class Runtime {
     }
     return *static_cast<T*>(place.get());
   }
-  // Adds to the numbers of Ceiling() max_connections more, and what a layer above keeps for each.
+  // Adds to Ceiling() another max_connections connections, and `user_bytes` that a layer above
+  // keeps for each.
   void AddConnections(int64_t user_bytes);
   Shared& shared() { return shared_; }
   BlockingPool& blocking() { return *blocking_; }
   Worker& worker(int index) { return *workers_[static_cast<size_t>(index)]; }
-  // Runs `call` on a worker's thread; in order with what this thread sent there before.
+  // Runs `call` on a worker's thread, in order with what this thread sent to that worker before.
   void Call(int worker, absl::AnyInvocable<void(Worker&)> call);
 
-  // One step of a drain; true when all has ended. `deadline_ms` by the Os's clock.
+  // Takes one step of a drain; true when all has ended. `deadline_ms` is by the Os's clock.
   bool DrainStep(int64_t deadline_ms);
 
  private:
@@ -224,7 +238,7 @@ class Runtime {
 
   enum class DrainPhase { kNone, kReading, kClosing, kStopping, kLast, kShutdown, kDone };
 
-  // What a worker says of itself, and when it did, by the Os's clock; 0: never.
+  // A worker's report, with its time by the Os's clock; 0: never.
   struct Figures {
     Ledger ledger;
     int64_t ledger_ns = 0;
@@ -234,19 +248,19 @@ class Runtime {
   struct LastFigures {
     std::mutex lock;
     Figures figures;
-    bool ledger_asked = false;  // By a handler, and not answered yet: one question at a time.
+    bool ledger_asked = false;  // A handler asked, and has no answer yet: one question at a time.
     bool text_asked = false;
-    int questions = 0;  // Of other threads, not answered yet.
+    int questions = 0;  // Questions of other threads that are not answered yet.
   };
 
-  // A question to all workers, and what they have told so far. Shared: a worker that is held may
-  // answer after whoever asked has given up.
+  // A question to all workers, with the answers so far. Shared: a worker that is held may answer
+  // after the thread that asked has given up.
   struct AskedFigures {
     std::mutex lock;
     std::condition_variable all_in;
     std::vector<Figures> figures;
     int missing = 0;
-    int64_t deadline_ns = 0;  // By the Os's clock; from then on nobody waits.
+    int64_t deadline_ns = 0;  // By the Os's clock; no thread waits longer.
   };
 
   bool Quiescent();
@@ -265,7 +279,8 @@ class Runtime {
   std::vector<Figures> CollectFigures(bool with_text);
   std::vector<Figures> LastFiguresFor(Worker& here, bool with_text);
   std::shared_ptr<AskedFigures> AskForFigures(bool with_text);
-  bool HasFigures(AskedFigures& asked);  // All, or the wait for them is over. Never waits.
+  // True: all answers are there, or the wait is over. Never waits.
+  bool HasFigures(AskedFigures& asked);
   std::vector<Figures> WaitForFigures(AskedFigures& asked);
   std::string DumpOf(const std::vector<Figures>& figures);
   Ledger SumOf(const std::vector<Figures>& figures) const;
@@ -274,9 +289,6 @@ class Runtime {
   void LookForProgress(int64_t now_ms);
   void WorkerMain(Worker& worker);
   static Options Checked(Options options, Os& os, absl::Status* status);
-  absl::Status RegisterSlot(std::string_view name, Slot* slot, uint32_t generation,
-                            const std::type_info* type);
-  std::pair<Slot*, uint32_t> FindSlot(std::string_view name, const std::type_info* type) const;
 
   const int64_t made_ns_;  // By the Os's clock.
   absl::Status status_;
@@ -292,38 +304,33 @@ class Runtime {
   int64_t listed_ = 0;                                      // The last number.
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::vector<absl::AnyInvocable<std::string(int64_t)>> rates_;
-  std::mutex dumped_lock_;  // The two below, which the next dump's rates count from.
+  std::mutex dumped_lock_;  // For the two below, from which the next dump's rates count.
   int64_t dumped_ns_;
   int64_t dumped_delivered_ = 0;
   std::mutex attachments_lock_;
   absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;
-  int64_t connections_ = 0;  // Of all listeners at their limits.
+  int64_t connections_ = 0;  // For all listeners together, at their limits.
   int64_t connections_user_bytes_ = 0;
-  // Stored by Start and Drain; any thread asks whether an error is still kept. Relaxed: an error
-  // that comes meanwhile is kept or logged.
+  // Stored by Start and Drain; any thread reads it to see whether an error is still kept. Relaxed:
+  // an error that comes meanwhile is kept or logged.
   std::atomic<bool> started_{false};
   bool ended_ = false;
-  // Workers' turns are taken by their threads, or by a drain: who asks for figures may not look at
-  // the workers itself. Release when they have ended; partner: acquire in CollectFigures().
+  // True while the workers' threads, or a drain, run turns: a thread that asks for figures must
+  // then not read the workers' state itself. Release when turns have ended; partner: acquire in
+  // CollectFigures().
   std::atomic<bool> turning_{false};
   std::vector<std::unique_ptr<LastFigures>> last_figures_;  // By worker; each under its lock.
 
-  mutable std::mutex names_lock_;  // Held for a map's look-up.
-  struct Name {
-    Slot* slot;
-    uint32_t generation;
-    const std::type_info* type;
-  };
-  absl::flat_hash_map<std::string, Name> names_;
+  Names names_;
 
   DrainPhase phase_ = DrainPhase::kNone;
   int64_t looks_ = 0;             // In this phase.
-  int64_t tell_sessions_ms_ = 0;  // From then on sessions are told, though actors still work.
-  int64_t end_reading_ms_ = 0;    // From then on no more is read, though peers still send.
+  int64_t tell_sessions_ms_ = 0;  // From then on sessions get OnDrain, even if actors still work.
+  int64_t end_reading_ms_ = 0;    // From then on nothing more is read, even if peers still send.
   ProgressWatch progress_watch_;  // From the deadline on.
-  std::mutex pause_lock_;         // Of the coordinator alone, as a wait needs a lock.
+  std::mutex pause_lock_;         // The coordinator's only, as a wait needs a lock.
   std::condition_variable pause_;
-  std::vector<int> held_workers_;  // At the end of the drain a handler still ran there.
+  std::vector<int> held_workers_;  // A handler still ran there at the end of the drain.
   RestWatch rest_watch_;
 };
 

@@ -18,13 +18,13 @@ class ActorBase {
   ActorBase(const ActorBase&) = delete;
   ActorBase& operator=(const ActorBase&) = delete;
 
-  // The first handler, and the last. In OnStop the actor takes no message any more, and may still
-  // send. No OnStop for one that failed, or that was told to stop before its OnStart: its
-  // destructor alone. Nor does a callback that is asked for in OnStop ever run.
+  // OnStart is the first handler, OnStop the last. In OnStop the actor takes no more messages, but
+  // may still send. OnStop does not run for an actor that failed, or that was stopped before its
+  // OnStart: only its destructor runs. A callback that is registered in OnStop never runs.
   virtual void OnStart() {}
   virtual void OnStop() {}
-  // An actor that was monitored has ended. Exactly once for each Monitor(), after its last message;
-  // where the runtime ends first, nobody is called.
+  // A monitored actor has ended. Called exactly once for each Monitor(), after the last message of
+  // that actor; not called when the runtime ends first.
   virtual void OnDown(const Down&) {}
 
  protected:
@@ -32,8 +32,8 @@ class ActorBase {
 
  private:
   friend class Worker;
-  // The actor failed, is not restarted and is about to be destroyed; only if its OnStart had begun.
-  // For the layers above: not for programs.
+  // Called just before a failed actor is destroyed, if its OnStart had begun and it is not
+  // restarted. For the layers above, not for programs.
   virtual void OnEndedByFailure() {}
 };
 

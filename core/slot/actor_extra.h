@@ -1,10 +1,10 @@
-// ActorExtra is what few actors need and so no slot carries: a name, an outbox, monitors,
+// ActorExtra is what few actors need, so slots do not carry it: a name, an outbox, monitors,
 // questions, timers, children.
 //
 // Owner:  the slot; made when first needed, freed with the actor's end.
 // Thread: the worker's.
 // Bound:  outbox_messages_max, asks_max, timers_max, monitors_max; children by what was spawned.
-// Errors: none: what is past a bound is refused by Actor before it comes here.
+// Errors: none: Actor refuses what is past a bound before it comes here.
 #ifndef SLUICE_CORE_SLOT_ACTOR_EXTRA_H_
 #define SLUICE_CORE_SLOT_ACTOR_EXTRA_H_
 
@@ -30,17 +30,18 @@ namespace sluice {
 class IoHandler;
 class Worker;
 
-// A deadline that does something.
+// A deadline that runs an action.
 class Timer : public TimerNode {
  public:
   virtual ~Timer() = default;
   virtual void OnTimer(Worker& worker) = 0;
-  // The descriptor whose arrivals may satisfy this deadline: if it is ready, it has its turn first.
-  // nullptr: there is none.
+  // The descriptor that may receive what this deadline waits for: if it is ready, it has its turn
+  // before the timer. nullptr: none.
   virtual IoHandler* Awaits() { return nullptr; }
 };
 
-// A timer of an actor: runs as one of its handlers; while the actor is parked it stays due, once.
+// A timer of an actor, run as one of its handlers. While the actor is parked the timer stays due,
+// once.
 class UserTimer : public Timer {
  public:
   UserTimer(Slot* slot, TimerId id) : slot_(slot), id_(id) {}
@@ -75,12 +76,13 @@ class LingerTimer : public Timer {
   Slot* slot_;
 };
 
-// One step of a chain of waits, as a probe saw it.
+// A hop in a chain of waits, as a probe saw it.
 struct ProbeHop {
   uint32_t slot_id = 0;
   uint32_t generation = 0;
   uint32_t episode = 0;
-  int64_t parked_ms = 0;  // Since when: by its own worker's clock, so all who find the cycle agree.
+  // By the clock of the actor's own worker: all actors that find the cycle agree on it.
+  int64_t parked_ms = 0;
   std::string name;
   friend bool operator==(const ProbeHop& a, const ProbeHop& b) {
     return a.slot_id == b.slot_id && a.generation == b.generation && a.episode == b.episode;
@@ -90,22 +92,22 @@ struct ProbeHop {
 // Messages of a parked actor, in order. Only the head waits, for one of: a credit, a lane, memory.
 struct Outbox {
   explicit Outbox(Slot* slot) : probe(slot) {}
-  // For nothing else: one that has a credit and waits for a lane goes on by itself.
+  // Waits for a credit alone: a head with a credit that waits for a lane goes on by itself.
   bool WaitsForCredit() const {
     return waiting > 0 && paid == 0 && !waits_for_lane && !waits_for_memory;
   }
   EnvelopeList list;
   uint32_t count = 0;
-  uint32_t paid = 0;       // Leading messages whose credit is here.
+  uint32_t paid = 0;       // Leading messages that have their credit.
   uint32_t waiting = 0;    // Credits that the head's target still owes us.
   uint32_t uncharged = 0;  // 0 or 1: the last message is not charged yet; memory was spent.
-  uint32_t episode = 0;    // Of this wait for a credit; the next one has another number.
+  uint32_t episode = 0;    // Number of this wait for a credit; each wait has another.
   bool waits_for_lane = false;
   bool waits_for_memory = false;
   int64_t parked_since_ms = 0;
   int probes_sent = 0;        // In this wait.
-  uint32_t probe_number = 0;  // Of the last probe sent.
-  uint32_t confirming = 0;    // Of the one that was sent when `last_round` had come back.
+  uint32_t probe_number = 0;  // The last probe sent.
+  uint32_t confirming = 0;    // The probe sent after `last_round` had come back.
   ProbeTimer probe;
   // The cycle that a probe returned, until a later one confirms it.
   std::unique_ptr<std::vector<ProbeHop>> last_round;
@@ -115,16 +117,17 @@ struct Watcher {
   Watcher(Slot* watching, MonitorId id);  // On the worker of `watching`.
   Slot* slot;
   uint32_t generation;
-  // As it was then: once its runtime has ended, the next one that has the slot numbers it anew.
+  // The id at that time: after the runtime of `slot` has ended, the next runtime renumbers the
+  // slot.
   uint32_t slot_id;
   MonitorId monitor;
-  // By numbers, not by addresses: the order in which monitors are told must repeat. The address
-  // tells apart those of two runtimes.
+  // Ordered by numbers, not by addresses: the order in which monitors are notified must repeat.
+  // Only for slots of two runtimes, which may have equal numbers, the address decides.
   friend bool operator<(const Watcher& a, const Watcher& b);
 };
 
-// Whom an actor monitors. One that is taken back keeps its place among monitors_max until the
-// target's worker says that it has forgotten it: so what is on its way is bounded, too.
+// A monitored actor. After Demonitor() the entry counts towards monitors_max until the target's
+// worker confirms the removal. This bounds the orders on their way, too.
 struct Watched {
   Slot* target = nullptr;
   uint32_t generation = 0;
@@ -132,20 +135,21 @@ struct Watched {
 };
 
 struct AskEntry {
-  // Called once, with the reply (a StatusOr<R>* behind void*) or with the status that there is
-  // none. Empty after the deadline has answered, while the reservation waits for the late reply.
+  // Called once, with the reply (a StatusOr<R>* behind void*) or with the status that says why
+  // there is none. Empty once the deadline has answered, while the entry waits for the late reply.
   absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback;
   TimerId timer = 0;
-  uint8_t looks = 0;  // How often its deadline was put off, as more mail was there to be taken.
+  // How often its deadline was deferred, because mail was there that could not be taken in yet.
+  uint8_t looks = 0;
 };
 
 struct Child {
   Slot* slot = nullptr;
   uint32_t generation = 0;
-  bool stopped = false;  // It runs no handler any more, and lingers.
+  bool stopped = false;  // Lingers, and runs no handlers any more.
 };
 
-// What becomes of each must not hang on the order of a hash: a run repeats exactly.
+// Sorted ids: the fate of each entry must not depend on hash order, as a run repeats exactly.
 template <class Map>
 std::vector<uint64_t> IdsInOrder(const Map& map) {
   std::vector<uint64_t> ids;
@@ -155,11 +159,11 @@ std::vector<uint64_t> IdsInOrder(const Map& map) {
   return ids;
 }
 
-// Takes entries out of such maps in the order of their ids, some now and some later: the ids are
-// sorted once, as sorting those that are left at each step would be quadratic.
+// Erases entries of such maps in the order of their ids, over several calls. The ids are sorted
+// only once: to sort the remaining ids in each call would be quadratic.
 class IdsToForget {
  public:
-  // Calls forget(iterator), which erases the entry, for at most so many. Answers how many.
+  // Calls forget(iterator), which erases the entry, for at most `most` entries. Answers how many.
   template <class Map, class F>
   int Take(Map& map, int most, F&& forget) {
     int taken = 0;
@@ -170,7 +174,8 @@ class IdsToForget {
       }
       const auto entry = map.find(ids_->back());
       ids_->pop_back();
-      if (entry == map.end()) continue;  // It went by itself, or stood in another map.
+      // Erased meanwhile, or an id of another map.
+      if (entry == map.end()) continue;
       ++taken;
       forget(entry);
     }
@@ -179,7 +184,7 @@ class IdsToForget {
   }
 
  private:
-  std::unique_ptr<std::vector<uint64_t>> ids_;  // The next one last.
+  std::unique_ptr<std::vector<uint64_t>> ids_;  // Next id last.
 };
 
 struct ActorExtra {
@@ -188,33 +193,37 @@ struct ActorExtra {
 
   std::string name;
   Outbox outbox;
-  Lazy<absl::btree_set<Watcher>> watchers;             // Who monitors this actor.
-  Lazy<absl::btree_map<MonitorId, Watched>> watching;  // In order, as the end walks it.
-  // These come and go with each question, so they keep their memory; walked by IdsInOrder() alone.
+  Lazy<absl::btree_set<Watcher>> watchers;             // Actors that monitor this one.
+  Lazy<absl::btree_map<MonitorId, Watched>> watching;  // Ordered, as the end walks it.
+  // Entries come and go with each question, so these maps keep their memory. Walked by IdsInOrder()
+  // only.
   Lazy<absl::flat_hash_map<AskId, AskEntry>> asks;
   Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
-  IdsToForget forgetting;           // While it ends or restarts: of its timers, then of its asks.
-  std::vector<TimerId> due_timers;  // Fired while parked.
+  // While the actor ends or restarts: ids of its timers, then of its asks.
+  IdsToForget forgetting;
+  std::vector<TimerId> due_timers;                  // Fired while parked.
   Lazy<absl::btree_map<uint64_t, Child>> children;  // In order of spawn.
   uint64_t last_child = 0;
-  uint64_t stop_below = 0;  // While it ends: its children from here on have been told to stop.
+  // While the actor ends: all children from this one on have been told to stop.
+  uint64_t stop_below = 0;
   Slot* parent = nullptr;
   uint32_t parent_generation = 0;
-  uint64_t child_order = 0;             // Its place among its parent's children.
-  const Slot* restarting = nullptr;     // The ancestor whose restart waits for this actor's end.
-  std::unique_ptr<Restart> restart;     // How it is made anew; nullptr: it is not.
-  uint64_t last_id = 0;                 // Of monitors, asks and timers.
+  uint64_t child_order = 0;             // This actor's key among its parent's children.
+  const Slot* restarting = nullptr;     // The restarting ancestor that waits for this actor's end.
+  std::unique_ptr<Restart> restart;     // How to recreate the actor; nullptr: never.
+  uint64_t last_id = 0;                 // Shared by monitors, asks and timers.
   std::unique_ptr<LingerTimer> linger;  // Made when first armed.
   bool linger_over = false;
-  bool start_first = false;  // Told to stop before its OnStart: that comes first all the same.
+  bool start_first = false;  // Stopped before its OnStart: OnStart still runs first.
   EndReason reason = EndReason::kStopped;
   std::string reason_text;
 };
 static_assert(sizeof(ActorExtra) <= 336);
 
-// What an actor with a name, a parent or an end takes besides its slot: this, as the allocator
-// serves it (in steps of 16, with 8 for itself), how it is made anew with arguments of a few words,
-// and its entry among its parent's children, in a node that is half full at least.
+// Memory of an actor with a name, a parent or an end, besides its slot: ActorExtra, as the
+// allocator serves it (in steps of 16, with 8 for itself); the Restart that recreates the actor
+// with arguments of a few words; and the entry among its parent's children, in a node that is at
+// least half full.
 inline constexpr int64_t kActorExtraBytes =
     (static_cast<int64_t>(sizeof(ActorExtra)) + 8 + 15) / 16 * 16 +
     (static_cast<int64_t>(sizeof(Restart)) + 8 + 15) / 16 * 16 +

@@ -16,7 +16,8 @@ template <class T>
 struct Stock {
   std::mutex lock;
   std::vector<T*> empty;
-  std::vector<T*> lost;  // Not used again; kept where a leak checker finds them.
+  // Not used again; kept here so that a leak checker finds them.
+  std::vector<T*> lost;
 };
 
 Stock<Home>& Homes() {

@@ -1,8 +1,8 @@
-// IoHandler is what a worker knows of a descriptor: something that stands in a slot, hears of
-// readiness, and takes its turn on the ready list. Acceptors and connections are its kinds.
+// IoHandler is a worker's view of a descriptor: an object in a slot that is notified of readiness
+// and takes its turn on the ready list. Acceptors and connections derive from it.
 //
-// Owner:  the slot of the actor it belongs to; it outlives the actor until it is done, and keeps
-//         the slot.
+// Owner:  the slot of its actor. The handler may outlive the actor until its work is done, and
+//         keeps the slot.
 // Thread: the worker's.
 // Bound:  at most one for each slot.
 // Errors: each kind's own: none may leave these calls.
@@ -17,7 +17,7 @@
 
 namespace sluice {
 
-// The lists of a worker that one may stand on.
+// The lists of a worker that a handler may be on.
 struct ReadyTag {};
 struct FlushTag {};
 
@@ -27,47 +27,47 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
 
   // The poller's events for the descriptor, as epoll reports them.
   virtual void OnEvents(uint32_t events) = 0;
-  // Its turn: it stood on the ready list and has been taken off it. Does a bounded piece of work,
-  // and puts itself back (Worker::MarkReady) if there is more.
+  // The handler's turn: the worker has taken it off the ready list. OnTurn does a bounded piece of
+  // work, and puts the handler back (Worker::MarkReady) if there is more.
   virtual void OnTurn() = 0;
-  // A deadline of its own that Worker::JudgeAfterTurn() put off: it has had its turn.
+  // A deadline that Worker::JudgeAfterTurn() deferred until after this handler's turn.
   virtual void OnDeadline() {}
-  // What was written in the callbacks of this slice may leave now (asked for by
+  // The callbacks of this slice have run, so their output may leave now (requested by
   // Worker::FlushAfterSlice).
   virtual void OnSliceEnd() = 0;
-  // Another handler needs the worker's gather buffer: what is in it goes to the kernel or is kept
+  // Another handler needs the worker's gather buffer: its contents go to the kernel or are kept
   // elsewhere. No other consequence may follow before OnSliceEnd.
   virtual void OnGatherTaken() {}
   // The actor is no longer parked.
   virtual void OnUnparked() = 0;
-  // The actor has ended; no handler of it will run, but for a last word of one that failed (by an
-  // exception). It may be told twice.
+  // The actor has ended. None of its handlers runs any more, except OnEndedByFailure() of an actor
+  // that failed (by an exception). May be called twice.
   virtual void OnActorEnded(bool failed) = 0;
-  // Drain: take what was sent before it, until the peer has ended or is silent; then nothing more.
+  // Drain: read what was sent before it, until the peer has ended or is silent; then nothing more.
   virtual void OnDrain() = 0;
-  // Drain: three quarters of its time are over; take nothing more, though the peer goes on sending.
+  // Drain: three quarters of its time are over; read nothing more, even if the peer goes on
+  // sending.
   virtual void OnDrainEndReading() {}
   // Drain: all that had arrived is answered; say good-bye and close.
   virtual void OnDrainClose() = 0;
-  // For the dump: bytes that are kept for it, and whom it speaks with, where it does.
+  // For the dump: bytes that are held for this handler, and its peer, if it has one.
   virtual int64_t HeldBytes() const { return 0; }
   virtual std::string PeerText() const { return ""; }
-  // While memory is spent: the bytes that are held for it on a side on which its peer has made no
-  // progress for `stalled_ms`, from look to look; 0: the peer makes progress, or it is less than
+  // While memory is spent: bytes held for the side on which the peer has made no progress for
+  // `stalled_ms`, from look to look. 0: the peer makes progress, or there are less than
   // `bytes_min`.
   virtual int64_t StalledBytes(int64_t now_ms, int64_t stalled_ms, int64_t bytes_min) {
     (void)now_ms, (void)stalled_ms, (void)bytes_min;
     return 0;
   }
-  // It is ended for that; it held so many. `named`: the log names it, at level warning.
+  // Ends the handler, as memory is spent; it holds `bytes`. `named`: log it at level warning.
   virtual void Shed(int64_t bytes, bool named) { (void)bytes, (void)named; }
-  // While memory is spent: has it something to read, from a peer that reads what it is sent, so
-  // that the little that one more read takes is worth a part of the reserve? It waits for memory
-  // else.
+  // While memory is spent: is there input, from a peer that reads its output? Then one more small
+  // read is worth a part of the reserve. False: the handler waits for memory.
   virtual bool MayReadFromReserve() { return false; }
-  // The drain's deadline: end now, and count what is lost.
+  // The drain's deadline has passed: end now, and count what is lost.
   virtual void OnShutdown() = 0;
-  // There is something to do that no event will tell of any more: it must stand on a list.
+  // True: there is work that no event will announce any more, so the handler must be on a list.
   virtual bool HasWork() const { return false; }
 
   bool OnReadyList() const { return IntrusiveList<IoHandler, ReadyTag>::Linked(*this); }
@@ -76,8 +76,8 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
 
  private:
   friend class Worker;
-  // Among those of its worker that wait for memory, from 1 on; 0: it does not. (Four bytes, where
-  // the links of a list are sixteen: an idle connection is to take little.)
+  // Index among the handlers of its worker that wait for memory, from 1 on; 0: does not wait. (Four
+  // bytes, where the links of a list take sixteen: an idle connection must be small.)
   uint32_t memory_place_ = 0;
   bool deadline_waits_ = false;
 };

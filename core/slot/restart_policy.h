@@ -1,5 +1,5 @@
-// RestartPolicy says what becomes of an actor that fails: it is made anew, in its place, so often.
-// Restart is what the place keeps for that.
+// RestartPolicy says how often a failed actor is recreated in its slot. Restart is what the slot
+// keeps for that.
 //
 // Owner:  RestartPolicy a plain value; Restart the ActorExtra of the slot.
 // Thread: Restart: the slot's worker's.
@@ -28,13 +28,13 @@ struct Slot;
 
 // For SpawnRestarting(). Spawn() and SpawnWith() never restart.
 struct RestartPolicy {
-  // At most so many restarts within so long; the failure after them ends the actor, and its parent
+  // At most this many restarts within this time. The next failure ends the actor, and its parent
   // fails too. 0: the first failure does.
   uint32_t restarts_max = 3;
   absl::Duration within = absl::Seconds(5);
-  // The first restart within that time is made at once, the second waits for backoff_min, each
-  // later one twice as long as the one before, at most backoff_max: what made it fail is seldom
-  // gone in a moment. Its messages wait meanwhile, and then their senders.
+  // The first restart within that time is immediate, the second waits for backoff_min, each later
+  // one twice as long as the one before, at most backoff_max: the cause of a failure is seldom gone
+  // in a moment. The actor's messages wait meanwhile, and then their senders.
   absl::Duration backoff_min = absl::Milliseconds(10);
   absl::Duration backoff_max = absl::Seconds(1);
 };
@@ -44,21 +44,24 @@ struct Restart {
           absl::AnyInvocable<void(Worker&, Slot*)> maker)
       : policy(how), type(type_name), make(std::move(maker)) {}
 
-  // The actor failed now. False: once too often. Else not_before_ms says when it is made anew.
+  // The actor failed now. False: once too often. True: not_before_ms says when to recreate it.
   bool Allow(int64_t now_ms);
   std::string LimitText() const;  // "3 restarts within 5s"
 
   const RestartPolicy policy;
-  const char* const type;                         // Of the actor, mangled.
-  absl::AnyInvocable<void(Worker&, Slot*)> make;  // Constructs it from copies of its arguments.
-  bool constructed = false;                       // Once: the spawn has not failed.
+  const char* const type;  // The actor's, mangled.
+  // Constructs the actor from copies of its arguments.
+  absl::AnyInvocable<void(Worker&, Slot*)> make;
+  bool constructed = false;  // Stays true: the spawn has not failed.
   int64_t not_before_ms = 0;
-  const Envelope* found_due = nullptr;  // First in its mailbox when it was made; never looked into.
+  // First in the mailbox when the actor was recreated; only compared, never dereferenced.
+  const Envelope* found_due = nullptr;
   // Oldest first; the first `expired` are older than policy.within. (An empty deque, which would
   // need no such count, takes 600 bytes.)
   std::vector<int64_t> restarted_ms;
   size_t expired = 0;
-  // While it is destroyed: the questions whose callbacks still are to be, the next one last.
+  // While the failed actor is destroyed: its questions with callbacks still to destroy, the next
+  // one last.
   std::vector<AskId> asks_left;
 };
 

@@ -1,9 +1,9 @@
-// Shared is what all workers of one runtime use: its options, its memory, its slots, the way in for
-// outside threads.
+// Shared is the state that all workers of one runtime use: options, memory, slots, and the way in
+// for outside threads.
 //
 // Owner:  the Runtime; it outlives the workers and the blocking pool.
-// Thread: any, as each member says for itself. `options`, `workers` and `budget` do not change once
-//         the runtime is made.
+// Thread: any, as noted at each member. `options`, `workers` and `budget` do not change once the
+//         runtime is made.
 // Bound:  that of its members.
 // Errors: none.
 #ifndef SLUICE_CORE_SLOT_SHARED_H_
@@ -30,7 +30,7 @@ class Runtime;
 
 namespace internal {
 
-// FunctionScope stands while this thread runs a blocking function. In a simulation each fiber has
+// A FunctionScope exists while this thread runs a blocking function. In a simulation each fiber has
 // its own.
 struct FunctionScope {
   explicit FunctionScope(const void* pool) { current = pool; }
@@ -47,8 +47,8 @@ struct KeepOrDelete {
 };
 
 struct Shared {
-  // `checked` are options that Complete() has accepted. `runtime` is not used here: it is what
-  // handlers ask their worker for, and what says which workers belong together.
+  // `checked` are options that Complete() has accepted. `runtime` is not used here: handlers get it
+  // from their worker, and it says which workers belong together.
   Shared(Runtime& runtime, Options checked, Os& os);
 
   // May this thread, which is no worker, send?
@@ -73,9 +73,9 @@ struct Shared {
   std::atomic<int64_t> outside_sent{0};
   std::atomic<int64_t> outside_reserved{0};
 
-  BlockingPool* blocking = nullptr;  // Not used here: it is what actors ask their worker for.
-  // The blocking pool's: its state, as FunctionScope has it, and by worker its gate and that gate's
-  // generation, which its worker alone touches.
+  BlockingPool* blocking = nullptr;  // Not used here: actors get it from their worker.
+  // The blocking pool's: its state, as in FunctionScope; and by worker, its gate and the gate's
+  // generation, which only that worker touches.
   const void* blocking_functions = nullptr;
   std::vector<std::pair<Slot*, uint32_t>> blocking_gates;
 

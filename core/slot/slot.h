@@ -1,14 +1,14 @@
 // Slot is an actor's place: never unmapped while the process lives, so that a Ref may always look
-// at it, also when its runtime has ended (core/slot/home.h).
+// at it, even after its runtime has ended (core/slot/home.h).
 //
 // Owner:  the worker of the actor that lives there; the generation in the mailbox word says which
-//         actor that is. A free slot belongs to whoever took it from the runtime's stock: so the
-//         next actor may live on another worker, in a later generation.
+//         actor that is. A free slot belongs to the thread that took it from the runtime's stock:
+//         so the next actor may live on another worker, in a later generation.
 // Thread: `mailbox.Word()`, `worker`, `generation` and `mailbox.Admits()` any. All else the
-//         worker's, once it has seen that its handle's generation is that of the slot: with a stale
+//         worker's, once it has seen that its handle's generation is the slot's: with a stale
 //         handle the slot may be another worker's by now.
 // Bound:  actors_max slots, and a small stock for each worker; 128 bytes each.
-// Errors: none: a handle of another generation is one of an actor that has ended.
+// Errors: none: a handle of another generation belongs to an actor that has ended.
 #ifndef SLUICE_CORE_SLOT_SLOT_H_
 #define SLUICE_CORE_SLOT_SLOT_H_
 
@@ -32,59 +32,60 @@ enum class ActorState : uint8_t {
   kLive,
   kRestarting,  // The actor failed; it takes messages, and handles none until recreated.
   kStopping,    // Takes no message; waits for its children to end.
-  kLingering,   // Ended. Its outbox and its descriptor may still have something to finish.
+  kLingering,   // Ended. The outbox and the descriptor may still have work to finish.
 };
 
 struct alignas(64) Slot {
   Slot(Worker* owner, uint32_t slot_id) : worker(owner), id(slot_id) {}
 
-  // Why it takes no message though it is not parked: bits of `suspended`.
+  // Reasons to take no message though not parked: bits of `suspended`.
   static constexpr uint8_t kBySelf = 1;  // Until it resumes (a spoke that waits for peers).
-  // Its connection does not stand yet: messages, replies and Downs wait in their order, for OnOpen.
+  // The connection is not established: messages, replies and Downs wait in order, for OnOpen.
   static constexpr uint8_t kMailHeld = 2;
 
   bool MailHeld() const { return (suspended & kMailHeld) != 0; }
-  // 2^31 actors have lived here: nobody moves in any more.
+  // 2^31 actors have lived here: no other actor will.
   bool UsedUp() const { return generation >= MailboxWord<>::kGenerationLast - 1; }
   // May a handler run now?
   bool Runnable() const {
     return (state == ActorState::kLive || state == ActorState::kStarting) && !parked &&
            (suspended & kBySelf) == 0;
   }
-  // May it be given its next message? Not while kMailHeld, though its other handlers run.
+  // May the actor be given its next message? Not while kMailHeld, though its other handlers run.
   bool TakesMail() const {
     return state == ActorState::kLive && !(parked | suspended | stop_asked | has_outbox);
   }
 
-  // The first cache line is what senders on other workers read, and the word that all of them
-  // change: a message that is handled touches the second line only, so that owner and senders do
-  // not take it from each other.
+  // The first cache line: what senders on other workers read, and the word that all of them change.
+  // Handling a message touches the second line only, so owner and senders do not take a line from
+  // each other.
   //
-  // Whose it is. Changed under the lock of the runtime's stock, while nobody lives here; whoever
-  // holds a handle of the actor that lives here got it later, and so finds its worker.
+  // The owner. Changed under the lock of the runtime's stock, while no actor lives here. A holder
+  // of a handle to the present actor got the handle later, and so reads this actor's worker.
   OwnerWritten<Worker*> worker;
   IoHandler* io = nullptr;
-  ActorExtra* extra = nullptr;  // What few actors need; made when first needed.
+  ActorExtra* extra = nullptr;  // State that few actors need; made when first needed.
   uint32_t id;                  // Never changed while its runtime lives.
-  // The owner's copy: of the actor that lives or lingers here; even: nobody does. Never used twice,
-  // so that a stale handle's worker reads another one, however old what it reads is.
+  // The owner's copy: generation of the actor that lives or lingers here; even: no actor. No value
+  // is used twice, so with a stale handle a worker reads a different value, however old its read
+  // is. Released after `worker` is written; partner: acquire in SlotTable::ForSome().
   OwnerWritten<uint32_t> generation;
   bool started = false;  // OnStart has run, so OnStop will.
-  // The generation that was here when its runtime took the slot: what the kernel is told counts
-  // from there, so that a simulated run is the same whatever ran before it in the process.
+  // The slot's generation when its runtime took it: the numbers passed to the kernel count from
+  // there, so that a simulated run does not depend on earlier runs in the process.
   uint32_t first_generation = 0;
   alignas(8) char unused[16] = {};
-  Mailbox<> mailbox;  // Its word ends the first line; its counts are in the second.
+  Mailbox<> mailbox;  // The mailbox's word ends the first line; its counts are in the second.
   // The second line: the owner's, with each message.
   ActorBase* actor = nullptr;
-  EnvelopeList queue;  // What the mailbox holds: user and reserved messages.
+  EnvelopeList queue;  // The mailbox's user and reserved messages.
   Slot* run_next = nullptr;
   ActorState state = ActorState::kFree;
   bool scheduled = false;
   bool parked = false;
   uint8_t suspended = 0;
   bool stop_asked = false;
-  bool has_outbox = false;  // Something waits in its outbox.
+  bool has_outbox = false;  // Messages wait in its outbox.
 };
 static_assert(sizeof(Slot) == 128);
 static_assert(offsetof(Slot, mailbox) + sizeof(MailboxWord<>) == 64);

@@ -12,7 +12,7 @@ SlotTable::SlotTable(uint32_t actors_max, int workers)
 
 SlotTable::~SlotTable() {
   const uint32_t count = chunk_count_.load(std::memory_order_acquire);
-  // Handles of them may be used as long as the process lives.
+  // The memory stays: handles of the slots may be used as long as the process lives.
   for (uint32_t i = 0; i < count; ++i) {
     SlotChunks::GiveBack(chunks_[i].load(std::memory_order_relaxed));
   }
@@ -40,8 +40,8 @@ bool SlotTable::AddChunk(Worker& worker) {
   return true;
 }
 
-// A slot goes to another worker only here: free, and its generation already the next one's. What is
-// still on its way for its last actor reaches the old worker or the new one; both find another
+// Only here a slot goes to another worker: it is free, and its generation is already the next one.
+// Late messages for its last actor reach the old worker or the new one; both find another
 // generation, and touch nothing else (core/slot/slot.h).
 Slot* SlotTable::Take(Worker& worker, std::vector<Slot*>* kept) {
   if (!CountOneMore()) return nullptr;
@@ -51,7 +51,7 @@ Slot* SlotTable::Take(Worker& worker, std::vector<Slot*>* kept) {
     return slot;
   }
   std::lock_guard<std::mutex> lock(stock_lock_);
-  // The table has room for actors_max and for what the workers keep: there is one left, unless
+  // The table has room for actors_max slots and for the workers' free slots: one is left, unless
   // slots are used up.
   if (stock_.empty() && !AddChunk(worker)) {
     Uncount();
@@ -89,7 +89,8 @@ uint32_t SlotTable::ForSome(const Worker* worker, uint32_t first, uint32_t chunk
   for (uint32_t i = first; i < end; ++i) {
     Slot* slots = chunks_[i].load(std::memory_order_acquire);
     for (uint32_t j = 0; j < kSlotsPerChunk; ++j) {
-      // In this order: whoever moves in writes the worker first, and then the generation (release).
+      // Read in this order: the new owner writes the worker first, and then the generation
+      // (release).
       const bool lived_in = MailboxWord<>::IsLive(slots[j].generation.LoadAcquire());
       if (lived_in && slots[j].worker == worker) visit(&slots[j]);
     }

@@ -36,7 +36,7 @@ TimerNode* TimerWheel::PopDue(int64_t now_ms) {
     const int index = std::countr_zero(occupied_[level]);
     const int64_t start_ms = SlotStartMs(reached_ms_, level, index);
     if (start_ms > now_ms) break;
-    // Not now_ms yet: what the caller arms before the next call must still find its place in order.
+    // Not now_ms yet: a node armed before the next call must still find its place in order.
     reached_ms_ = start_ms;
     if (level == 0) {
       TimerNode* node = slots_[0][index];
@@ -46,8 +46,8 @@ TimerNode* TimerWheel::PopDue(int64_t now_ms) {
     }
     Cascade(level, index);
   }
-  // No occupied slot starts at or before now_ms, so no digit of now_ms is that of an occupied slot
-  // of its level, and every node stays where it is however far time has jumped.
+  // No occupied slot starts at or before now_ms. So no digit of now_ms is that of an occupied slot
+  // of its level, and every node stays where it is, however far time has jumped.
   reached_ms_ = now_ms;
   return nullptr;
 }

@@ -27,7 +27,6 @@ class TimerNode {
   int64_t DeadlineMs() const { return deadline_ms_; }  // As armed. Requires: Armed() or just fired.
   // The timer was due before, and put off (TimerWheel::Defer).
   bool Deferred() const { return deferred_; }
-  uint8_t kind = 0;  // The owner's tag: what it is that has fired.
 
  private:
   friend class TimerWheel;

@@ -1,8 +1,7 @@
-// TurnTask is work of a framework actor that may be long and so is done in portions: it stands on
-// its worker's list of tasks and does one portion in each of its turns, between which the worker
-// serves everybody else.
+// TurnTask is long work of a framework actor, done in portions: the task is on its worker's list of
+// tasks and does one portion in each turn. Between the portions the worker serves all other actors.
 //
-// Owner:  whoever it belongs to; off the list before it ends (Worker::Withdraw).
+// Owner:  its holder, which takes it off the list before it ends (Worker::Withdraw).
 // Thread: the worker's.
 // Bound:  a portion is some 0.1 ms; all tasks of a worker together have kTurnNs in each turn.
 // Errors: none may leave OnTurn.
@@ -17,7 +16,8 @@ struct TaskTag {};
 
 class TurnTask : public ListNode<TaskTag> {
  public:
-  // It has been taken off the list. Puts itself back (Worker::MarkDue) if there is more.
+  // The worker has taken the task off the list. If there is more, OnTurn puts it back
+  // (Worker::MarkDue).
   virtual void OnTurn() = 0;
 
  protected:

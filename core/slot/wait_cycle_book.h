@@ -1,9 +1,10 @@
-// WaitCycleBook is the cycles of waits that were found in one runtime: each actor of a cycle may
-// find it, and the first one to note it breaks it.
+// WaitCycleBook lists the wait cycles found in one runtime: each actor of a cycle may find it, and
+// the first one to note it breaks it.
 //
 // Owner:  the runtime's Shared.
 // Thread: any. The lock is held for a map's look-up.
-// Bound:  kNotedMax cycles; then all are forgotten, as a cycle that stands is found soon.
+// Bound:  kNotedMax cycles; then the book is cleared, as a cycle that still exists is found again
+//         soon.
 // Errors: none.
 #ifndef SLUICE_CORE_SLOT_WAIT_CYCLE_BOOK_H_
 #define SLUICE_CORE_SLOT_WAIT_CYCLE_BOOK_H_
@@ -30,7 +31,7 @@ class WaitCycleBook {
   static constexpr size_t kNotedMax = 1'024;
   static constexpr int64_t kLoggedAgainMs = 1'000;  // A broken cycle may close again and again.
 
-  // `actors` names the actors of the cycle, `waits` which of their waits stand in it.
+  // `actors` names the actors of the cycle, `waits` the waits that form it.
   Finding Note(const std::string& actors, const std::string& waits, const std::string& text,
                int64_t now_ms);
   int64_t Found() const { return found_.load(std::memory_order_relaxed); }

@@ -1,11 +1,11 @@
-// Runtime control: what workers say to each other. No handler sees it, nothing refuses it, and each
-// belongs to a reservation or is an idempotent bit, so their number is bounded
-// (docs/architecture.md, "Control").
+// Runtime control: the orders that workers send each other. No handler sees a control message and
+// nothing refuses it. Each belongs to a reservation or is an idempotent bit, so their number is
+// bounded (docs/architecture.md, "Control").
 //
 // Owner:  the envelope it travels in.
-// Thread: made on the sender's, run on the receiving worker's.
-// Bound:  as said of each: what reserved it.
-// Errors: none: one for an actor that has ended is known by its generation, and ignored or sent
+// Thread: created on the sender's thread, run on the receiving worker's.
+// Bound:  the reservation of each order, as noted there.
+// Errors: none: an order for an ended actor is recognized by its generation, and ignored or sent
 //         back.
 #ifndef SLUICE_CORE_WORKER_CONTROL_H_
 #define SLUICE_CORE_WORKER_CONTROL_H_
@@ -24,7 +24,7 @@
 
 namespace sluice {
 
-// To a full target: its waiter wants so many credits. Reserved by the park: one for each parked
+// To a full target: the waiter wants `wanted` credits. Reserved by the park: one for each parked
 // actor.
 struct WaitControl {
   Slot* waiter;
@@ -46,7 +46,7 @@ struct CancelControl {
   }
 };
 
-// To the waiter: so many of your messages to `target` are paid.
+// To the waiter: `credits` of its messages to `target` have their credit.
 struct GrantControl {
   Slot* target;
   uint32_t target_generation;
@@ -65,7 +65,7 @@ struct ClosedControl {
   }
 };
 
-// To the target: credits whose waiter ended, or whose messages were dropped.
+// To the target: credits come back, because their waiter ended or dropped the messages.
 struct GrantBackControl {
   uint32_t credits;
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
@@ -73,14 +73,14 @@ struct GrantBackControl {
   }
 };
 
-// To a sender whose lane was full: there is room again.
+// To a sender with a full lane: the lane has room again.
 struct LaneRoomControl {
   int to_worker;
   void Run(Worker& worker, Slot*, uint32_t) const { worker.OnLaneRoom(to_worker); }
 };
 
-// To a child or from a Ref: stop. The word's stop bit was turned by this one sender. To a child
-// whose parent (or an ancestor, `restarting`) fails and is made anew: once for each of its lives.
+// To a child, or from a Ref: stop. Sent by the one sender that turned the word's stop bit. If the
+// parent (or an ancestor, `restarting`) failed and is recreated: sent once for each life of it.
 struct StopControl {
   EndReason reason;
   const Slot* restarting = nullptr;
@@ -94,12 +94,12 @@ struct StopControl {
       worker.Stop(slot, reason, "");
     }
   }
-  // So often an actor that a drain stops finds new mail behind what it has handled, at most.
+  // The most rounds of new mail that a stopping actor handles in a drain, after the mail it had.
   static constexpr int kMailRoundsMax = 1'000;
 };
 
-// To the parent, reserved by the spawn. It ended; or it runs no handler any more, and lingers: the
-// next of the parent's children may stop.
+// To the parent, reserved by the spawn: the child has ended; or it lingers and runs no handlers any
+// more. The parent's next child may stop.
 struct ChildEndedControl {
   uint64_t order;
   bool lingers = false;
@@ -108,7 +108,8 @@ struct ChildEndedControl {
   }
 };
 
-// To the parent: a child has failed more often than its policy allows. Once, before its end.
+// To the parent: a child has failed more often than its policy allows. Sent once, before the
+// child's end.
 struct EscalateControl {
   std::unique_ptr<std::string> text;
   void Run(Worker& worker, Slot* parent, uint32_t generation) const {
@@ -123,7 +124,7 @@ struct WatchControl {
   }
 };
 
-// To the monitor: what it has taken back is forgotten here, and its place is free again.
+// To the monitor: its Demonitor() is done, and the place among monitors_max is free again.
 struct UnwatchedControl {
   MonitorId monitor;
   void Run(Worker&, Slot* slot, uint32_t generation) const {
@@ -134,7 +135,7 @@ struct UnwatchedControl {
 
 struct UnwatchControl {
   Watcher watcher;
-  bool answered = true;  // Not by the end of the monitor.
+  bool answered = true;  // False for the end of the monitor.
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
     worker.RemoveWatcher(target, generation, watcher);
     if (!answered) return;
@@ -145,7 +146,8 @@ struct UnwatchControl {
 
 static_assert(Envelope::kInline<WatchControl> && Envelope::kInline<UnwatchControl>);
 
-// Follows the edges of who waits for whom: see park.cc. One on its way for each parked actor.
+// Follows the chain of waits from each parked actor to its target (wait_cycles.cc). At most one on
+// its way for each parked actor.
 struct ProbeControl {
   std::unique_ptr<std::vector<ProbeHop>> hops;
   Slot* origin = nullptr;
@@ -158,17 +160,17 @@ struct ProbeControl {
   }
 };
 
-// To the last one to park of a cycle of waits: break it. One for each cycle that was found; the
-// episode says whether that wait still stands.
+// To the last actor to park in a wait cycle: break the cycle. One for each cycle that was found;
+// `episode` tells whether that wait still stands.
 struct BreakWaitControl {
   uint32_t episode;
-  std::unique_ptr<std::string> cycle;  // For the reason of who fails.
+  std::unique_ptr<std::string> cycle;  // For the failure reason.
   void Run(Worker& worker, Slot* slot, uint32_t generation) const {
     worker.OnBreakWait(slot, generation, episode, *cycle);
   }
 };
 
-// To a worker: makes the actor that was placed there.
+// To a worker: constructs the actor that was placed there.
 struct PlaceControl {
   std::unique_ptr<absl::AnyInvocable<void(Worker&, Slot*)>> make;
   void Run(Worker& worker, Slot* slot, uint32_t) { (*make)(worker, slot); }

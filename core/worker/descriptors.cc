@@ -1,4 +1,4 @@
-// A worker's descriptors: which there are, who is ready, and what they write at the end of a slice.
+// A worker's descriptors: the list of them, the ready list, and the output at the end of a slice.
 #include <algorithm>
 #include <array>
 
@@ -42,7 +42,7 @@ void Worker::DetachIo(Slot* slot) {
   if (slot->state == ActorState::kLingering) Schedule(slot);
 }
 
-// The last one takes its place.
+// The last waiter moves to the place that becomes free.
 void Worker::ForgetMemoryWaiter(IoHandler* io) {
   IoHandler* const last = memory_waiters_io_.back();
   memory_waiters_io_[io->memory_place_ - 1] = last;
@@ -51,16 +51,16 @@ void Worker::ForgetMemoryWaiter(IoHandler* io) {
   memory_waiters_io_.pop_back();
 }
 
-// In the order in which they wrote, for so long; those that are left have their turn next.
+// Runs handlers in the order in which they wrote, for `share_ns`; the rest get the next share.
 void Worker::RunFlushList(int64_t share_ns) {
-  const int64_t stop_ns = now_ns_ + share_ns;
+  const int64_t stop_ns = NowNs() + share_ns;
   while (IoHandler* const io = flush_.PopFront()) {
     io->OnSliceEnd();
     if (flush_.Empty()) return;
     NoteHandler(nullptr, "writing what was queued", nullptr);
-    if (now_ns_ >= stop_ns) break;
+    if (NowNs() >= stop_ns) break;
   }
-  // The buffer is for the next one that writes.
+  // The gather buffer is for the next handler that writes.
   if (gather_holder_ != nullptr) gather_holder_->OnGatherTaken();
 }
 
@@ -74,21 +74,21 @@ void Worker::MarkReady(IoHandler* io) {
   ++ready_count_;
 }
 
-// One portion of each after the other, until their share of the turn is over.
+// Runs one portion of each task in turn, until the tasks' share of the turn ends.
 void Worker::RunTasks() {
   if (tasks_.Empty()) return;
-  const int64_t stop_ns = now_ns_ + kTurnNs;
+  const int64_t stop_ns = NowNs() + kTurnNs;
   while (TurnTask* const task = tasks_.PopFront()) {
-    share_end_ns_ = now_ns_ + kIoTurnNs;
+    clock_.BeginShare(kIoTurnNs);
     task->OnTurn();
     if (!flush_.Empty()) RunFlushList(kTurnNs);
     if (!local_control_.Empty()) RunLocalControl();
     ReadClock();
-    if (now_ns_ >= stop_ns) break;
+    if (NowNs() >= stop_ns) break;
   }
 }
 
-// Off the list first: who stands on it has its turn still before it.
+// Takes the handler off the list first: a handler on the list has its turn still to come.
 void Worker::TakeTurn(IoHandler* io) {
   ready_.Remove(*io);
   --ready_count_;
@@ -98,9 +98,9 @@ void Worker::TakeTurn(IoHandler* io) {
 }
 
 void Worker::RunReady() {
-  // As many as stand there now, while their time lasts; whoever comes back stands behind the
-  // others.
-  const int64_t stop_ns = now_ns_ + kTurnNs;
+  // At most as many turns as there are ready handlers now, while their share lasts. A handler that
+  // becomes ready again goes behind the others.
+  const int64_t stop_ns = NowNs() + kTurnNs;
   for (int turns = ready_count_; turns > 0; --turns) {
     IoHandler* const io = ready_.Front();
     if (io == nullptr) break;
@@ -108,7 +108,7 @@ void Worker::RunReady() {
     if (!flush_.Empty()) RunFlushList(kIoTurnNs);
     if (!local_control_.Empty()) RunLocalControl();
     if (turns % kLookEvery == 0) ReadClock();
-    if (now_ns_ >= stop_ns && !Planted(Plant::kTurnUnshared)) break;
+    if (NowNs() >= stop_ns && !Planted(Plant::kTurnUnshared)) break;
   }
 }
 
@@ -122,12 +122,14 @@ void Worker::CheckLists() const {
   SLUICE_CHECK(static_cast<size_t>(ready_count_) == ready_.Size());
 }
 
-// All events that are there. A batch has kEventsMax events, and reports each ready descriptor once:
-// so these batches report all descriptors that were ready when the first batch was taken.
+// Takes all events that the poller has. A batch has kEventsMax events, and reports each ready
+// descriptor once: so these batches report all descriptors that were ready when the first batch was
+// taken.
 void Worker::Poll(int64_t timeout_ns) {
-  if (poller_ < 0) return;  // It could not be opened: the runtime says so, and never starts.
+  // The poller could not be created: the runtime reports this, and never starts.
+  if (poller_ < 0) return;
   std::array<epoll_event, kEventsMax> events;
-  recent_max_ = 1;
+  clock_.TimeNextAlone();
   for (int64_t batches = io_count_ / kEventsMax + 2; batches > 0; --batches) {
     const int count = os_.PollerWaitNs(poller_, events.data(), kEventsMax, timeout_ns);
     SLUICE_CHECK(count >= 0, "epoll_wait failed");
@@ -138,7 +140,7 @@ void Worker::Poll(int64_t timeout_ns) {
         os_.WakeClear(wake_fd_);
         continue;
       }
-      // The generation tells the events of a descriptor that was closed from its successor's.
+      // The generation tells events of a closed descriptor from those of its successor.
       Slot* slot = shared_.slots.At(static_cast<uint32_t>(data));
       if (PollData(slot) == data && slot->io != nullptr) {
         slot->io->OnEvents(events[i].events);

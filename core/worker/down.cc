@@ -10,7 +10,7 @@ namespace {
 void HandleDown(void* actor, Envelope& e) {
   ActorBase* self = static_cast<ActorBase*>(actor);
   DownNotice& notice = e.Get<DownNotice>();
-  // One that was taken back while its Down was on the way is not told.
+  // A monitor that was taken back while its Down was on the way is not notified.
   if (e.target->extra == nullptr) return;
   auto& watching = e.target->extra->watching;
   auto found = watching.find(notice.monitor);
@@ -20,7 +20,7 @@ void HandleDown(void* actor, Envelope& e) {
   try {
     if (notice.text != nullptr) down.text = *notice.text;
   } catch (...) {
-    // No memory for the text: the end itself is told all the same.
+    // No memory for the text: the monitor is notified without it.
   }
   if (Planted(Plant::kDoubleDown) && down.reason == EndReason::kFailed) self->OnDown(down);
   self->OnDown(down);
@@ -41,7 +41,7 @@ DownText MakeDownText(std::string_view text) noexcept {
   try {
     return text.empty() ? nullptr : std::make_shared<const std::string>(text);
   } catch (...) {
-    return nullptr;  // No memory for the text: the end itself is told all the same.
+    return nullptr;  // No memory for the text: the monitor is notified without it.
   }
 }
 

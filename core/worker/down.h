@@ -1,9 +1,9 @@
-// Down notices: how a monitor is told that the actor it watches has ended.
+// Down notices: how a monitor is notified that the actor it watches has ended.
 //
-// Owner:  the envelope it travels in; the text is shared by all who monitor one actor.
-// Thread: made on the ended actor's worker, handled on the monitor's.
+// Owner:  the envelope it travels in; all monitors of one actor share the text.
+// Thread: created on the ended actor's worker, handled on the monitor's.
 // Bound:  one for each monitor, in the place that Monitor() reserved.
-// Errors: none: where there is no memory for the text, the end is told without it.
+// Errors: none: if there is no memory for the text, the notice has none.
 #ifndef SLUICE_CORE_WORKER_DOWN_H_
 #define SLUICE_CORE_WORKER_DOWN_H_
 
@@ -16,10 +16,10 @@
 
 namespace sluice {
 
-// The text of an end, one for all who monitor the actor; null: none.
+// The text of an end, shared by all monitors of the actor; null: none.
 using DownText = std::shared_ptr<const std::string>;
 DownText MakeDownText(std::string_view text) noexcept;
-// A Down on its way. The text is shared and bounded, so it is not charged to each.
+// A Down on its way. The text is shared and bounded, so no notice is charged for it.
 struct DownNotice {
   MonitorId monitor;
   EndReason reason;

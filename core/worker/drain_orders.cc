@@ -1,5 +1,5 @@
-// A drain's orders to a worker: core/runtime/drain.cc gives them, and looks at what the worker
-// publishes.
+// A drain's orders to a worker. core/runtime/drain.cc gives them, and reads the figures that the
+// worker publishes.
 #include <string>
 #include <typeinfo>
 #include <utility>
@@ -16,7 +16,7 @@ namespace sluice {
 
 namespace {
 
-// Behind all that lies in the mailbox.
+// A stop order that waits behind all mail in the mailbox.
 struct StopMark {
   int rounds;
 };
@@ -24,7 +24,7 @@ struct StopMark {
 const MessageOps kStopMarkOps = {
     MessageKind::kReserved,
     [](void*, Envelope& e) {
-      // Not here: credits that are on their way to who is parked on this worker come first.
+      // Do not stop here: credits on their way to actors that are parked on this worker come first.
       Worker::Post(*Worker::Current(), e.target, e.generation,
                    StopControl{.reason = EndReason::kShutdown, .rounds = e.Get<StopMark>().rounds});
     },
@@ -35,8 +35,8 @@ const MessageOps kStopMarkOps = {
 
 }  // namespace
 
-// When a drain stops it, all that was accepted has been handled, but for what those that ended
-// before it have said in their OnStop.
+// When a drain stops an actor, all accepted messages have been handled, except those that actors
+// that ended earlier sent in their OnStop.
 void Worker::StopBehindMail(Slot* slot, int rounds) {
   const bool mail =
       slot->state == ActorState::kLive && slot->suspended == 0 && !slot->queue.Empty();
@@ -47,7 +47,7 @@ void Worker::StopBehindMail(Slot* slot, int rounds) {
   SendReserved(slot, slot->generation, &kStopMarkOps, StopMark{rounds - 1});
 }
 
-// A handler may end its descriptor, and others may come: walks a copy, and looks again at each.
+// A handler may end its descriptor, and new ones may come: walk a copy, and check each slot again.
 void Worker::OrderIo(void (IoHandler::*order)()) {
   std::vector<Slot*> slots;
   shared_.slots.ForEach(this, [&](Slot* slot) {
@@ -62,7 +62,7 @@ void Worker::OrderIo(void (IoHandler::*order)()) {
 void Worker::BeginDrain() {
   draining_ = true;
   shared_.slots.ForEach(this, [&](Slot* slot) {
-    if (slot->state == ActorState::kRestarting) Schedule(slot);  // Its back-off is over.
+    if (slot->state == ActorState::kRestarting) Schedule(slot);  // A drain ends the back-off.
   });
   OrderIo(&IoHandler::OnDrain);
 }
@@ -79,9 +79,9 @@ void Worker::DrainInsist() {
   DrainClose();
 }
 
-// Each line names a few: the first ones say where to look.
+// Each line names only a few actors: the first ones show where to look.
 void Worker::LogWhatHoldsDrain() {
-  constexpr size_t kNamesMax = 4;  // Each line of what holds a drain names so many actors.
+  constexpr size_t kNamesMax = 4;  // For each line of the log.
   std::vector<std::string> names;
   size_t count = 0;
   const auto add = [&](const auto& text) {
@@ -96,15 +96,13 @@ void Worker::LogWhatHoldsDrain() {
     names.clear();
     count = 0;
   };
-  for (const Slot* slot = run_first_; slot != nullptr; slot = slot->run_next) {
-    add([&] { return NameOf(slot); });
-  }
+  run_queue_.ForEach([&](const Slot& slot) { add([&] { return NameOfActor(&slot); }); });
   log(" still at work");
   shared_.slots.ForEach(this, [&](Slot* slot) {
     if (!slot->has_outbox) return;
     const Outbox& outbox = slot->extra->outbox;
     add([&] {
-      return absl::StrCat(NameOf(slot), " (", outbox.count, " messages, the first of type ",
+      return absl::StrCat(NameOfActor(slot), " (", outbox.count, " messages, the first of type ",
                           Demangle(outbox.list.Front()->Ops()->name()), ")");
     });
   });
@@ -122,7 +120,7 @@ void Worker::StopRoots() {
         slot->state != ActorState::kRestarting) {
       return;
     }
-    if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // Its parent stops it.
+    if (slot->extra != nullptr && slot->extra->parent != nullptr) return;  // The parent stops it.
     if (shared_.IsGate(index_, slot)) return;  // The others' OnStop may use it.
     rest_.CountStep();
     if (slot->mailbox.Word().MarkStop(slot->generation)) {
@@ -131,7 +129,7 @@ void Worker::StopRoots() {
   });
 }
 
-// All others have ended.
+// Called when all other actors have ended.
 void Worker::StopGate() {
   gate_stopped_ = true;
   if (!shared_.GateLives(index_)) return;
@@ -139,7 +137,7 @@ void Worker::StopGate() {
   if (gate->mailbox.Word().MarkStop(gate->generation)) Stop(gate, EndReason::kShutdown, "");
 }
 
-// The deadline: everything ends, and what is lost is counted.
+// The drain's deadline has passed: everything ends, and losses are counted.
 void Worker::ShutdownAll() {
   shutdown_ = roots_stopped_ = gate_stopped_ = true;
   std::vector<Slot*> slots;
@@ -165,17 +163,18 @@ void Worker::ShutdownAll() {
 
 // --- Rest.
 
-// Timers that are late turn after turn leave a worker no sleep, and a drain would never find it at
-// rest. So in a drain one that has nothing to do but timers rests, also while they run: what they
-// send is as if they had fired a moment later.
+// If timers are late turn after turn, a worker never sleeps, and a drain would never find it at
+// rest. So in a drain a worker rests when it has only timers to run, also while they run: their
+// messages count as if the timers had fired a moment later.
 void Worker::RestBesideTimers() {
   if (draining_ && !HasMoreThanTimers() && dirty_stages_.empty()) PublishRest(true);
 }
 
 void Worker::PublishRest(bool rests) {
-  // The blocking pool's gate ends last, so that all others may use it to their end.
+  // The blocking pool's gate ends last, so that all other actors may use it until they end.
   const bool gate_apart = !gate_stopped_ && shared_.GateLives(index_);
-  // Parked messages were accepted, and will be handled. At the deadline nobody waits for them.
+  // Parked messages were accepted, and will be handled. After the deadline the drain does not wait
+  // for them.
   const bool waits =
       (ledger_.parked_held > 0 || hub_waits_ > 0) && !shutdown_ && !Planted(Plant::kParkedIsRest);
   rest_.Publish(rests && !waits,

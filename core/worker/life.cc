@@ -1,23 +1,25 @@
 // Life and death of actors on a worker: slots, spawn, monitors, children, stop, failure, end.
 //
-// An end goes in steps, each bounded, so that the death of an actor with a full mailbox and a
-// thousand monitors does not hold the worker: the slot answers `closed` meanwhile. The order:
-// children end first; OnStop; what is held is dropped; who waits is told; the outbox empties, or
-// linger_timeout is over; monitors hear Down; the parent hears; the descriptor, if any, finishes;
-// the slot is free.
+// An actor ends in bounded steps, so that the death of an actor with a full mailbox and a thousand
+// monitors does not hold the worker; meanwhile the slot answers `closed`. The order: children end;
+// OnStop; held messages are dropped; actors that wait for its credits are notified; the outbox
+// empties, or linger_timeout passes; monitors get Down; the parent is notified; the descriptor, if
+// any, finishes; the slot becomes free.
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/worker/control.h"
+#include "sluice/core/worker/down.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
 
 namespace {
 
-constexpr int kEndStepMax = 256;  // What one step of an end may drop, tell or cancel.
+// The most items that one step of an end drops, notifies or cancels.
+constexpr int kEndStepMax = 256;
 
-// What is told of a failure must not be another one, whatever memory there is.
+// A log line about a failure must not fail itself, for example for want of memory.
 template <class Text>
 void TryToLog(Text&& text) {
   try {
@@ -46,10 +48,10 @@ void Worker::Open(Slot* slot, uint32_t capacity) {
   ++ledger_.spawned;
 }
 
-// A message or an order for an actor that another thread placed here and whose PlaceControl has not
-// come yet.
+// A message or an order has come for an actor that another thread placed here, before its
+// PlaceControl.
 void Worker::AdoptPlaced(Slot* slot, uint32_t generation) {
-  // The word first: with a stale handle all else may be another worker's by now.
+  // Read the word first: with a stale handle all other state may belong to another worker by now.
   if (slot->mailbox.Word().Generation() != generation || !MailboxWord<>::IsLive(generation)) return;
   if (slot->state != ActorState::kFree) return;
   slot->generation.StoreRelease(generation);
@@ -65,7 +67,7 @@ void Worker::Install(Slot* slot, ActorBase* actor) {
     slot->extra->restart->constructed = true;
   }
   ScheduleIfRunnable(slot);
-  // The drain has stopped the roots it found; this one was on its way.
+  // A drain stops the roots that it finds; this actor was on its way then.
   const bool root = slot->extra == nullptr || slot->extra->parent == nullptr;
   const bool gate = root && shared_.IsGate(index_, slot);
   if (gate ? gate_stopped_ : root ? roots_stopped_ : shutdown_) {
@@ -90,12 +92,12 @@ void Worker::Stop(Slot* slot, EndReason reason, std::string text) {
     extra.reason = reason;
     extra.reason_text = BoundedReason(std::move(text));
   }
-  // In a handler of its own the end begins when the handler has returned; before it is constructed,
-  // when it is.
+  // If the actor runs a handler, the end begins when the handler has returned; if it is not
+  // constructed yet, when it is.
   if (current_ == slot) return;
   if (slot->actor == nullptr && slot->state != ActorState::kRestarting) return;
-  // In another one's handler, it begins in this actor's own turn. Else its OnStop would run inside
-  // that handler, and could end the very actor whose handler that is.
+  // If another actor runs a handler, the end begins in this actor's own turn. Otherwise OnStop
+  // would run inside that handler, and could end the actor that runs it.
   if (current_ != nullptr && !Planted(Plant::kEndsInside)) {
     Schedule(slot);
     return;
@@ -113,22 +115,23 @@ void Worker::BeginStop(Slot* slot) {
                slot->state == ActorState::kRestarting);
   if (slot->state == ActorState::kStarting && slot->actor != nullptr && slot->extra->start_first) {
     RunStart(slot);
-    if (slot->state != ActorState::kLive) return;  // It failed there.
+    if (slot->state != ActorState::kLive) return;  // OnStart failed.
   }
   BeginEnd(slot);
 }
 
-// No message is taken any more. The children end first.
+// From here on the mailbox takes no message. The children end first.
 void Worker::BeginEnd(Slot* slot) {
   slot->state = ActorState::kStopping;
   slot->mailbox.Close(slot->generation);
   ActorExtra& extra = Extra(slot);
-  CancelLinger(extra);  // Of a restart that is not to be.
+  CancelLinger(extra);  // A restart that waited is cancelled.
   if (extra.children.empty()) {
     ChildrenEnded(slot);
     return;
   }
-  // A child may be parked on this very actor: it must hear of the end before we wait for its own.
+  // A child may be parked on this very actor. Notify it of the end now: we wait for the child's own
+  // end.
   TellWaiters(slot, INT32_MAX);
   extra.stop_below = UINT64_MAX;
   Schedule(slot);
@@ -142,17 +145,18 @@ void Worker::ChildrenEnded(Slot* slot) {
   }
 }
 
-// The youngest of its children that has not been told stops; the next is told when no handler of
-// this one will run any more.
+// Stops the youngest child that has not been told to stop. The next child is told when this child
+// runs no more handlers.
 void Worker::StopNextChild(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   const auto told = extra.children.find(extra.stop_below);
-  if (told != extra.children.end() && !told->second.stopped) return;  // Its turn still.
+  // This child still runs handlers.
+  if (told != extra.children.end() && !told->second.stopped) return;
   const EndReason reason = extra.reason == EndReason::kFailed ? EndReason::kStopped : extra.reason;
   const Slot* restarting = slot->state == ActorState::kRestarting ? slot : extra.restarting;
   for (int budget = kEndStepMax; budget > 0; --budget) {
     auto next = extra.children.lower_bound(extra.stop_below);
-    if (next == extra.children.begin()) return;  // All were told.
+    if (next == extra.children.begin()) return;  // All children were told.
     --next;
     extra.stop_below = next->first;
     const Child& child = next->second;
@@ -160,7 +164,7 @@ void Worker::StopNextChild(Slot* slot) {
     if (child.slot->mailbox.Word().MarkStop(child.generation) || restarting != nullptr) {
       Post(*child.slot->worker, child.slot, child.generation, StopControl{reason, restarting});
     }
-    return;  // ChildEnded comes back to the caller.
+    return;  // ChildEnded schedules the next call.
   }
   Schedule(slot);
 }
@@ -171,7 +175,7 @@ void Worker::NoteRestarting(Slot* slot, uint32_t generation, const Slot* ancesto
   if (slot->state == ActorState::kLingering) Schedule(slot);
 }
 
-// Those who wait for credits of a mailbox that has closed; at most so many. Answers how many.
+// Notifies at most `most` actors that wait for credits of this closed mailbox. Answers how many.
 int Worker::TellWaiters(Slot* slot, int most) {
   int told = 0;
   Waiter waiter;
@@ -195,16 +199,16 @@ void Worker::FinishStop(Slot* slot) {
         slot->extra->reason_text = ExceptionText(std::current_exception());
         ++ledger_.failed;
         TryToLog([&] {
-          return absl::StrCat(NameOf(slot), " failed in OnStop: ", slot->extra->reason_text);
+          return absl::StrCat(NameOfActor(slot), " failed in OnStop: ", slot->extra->reason_text);
         });
       }
     }
-    NoteEnd(slot, "OnStop", type);
+    NoteHandler(slot, "OnStop", type);
   }
   BeginLinger(slot);
 }
 
-// No handler of it will run any more.
+// From here on no handler of the actor runs.
 void Worker::BeginLinger(Slot* slot) {
   slot->state = ActorState::kLingering;
   if (slot->extra->outbox.count > 0 && !slot->parked) FlushOutbox(slot);
@@ -221,7 +225,7 @@ void Worker::FailWith(Slot* slot, std::string text) {
   const bool ends = slot->state == ActorState::kStopping || slot->state == ActorState::kLingering;
   const bool again = !ends && MayRestart(slot);
   TryToLog([&] {
-    return absl::StrCat(NameOf(slot),
+    return absl::StrCat(NameOfActor(slot),
                         again ? " failed, and is restarted: " : " failed: ", extra.reason_text);
   });
   if (again) {
@@ -246,24 +250,25 @@ void Worker::CountDropped(Slot* slot, Envelope* envelope, DropReason reason) {
   pool_.Put(envelope);
 }
 
-// The actor itself goes: no handler of it will run any more. False: not yet, as it has many
-// callbacks.
+// Destroys the actor; none of its handlers runs any more. False: not yet, as it has many callbacks.
 bool Worker::EndActor(Slot* slot, int* budget) {
   const bool failed = slot->extra->reason == EndReason::kFailed;
   const HandlerScope scope(*this, slot, "its end", TypeNameOf(slot->actor));
   if (failed && std::exchange(slot->started, false)) {
-    // First, as what it says now must not be taken for a part of what it had to say.
+    // Notify the descriptor first: the words that the actor sends now must not count as part of its
+    // regular output.
     if (slot->io != nullptr) slot->io->OnActorEnded(failed);
     try {
       slot->actor->OnEndedByFailure();
     } catch (...) {
       TryToLog([&] {
-        return absl::StrCat(NameOf(slot), " failed again, as it was told of its end: ",
+        return absl::StrCat(NameOfActor(slot), " failed again, as it was told of its end: ",
                             ExceptionText(std::current_exception()));
       });
     }
   }
-  // Callbacks before the actor: what they captured may look at it once more as it is destroyed.
+  // Callbacks are destroyed before the actor: their captured objects may use the actor in their
+  // destructors.
   if (!Planted(Plant::kCallbacksLast)) {
     *budget -= ForgetTimers(slot, *budget);
     if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
@@ -274,8 +279,8 @@ bool Worker::EndActor(Slot* slot, int* budget) {
   return true;
 }
 
-// Destroys what an ended actor leaves behind: the messages of its mailbox, and the callbacks that
-// its constructor or destructor made. Their destructors are a user's code, too.
+// Destroys what an ended actor leaves: the messages of its mailbox, and the callbacks that its
+// constructor or destructor created. Their destructors are user code, too.
 void Worker::DropWhatItHeld(Slot* slot, int* budget) {
   ActorExtra& extra = *slot->extra;
   if (slot->queue.Empty() && extra.timers.empty() && extra.asks.empty()) return;
@@ -289,25 +294,25 @@ void Worker::DropWhatItHeld(Slot* slot, int* budget) {
     if (*budget > 0) *budget -= ForgetTimers(slot, *budget);
     if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
   }
-  NoteEnd(slot, "its end", type);
+  NoteHandler(slot, "its end", type);
   if (*budget <= 0) ReadClock();
 }
 
 void Worker::EndStep(Slot* slot) {
   ActorExtra& extra = Extra(slot);
   int budget = kEndStepMax;
-  // The actor itself goes first, so that what it held is free.
+  // The actor itself is destroyed first, so that what it held is free.
   if (slot->actor != nullptr) {
     const char* const type = TypeNameOf(slot->actor);
     const bool gone = EndActor(slot, &budget);
-    NoteEnd(slot, "its end", type);
+    NoteHandler(slot, "its end", type);
     if (!gone) {
-      ReadClock();  // So many may have taken long; the next ones may have to wait for the next
-                    // turn.
+      // These callbacks may have taken long: the next step may have to wait for the next turn.
+      ReadClock();
       Schedule(slot);
       return;
     }
-    // Its destructor's last words.
+    // Messages that its destructor sent.
     if (extra.outbox.count > 0 && !slot->parked && !Planted(Plant::kLastWordsUnsent)) {
       FlushOutbox(slot);
     }
@@ -329,7 +334,7 @@ void Worker::EndStep(Slot* slot) {
                ChildEndedControl{extra.child_order, /*lingers=*/true});
         }
       }
-      return;  // LingerOver or Unpark comes back here.
+      return;  // LingerOver or Unpark schedules this step again.
     }
     DropOutbox(slot, shutdown_ ? DropReason::kShutdown : DropReason::kSenderEnded);
   }
@@ -352,14 +357,14 @@ void Worker::EndStep(Slot* slot) {
          ChildEndedControl{extra.child_order});
     extra.parent = nullptr;
   }
-  if (slot->io != nullptr) return;  // DetachIo comes back here.
-  // Its last words have left in this very step, and scheduled it: its slice comes back here. A free
-  // slot may go to another worker, and must not stand in the run queue of this one.
+  if (slot->io != nullptr) return;  // DetachIo schedules this step again.
+  // The destructor's messages left in this very step, and scheduled the slot: its slice calls this
+  // step again. A free slot may go to another worker, so it must not be in this worker's run queue.
   if (slot->scheduled) return;
   Free(slot);
 }
 
-// Takes back one of its monitors.
+// Takes back one monitor of the actor.
 void Worker::Unwatch(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   const auto watched = extra.watching.begin();
@@ -371,7 +376,7 @@ void Worker::Unwatch(Slot* slot) {
   extra.watching.erase(watched);
 }
 
-// At most so many. Answers how many.
+// Destroys at most `most` timers. Answers how many.
 int Worker::ForgetTimers(Slot* slot, int most) {
   ActorExtra& extra = *slot->extra;
   return extra.forgetting.Take(extra.timers, most, [&](auto timer) {
@@ -384,7 +389,8 @@ int Worker::ForgetTimers(Slot* slot, int most) {
 int Worker::ForgetAsks(Slot* slot, int most) {
   ActorExtra& extra = *slot->extra;
   return extra.forgetting.Take(extra.asks, most, [&](auto ask) {
-    const AskEntry gone = std::move(ask->second);  // What its callback holds may ask, too.
+    // Objects in the callback may ask again as they are destroyed.
+    const AskEntry gone = std::move(ask->second);
     extra.asks.erase(ask);
   });
 }
@@ -413,15 +419,16 @@ void Worker::Free(Slot* slot) {
   slot->state = ActorState::kFree;
   slot->suspended = 0;
   slot->parked = slot->started = slot->stop_asked = slot->has_outbox = false;
-  // Odd to even: no Ref is equal to it, and what still arrives for the old one is known as such.
+  // From odd to even: no Ref equals this generation, so late messages for the old actor are
+  // recognized.
   slot->generation = slot->generation + 1;
   --actor_count_;
   shared_.slots.Uncount();
   if (slot->UsedUp()) return;
   free_slots_.push_back(slot);
   if (free_slots_.size() > SlotTable::kFreeSlotsMax && !Planted(Plant::kSlotsStay)) {
-    // What still looks at them goes first: handlers noted for the log of slow ones, and descriptors
-    // that were done in this turn. No handler is running here.
+    // First drop what still points to the slots: handlers noted for the log of slow handlers, and
+    // descriptors that finished in this turn. No handler is running here.
     ReadClock();
     Bury();
     shared_.slots.Give(&free_slots_, SlotTable::kFreeSlotsMax / 2);
@@ -460,7 +467,7 @@ void Worker::ChildEnded(Slot* parent, uint32_t generation, uint64_t order, bool 
 }
 
 void Worker::AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
-  // One that ends has told its monitors, or will tell this one too.
+  // An ending actor has notified its monitors already, or will notify this one too.
   if (target->generation == generation && target->state != ActorState::kFree) {
     Extra(target).watchers.emplace(watcher);
     if (target->state == ActorState::kLingering) Schedule(target);

@@ -1,5 +1,5 @@
-// What goes between actors: sent, staged for other workers, taken in. The common case of a send, to
-// an actor of the same worker, is in the header.
+// Messages between actors: sending, staging for other workers, receiving. The common case of a
+// send, to an actor of the same worker, is in the header.
 #include <mutex>
 
 #include "sluice/core/base/plant.h"
@@ -17,9 +17,9 @@ Answer Worker::Refuse(Answer answer) {
   return answer;
 }
 
-// The order matters: room and charge are this worker's own and can be given up again; a credit
-// cannot, as only the owner may give credits back (a waiter would not be told of one that somebody
-// else returned).
+// The order matters: room and charge belong to this worker, which can give them back. A credit
+// cannot be given back here: only the owner may, as a waiter would not be told of a credit that
+// another worker returned.
 Answer Worker::ReserveRemote(Worker& to, Slot* target, uint32_t generation, int64_t charge,
                              bool overdraft) {
   if (Planted(Plant::kCreditsApart)) generation = target->mailbox.Word().Generation();
@@ -48,8 +48,8 @@ void Worker::StageGrew(Stage& stage, Worker& to) {
   cross_sent_ += stage.count;
   to.inbox_.Enqueue(to.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
   stage.count = 0;
-  // The word itself is exchanged when the slice ends; here only if the hint says that it would
-  // help.
+  // The sleep word itself is exchanged when the slice ends; here only if the hint says that the
+  // worker sleeps.
   if (to.sleep_.LooksAsleep() && to.sleep_.Rouse()) to.Signal();
 }
 
@@ -78,7 +78,7 @@ void Worker::Route(Worker& to, Envelope& envelope) {
     Envelope* kept = pool_.Get();
     *kept = std::move(envelope);
     if (reserved) {
-      Arrive(kept);  // At once: it keeps its order among the messages that are sent directly.
+      Arrive(kept);  // At once, so that it keeps its order among directly sent messages.
     } else {
       local_control_.Push(kept);
     }
@@ -89,8 +89,8 @@ void Worker::Route(Worker& to, Envelope& envelope) {
   StageAdded(stage, to);
 }
 
-// From outside, the worker and its runtime stand only while the lock of its home is held, and that
-// home is open: so the wake-up, too, is done under the lock.
+// For an outside thread, the worker and its runtime are safe to use only while the thread holds the
+// lock of the worker's home, and the home is open. So the wake-up, too, happens under the lock.
 bool Worker::RouteOutside(Worker& to, Envelope& envelope, int64_t bytes) {
   Home& home = Home::Of(&to);
   std::lock_guard<std::mutex> lock(home.Lock());
@@ -114,7 +114,7 @@ Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64
   Shared& shared = to.shared_;
   if (!shared.OutsideAdmits()) return Answer::kClosed;
   if (!shared.budget->Take(charge)) {
-    // All workers may be asleep; one must see to it that this does not last.
+    // All workers may be asleep: wake one, to watch the spent memory.
     if (shared.budget->Spent() && !shared.shedder.Watched() && to.sleep_.Rouse()) to.Signal();
     return Answer::kOverloaded;
   }
@@ -148,7 +148,7 @@ void Worker::CommitOutside(Worker& to, Envelope& envelope) {
 
 bool Worker::DrainInbox() {
   bool any = false;
-  const int64_t stop_ns = now_ns_ + kTurnNs;
+  const int64_t stop_ns = NowNs() + kTurnNs;
   const int lanes = inbox_.LaneCount();
   const int first = first_lane_;
   mail_seen_ = true;
@@ -157,13 +157,13 @@ bool Worker::DrainInbox() {
     if (from == index_) continue;
     BeginShare(kSliceNs);
     Inbox::Lane& lane = inbox_.LaneFrom(from);
-    // A lane's share of a turn is what it can hold, so that one sender cannot keep out the others;
-    // and the lanes have theirs in turn: control may make actors, and their constructors take time.
+    // A lane's share of a turn is its capacity, so that one sender cannot keep out the others.
+    // Lanes are served in rotation, as control may construct actors, which takes time.
     for (uint32_t taken = 0;;) {
-      if (taken >= options_.lane_messages_max || now_ns_ >= stop_ns) {
+      if (taken >= options_.lane_messages_max || NowNs() >= stop_ns) {
         mail_seen_ = false;
-        // A lane that has had nothing, as those before it took the time, comes first then; so does
-        // one of whose batch some is left.
+        // The next turn begins with this lane if the lanes before it took all the time, or if some
+        // of its batch is left; otherwise with the lane behind it.
         const int next = from + 1 < lanes ? from + 1 : 0;
         first_lane_ = taken == 0 || !batch_.Empty() ? from : next;
         break;
@@ -175,7 +175,7 @@ bool Worker::DrainInbox() {
       mail_since_sleep_ |= from < options_.workers;
       uint32_t arrived = 0;
       uint64_t user_messages = 0;
-      while (!batch_.Empty() && now_ns_ < stop_ns) {
+      while (!batch_.Empty() && NowNs() < stop_ns) {
         Envelope* envelope = batch_.Pop();
         user_messages += envelope->Ops()->kind == MessageKind::kUser;
         ++arrived;
@@ -189,7 +189,7 @@ bool Worker::DrainInbox() {
       if (count < kDrainMax && batch_.Empty()) break;
       if (taken % (4 * kDrainMax) == 0) ReadClock();
     }
-    if (now_ns_ >= stop_ns && !mail_seen_) break;
+    if (NowNs() >= stop_ns && !mail_seen_) break;
   }
   return any;
 }
@@ -211,8 +211,8 @@ void Worker::Arrive(Envelope* envelope) {
   if (!slot->scheduled) ScheduleIfRunnable(slot);
 }
 
-// Control, reserved messages, and what comes for an actor that is not there: not yet, or not any
-// more.
+// For control, reserved messages, and messages for an actor that does not live here yet, or no
+// longer.
 void Worker::ArriveOtherwise(Envelope* envelope) {
   Slot* slot = envelope->target;
   if (slot != nullptr && slot->generation != envelope->generation) {
@@ -241,10 +241,10 @@ void Worker::ArriveOtherwise(Envelope* envelope) {
 }
 
 void Worker::RunLocalControl() {
-  // Control that this loop's own control posts is served here, too. Control of new connections runs
-  // the first handlers of their sessions, so the loop has its share of the turn, and no more.
-  const int64_t stop_ns = now_ns_ + kTurnNs;
-  while (!local_control_.Empty() && now_ns_ < stop_ns) Arrive(local_control_.Pop());
+  // This loop also runs control that its own control posts. Control for new connections runs the
+  // first handlers of their sessions, so the loop gets one share of the turn, and no more.
+  const int64_t stop_ns = NowNs() + kTurnNs;
+  while (!local_control_.Empty() && NowNs() < stop_ns) Arrive(local_control_.Pop());
 }
 
 }  // namespace sluice

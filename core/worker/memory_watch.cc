@@ -1,5 +1,6 @@
-// Memory that stays spent: what a worker does for those who read all the same, and for the
-// Shedder's decision. Called every few milliseconds while the budget is spent, never else.
+// Memory that stays spent: a worker looks for connections that may read from the reserve, and for
+// stalled connections that the Shedder may end. Called every few milliseconds while the budget is
+// spent.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -15,18 +16,19 @@ namespace sluice {
 
 namespace {
 
-// One look is a piece of work of well below a millisecond, so that it is no slow handler. Where a
-// worker has more slots, the next look goes on where this one ended.
+// A look takes well below a millisecond, so it is no slow handler. If a worker has more slots, the
+// next look goes on where this one ended.
 constexpr uint32_t kChunksPerLook = 64;
-// So many of those that wait for memory are asked in one look whether they may read from the
+// A look asks at most this many handlers that wait for memory whether they may read from the
 // reserve: each costs a system call.
 constexpr size_t kReadersPerLook = 256;
-// Ending connections takes so much of one look; the rest of a turn is for the next looks.
+// A look ends connections for at most this time; later looks end the rest.
 constexpr int64_t kShedNs = 1'000'000;
 constexpr size_t kStalledMost = ShedBoard<>::kConnectionsMax;
 constexpr int64_t kHoldersLogMs = 10'000;
 constexpr size_t kHoldersNamed = 3;
-// What one look at who holds most may walk: it must not become a slow handler itself.
+// The most envelopes that one search for the heaviest holders walks, so that it is no slow handler
+// itself.
 constexpr int kEnvelopesWalkedMax = 200'000;
 
 void Walk(const EnvelopeList& list, int* left, Worker::Holder::Held* held) {
@@ -41,14 +43,14 @@ void Walk(const EnvelopeList& list, int* left, Worker::Holder::Held* held) {
 
 }  // namespace
 
-// Events do not tell when a peer has taken what it was sent, so those that wait are asked in turn.
+// No event says when a peer has received its output, so the waiting handlers are asked in turn.
 void Worker::LookForReaders() {
   for (size_t looks = std::min(memory_waiters_io_.size(), kReadersPerLook); looks > 0; --looks) {
     if (memory_waiters_io_.empty()) return;
     if (reserve_look_ >= memory_waiters_io_.size()) reserve_look_ = 0;
     IoHandler* const io = memory_waiters_io_[reserve_look_];
     if (!Planted(Plant::kReserveUnused) && io->MayReadFromReserve()) {
-      ForgetMemoryWaiter(io);  // The last one takes its place.
+      ForgetMemoryWaiter(io);  // The last waiter takes its place.
       MarkReady(io);
     } else {
       ++reserve_look_;
@@ -67,7 +69,8 @@ void Worker::LookForShedding() {
     to_shed_.clear();
     return;
   }
-  // A shortage that follows on another one has waited already; each peer is given its time anyway.
+  // If one shortage follows another, the waiting time has passed already; each peer still gets its
+  // time.
   const int64_t may_end_ms =
       shedder.GoesOn(NowMs()) ? since_ms : sluice::DeadlineMs(since_ms, options_.shed_after);
   if (!to_shed_.empty()) ShedSome();
@@ -76,7 +79,8 @@ void Worker::LookForShedding() {
   if (proposes) {
     next_proposal_ms_ = NowMs() + Shedder::kEveryMs;
     shedder.Propose(index_, heaviest_.bytes, NowMs());
-    // Whoever sleeps does not know that memory is spent; its connections may be what holds it.
+    // A sleeping worker does not know that memory is spent, and its connections may hold that
+    // memory: wake it.
     for (int i = 0; i < options_.workers; ++i) {
       Worker& other = *shared_.workers[static_cast<size_t>(i)];
       if (i != index_ && !shedder.Fresh(i, NowMs()) && other.sleep_.LooksAsleep() &&
@@ -105,15 +109,15 @@ void Worker::LookForShedding() {
   }
 }
 
-// All of them have their turn, also those that hold little, as progress shows from look to look.
+// Looks at all connections in turn, also those that hold little: only repeated looks show progress.
 void Worker::LookAtConnections() {
   const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
   const int64_t bytes_min = shared_.shedder.BytesMin();
   const auto bytes_of = [&](Slot* slot) {
     return slot->io == nullptr ? 0 : slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
   };
-  // The one of an earlier look may have ended, or taken something. (The generation first: another
-  // one's slot may be another worker's.)
+  // The heaviest of an earlier look may have ended, or made progress. (Compare the generation
+  // first: the slot may belong to another worker by now.)
   Slot* const before = heaviest_.slot;
   heaviest_.bytes =
       before != nullptr && before->generation == heaviest_.generation ? bytes_of(before) : 0;
@@ -132,7 +136,8 @@ void Worker::LookAtConnections() {
   if (look_chunk_ == 0) stalled_ = std::exchange(stalled_so_far_, {});
 }
 
-// All that the looks have found. One may be among them twice: the second time it has ended.
+// Takes all connections that the looks have found. A connection may be listed twice: the second
+// time it has ended.
 void Worker::ChooseWhomToShed() {
   to_shed_ = stalled_;
   to_shed_.insert(to_shed_.end(), stalled_so_far_.begin(), stalled_so_far_.end());
@@ -141,7 +146,7 @@ void Worker::ChooseWhomToShed() {
                    [](const Stalled& a, const Stalled& b) { return a.bytes < b.bytes; });
 }
 
-// Until enough memory is free, or as many have ended as this turn may end.
+// Ends connections until enough memory is free, or this worker's number is reached.
 void Worker::ShedSome() {
   const int64_t stop_ns = os_.NowNs() + kShedNs;
   const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
@@ -153,7 +158,7 @@ void Worker::ShedSome() {
     to_shed_.pop_back();
     Slot* const slot = stalled.slot;
     if (slot == nullptr || slot->generation != stalled.generation || slot->io == nullptr) continue;
-    // Once more: its peer may have moved since.
+    // Look again: the peer may have made progress since.
     const int64_t bytes = slot->io->StalledBytes(NowMs(), stalled_ms, bytes_min);
     if (bytes < bytes_min) continue;
     slot->io->Shed(bytes, named);
@@ -161,7 +166,8 @@ void Worker::ShedSome() {
     unnamed += !named;
     unnamed_bytes += named ? 0 : bytes;
     named = false;
-    lease_.ReturnIdle();  // What it held is free for all, and is seen in the budget.
+    // Memory that the connection held is free for all workers, and is seen in the budget.
+    lease_.ReturnIdle();
     if (os_.NowNs() >= stop_ns) break;
   }
   if (shed_left_ == 0 || !shared_.budget->Spent()) to_shed_.clear();
@@ -197,8 +203,8 @@ std::vector<Worker::Holder> Worker::TopHolders(size_t count) {
 
 std::string Worker::TextOf(const Holder& holder) const {
   std::string text = absl::StrFormat("%s (%d bytes: %d messages in its mailbox, %d in its outbox",
-                                     NameOf(holder.slot), holder.Bytes(), holder.queue.messages,
-                                     holder.outbox.messages);
+                                     NameOfActor(holder.slot), holder.Bytes(),
+                                     holder.queue.messages, holder.outbox.messages);
   if (holder.connection_bytes > 0) {
     absl::StrAppendFormat(&text, ", %d bytes of its connection with %s", holder.connection_bytes,
                           holder.slot->io->PeerText());
@@ -206,7 +212,7 @@ std::string Worker::TextOf(const Holder& holder) const {
   return text + ")";
 }
 
-// No peer is to blame: actors hold it.
+// Logs the heaviest holders: no peer stands still, so actors hold the memory.
 void Worker::LogHolders(int64_t spent_ms) {
   const std::vector<Holder> holders = TopHolders(kHoldersNamed);
   if (holders.empty()) return;

@@ -1,9 +1,9 @@
 // Parking: what a worker does for an actor that sent to a full target.
 //
-// A message that cannot go is kept in the sender's outbox, and the actor runs no handler until the
+// A message that cannot go waits in the sender's outbox, and the actor runs no handler until the
 // outbox is empty. Only the head waits, for one of three things: a credit of its target, room in
-// the lane there, memory. For a credit the target's worker is told once (Wait, with the number of
-// leading messages for that target) and answers with grants.
+// the lane to that worker, or memory. For a credit, the target's worker gets one order (Wait, with
+// the number of leading messages for that target), and answers with grants.
 #include <utility>
 #include <vector>
 
@@ -19,9 +19,9 @@ bool SameTarget(const Envelope* a, const Envelope* b) {
   return a->target == b->target && a->generation == b->generation;
 }
 
-// How many messages at the head of the outbox are for one and the same target. Excludes an
-// uncharged last message. If it held a credit while it waits for memory, the actors that could free
-// memory might need that credit: deadlock.
+// Number of messages at the head of the outbox that have the same target. Excludes an uncharged
+// last message. If it held a credit while it waits for memory, the actors that could free memory
+// might need that credit: deadlock.
 uint32_t LeadingRun(const Outbox& outbox) {
   const Envelope* first = outbox.list.Front();
   const uint32_t charged =
@@ -40,9 +40,10 @@ uint32_t LeadingRun(const Outbox& outbox) {
 Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t charge,
                     Envelope** place) {
   SLUICE_CHECK(sender->worker == this);
-  // To oneself: no one else would ever make room.
+  // An actor cannot wait for its own mailbox: nothing else would make room.
   if (target == sender) return Answer::kOverloaded;
-  // Another runtime's actors grant nothing here; and what can never be held need not wait.
+  // Another runtime's actors grant no credits here; and a message too large ever to be charged need
+  // not wait.
   if (!IsOurs(target->worker) ||
       charge > std::min<int64_t>(shared_.budget->BytesMax(), Envelope::kChargeMax)) {
     return Answer::kOverloaded;
@@ -57,8 +58,8 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   outbox.list.Push(envelope);
   ++outbox.count;
   sender->has_outbox = true;
-  // Not in a handler of its own (a hub's filter sends for its session): then no end of a handler
-  // follows that would flush this outbox, and the sender would neither park nor go on.
+  // The sender runs no handler of its own (a hub's filter sends for its session). Then no end of a
+  // handler would flush this outbox, and the sender would neither park nor go on.
   if (sender != current_) Schedule(sender);
   ++ledger_.parked;
   ++ledger_.parked_held;
@@ -76,7 +77,8 @@ bool Worker::OutboxHolds(Slot* sender, const Slot* target) const {
   return false;
 }
 
-// Sends what can go; the actor is parked while anything is left, and runs again when nothing is.
+// Sends the messages that can go. The actor is parked while any is left, and runs again when none
+// is.
 void Worker::FlushOutbox(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (!slot->parked) {
@@ -99,23 +101,23 @@ void Worker::FlushOutbox(Slot* slot) {
       outbox.uncharged = 0;
     }
     if (target->mailbox.Word().Generation() != head->generation) {
-      // The credits that were granted for it died with it.
+      // The credits that this target granted ended with it.
       outbox.paid = outbox.waiting = 0;
       DropOutboxHead(slot, DropReason::kTargetEnded);
       continue;
     }
-    // Placed here, and not made yet.
+    // The target was placed here, and is not constructed yet.
     if (&to == this && target->generation != head->generation)
       AdoptPlaced(target, head->generation);
     if (outbox.paid == 0) {
       if (outbox.waiting > 0) return;
       const Taken taken = &to == this ? target->mailbox.TakeLocal(head->generation)
                                       : target->mailbox.Word().Take(head->generation);
-      if (taken == Taken::kClosed) continue;  // Seen by the check above, next time round.
+      if (taken == Taken::kClosed) continue;  // The check above sees it in the next round.
       if (taken == Taken::kFull) {
         outbox.waiting = LeadingRun(outbox);
         ++outbox.episode;
-        // What was asked before was about another wait.
+        // Earlier probes were about another wait.
         if (!outbox.probe.Armed() || outbox.probes_sent > 0) {
           outbox.probes_sent = 0;
           ArmProbe(slot);
@@ -129,7 +131,7 @@ void Worker::FlushOutbox(Slot* slot) {
     if (&to != this) {
       LaneGate<>& gate = to.inbox_.LaneFrom(index_).gate;
       if (!gate.HasRoom() && gate.WaitForRoom()) {
-        // Its credit stays with it (forgetting the mark would lose credits).
+        // The head keeps its credit (to clear `paid` would lose credits).
         if (Planted(Plant::kPaidMarkForgotten)) outbox.paid = 0;
         if (Planted(Plant::kOutboxRotated) && LeadingRun(outbox) == outbox.count)
           outbox.list.Push(outbox.list.Pop());
@@ -170,8 +172,8 @@ void Worker::Unpark(Slot* slot) {
     Schedule(slot);
     return;
   }
-  // Those that fell due meanwhile have their turn among the worker's timers, in their order: there
-  // may be timers_max of them, and other actors that are unparked in this very turn.
+  // Timers that became due meanwhile run among the worker's timers, in their order: there may be
+  // timers_max of them, and other actors may be unparked in this very turn.
   const std::vector<TimerId> due = std::exchange(extra.due_timers, {});
   for (const TimerId id : due) {
     const auto found = extra.timers.find(id);
@@ -202,7 +204,7 @@ void Worker::DropOutboxHead(Slot* slot, DropReason reason) {
   pool_.Put(envelope);
 }
 
-// The head's target owes us credits that we no longer want.
+// Withdraws the wait at the head's target, which still owes credits that are no longer wanted.
 void Worker::WithdrawWait(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (outbox.waiting == 0) return;
@@ -210,7 +212,7 @@ void Worker::WithdrawWait(Slot* slot) {
   Post(*head->target->worker, head->target, head->generation,
        CancelControl{slot, slot->generation});
   outbox.waiting = 0;
-  ++outbox.episode;  // A grant that is on its way finds another episode and goes back.
+  ++outbox.episode;  // A grant on its way finds another episode, and goes back.
 }
 
 void Worker::DropOutbox(Slot* slot, DropReason reason) {
@@ -231,7 +233,8 @@ void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
   }
   target->mailbox.AddWaiter(generation, waiter);
   IssueGrants(target);
-  target->mailbox.Publish(generation);  // It took all there was; what is left over is anyone's.
+  // No actor waits for the credits that are left now: they are for all senders.
+  target->mailbox.Publish(generation);
 }
 
 void Worker::OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation) {
@@ -272,7 +275,7 @@ void Worker::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode)
   }
   if (Planted(Plant::kParkedOnTheDead)) return;
   waiter->extra->outbox.waiting = 0;
-  FlushOutbox(waiter);  // Finds the head's generation stale, and drops what was for it.
+  FlushOutbox(waiter);  // Finds the head's generation stale, and drops the messages for it.
 }
 
 void Worker::OnGrantBack(Slot* target, uint32_t generation, uint32_t credits) {

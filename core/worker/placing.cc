@@ -45,7 +45,7 @@ Worker& PlacementOf(Shared& shared, const SpawnOptions& options) {
 
 std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options, Slot* parent,
                                      absl::AnyInvocable<void(Worker&, Slot*)> construct) {
-  // A root for each that has ended would keep a drain from its end, past its deadline, too.
+  // New roots would keep a drain from its end, even after its deadline.
   const bool allowed =
       (parent != nullptr || !shared.outside_gate.IsShut()) && Allows(shared, options);
   Slot* slot =
@@ -56,8 +56,8 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
   }
   Worker& to = *slot->worker;
   const uint32_t capacity = options.MailboxMax(shared.options);
-  // The word is open from here on: messages may overtake the order that makes the actor, and wait
-  // for it.
+  // The mailbox's word is open from here on: messages may come before the order that constructs the
+  // actor, and wait for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);
   const uint32_t parent_generation = parent == nullptr ? 0 : uint32_t{parent->generation};
   const uint64_t order = parent == nullptr ? 0 : parent->worker->AddChild(parent, slot, generation);
@@ -77,9 +77,10 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
       to, slot, generation,
       PlaceControl{std::make_unique<absl::AnyInvocable<void(Worker&, Slot*)>>(std::move(make))});
   if (posted) return {slot, generation};
-  // The drain is over: nobody will make the actor. A word that stays open would let this slot look
-  // lived in, also to the next runtime that takes it.
-  SLUICE_CHECK(parent == nullptr);  // Its worker turns, so the drain is not over.
+  // The drain is over: no worker will construct the actor. If the word stayed open, the slot would
+  // look occupied, also to the next runtime that takes it.
+  // The parent's worker still runs turns, so the drain is not over.
+  SLUICE_CHECK(parent == nullptr);
   slot->mailbox.Withdraw(generation);
   slot->generation = slot->mailbox.Word().Generation();
   shared.placed_refused.fetch_add(1, std::memory_order_relaxed);

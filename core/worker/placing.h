@@ -1,10 +1,10 @@
-// Placing is how an actor is made on a worker that the thread which spawns it is not: a slot is
-// taken and opened here, and an order goes to the worker, which constructs the actor.
+// Placing creates an actor on a worker from another thread: that thread takes and opens a slot, and
+// the worker gets an order and constructs the actor.
 //
-// Owner:  none; these are functions on what the workers share.
+// Owner:  none; functions on state that the workers share.
 // Thread: any.
 // Bound:  actors_max.
-// Errors: refused spawns answer nullptr and are counted; options that cannot be are logged.
+// Errors: refused spawns answer nullptr and are counted; invalid options are logged.
 #ifndef SLUICE_CORE_WORKER_PLACING_H_
 #define SLUICE_CORE_WORKER_PLACING_H_
 
@@ -17,12 +17,12 @@
 
 namespace sluice {
 
-// Where they ask for what cannot be, the spawn answers a dead Ref, is counted as refused, and the
-// log says why.
+// If the options are invalid, the spawn answers a dead Ref, counts as refused, and the log says
+// why.
 struct SpawnOptions {
-  std::string name;                   // For the log and the dump; empty: its type and number.
+  std::string name;  // For the log and the dump; empty: the actor's type and number.
   uint32_t mailbox_messages_max = 0;  // At most INT32_MAX; 0: the runtime's.
-  // Where it lives: a number below Runtime::WorkerCount(). -1: with its parent, or for a root, on
+  // The actor's worker: a number below Runtime::WorkerCount(). -1: the parent's worker; for a root,
   // the workers in turn.
   int worker = -1;
   uint32_t MailboxMax(const Options& runtime) const {
@@ -32,11 +32,12 @@ struct SpawnOptions {
 
 namespace internal {
 
-// False, and logged: there is no such worker, or no mailbox holds so much.
+// False, and logged: there is no such worker, or the capacity exceeds what a mailbox can have.
 bool Allows(Shared& shared, const SpawnOptions& options);
 
-// A slot on the worker of `options` whose actor `construct` makes, there, soon. {nullptr, 0}:
-// actors_max, options that cannot be, or a drain whose deadline has passed, or that is over.
+// Takes a slot on the worker of `options`; that worker soon runs `construct`, which creates the
+// actor. {nullptr, 0}: actors_max live, the options are invalid, or a drain is past its deadline or
+// over.
 std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options, Slot* parent,
                                      absl::AnyInvocable<void(Worker&, Slot*)> construct);
 

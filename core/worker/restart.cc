@@ -1,10 +1,9 @@
-// What becomes of an actor that fails: it is made anew in its place, or gives up and fails its
-// parent.
+// A failed actor is recreated in its slot, or gives up and fails its parent.
 //
-// A restart keeps slot, generation, name, mailbox, those who monitor the actor and those who wait
-// for its credits. What the failed incarnation had begun ends with it: children (first), timers,
-// monitors, questions; its outbox has linger_timeout to leave, so that the order of its messages is
-// the order in which they were sent. All of it in steps, through the run queue.
+// A restart keeps slot, generation, name, mailbox, monitors of the actor and actors that wait for
+// its credits. All that the failed incarnation began ends with it: children (first), timers, its
+// own monitors, questions. Its outbox has linger_timeout to empty, so that messages keep the order
+// in which they were sent. All of this happens in steps, through the run queue.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -17,7 +16,7 @@ namespace sluice {
 
 namespace {
 
-constexpr int kRestartStepMax = 256;  // What one step takes away.
+constexpr int kRestartStepMax = 256;  // The most items that one step destroys.
 
 }  // namespace
 
@@ -29,8 +28,9 @@ void Worker::MakeRestarting(Slot* slot, std::unique_ptr<Restart> restart) {
 
 bool Worker::MayRestart(Slot* slot) {
   ActorExtra& extra = *slot->extra;
-  // A constructor that throws in the first spawn fails the spawn. One that was told to stop ends.
-  // What stands on a descriptor ends with it: a new incarnation could not know what was said there.
+  // If the constructor throws in the first spawn, the spawn fails. An actor that was told to stop
+  // ends. An actor on a descriptor ends with it: a new incarnation would not know the earlier
+  // conversation.
   if (extra.restart == nullptr || !extra.restart->constructed || slot->stop_asked || shutdown_ ||
       slot->io != nullptr) {
     return false;
@@ -43,12 +43,12 @@ bool Worker::MayRestart(Slot* slot) {
     ++ledger_.escalated;
     Post(*extra.parent->worker, extra.parent, extra.parent_generation,
          EscalateControl{std::make_unique<std::string>(absl::StrCat(
-             "its child ", NameOf(slot), " failed again after ", limit, ": ", error))});
+             "its child ", NameOfActor(slot), " failed again after ", limit, ": ", error))});
   }
   return false;
 }
 
-// The parent of a child that gave up. While it ends or restarts, its children end anyway.
+// The child of `parent` has given up. While the parent ends or restarts, its children end anyway.
 void Worker::Escalate(Slot* parent, uint32_t generation, std::string text) {
   if (parent->generation != generation || parent->mailbox.Closed()) return;
   if (parent->state != ActorState::kLive && parent->state != ActorState::kStarting) return;
@@ -69,8 +69,9 @@ void Worker::BeginRestart(Slot* slot) {
   Schedule(slot);
 }
 
-// The failed incarnation, behind the callbacks: what they captured may look at it once more as it
-// is destroyed. Those of a constructor that threw go as well. False: not all of them yet.
+// Destroys the failed incarnation after its callbacks: their captured objects may use the actor in
+// their destructors. The callbacks of a constructor that threw are destroyed, too. False: some are
+// left.
 bool Worker::DestroyFailed(Slot* slot, int* budget) {
   ActorExtra& extra = *slot->extra;
   std::vector<AskId>& asks_left = extra.restart->asks_left;
@@ -79,8 +80,8 @@ bool Worker::DestroyFailed(Slot* slot, int* budget) {
   {
     const HandlerScope scope(*this, slot, "its end", type);
     *budget -= ForgetTimers(slot, *budget);
-    // Questions keep their place until the reply, or the word that none can come, arrives; but no
-    // one is called back.
+    // A question keeps its entry until the reply, or the notice that no reply can come, arrives;
+    // but no callback runs.
     for (; *budget > 0 && !asks_left.empty(); --*budget) {
       const auto ask = extra.asks.find(asks_left.back());
       asks_left.pop_back();
@@ -93,7 +94,7 @@ bool Worker::DestroyFailed(Slot* slot, int* budget) {
       delete std::exchange(slot->actor, nullptr);
     }
   }
-  NoteEnd(slot, "its end", type);
+  NoteHandler(slot, "its end", type);
   if (*budget <= 0) ReadClock();
   return *budget > 0;
 }
@@ -101,12 +102,12 @@ bool Worker::DestroyFailed(Slot* slot, int* budget) {
 void Worker::RestartStep(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   if (slot->stop_asked) {
-    BeginStop(slot);  // Told so in another one's handler.
+    BeginStop(slot);  // Told to stop in another actor's handler.
     return;
   }
   if (!extra.children.empty()) {
     StopNextChild(slot);
-    return;  // ChildEnded comes back here.
+    return;  // ChildEnded schedules this step again.
   }
   int budget = kRestartStepMax;
   if (!DestroyFailed(slot, &budget)) {
@@ -114,10 +115,11 @@ void Worker::RestartStep(Slot* slot) {
     return;
   }
   if (slot->stop_asked && !Planted(Plant::kStopInDestructor)) {
-    BeginStop(slot);  // Its destructor wished so.
+    BeginStop(slot);  // The destructor asked for the end.
     return;
   }
-  if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);  // Its destructor's last words.
+  // Messages that the destructor sent.
+  if (extra.outbox.count > 0 && !slot->parked) FlushOutbox(slot);
   while (budget-- > 0 && !extra.watching.empty()) Unwatch(slot);
   if (budget <= 0) {
     Schedule(slot);
@@ -126,13 +128,13 @@ void Worker::RestartStep(Slot* slot) {
   if (extra.outbox.count > 0) {
     if (!extra.linger_over) {
       if (!extra.LingerArmed()) ArmLinger(slot, DeadlineMs(options_.linger_timeout));
-      return;  // LingerOver or Unpark comes back here.
+      return;  // LingerOver or Unpark schedules this step again.
     }
     DropOutbox(slot, DropReason::kSenderEnded);
   }
   CancelLinger(extra);
-  // In a drain what its mailbox holds is due, whatever the back-off. But an actor whose last
-  // incarnation took nothing of that waits: else it would fail again and again without a pause.
+  // In a drain the mail is due at once, without back-off. But if the last incarnation handled none
+  // of it, the actor waits: otherwise it would fail again and again without a pause.
   const Envelope* const due = slot->queue.Front();
   const bool goes_on = draining_ && due != nullptr && due != extra.restart->found_due;
   if (NowMs() < extra.restart->not_before_ms && !goes_on) {
@@ -149,8 +151,8 @@ void Worker::RestartStep(Slot* slot) {
   extra.restart->make(*this, slot);
 }
 
-// Its outbox holds messages for an ancestor that waits for this actor's end before it handles any:
-// they could only be waited for until linger_timeout.
+// The outbox holds messages for an ancestor that waits for this actor's end before it handles any.
+// They could only wait until linger_timeout, so drop them now.
 void Worker::ForgetMessagesFor(Slot* slot, const Slot* target) {
   Outbox& outbox = slot->extra->outbox;
   if (outbox.count == 0) return;

@@ -3,11 +3,22 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/demangle.h"
 #include "sluice/core/slot/actor_base.h"
+#include "sluice/core/slot/actor_extra.h"
 
 namespace sluice {
 
 const char* TypeNameOf(const ActorBase* actor) {
   return actor == nullptr ? nullptr : typeid(*actor).name();
+}
+
+std::string NameOfActor(const Slot* slot) {
+  if (slot == nullptr) return "nobody";
+  if (slot->extra != nullptr && !slot->extra->name.empty()) return slot->extra->name;
+  const char* type = TypeNameOf(slot->actor);
+  if (type == nullptr && slot->extra != nullptr && slot->extra->restart != nullptr) {
+    type = slot->extra->restart->type;
+  }
+  return absl::StrCat(type != nullptr ? Demangle(type) : "actor", "#", slot->id);
 }
 
 std::string Running::Text() const {

@@ -1,7 +1,8 @@
-// Running is what a worker's thread does, for another thread to name when it does not come back.
+// Running is the work that a worker's thread does now. Another thread can name that work if it does
+// not return.
 //
 // Owner:  the worker.
-// Thread: the worker writes, any thread reads: a moment old.
+// Thread: the worker writes; any thread reads values that are a moment old.
 // Bound:  four words.
 #ifndef SLUICE_CORE_WORKER_RUNNING_H_
 #define SLUICE_CORE_WORKER_RUNNING_H_
@@ -14,20 +15,23 @@
 
 namespace sluice {
 
-const char* TypeNameOf(const ActorBase* actor);  // Mangled; nullptr of nobody.
+const char* TypeNameOf(const ActorBase* actor);  // Mangled; nullptr for no actor.
+
+// The name for logs and the dump: the name that SpawnOptions or SetName gave, or "Type#number".
+std::string NameOfActor(const Slot* slot);
 
 class Running {
  public:
-  // A slice of an actor's messages begins, or ends (nullptr); and each of its messages.
+  // A slice of an actor's messages begins, or ends (nullptr); Message() begins each message in it.
   void Slice(const Slot* slot) { slot_.store(slot, std::memory_order_relaxed); }
   void Message(const MessageOps* ops) { ops_.store(ops, std::memory_order_relaxed); }
   std::string Text() const;  // "On(Order) of Kitchen#12"
-  // What runs there, to be compared with a later look: another one means progress.
+  // The running work, for comparison with a later look: a difference means progress.
   const void* SlotMark() const { return slot_.load(std::memory_order_relaxed); }
   const void* MessageMark() const { return ops_.load(std::memory_order_relaxed); }
   const void* HandlerMark() const { return what_.load(std::memory_order_relaxed); }
 
-  // A handler that is no message's; within another one, when that one spawns.
+  // For a handler that is not a message's. Scopes nest when a handler spawns.
   class Scope {
    public:
     // `what` and `type` (mangled, or nullptr) are static.
@@ -63,8 +67,8 @@ class Running {
     return before;
   }
 
-  // Partner: Text(). Relaxed: what they point to is static, or a slot's number, which is const and
-  // never unmapped.
+  // Partner: Text(). Relaxed: each points to static data, or to a slot that is never unmapped and
+  // has a constant number.
   std::atomic<const Slot*> slot_{nullptr};
   std::atomic<const MessageOps*> ops_{nullptr};
   std::atomic<const char*> what_{nullptr};

@@ -23,13 +23,14 @@ void UserTimer::OnTimer(Worker& worker) {
   }
   if (Planted(Plant::kTimerAfterEnd) && slot_->state == ActorState::kStopping) return callback(0);
   if (!slot_->Runnable() || slot_->actor == nullptr) {
-    // Parked: it stays due, once, however often its interval passes. Ended: the end takes it away.
+    // Parked: the timer stays due, once, however often its interval passes. Ended: the actor's end
+    // cancels it.
     if (!due && slot_->parked) extra.due_timers.push_back(id_);
     due = slot_->parked;
     return;
   }
   due = false;
-  // The callback may cancel this very timer; a one-shot is gone before it runs.
+  // The callback may cancel this very timer. A one-shot timer is removed before its callback runs.
   auto found = extra.timers.find(id_);
   std::unique_ptr<UserTimer> self = std::move(found->second);
   extra.timers.erase(found);
@@ -46,13 +47,13 @@ void UserTimer::OnTimer(Worker& worker) {
     worker.timers().Arm(*timer, timer->due_ms);
     extra.timers.emplace(id, std::move(self));
   }
-  // A callback is destroyed as a part of its handler: what it captured may call anything, too.
+  // A callback is destroyed within its handler: its captured objects may call anything, too.
   worker.RunHandler(slot, "timer", [timer, slot, id, skipped] {
     const bool again = timer->interval_ms > 0;
     absl::AnyInvocable<void(int64_t skipped)> run = std::move(timer->callback);
     run(skipped);
     if (!again) return;
-    // Given back, unless it has cancelled its timer.
+    // Put the callback back, unless it has cancelled its timer.
     auto still = slot->extra->timers.find(id);
     if (still != slot->extra->timers.end()) still->second->callback = std::move(run);
   });

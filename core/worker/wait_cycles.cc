@@ -1,14 +1,14 @@
-// Cycles of waits: how a worker finds that parked actors wait for each other, and breaks it.
+// Wait cycles: a worker finds parked actors that wait for each other, and breaks the cycle.
 //
-// From probe_after on, a parked actor sends a probe along the edge to whom it waits for; a parked
-// actor passes it on along its own edge. It dies where the chain ends: the target is not parked, or
-// waits for memory or a lane. Back at its origin it has seen a cycle, or a phantom: edges that
-// never stood at one time. So a cycle counts only when a second probe, sent after the first one had
-// come back, returns the same actors in the same episodes of waiting.
+// From probe_after on, a parked actor sends a probe to the actor that it waits for; a parked actor
+// passes the probe on along its own wait. The probe ends where the chain ends: the target is not
+// parked, or waits for memory or a lane. A probe that returns to its origin has seen a cycle, or a
+// phantom: waits that never existed at one time. So a cycle counts only when a second probe, sent
+// after the first has returned, finds the same actors in the same episodes of waiting.
 //
-// The one to give way is the last one to park; each hop says when its actor did, so all who find
-// the cycle choose the same one. The order to it names the episode of its wait: a second order for
-// the same wait finds another episode, and does nothing.
+// The last actor to park gives way. Each hop says when its actor parked, so all actors that find
+// the cycle choose the same one. The order to that actor names the episode of its wait: a second
+// order for the same wait finds another episode, and does nothing.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -27,18 +27,18 @@ namespace sluice {
 
 namespace {
 
-// A chain longer than this is not followed further: each hop costs its name.
+// A longer chain is not followed further: each hop holds a name.
 constexpr size_t kProbeHopsMax = 1'000;
 constexpr int kProbeDoublingsMax = 7;  // 100 ms, 200 ms ... 12.8 s
-// One that gave way and must wait again asks again this soon: what has to be dropped goes quickly,
-// and the worker's other work goes on in between.
+// An actor that gave way and must wait again probes after this time: the next messages to drop go
+// quickly, and the worker does its other work in between.
 constexpr int64_t kProbeAfterBreakMs = 1;
 
 }  // namespace
 
 void Worker::ArmProbe(Slot* slot) {
-  // The last to park closes a cycle, and finds it with its first probe. Later ones come ever more
-  // rarely, so that they do not pile up behind a worker that is held.
+  // The last actor to park closes a cycle, and finds it with its first probe. Later probes are ever
+  // rarer, so that they do not pile up at a worker that is held.
   Outbox& outbox = slot->extra->outbox;
   const int doublings = std::min<int>(outbox.probes_sent, kProbeDoublingsMax);
   timers_.Arm(outbox.probe, DeadlineMs(options_.probe_after * (1 << doublings)));
@@ -58,7 +58,7 @@ void Worker::ProbeDue(Slot* slot) {
     probe.number = ++outbox.probe_number;
     probe.confirms = probe.number == outbox.confirming;
     probe.hops->push_back(
-        {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOf(slot)});
+        {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOfActor(slot)});
     const Envelope* head = outbox.list.Front();
     Post(*head->target->worker, head->target, head->generation, std::move(probe));
   }
@@ -84,24 +84,25 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
     }
     if (Planted(Plant::kWaitCycleUnseen) && probe.hops->size() > 2) return;
     outbox.last_round = std::move(probe.hops);
-    // The second round starts at once. Only this very probe counts: one that was under way already
-    // has passed its first edges before the last ones were seen.
+    // The second round starts at once. Only this probe counts: an earlier probe on its way may have
+    // passed its first waits before the last ones were seen.
     outbox.confirming = outbox.probe_number + 1;
     ProbeDue(slot);
     return;
   }
   if (probe.hops->size() >= kProbeHopsMax) return;
   for (const ProbeHop& hop : *probe.hops) {
-    if (hop.slot_id == slot->id) return;  // A cycle that the origin only leads into.
+    // The origin leads into this cycle, and is not part of it.
+    if (hop.slot_id == slot->id) return;
   }
   probe.hops->push_back(
-      {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOf(slot)});
+      {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOfActor(slot)});
   const Envelope* head = outbox.list.Front();
   Post(*head->target->worker, head->target, head->generation, std::move(probe));
 }
 
-// Each actor of the cycle finds it, once for an episode; the first to find it tells, beginning with
-// the lowest slot, and gives the order.
+// Each actor of the cycle finds it, once for an episode. The first one logs the cycle, beginning
+// with the lowest slot, and gives the order.
 void Worker::BreakCycle(std::vector<ProbeHop> cycle) {
   std::rotate(
       cycle.begin(),

@@ -1,19 +1,21 @@
 // Worker is one thread: an epoll instance, an inbox, a timer wheel, a run queue and the actors that
-// live on it. Everything happens in Turn(), so that a test or a simulation can step it; the thread
-// around it is a loop.
+// live on it. All work is done in Turn(), so a test or a simulation can step a worker; the worker's
+// thread only calls Turn() in a loop.
 //
 // Owner:  the Runtime.
-// Thread: its own for all but what is marked; in a simulation whichever thread steps it.
-// Bound:  a slice handles kSliceMessagesMax messages or kSliceNs. Mail, timers, actors, descriptors
-//         and what was written each have kTurnNs of a turn, or one piece of work if that is longer;
-//         the rest waits for the next turn, in its order. So a turn is at most some 5 ms and one
-//         handler of each class. Each turn polls, for all events that are there.
-// Errors: an exception that leaves a handler ends that actor. The kernel's refusals are values for
-//         the IoHandler concerned. Only a poller that cannot be made is fatal, at start.
+// Thread: the worker's own, except where a comment says otherwise; in a simulation, the thread that
+//         steps the worker.
+// Bound:  a slice handles kSliceMessagesMax messages, or lasts kSliceNs. In a turn, mail, timers,
+//         actors, descriptors and output each get kTurnNs, or one piece of work if that takes
+//         longer; the rest keeps its order and waits for the next turn. So a turn takes at most
+//         about 5 ms plus one handler of each class. Each turn takes all events that the poller
+//         has.
+// Errors: an exception that leaves a handler ends that actor. The IoHandler concerned gets the
+//         kernel's refusals as values. Only a poller that cannot be created is fatal, at start.
 //
-// A deadline is judged only against what had arrived when it passed: a turn that finds deadlines
-// due polls and takes its mail first; and where a descriptor is ready, its deadlines are judged
-// behind its turn (JudgeAfterTurn, Timer::Awaits).
+// A deadline is judged only after input that had arrived when it passed: a turn that finds due
+// deadlines first polls and takes its mail. If a descriptor is ready, its deadlines are judged
+// after its turn (JudgeAfterTurn, Timer::Awaits).
 #ifndef SLUICE_CORE_WORKER_WORKER_H_
 #define SLUICE_CORE_WORKER_WORKER_H_
 
@@ -43,10 +45,12 @@
 #include "sluice/core/slot/deadline.h"
 #include "sluice/core/slot/home.h"
 #include "sluice/core/slot/io_handler.h"
+#include "sluice/core/slot/run_queue.h"
 #include "sluice/core/slot/shared.h"
 #include "sluice/core/slot/slot.h"
 #include "sluice/core/slot/timer_wheel.h"
 #include "sluice/core/slot/turn_task.h"
+#include "sluice/core/worker/handler_clock.h"
 #include "sluice/core/worker/running.h"
 
 namespace sluice {
@@ -67,17 +71,17 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // The worker whose thread this is; nullptr on outside threads.
+  // The worker that this thread runs; nullptr on outside threads.
   static Worker* Current() { return current_worker_; }
 
   // --- The thread.
 
   absl::Status Open();  // Makes the poller. Before the first Turn, on any thread.
-  // One pass: mail, timers, actors, descriptors; then waits for more, at most until `wait_until_ms`
-  // by the Os's clock (kNever: as long as it takes). False: StopTurning() was called and there is
-  // nothing left to do.
+  // Runs one pass (mail, timers, actors, descriptors), then waits for events, at most until
+  // `wait_until_ms` by the Os's clock (kNever: without limit). False: StopTurning() was called and
+  // no work is left.
   bool Turn(int64_t wait_until_ms);
-  void Enter() { current_worker_ = this; }  // This thread takes its turns from now on.
+  void Enter() { current_worker_ = this; }  // This thread runs the worker's turns from now on.
   static void Leave() { current_worker_ = nullptr; }
   void StopTurning() { stop_turning_ = true; }
   void GoOnTurning() { stop_turning_ = false; }
@@ -93,19 +97,17 @@ class Worker {
   Os& os() { return os_; }
   const Options& options() const { return options_; }
   int Index() const { return index_; }
-  int64_t NowMs() const { return now_ns_ / 1'000'000; }  // Of this turn, a moment old.
-  int64_t NowNs() const { return now_ns_; }
-  // `ms` as NowMs() told it. No clock is read between the handlers of a group: where one of them
-  // took long, or the process was stopped, what was noted in that millisecond may have happened up
-  // to the next look. A silence counts from there. (The last such gap alone is known.)
-  int64_t NotedMs(int64_t ms) const { return ms == gap_from_ms_ ? gap_until_ms_ : ms; }
+  int64_t NowMs() const { return clock_.NowMs(); }  // This turn's time, a moment old.
+  int64_t NowNs() const { return clock_.NowNs(); }
+  // HandlerClock::NotedMs: a silence that was noted at `ms` is measured from there.
+  int64_t NotedMs(int64_t ms) const { return clock_.NotedMs(ms); }
   // Start of this turn plus `timeout`, in ms; kNever on overflow.
   int64_t DeadlineMs(absl::Duration timeout) const { return sluice::DeadlineMs(NowMs(), timeout); }
   Lease& lease() { return lease_; }
   Ledger& ledger() { return ledger_; }
   TimerWheel& timers() { return timers_; }
   int Poller() const { return poller_; }
-  // Output of the callback that runs, not yet written: one buffer, one holder at a time.
+  // Output of the running callback, not yet written: one buffer, one holder at a time.
   std::string& Gather() { return gather_; }
   void AcquireGather(IoHandler* holder) {
     if (gather_holder_ != nullptr) gather_holder_->OnGatherTaken();
@@ -121,15 +123,15 @@ class Worker {
 
   template <class M>
   Answer TrySend(Slot* target, uint32_t generation, const MessageOps* ops, M& message);
-  // From a thread that is no worker of the target's runtime.
+  // For a thread that is not a worker of the target's runtime.
   template <class M>
   static Answer TrySendOutside(Slot* target, uint32_t generation, const MessageOps* ops,
                                M& message);
-  // From a handler of `sender`: parks it where TrySend would answer full.
+  // For a handler of `sender`: parks `sender` where TrySend would answer full.
   template <class M>
   Answer Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops, M& message);
-  // A message that has its place reserved in the target's mailbox. It goes nowhere, quietly, when
-  // the target's runtime has ended. Any thread.
+  // Sends a message that has a reserved place in the target's mailbox. If the target's runtime has
+  // ended, the message is dropped silently. Any thread.
   template <class M>
   static void SendReserved(Slot* target, uint32_t generation, const MessageOps* ops, M&& message);
   // Runtime control: C has Run(Worker&, Slot* target, uint32_t generation), called on `to`'s
@@ -137,23 +139,26 @@ class Worker {
   template <class C>
   static bool Post(Worker& to, Slot* target, uint32_t generation, C control);
 
-  // Runs f as a handler of the actor. False, and not run: the actor is parked, ends, or was told
-  // to; or another handler runs on this worker: no handler runs inside another one.
+  // Runs f as a handler of the actor. Answers false and does not run f if the actor is parked, ends
+  // or was told to stop, or if another handler runs on this worker: no handler runs inside another
+  // one.
   template <class F>
   bool RunHandler(Slot* slot, const char* what, F&& f);
-  // Whether it would; and OnStart, which comes before any other handler, has run then.
+  // True: RunHandler() would run a handler. OnStart, which comes before any other handler, has then
+  // run.
   bool MayHandle(Slot* slot) {
     if (current_ != nullptr || !slot->Runnable() || slot->stop_asked || slot->actor == nullptr) {
       return false;
     }
     if (slot->state != ActorState::kStarting) return true;
     RunStart(slot);
-    EndOfHandlers(slot);  // The actor may have parked or stopped in there.
+    EndOfHandlers(slot);  // OnStart may have parked or stopped the actor.
     return slot->Runnable();
   }
-  // Code of a user's runs for `slot`, and what it sends keeps its order: a handler, and what counts
-  // as one: a constructor, a destructor, a filter. An end that is asked for meanwhile begins when
-  // it has returned: its own at once, another actor's in that actor's next turn.
+  // While a HandlerScope exists, user code runs for `slot`, and its messages keep their order. The
+  // code is a handler, or counts as one: a constructor, a destructor, a filter. An end that the
+  // code asks for begins after the code has returned: the actor's own end at once, another actor's
+  // end in that actor's next turn.
   class HandlerScope {
    public:
     // `what` and `type` (mangled, or nullptr) are static.
@@ -170,8 +175,9 @@ class Worker {
     Slot* const before_;
     const sluice::Running::Scope running_;
   };
-  // The same for a callback that another one keeps for `slot`, as a hub keeps a filter. No end of a
-  // handler follows it: what its actor could not send, or its end, is for the actor's next turn.
+  // HandlerScope for a callback that another actor keeps for `slot`, as a hub keeps a filter. No
+  // end of a handler follows the callback. So messages that the actor could not send, and its end,
+  // wait for the actor's next turn.
   class CallbackScope {
    public:
     CallbackScope(Worker& worker, Slot* slot, const char* what)
@@ -188,32 +194,32 @@ class Worker {
 
   // Descriptors.
   void AttachIo(Slot* slot, IoHandler* io);
-  // `io` is done; it is deleted at the end of the turn. Its slot may then go to the next actor.
+  // `io` is done, and is deleted at the end of the turn. The slot may then go to the next actor.
   void DetachIo(Slot* slot);
   static uint64_t PollData(const Slot* slot) {
     return (uint64_t{slot->generation - slot->first_generation} << 32) | slot->id;
   }
   void MarkReady(IoHandler* io);
-  // Work in portions: its OnTurn comes once, in this turn or the next. Idempotent.
+  // For work in portions: task.OnTurn() is called once, in this turn or the next. Idempotent.
   void MarkDue(TurnTask& task) {
     if (!tasks_.Linked(task)) tasks_.PushBack(task);
   }
   void Withdraw(TurnTask& task) { tasks_.RemoveIfLinked(task); }
-  // True: something has come for it, and waits for its turn; OnDeadline() follows then. So a
-  // deadline is judged behind what had arrived.
+  // True: events for `io` have come and wait for its turn; OnDeadline() follows that turn. So a
+  // deadline is judged after what had arrived.
   bool JudgeAfterTurn(IoHandler* io) {
     io->deadline_waits_ = io->OnReadyList() && !Planted(Plant::kJudgedBeforeRead);
     return io->deadline_waits_;
   }
   void FlushAfterSlice(IoHandler* io);
-  // Whether all mail that was there when this turn began has been taken in.
+  // True: all mail that was there when this turn began has been taken in.
   bool MailSeen() const { return mail_seen_; }
-  // True while the budget is spent: connections do not read, but for those that may from the
-  // reserve. They are put on the ready list when it is not, or when the reserve is theirs.
+  // True while the budget is spent: only connections that may use the reserve read. The others
+  // return to the ready list when memory is free, or when they may use the reserve.
   bool ReadingPaused() const { return reading_paused_; }
   void PauseReading() { reading_paused_ = true; }
-  // The reserve is the worker's overdraft, which is a part of the fixed memory: true if it has so
-  // much. A quarter of it is left for what handlers send.
+  // The reserve is the worker's overdraft, a part of the fixed memory. True: the reserve has
+  // `bytes` to spare. A quarter of the reserve is kept for messages that handlers send.
   bool ReserveHas(int64_t bytes) const {
     return lease_.OverdraftLeftBytes() - bytes >= Lease::kOverdraftBytesMax / 4;
   }
@@ -225,21 +231,21 @@ class Worker {
   int64_t IoCount() const { return io_count_; }
   bool Draining() const { return draining_; }
   bool DrainClosing() const { return drain_closing_; }
-  bool DrainInsists() const { return drain_insists_; }  // Half of its time is over.
+  bool DrainInsists() const { return drain_insists_; }  // Half of the drain's time is over.
   bool ShuttingDown() const { return shutdown_; }       // The drain's deadline has come.
-  // A hub here waits for a slow reader from now on (+1), or no more (-1): so long a drain does not
-  // take this worker for one at rest.
+  // A hub on this worker begins (+1) or stops (-1) to wait for a slow reader. While a hub waits, a
+  // drain does not regard this worker as at rest.
   void NoteHubWaits(int change) { hub_waits_ += change; }
 
-  // --- Time is shared: whoever has much to do does it in portions.
+  // --- Time is shared: long work is done in portions.
 
-  // True: what runs now (an actor's slice, a descriptor's turn, a timer) has had its share of this
-  // turn. It keeps its place, stands where the next turn finds it, and returns. `now` moves when
-  // the clock is read: after handlers, and after pieces.
-  bool TurnOver() const { return now_ns_ >= share_end_ns_; }
-  void BeginShare(int64_t ns) { share_end_ns_ = now_ns_ + ns; }
-  // One of many pieces of work is done (a subscriber has its message): the clock is read as often
-  // as the pieces' measured length asks for. Answers TurnOver().
+  // True: the running work (an actor's slice, a descriptor's turn, a timer) has used its share of
+  // this turn. The work returns, and goes on in the next turn from the same place. The clock is
+  // read after handlers and after pieces of work only.
+  bool TurnOver() const { return clock_.ShareOver(); }
+  void BeginShare(int64_t ns) { clock_.BeginShare(ns); }
+  // Notes that one of many pieces of work is done (a subscriber has its message). How often the
+  // clock is read depends on the measured length of the pieces. Answers TurnOver().
   bool PieceDone(const Slot* slot, const char* what) {
     NoteHandler(slot, what, nullptr);
     return TurnOver();
@@ -247,48 +253,52 @@ class Worker {
 
   // --- Life and death (life.cc).
 
-  // Its handler, or what counts as one, runs on this thread now.
+  // True: a handler of the actor, or code that counts as one (HandlerScope), runs on this thread
+  // now.
   bool RunsHandlerOf(const Slot* slot) const { return current_ == slot; }
-  Slot* AllocateSlot();  // nullptr: actors_max; counted.
+  Slot* AllocateSlot();  // nullptr, and counted: actors_max actors live.
   void Open(Slot* slot, uint32_t capacity);
-  // The actor's constructor ran, or threw `error`.
+  // The actor's constructor has run, or threw `error`.
   void Install(Slot* slot, ActorBase* actor);
   void SpawnFailed(Slot* slot, std::exception_ptr error);
   void Stop(Slot* slot, EndReason reason, std::string text);
-  // In a drain: once it has handled what lies in its mailbox.
+  // For a drain: stops the actor after it has handled the mail in its mailbox.
   void StopBehindMail(Slot* slot, int rounds);
-  // As Stop, for one that must hear of its end (a session): OnStart comes first, if it has not run.
+  // As Stop, for an actor that must be notified of its end (a session): OnStart runs first, if it
+  // has not run.
   void StopStarted(Slot* slot, EndReason reason, std::string text);
   void Fail(Slot* slot, std::exception_ptr error);
   bool Live(const Slot* slot, uint32_t generation) const {
     return slot->mailbox.Admits(generation);
   }
   void FailWith(Slot* slot, std::string text);
-  // Answers its place in the order of the parent's children.
+  // Answers the child's place in the order of the parent's children.
   uint64_t AddChild(Slot* parent, Slot* child, uint32_t child_generation);
   void AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
   void RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher);
   void ChildEnded(Slot* parent, uint32_t generation, uint64_t order, bool lingers);
   void NoteRestarting(Slot* slot, uint32_t generation, const Slot* ancestor);
   void Escalate(Slot* parent, uint32_t generation, std::string text);
-  // Makes the actor for the first time, and keeps what makes it anew when it fails.
+  // Creates the actor for the first time, and keeps `restart`, which recreates the actor when it
+  // fails.
   void MakeRestarting(Slot* slot, std::unique_ptr<Restart> restart);
-  // False, and counted: an actor that ends has no more children, as nobody would end them.
+  // False, and counted: the parent ends. An ending actor gets no new children, as nothing would end
+  // them.
   bool MayHaveChild(const Slot* parent);
   void AdoptPlaced(Slot* slot, uint32_t generation);
   void LingerOver(Slot* slot);
   ActorExtra& Extra(Slot* slot);
 
-  // --- Parking (park.cc).
+  // --- Parking (parking.cc, wait_cycles.cc).
 
-  // An actor of this worker takes no message from its next handler on, until it is resumed.
+  // From its next handler on, an actor of this worker takes no message until it is resumed.
   void Suspend(Slot* slot) { slot->suspended |= Slot::kBySelf; }
   void Resume(Slot* slot) {
     slot->suspended &= static_cast<uint8_t>(~Slot::kBySelf);
     ScheduleIfRunnable(slot);
   }
-  // From its next handler on what lies in its mailbox waits, and only that: OnStart, timers and
-  // what its descriptor tells go on.
+  // From its next handler on, the actor handles no mail; OnStart, timers and its descriptor's
+  // handlers still run.
   void HoldMail(Slot* slot) { slot->suspended |= Slot::kMailHeld; }
   void ReleaseMail(Slot* slot) {
     slot->suspended &= static_cast<uint8_t>(~Slot::kMailHeld);
@@ -312,12 +322,12 @@ class Worker {
   void DrainEndReading();
   void DrainClose();
   void StopGate();
-  void DrainInsist();  // Messages that hubs hold back delay no session's OnDrain any more.
+  void DrainInsist();  // From now on messages that hubs hold back delay no session's OnDrain.
   void LogWhatHoldsDrain();
   void StopRoots();
   void ShutdownAll();
   std::string Dump();
-  // Who holds most of the memory on this worker, the heaviest first.
+  // An actor of this worker and the memory that it holds. TopHolders() lists the heaviest first.
   struct Holder {
     struct Held {
       int messages = 0;
@@ -332,8 +342,8 @@ class Worker {
   std::vector<Holder> TopHolders(size_t count);
   std::string TextOf(const Holder& holder) const;
   int64_t ActorCount() const { return actor_count_; }
-  // Messages to other workers and from them, in all: equal sums over all workers mean that nothing
-  // is on its way.
+  // Total of messages sent to other workers and taken from them. If the sums over all workers are
+  // equal, no message is on its way.
   int64_t CrossSent() const { return cross_sent_; }
   int64_t CrossTaken() const { return cross_taken_; }
 
@@ -342,32 +352,28 @@ class Worker {
   friend class Runtime;
   friend class WorkerTestPeer;
 
-  // What goes to one other worker, gathered: enqueued in bulk when full and when the slice ends.
+  // Gathers the messages to one other worker. They are enqueued in bulk when the stage is full and
+  // when the slice ends.
   struct Stage {
     std::array<Envelope, kStageMax> envelopes;
     int count = 0;
     bool dirty = false;
     std::vector<std::pair<Slot*, uint32_t>> room_waiters;  // Parked actors that wait for the lane.
-    Envelope& Place() { return envelopes[static_cast<size_t>(count)]; }  // Free; never left full.
+    // Free: no stage is left full.
+    Envelope& Place() { return envelopes[static_cast<size_t>(count)]; }
   };
-  // Timers or descriptors that ran no handler, between two looks at the clock.
+  // Timers or descriptors that run between two clock reads, if they run no handler.
   static constexpr int kLookEvery = 16;
 
-  struct Recent {  // A handler that ran since the clock was read.
-    const Slot* slot;
-    const char* what;  // nullptr: that of a message.
-    // The message's MessageOps; else the actor's type (mangled), where the actor is gone.
-    const void* of;
-  };
-
   Answer Refuse(Answer answer);
-  // `to` is the target's worker, looked up once: the slot of an actor that ends meanwhile may
-  // change it. kAccepted: the home of `to` is locked until CommitOutside.
+  // `to` is the target's worker, looked up once: if the actor ends meanwhile, its slot may change
+  // its worker. kAccepted: the home of `to` is locked until CommitOutside.
   static Answer BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge);
   static void CommitOutside(Worker& to, Envelope& envelope);
-  // Control and reserved messages need no credit: to this worker, another one of the runtime, or
-  // from outside. `bytes` are to be charged for a reserved one: it cannot be refused, so where
-  // there is no memory it goes uncharged, and its reservation is the bound.
+  // Control and reserved messages need no credit. Their target may be on this worker or another one
+  // of the runtime, and their sender may be outside. `bytes` are charged for a reserved message. A
+  // reserved message cannot be refused, so it goes uncharged if memory is spent; its reservation is
+  // the bound.
   void Route(Worker& to, Envelope& envelope);
   static bool RouteOutside(Worker& to, Envelope& envelope, int64_t bytes);
   static bool RouteFromHere(Worker& to, Envelope& envelope, int64_t bytes) {
@@ -389,7 +395,8 @@ class Worker {
   void StageGrew(Stage& stage, Worker& to);
   void Flush(int to);
   void FlushStages();
-  // The lane's room, the charge and the credit for a message to another worker, or why not.
+  // Reserves the lane's room, the charge and the credit for a message to another worker; or answers
+  // why not.
   Answer ReserveRemote(Worker& to, Slot* target, uint32_t generation, int64_t charge,
                        bool overdraft);
   template <class M>
@@ -398,7 +405,8 @@ class Worker {
   template <class M>
   [[gnu::noinline]] Answer SendOtherwise(Slot* sender, Slot* target, uint32_t generation,
                                          const MessageOps* ops, M& message);
-  // A message whose credit and charge are taken, into the mailbox of an actor that lives here.
+  // Puts a message into the mailbox of an actor of this worker. Requires: credit and charge are
+  // taken.
   template <class M>
   void PutLocal(Slot* target, uint32_t generation, const MessageOps* ops, int64_t charge,
                 M& message) {
@@ -430,17 +438,7 @@ class Worker {
   void Deliver(Slot* slot, Envelope* envelope);
   void DeliverReserved(Slot* slot, Envelope* envelope);
   void EndOfHandlers(Slot* slot);
-  void Schedule(Slot* slot) {
-    if (slot->scheduled) return;
-    slot->scheduled = true;
-    slot->run_next = nullptr;
-    if (run_last_ == nullptr) {
-      run_first_ = slot;
-    } else {
-      run_last_->run_next = slot;
-    }
-    run_last_ = slot;
-  }
+  void Schedule(Slot* slot) { run_queue_.Push(slot); }
   void AfterCallback(Slot* slot) {
     const bool ends = slot->stop_asked &&
                       (slot->state == ActorState::kLive || slot->state == ActorState::kStarting);
@@ -452,7 +450,7 @@ class Worker {
   }
   bool HasWork() const { return timers_left_ || HasMoreThanTimers(); }
   bool HasMoreThanTimers() const {
-    return run_first_ != nullptr || !ready_.Empty() || !flush_.Empty() || !tasks_.Empty() ||
+    return !run_queue_.Empty() || !ready_.Empty() || !flush_.Empty() || !tasks_.Empty() ||
            !local_control_.Empty() || !mail_seen_;
   }
   bool Spin();
@@ -463,21 +461,13 @@ class Worker {
   void OrderIo(void (IoHandler::*order)());
   void ForgetMemoryWaiter(IoHandler* io);
   void CheckLists() const;
-  void NoteHandler(const Slot* slot, const char* what, const MessageOps* ops) {
-    Note({slot, what, ops});
+  void NoteHandler(const Slot* slot, const char* what, const void* of) {
+    if (clock_.Note(slot, what, of)) ReadClock();
   }
-  // A last handler, or what is destroyed: the log may name it when the actor is gone.
-  void NoteEnd(const Slot* slot, const char* what, const char* type) { Note({slot, what, type}); }
-  void Note(const Recent& recent) {
-    recent_[static_cast<size_t>(recent_count_++)] = recent;
-    if (recent_count_ >= recent_max_) ReadClock();
-  }
-  std::string NameOf(const Recent& recent) const;
-  void ReadClock();
-  void ReportSlow(int64_t ns);
+  void ReadClock() { ledger_.slow_handlers += clock_.Read(/*slept=*/polled_); }
   void Bury();
   void CheckMemory();
-  // shedding.cc
+  // Memory (memory_watch.cc).
   void LookForReaders();
   void LookForShedding();
   void LookAtConnections();
@@ -521,7 +511,6 @@ class Worker {
   void RunStart(Slot* slot);
   void EndStep(Slot* slot);
   void Free(Slot* slot);
-  std::string NameOf(const Slot* slot) const;
 
   static thread_local constinit Worker* current_worker_;
 
@@ -531,12 +520,11 @@ class Worker {
   const int index_;
   int poller_ = -1;
   int wake_fd_ = -1;
-  int64_t now_ns_ = 0;
-  int64_t share_end_ns_ = 0;  // When what runs now has had its share of the turn.
+  HandlerClock clock_;
 
   Inbox inbox_;
   SleepWord<> sleep_;
-  std::vector<std::unique_ptr<Stage>> stages_;  // By worker; none for itself.
+  std::vector<std::unique_ptr<Stage>> stages_;  // By worker; none for this worker.
   std::vector<int> dirty_stages_;
   EnvelopeList local_control_;
   EnvelopePool pool_;
@@ -544,9 +532,9 @@ class Worker {
   Ledger ledger_;
   TimerWheel timers_;
 
-  Slot* run_first_ = nullptr;
-  Slot* run_last_ = nullptr;
-  Slot* current_ = nullptr;  // Whose handler runs, or what counts as one (HandlerScope).
+  RunQueue run_queue_;
+  // The actor that runs a handler, or code that counts as one (HandlerScope).
+  Slot* current_ = nullptr;
   sluice::Running running_;
   IntrusiveList<TurnTask, TaskTag> tasks_;
   IntrusiveList<IoHandler, ReadyTag> ready_;
@@ -554,58 +542,44 @@ class Worker {
   IntrusiveList<IoHandler, FlushTag> flush_;
   int64_t io_count_ = 0;
   std::vector<std::unique_ptr<IoHandler>> graveyard_;
-  std::vector<IoHandler*> memory_waiters_io_;               // Each knows its place here.
+  std::vector<IoHandler*> memory_waiters_io_;               // Each IoHandler knows its place here.
   std::vector<std::pair<Slot*, uint32_t>> memory_waiters_;  // Parked for memory.
-  size_t reserve_look_ = 0;  // Where LookForReaders goes on in memory_waiters_io_.
+  size_t reserve_look_ = 0;  // LookForReaders goes on here in memory_waiters_io_.
   int64_t memory_check_ms_ = 0;
   int64_t next_proposal_ms_ = 0;
-  uint32_t look_chunk_ = 0;  // Where LookAtConnections goes on; 0: it begins again.
+  uint32_t look_chunk_ = 0;  // LookAtConnections goes on here; 0: from the start.
   struct Stalled {
     Slot* slot = nullptr;
     uint32_t generation = 0;
     int64_t bytes = 0;
   };
-  Stalled heaviest_;  // Of those looked at, as they were then.
-  // Of the last whole round of looks, and of the one under way: the heaviest, at most
-  // 2 * ShedBoard's kConnectionsMax.
+  Stalled heaviest_;  // The heaviest connection found, with its bytes at that time.
+  // The heaviest stalled connections of the last complete round, and of the current round: each
+  // holds at most 2 * ShedBoard's kConnectionsMax.
   std::vector<Stalled> stalled_;
   std::vector<Stalled> stalled_so_far_;
-  std::vector<Stalled> to_shed_;  // Of this worker's turn, the heaviest last...
+  std::vector<Stalled> to_shed_;  // To end in this worker's turn at shedding, the heaviest last...
   int shed_left_ = 0;             // ...and how many of them may be ended.
   int64_t next_holders_log_ms_ = 0;
   bool reading_paused_ = false;
   std::vector<Slot*> free_slots_;
   int64_t actor_count_ = 0;
 
-  std::array<Recent, 32> recent_{};
-  int recent_count_ = 0;
-  // How many handlers share a look at the clock: one after each poll, then twice as many as long as
-  // they take kGroupNs at most. 1 for a while after a slow handler, so that the next is named
-  // alone.
-  int recent_max_ = 1;
-  int64_t exact_until_ns_ = 0;
-  int64_t processor_ns_ = 0;  // This thread's processor time at processor_look_ns_.
-  ThreadSwitches switches_;   // And how often it had waited by then.
-  int64_t sleeps_ = 0;        // Waits in the poller since then, at most.
-  int64_t processor_look_ns_ = -1'000'000'000;
-  const int64_t slow_handler_ns_;
-
-  int64_t spin_ns_ = 0;  // How long it is worth to wait for mail before sleeping; 0: not at all.
+  int64_t spin_ns_ = 0;  // How long to spin for mail before sleeping; 0: not at all.
   bool mail_since_sleep_ = false;
   bool mail_seen_ = true;
-  int first_lane_ = 0;        // Where DrainInbox goes on.
-  EnvelopeList batch_;        // Taken out of that lane; the turn's time was over before it arrived.
-  bool timers_left_ = false;  // Some are due, and their time was over.
-  bool polled_ = false;  // The turn before ended with a poll, so this one need not begin with it.
-  int64_t gap_from_ms_ = -1;  // The last long gap between two looks at the clock in a turn.
-  int64_t gap_until_ms_ = -1;
-  bool mail_found_ = false;  // It ended with mail that came before this worker slept.
-  int64_t polled_ns_ = 0;    // When it was last polled, as this worker's clock had it.
+  int first_lane_ = 0;        // DrainInbox goes on with this lane.
+  EnvelopeList batch_;        // Taken from that lane when the turn's time ended; not arrived yet.
+  bool timers_left_ = false;  // Some timers are due, but their time was over.
+  bool polled_ = false;  // The last turn ended with a poll, so this turn need not begin with one.
+  // The last turn ended without a sleep: mail had come, or memory was spent.
+  bool mail_found_ = false;
+  int64_t polled_ns_ = 0;  // Time of the last poll by this worker's clock.
   bool stop_turning_ = false;
   bool draining_ = false;
   bool drain_closing_ = false;
   bool drain_insists_ = false;
-  bool roots_stopped_ = false;  // A root that comes later is stopped at once.
+  bool roots_stopped_ = false;  // A root that arrives later is stopped at once.
   bool gate_stopped_ = false;
   bool shutdown_ = false;
   int64_t cross_sent_ = 0;
@@ -619,17 +593,19 @@ class Worker {
   std::unique_ptr<char[]> read_buffer_;
 };
 
-// ---------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 template <class M>
 Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
                        bool overdraft) {
   const int64_t charge = Envelope::BytesOf<M>(message);
   if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
-  Worker& to = *target->worker;  // Once: the slot of an actor that ends meanwhile may change it.
+  // Read once: if the actor ends meanwhile, its slot may change its worker.
+  Worker& to = *target->worker;
   if (&to == this) {
     if (!Live(target, generation)) [[unlikely]] {
-      // An actor placed here may be written to before the order that makes it has come.
+      // A message to an actor that was placed here may come before the order that constructs the
+      // actor.
       AdoptPlaced(target, generation);
       if (!Live(target, generation)) return Answer::kClosed;
     }
@@ -671,7 +647,8 @@ Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops,
 template <class M>
 Answer Worker::Send(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
                     M& message) {
-  // Most sends: to an actor of this worker, and all that it takes is at hand. No call, no atomic.
+  // The common case needs no call and no atomic: the target is an actor of this worker, and credit,
+  // charge and envelope are at hand.
   const int64_t charge = Envelope::BytesOf<M>(message);
   if (target->worker == this && target->mailbox.Admits(generation) &&
       target->mailbox.HasReserve() && !sender->has_outbox && charge <= UINT32_MAX &&
@@ -687,7 +664,8 @@ Answer Worker::Send(Slot* sender, Slot* target, uint32_t generation, const Messa
 template <class M>
 Answer Worker::SendOtherwise(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
                              M& message) {
-  // To oneself nothing waits in the outbox, so nothing is overtaken.
+  // An actor's outbox holds no messages to the actor itself, so a message to itself overtakes
+  // nothing.
   if (!sender->has_outbox || target == sender) [[likely]] {
     const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/true);
     if (answer == Answer::kAccepted) return answer;
@@ -724,7 +702,7 @@ void Worker::SendReserved(Slot* target, uint32_t generation, const MessageOps* o
   RouteFromHere(*target->worker, envelope, bytes);
 }
 
-// One static table for each kind of control.
+// There is one static table for each kind of control.
 template <class C>
 inline const MessageOps kControlOps = {
     MessageKind::kControl,

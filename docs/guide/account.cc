@@ -25,9 +25,9 @@ class Customer : public sluice::Actor {
   explicit Customer(sluice::Ref<Account> account) : account_(account) {}
 
   void OnStart() override {
-    // Where the account is full, this actor is parked until it is not. An answer that is not
-    // accepted says that the account has ended, or that memory is spent; the compiler warns where
-    // nobody looks at it.
+    // If the account is full, this actor is parked until there is room. An answer other than
+    // kAccepted means that the account has ended, or that memory is spent; the compiler warns about
+    // an answer that is not read.
     const bool paid = Send(account_, Deposit{250}) == sluice::Answer::kAccepted &&
                       Send(account_, Deposit{50}) == sluice::Answer::kAccepted;
     if (!paid) return Stop("the account takes no money");

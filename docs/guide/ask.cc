@@ -21,10 +21,10 @@ class Waiter : public sluice::Actor {
     }
     return absl::NotFoundError("it has none");
   }
-  // A promise is the duty to answer, once. It may be kept, moved, and used on any thread.
+  // A promise is the duty to answer, once. You may keep it, move it, and use it on any thread.
   void On(Coffee, sluice::Promise<std::string> cup) {
     if (++cups_ == 1) {
-      first_ = std::move(cup);  // And is forgotten: it answers when this actor ends.
+      first_ = std::move(cup);  // Never answered here: the promise answers when this actor ends.
     } else {
       cup.Resolve("black");
     }
@@ -39,13 +39,13 @@ class Guest : public sluice::Actor {
  public:
   Guest(sluice::Ref<Waiter> waiter, std::latch* done) : waiter_(waiter), done_(*done) {}
   void OnStart() override {
-    // A question that is not accepted is never answered: its callback does not run.
+    // If a question is not accepted, no answer comes: its callback does not run.
     MustBe(Ask(waiter_, Root{144}, absl::Seconds(5),
                [](absl::StatusOr<int> root) { std::printf("144: %d\n", root.value_or(-1)); }));
     MustBe(Ask(waiter_, Root{7}, absl::Seconds(5), [](absl::StatusOr<int> root) {
       std::printf("7: %s\n", root.status().ToString().c_str());
     }));
-    // The callback runs exactly once, here with the deadline.
+    // The callback runs exactly once, here at the deadline.
     MustBe(Ask(waiter_, Coffee{}, absl::Milliseconds(10), [this](absl::StatusOr<std::string> cup) {
       std::printf("coffee: %s\n", cup.status().ToString().c_str());
       AskAgain();

@@ -25,7 +25,7 @@ class Slow : public sluice::Actor {
   int most_ahead_ = 0;
 };
 
-// No loop that waits, no queue of its own: where Slow is full this actor is parked after its
+// Fast needs no waiting loop and no queue of its own: when Slow is full, Fast is parked after its
 // handler, and goes on when there is room.
 class Fast : public sluice::Actor {
  public:
@@ -33,7 +33,7 @@ class Fast : public sluice::Actor {
   void OnStart() override { GoOn(); }
   void On(More) {
     for (int i = 0; i < 10 && produced < kItems; ++i) {
-      // Not full: that parks this actor, and the item goes later.
+      // A full Slow still accepts: this actor is then parked, and the item is delivered later.
       if (Send(slow_, Item{++produced}) != sluice::Answer::kAccepted) return Stop("Slow is gone");
     }
     if (produced < kItems) GoOn();
@@ -54,5 +54,5 @@ int main() {
   small.mailbox_messages_max = 32;
   runtime.Spawn<Fast>(runtime.SpawnWith<Slow>(small));
   if (!runtime.Start().ok()) return 1;
-  runtime.Drain(absl::Seconds(30));  // All that was accepted is handled first.
+  runtime.Drain(absl::Seconds(30));  // Handles all accepted messages first.
 }

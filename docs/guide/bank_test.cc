@@ -19,7 +19,7 @@ namespace sim = sluice::sim;
 // --- What is tested: in a program of your own it stands in a header.
 
 struct Deposit {
-  using Reply = int64_t;  // What is there now.
+  using Reply = int64_t;  // The new balance.
   int64_t cents;
 };
 
@@ -31,7 +31,7 @@ class Account : public sluice::Actor {
   int64_t cents_ = 0;
 };
 
-// A line is a number of cents; its answer, what is there now.
+// A line is a number of cents; its answer is the new balance.
 class Teller : public sluice::LineSession {
  public:
   explicit Teller(sluice::Ref<Account> account) : LineSession(64), account_(account) {}
@@ -52,18 +52,18 @@ class Teller : public sluice::LineSession {
 
 TEST(Bank, KeepsEveryCent) {
   sim::ForEachSeed([](sim::Simulation& simulation) {
-    // How much of everything: the seed picks, and a run that fails is tried with less.
+    // The seed picks each amount. A run that fails is repeated with smaller amounts.
     const int workers = static_cast<int>(simulation.Amount("workers", 1, 4));
     const int64_t customers = simulation.Amount("customers", 1, 6);
     const int64_t deposits = simulation.Amount("deposits", 1, 10);
 
-    // The program, as main() would have it, on a machine that is simulated.
+    // The program as main() has it, on a simulated machine.
     sim::Site bank(simulation, sim::SmallOptions(workers));
     const auto account = bank.runtime().Spawn<Account>();
     bank.runtime().Listen<Teller>("10.0.0.1:7001", account);
     ASSERT_TRUE(bank.Start());
 
-    // Its clients: scripts on threads of their own, at another machine. Each call waits.
+    // The clients: scripts on threads of their own, on another machine. Each call waits.
     sim::SimOs& town = simulation.NewMachine("town");
     int64_t highest = 0;
     std::vector<sluice::ThreadId> threads;

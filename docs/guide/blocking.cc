@@ -12,8 +12,8 @@ class Reader : public sluice::Actor {
  public:
   Reader(std::string path, std::latch* done) : path_(std::move(path)), done_(*done) {}
   void On(Look) {
-    // The function runs on a thread of the pool. It has copies of what it needs, and touches
-    // nothing of the actor, which goes on meanwhile.
+    // The function runs on a thread of the pool. It uses copies, and touches nothing of the actor,
+    // which goes on meanwhile.
     const sluice::Answer asked = RunBlocking(
         [path = path_] {
           std::ifstream file(path);
@@ -21,7 +21,7 @@ class Reader : public sluice::Actor {
           if (!std::getline(file, line)) throw std::runtime_error("cannot read " + path);
           return line;
         },
-        // A handler like any other, on the actor's own worker. An exception has become a status.
+        // The callback is a handler, on the actor's own worker. An exception has become a status.
         [this](absl::StatusOr<std::string> line) {
           std::printf("%s\n", line.ok() ? "one line was read" : "there is none");
           done_.count_down();
@@ -38,7 +38,7 @@ class Reader : public sluice::Actor {
 int main() {
   std::latch done(1);
   sluice::Options options;
-  options.blocking_threads_max = 2;  // Threads, started when first needed; 4 unless said otherwise.
+  options.blocking_threads_max = 2;  // Started when first needed; the default is 4 threads.
   options.blocking_calls_max = 16;   // Past so many waiting calls the callers are parked.
   sluice::Runtime runtime(options);
   const sluice::Ref<Reader> reader = runtime.Spawn<Reader>("/proc/self/stat", &done);

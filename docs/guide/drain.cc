@@ -10,7 +10,7 @@ class Kitchen : public sluice::Actor {
  public:
   void On(Order order) {
     cooked_ = order.number;
-    // What a handler sends while it drains is handled as well.
+    // Messages that a handler sends during the drain are handled, too.
     if (order.number == 1'000 && Send(RefOf(this), Order{1'001}) != sluice::Answer::kAccepted) {
       std::printf("no room for one more\n");
     }

@@ -1,5 +1,4 @@
-// Each program of docs/guide.md prints what the guide says, and the pages show the code that there
-// is.
+// Each program of docs/guide.md prints what the guide says, and the pages show the current code.
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -12,7 +11,7 @@
 
 namespace {
 
-// What the command prints on stdout, and its exit code.
+// Stdout of the command, and its exit code.
 std::pair<std::string, int> OutputOf(const std::string& command) {
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return {"popen failed", -1};
@@ -36,7 +35,7 @@ TEST_P(Guide, ProgramPrintsWhatTheGuideSays) {
 INSTANTIATE_TEST_SUITE_P(Programs, Guide, testing::Values(GUIDE_PROGRAMS),
                          [](const auto& info) { return std::string(info.param); });
 
-TEST(Docs, ShowTheCodeThatThereIsAndEveryBoundWithItsDefault) {
+TEST(Docs, ShowTheCodeAndEveryBoundsDefault) {
   EXPECT_EQ(OutputOf("python3 tools/docs.py --check"), std::pair(std::string(), 0));
 }
 

@@ -6,16 +6,17 @@
 #include "sluice/protocols/line_session.h"
 #include "sluice/sluice.h"
 
-// Serves: whoever connects hears the news, until it leaves.
+// Serves: each connection receives the news until it leaves.
 class Listener : public sluice::LineSession {
  public:
   Listener(sluice::Ref<sluice::Hub> news, std::latch* joined)
       : LineSession(100), news_(news), joined_(*joined) {}
   void OnOpen() override {
     sluice::SubscribeOptions options;
-    options.slow = sluice::SlowPolicy::kDropOldest;  // If it does not read; it is told how many.
+    // A slow reader loses the oldest messages, and a notice says how many.
+    options.slow = sluice::SlowPolicy::kDropOldest;
     if (Send(news_, sluice::Subscribe(this, options, "welcome\n")) != sluice::Answer::kAccepted) {
-      Abort();  // There is no such hub any more.
+      Abort();  // The hub has ended.
     }
   }
   void On(sluice::Subscribed) { joined_.count_down(); }
@@ -33,7 +34,7 @@ class Editor : public sluice::Actor {
  public:
   explicit Editor(sluice::Ref<sluice::Hub> news) : news_(news) {}
   void On(Announce announce) {
-    // One block of bytes for all subscribers, charged to the memory budget once.
+    // All subscribers share one block of bytes, charged to the memory budget once.
     auto bytes = sluice::Bytes::Copy(announce.text, runtime().budget());
     if (!bytes || Send(news_, sluice::Publish{*bytes, {}}) != sluice::Answer::kAccepted) {
       std::printf("not published\n");

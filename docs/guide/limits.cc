@@ -14,7 +14,7 @@ int main() {
   std::printf("budget: %lld MiB\n", static_cast<long long>(ceiling.budget_bytes >> 20));
   std::printf("a sum: %s\n", ceiling.SumBytes() > ceiling.budget_bytes ? "yes" : "no");
 
-  // What cannot be is said by name, before anything starts.
+  // An impossible option is reported by name, before anything starts.
   options.output_bytes_low = 128 * 1024;
   sluice::Runtime wrong(options);
   std::printf("%s\n", wrong.Start().ToString().c_str());

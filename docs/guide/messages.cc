@@ -5,7 +5,7 @@
 
 struct Tick {};  // A message is any movable struct.
 
-struct Line {  // One that owns memory says how much: a mailbox is bounded in bytes, too.
+struct Line {  // A message that owns memory reports it: a mailbox is bounded in bytes, too.
   std::string text;
   int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
@@ -19,7 +19,7 @@ class Journal : public sluice::Actor {
   int lines_ = 0;
 };
 
-// Needs somebody who takes a Line, and does not care who that is.
+// Sends to any actor that handles Line, without knowing its class.
 class Writer : public sluice::Actor {
  public:
   explicit Writer(sluice::Recipient<Line> to) : to_(to) {}

@@ -19,8 +19,8 @@ int main() {
   small.mailbox_messages_max = 2;
   const sluice::Ref<Display> display = runtime.SpawnWith<Display>(small);
 
-  // Nobody runs yet, so the mailbox fills. A thread that is no worker can always do without, or
-  // try again; what was not accepted is still its own.
+  // No worker runs yet, so the mailbox fills. A thread outside of the runtime keeps a message that
+  // is not accepted: it can drop the message, or try again.
   std::map<std::string, int> answers;
   for (int value = 1; value <= 5; ++value) {
     ++answers[std::string(sluice::AnswerName(display.TrySend(Reading{value})))];
@@ -32,7 +32,7 @@ int main() {
   std::printf("closed: %s\n",
               display.TrySend(Reading{6}) == sluice::Answer::kClosed ? "yes" : "no");
 
-  // Nothing is lost in silence: each message is in exactly one of these.
+  // No message is lost in silence: the ledger counts each one in exactly one place.
   const sluice::Ledger ledger = runtime.TotalLedger();
   std::printf("balanced: %s\n", ledger.Balanced() ? "yes" : "no");
 }

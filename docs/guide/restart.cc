@@ -25,11 +25,11 @@ class Cache : public sluice::Actor {
 class Boss : public sluice::Actor {
  public:
   void OnStart() override {
-    // The arguments are kept, and the next incarnation is made with them.
+    // The runtime keeps the arguments, and constructs the next incarnation with them.
     const sluice::Ref<Cache> cache = SpawnRestarting<Cache>(
         {.restarts_max = 1, .within = absl::Seconds(60)}, {}, std::string("prices"));
-    // The second one fails it. The third waits in the mailbox, and reaches the next incarnation by
-    // the same Ref. The fourth is one failure too many.
+    // The second request makes the actor fail. The third waits in the mailbox, and reaches the next
+    // incarnation through the same Ref. The fourth is one failure too many.
     for (int number : {1, 2, 3, 2}) {
       if (Send(cache, Request{number}) != sluice::Answer::kAccepted) return Stop("no cache");
     }
@@ -40,7 +40,7 @@ class Top : public sluice::Actor {
  public:
   explicit Top(std::latch* done) : done_(*done) {}
   void OnStart() override { Monitor(Spawn<Boss>()); }
-  // A child that fails too often fails its parent, who may be restarted in turn, or not.
+  // A child that fails too often makes its parent fail, which may be restarted in turn, or not.
   void OnDown(const sluice::Down& down) override {
     std::printf("the boss failed: %s\n", down.reason == sluice::EndReason::kFailed ? "yes" : "no");
     done_.count_down();

@@ -6,23 +6,23 @@
 #include "sluice/protocols/line_session.h"
 #include "sluice/sluice.h"
 
-// Serves: says each line backwards.
+// Serves: answers each line with its letters reversed.
 class Mirror : public sluice::LineSession {
  public:
   Mirror() : LineSession(/*line_bytes_max=*/1024) {}
   void OnLine(std::string_view line) override {
-    // Where there is no room for it the peer is reset: a line must not be missing in silence.
+    // If there is no room for the answer, the peer is reset: no line may be missing in silence.
     WriteOrAbort(std::string(line.rbegin(), line.rend()) + "\n");
   }
   void OnLongLine() override { WriteOrAbort("that was too long\n"); }
-  // The peer has sent its last byte and still reads. Close() sends what was written, first.
+  // The peer has sent its last byte and still reads. Close() first sends all that was written.
   void OnLastLine() override {
     WriteOrAbort("bye\n");
     Close();
   }
 };
 
-// Asks: a session as well, of a connection that this program begins.
+// Asks: the session of a connection that this program opens.
 class Visitor : public sluice::LineSession {
  public:
   explicit Visitor(std::latch* done) : LineSession(1024), done_(*done) {}

@@ -21,7 +21,7 @@ class Boss : public sluice::Actor {
  public:
   explicit Boss(std::latch* done) : done_(*done) {}
   void OnStart() override { Begin(); }
-  // Once for each Monitor, after the last message of the actor that ended.
+  // Called once for each Monitor, after the last message of the actor that ended.
   void OnDown(const sluice::Down& down) override {
     std::printf("worker %s: %s\n", std::string(sluice::EndReasonName(down.reason)).c_str(),
                 down.text.c_str());
@@ -34,7 +34,8 @@ class Boss : public sluice::Actor {
   void Begin() {
     const sluice::Ref<Worker> worker = Spawn<Worker>();  // A child: it ends before this actor does.
     Monitor(worker);
-    // 0: an exception ends the actor, not the program; what it still held (5) is dropped, counted.
+    // 0: an exception ends the actor, not the program. Messages that still wait (5) are dropped,
+    // counted.
     for (int divisor : {4, 0, 5}) {
       if (Send(worker, Work{divisor}) != sluice::Answer::kAccepted) return Stop("no worker");
     }

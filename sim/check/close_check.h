@@ -1,8 +1,8 @@
-// CloseCheck is what sessions of a scenario tell of their ends, as only they can know (L9): each
-// whose OnOpen has run hears OnClose once, with the reason that the ledger counts.
+// CloseCheck counts how sessions of a scenario end (law L9): each session that ran OnOpen runs
+// OnClose once, with the reason that the ledger counts.
 //
-// Owner:  the scenario; it outlives its actors.
-// Thread: those of the simulation, of which one runs at a time.
+// Owner:  the scenario; outlives its actors.
+// Thread: the simulation's threads, of which one runs at a time.
 // Bound:  an entry for each connection.
 // Errors: Simulation::Broken.
 #ifndef SLUICE_SIM_CHECK_CLOSE_CHECK_H_
@@ -21,7 +21,7 @@ namespace sluice::sim {
 class CloseCheck {
  public:
   explicit CloseCheck(Simulation& simulation) : simulation_(simulation) {}
-  int64_t Opened();  // Its number.
+  int64_t Opened();  // Returns the number of the connection.
   void Closed(int64_t connection, CloseReason reason);
   void AtEnd(const ConnectionLedger::Totals& totals);
 

@@ -16,8 +16,8 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr int64_t kWalkStepsMin = 32;  // Between two walks, however few slots there are.
-// Who looks for memory does so every 5 ms (core/worker/worker.cc).
+constexpr int64_t kWalkStepsMin = 32;  // Steps between two walks, even with few slots.
+// A worker that waits for memory checks for it every 5 ms (core/worker/worker.cc).
 constexpr int kMemoryLookMsMax = 10;
 
 std::string_view StateName(ActorState state) {
@@ -116,7 +116,8 @@ void Laws::CheckWorker(const Watched& of, int index) {
          });
 }
 
-// It sleeps, and nothing has woken it: then there is nothing to do, or somebody will wake it.
+// The worker sleeps and nothing has woken it: then it has nothing to do, or another thread will
+// wake it.
 void Laws::CheckSleep(const Watched& of, int index) {
   const Inspector::WorkerView& worker = of.workers[index];
   const SimOs::WaitView& wait = of.waits[index];
@@ -264,7 +265,7 @@ int64_t Laws::WalkWorker(Watched& of, int index, bool accounts, int64_t* bytes) 
     return absl::StrFormat("worker %d has %d actors and %d descriptors; it counts %d and %d", index,
                            sums.actors, sums.descriptors, worker.actors, worker.descriptors);
   });
-  // A placed spawn whose order is on its way has a slot that looks free.
+  // A placed spawn that is still on its way has a slot that looks free.
   const int64_t free_slots = of.inspector.FreeSlots(index);
   Expect(sums.free >= free_slots && (!accounts || sums.free == free_slots), "leak", [&] {
     return absl::StrFormat("worker %d has %d free slots, and %d can be taken", index, sums.free,
@@ -305,13 +306,13 @@ void Laws::CheckMailbox(const Inspector::SlotView& slot, std::string_view where)
          });
 }
 
-// Whatever has something to do stands in the run queue, or waits for something that will come.
+// An actor with something to do is in the run queue, or waits for something that will come.
 void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where) {
   const auto expect = [&](bool holds, std::string_view what) {
     Expect(holds, "L5 progress", [&] { return absl::StrCat(ToAbsl(where), ": ", ToAbsl(what)); });
   };
-  // What a constructor could not send parks its actor behind OnStart, and what a hub's filter could
-  // not, its session in that one's next turn.
+  // Messages that a constructor could not send park their actor after OnStart; messages that a
+  // hub's filter could not send park their session in its next turn.
   const bool to_park = slot.scheduled && !slot.parked;
   expect(slot.parked == (slot.outbox > 0) || to_park,
          "it is parked without a reason, or has one and is not");
@@ -345,7 +346,7 @@ void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where
   }
 }
 
-// Nothing is on its way: each credit lies somewhere, and each wait is known where it waits.
+// Nothing is on its way: each credit has a place, and each target knows the waits for it.
 void Laws::CheckAccounts(Watched& of) {
   ++accounts_;
   std::vector<Row>& rows = of.rows;
@@ -362,7 +363,7 @@ void Laws::CheckAccounts(Watched& of) {
                       row.episode == waiter.episode && row.head_slot == target &&
                       row.head_generation == rows[target].generation;
     row.known += same;
-    // One that ends tells all its waiters, also who has gone.
+    // An actor that ends notifies all its waiters, even those that have ended.
     Expect(same || !rows[target].lives, "L1 credits", [&] {
       return absl::StrFormat(
           "actor#%d owes %d credits to actor#%d (generation %d, wait %d), which waits for %d "
@@ -456,7 +457,7 @@ void Laws::CheckConnections(const Watched& of) {
     return absl::StrFormat("the kernel took %d bytes and gave %d; %s", sent, received,
                            totals.ToString());
   });
-  // Who could not even get a socket was opened, too.
+  // The ledger also counts connections that never got a socket.
   const int64_t opened = now.opened - before.opened;
   Expect(opened <= totals.opened && opened == now.closed - before.closed, "L9 close", [&] {
     return absl::StrFormat("the kernel opened %d connections and closed %d; %s", opened,

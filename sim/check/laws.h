@@ -1,5 +1,5 @@
-// Laws watches the runtimes of a simulation: what DESIGN says must be true of any of them, whatever
-// its actors do, is looked at after each step.
+// Laws watches the runtimes of a simulation: after each step it checks what docs/laws.md promises
+// of any runtime, whatever its actors do.
 //
 //   Laws laws(simulation);
 //   Runtime runtime(options, simulation.os());
@@ -8,21 +8,21 @@
 //   runtime.Drain(absl::Seconds(10));
 //   laws.AtEnd(runtime);
 //
-// A thread may be left in the middle of a turn, at a call to its Os, while a message is out of one
-// count and not in the next. So a worker is looked at while it stands in PollerWait: no handler of
-// it runs there, and all it staged is flushed. Its part of L1 is made of its own counts alone (what
-// it sent less what it put into lanes is what it has less what it took from lanes), so it needs no
-// other worker to stand still; memory adds up at every step. What spans workers is looked at
-// whenever all of them stand in PollerWait, and the exact accounts of credits and waits when, with
-// that, nothing is on its way between them.
+// A thread may stop in the middle of a turn, at a call to its Os, while a message is out of one
+// count and not in the next. So a worker is checked while it is in PollerWait: no handler of it
+// runs there, and all staged messages are flushed. Its part of L1 uses only its own counts (sent -
+// put into lanes = delivered + dropped + held - taken from lanes), so no other worker needs to
+// stand still. Memory adds up at every step. Checks across workers run when all workers are in
+// PollerWait; the exact accounts of credits and waits also need that nothing is on its way between
+// them.
 //
-// What only those who send can know (L2, L4, L8, L9) is checked by what they say: the scenarios.
+// Laws that only the senders can check (L2, L4, L8, L9) are checked by the scenarios.
 //
-// Owner:  a scenario or a test; it ends after what it watches.
+// Owner:  a scenario or a test; ends after what it watches.
 // Thread: that which made the simulation.
-// Bound:  a step's look walks workers and lanes; slots and what they hold are walked once in as
-//         many steps as there are, so that all looks together cost the same for each step.
-// Errors: Simulation::Broken, with what was seen; Lines() has what came after it too.
+// Bound:  a step's check walks workers and lanes. Slots and their contents, so many as there are,
+//         are walked once in so many steps: the cost per step is constant.
+// Errors: Simulation::Broken, with what was seen; Lines() also has later violations.
 #ifndef SLUICE_SIM_CHECK_LAWS_H_
 #define SLUICE_SIM_CHECK_LAWS_H_
 
@@ -49,35 +49,36 @@ class Laws {
   Laws(const Laws&) = delete;
   Laws& operator=(const Laws&) = delete;
 
-  // From when it is made, before it has opened anything but its workers' descriptors, to AtEnd.
-  // `alone`: no other program on its machine has connections, so that the bytes can be compared.
+  // Call when the runtime is made, before it opens anything but its workers' descriptors; watches
+  // until AtEnd. `alone`: no other program on its machine has connections, so bytes can be
+  // compared.
   void Watch(Runtime& runtime, bool alone = true);
-  // All that is looked at now and then, now.
+  // Runs now all checks that otherwise run now and then.
   void Look(Runtime& runtime);
-  // After its drain: nothing is left of it but so many actors.
+  // Call after the drain: nothing is left but `actors_expected` actors.
   void AtEnd(Runtime& runtime, int64_t actors_expected = 0);
-  // No connection is left in the whole simulation. Waits for those that still say good-bye.
+  // No connection is left in the whole simulation. Waits for connections that are still closing.
   void NoConnections(absl::Duration timeout);
 
-  // All that was found to be broken, a line each; at most kLinesMax.
+  // All violations found, a line each; at most kLinesMax.
   const std::vector<std::string>& Lines() const { return lines_; }
-  // How often the accounts of all credits and waits were looked at.
+  // How often the accounts of all credits and waits were checked.
   int64_t Accounts() const { return accounts_; }
 
  private:
-  // What is known of a slot at rest; by its id.
+  // State of a slot at rest; indexed by its id.
   struct Row {
     uint32_t generation = 0;
-    bool lives = false;  // Its mailbox gives credits.
+    bool lives = false;  // The mailbox gives credits.
     int64_t capacity = 0;
-    int64_t here = 0;  // Free credits, and those of messages that it holds.
-    int64_t out = 0;   // Of parked actors, who have not sent yet what they are for.
+    int64_t here = 0;  // Free credits, and those of held messages.
+    int64_t out = 0;   // Credits of parked actors that have not sent yet.
     uint32_t paid = 0;
     uint32_t waiting = 0;
     uint32_t episode = 0;
     uint32_t head_slot = 0;
     uint32_t head_generation = 0;
-    int64_t known = 0;  // Targets that know of its wait.
+    int64_t known = 0;  // Targets that know of this wait.
   };
   struct Wait {
     uint32_t target = 0;
@@ -112,7 +113,7 @@ class Laws {
 
   Watched* Find(Runtime& runtime);
   void AfterStep(Watched& of);
-  // Where all stand: true when nothing is on its way between workers.
+  // Requires: all workers are in PollerWait. True: nothing is on its way between workers.
   bool CheckTransit(const Watched& of);
   void CheckWorker(const Watched& of, int worker);
   void CheckSleep(const Watched& of, int worker);

@@ -1,5 +1,5 @@
-// Site is a program on a simulated machine: a runtime there, with the laws watched from its start
-// to its drain.
+// Site is a program on a simulated machine: a runtime, with the laws watched from its start to its
+// drain.
 //
 //   Site site(simulation, options);
 //   site.runtime().Listen<Echo>("10.0.0.1:7001");
@@ -21,7 +21,7 @@
 
 namespace sluice::sim {
 
-// Small: that bounds are reached. No log.
+// Small, so that bounds are reached. Logs nothing.
 Options SmallOptions(int workers);
 
 class Site {
@@ -35,9 +35,9 @@ class Site {
   Runtime& runtime() { return runtime_; }
   SimOs& os() { return os_; }
   Simulation& simulation() { return simulation_; }
-  // False: it did not start, as a fault left no thread or socket for it.
+  // False: a fault left no thread or socket to start with.
   bool Start();
-  // At all accounts, now: where nothing is on its way, each credit lies somewhere.
+  // Checks all accounts now: if nothing is on its way, each credit must have a place.
   void Look() { laws_.Look(runtime_); }
   // Drains, and checks that nothing is left.
   void End(absl::Duration drain_timeout = absl::Seconds(10));
@@ -45,7 +45,7 @@ class Site {
  private:
   Simulation& simulation_;
   SimOs& os_;
-  Laws laws_;  // It ends after the runtime.
+  Laws laws_;  // Declared before the runtime: must outlive it.
   Runtime runtime_;
   bool ended_ = false;
 };

@@ -21,8 +21,8 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// An EXPECT that fails is a violation like any other, so that the run can be made smaller; it is
-// told at once, so that its thread is named, and what is shown of the trace ends there.
+// A failed EXPECT is a violation like any other, so the run can be shrunk. It is reported at once:
+// the report names its thread, and the shown trace ends there.
 class Expectations final : public testing::ScopedFakeTestPartResultReporter {
  public:
   explicit Expectations(Simulation& simulation)
@@ -49,7 +49,7 @@ Body WithExpectations(const Body& body) {
 
 std::string Command(const std::string& setup) {
   const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
-  const std::string target = Environment("TEST_TARGET");  // Bazel says which it runs.
+  const std::string target = Environment("TEST_TARGET");  // Set by Bazel: the target under test.
   const std::string name = absl::StrCat(test->test_suite_name(), ".", test->name());
   if (target.empty()) return absl::StrCat("SLUICE_SIM=", setup, " ... --gtest_filter=", name);
   return absl::StrCat("bazel test ", target, " --test_filter=", name,

@@ -7,13 +7,13 @@
 //     });
 //   }
 //
-// What fails, a law or an EXPECT, is made as small as it can be, and told with the last lines of
-// its trace and the one command that repeats it.
+// A failed run, by a law or an EXPECT, is shrunk as far as possible, and reported with the last
+// lines of its trace and the one command that repeats it.
 //
 //   SLUICE_SIM=seed=17,clients=1   this run only, with lines of the trace in SLUICE_SIM_TRACE=FILE
 //   SLUICE_LONG=1                  a hundred times as many seeds (./sluice test --long)
 //
-// A script that waits in a loop for what a failure has prevented must look at Failed(), too.
+// A script that waits in a loop must check Failed(), too: after a failure its event may never come.
 //
 // Owner:  the test. Thread: the test's. Bound: seeds. Errors: failures of the test.
 #ifndef SLUICE_SIM_RUN_GTEST_H_
@@ -29,13 +29,13 @@ namespace sluice::sim {
 struct SeedOptions {
   uint64_t first = 1;
   int64_t seeds = 50;
-  // Processor time of one run, and of making one smaller, after which it is told as one that never
-  // ends, and the process ends; 0: none.
+  // Processor time of one run, and again of shrinking one. A run that takes longer is reported as
+  // one that never ends, and the process ends; 0: no limit.
   int64_t run_seconds = 60;
-  Faults faults;  // The most that goes wrong; each seed has its own part of it.
+  Faults faults;  // The maximum; each seed uses its own part of it.
 };
 
-// In `body`, ASSERT_* ends the body; what is left running is drained by its destructors.
+// ASSERT_* in `body` ends the body; its destructors drain what still runs.
 void ForEachSeed(const Body& body, const SeedOptions& options = {});
 
 }  // namespace sluice::sim

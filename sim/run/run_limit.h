@@ -1,11 +1,11 @@
-// RunLimit ends the process when a run takes too much processor time: one that never ends could not
-// say which seed it is, and waits for nothing that could be looked at.
+// RunLimit ends the process when a run takes too much processor time: a run that never ends could
+// not report its seed, and waits for nothing that could be looked at.
 //
 //   const RunLimit limit(60, "seed 17: ...");
 //
-// Owner:  who starts the run; one at a time in a process, as SIGPROF is its own.
-// Thread: that of the run; the signal may come on any.
-// Bound:  what it says; 0 seconds: none.
+// Owner:  the code that starts the run; one at a time in a process, as SIGPROF is the process's.
+// Thread: the run's; the signal may come on any.
+// Bound:  `seconds`; 0: none.
 // Errors: none: it writes its text to stdout and ends the process with 1.
 #ifndef SLUICE_SIM_RUN_RUN_LIMIT_H_
 #define SLUICE_SIM_RUN_RUN_LIMIT_H_
@@ -44,7 +44,7 @@ class RunLimit {
     const itimerval timer{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
     setitimer(ITIMER_PROF, &timer, nullptr);
   }
-  static inline std::string text_;  // Made before, as a signal handler may not.
+  static inline std::string text_;  // Built in advance: a signal handler may not.
 };
 
 }  // namespace sluice::sim

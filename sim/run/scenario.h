@@ -1,4 +1,4 @@
-// Scenario is a whole system under load, with what must be true of it: what `./sluice sim` runs.
+// Scenario is a whole system under load, with checks of it: the thing that `./sluice sim` runs.
 //
 // Owner:  its file registers it, in the order of scenarios.cc.
 // Thread: the caller's. Bound: its Amounts. Errors: Simulation::Broken.
@@ -15,16 +15,16 @@ namespace sluice::sim {
 
 struct Scenario {
   std::string_view name;
-  std::string_view what;  // One line, for a person.
-  // The most that may go wrong in it. With Faults::Harsh() a connection may end at any time, and
-  // the scenario takes that into account; else an error that a client sees breaks a law.
+  std::string_view what;  // A line for users.
+  // The most faults that it takes. With Faults::Harsh() a connection may end at any time, and the
+  // scenario allows for that; otherwise an error that a client sees breaks a law.
   Faults faults;
   void (*run)(Simulation& simulation);
-  bool in_mixed = true;  // False: too long for one of many seeds.
-  Amounts usual = {};    // Unless told otherwise, instead of what the seed draws.
+  bool in_mixed = true;  // False: too long for a run of many seeds.
+  Amounts usual = {};    // Replace the seed's draws unless --set says otherwise.
 };
 
-// All that ship. "mixed" is any one of the others, as the seed has it.
+// All scenarios. "mixed" lets the seed pick one.
 const std::vector<Scenario>& Scenarios();
 
 }  // namespace sluice::sim

@@ -95,14 +95,14 @@ Faults FaultsOf(uint64_t seed, const Faults& most) {
 
 Setup Shrink(const Setup& failing, const Body& body, int runs_max) {
   Setup least = failing;
-  Amounts asked;  // In the run of `least`.
+  Amounts asked;  // Amounts drawn in the run of `least`.
   const auto still_fails = [&](const Setup& setup) {
     if (runs_max-- <= 0) return false;
     Outcome outcome = RunOnce(setup, body);
     if (outcome.violation.empty()) return false;
     least = setup;
     asked = std::move(outcome.amounts);
-    // Told as much as it was, not as little as was tried: a body has its own least.
+    // Record the amounts that were used, not those that were tried: a body has its own minima.
     for (auto& [name, amount] : least.amounts) {
       if (const auto found = asked.find(name); found != asked.end()) amount = found->second;
     }
@@ -116,8 +116,8 @@ Setup Shrink(const Setup& failing, const Body& body, int runs_max) {
   for (bool less = true; less && runs_max > 0;) {
     less = false;
     for (const auto& [name, before] : Amounts(asked)) {
-      const int64_t amount = asked[name];  // Less of another may have changed it.
-      // To nothing at once, else half as much, else one less.
+      const int64_t amount = asked[name];  // Shrinking another amount may have changed it.
+      // Try none, then half, then one less.
       for (const int64_t tried : {int64_t{0}, amount / 2, amount - 1}) {
         if (tried < 0 || tried >= amount) continue;
         Setup smaller = least;

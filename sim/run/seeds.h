@@ -5,8 +5,8 @@
 //     ...
 //   });
 //
-// A body asks Simulation::Amount() how much of everything it does. A run that fails is tried again
-// with less of each, and with each kind of fault left out, as long as it goes on failing.
+// A body asks Simulation::Amount() how much of everything it does. A run that fails is repeated
+// with less of each, and without each kind of fault, as long as it still fails.
 //
 // Owner:  values of the caller. Thread: the caller's, for everything.
 // Bound:  Shrink() makes at most runs_max runs. Errors: in the Outcome.
@@ -23,13 +23,13 @@
 
 namespace sluice::sim {
 
-// One run: the seed, and what is not as the seed has it.
+// A run: the seed, and what differs from the seed's own choices.
 struct Setup {
   uint64_t seed = 1;
   Faults faults;
   Amounts amounts;
 
-  // As `./sluice sim` and the tests take it: seed=17,clients=1,faults.reset=0.
+  // The text form of `./sluice sim` and the tests: seed=17,clients=1,faults.reset=0.
   std::string ToText(const Faults& usual) const;
   absl::Status Apply(std::string_view text);
 };
@@ -39,9 +39,9 @@ struct Outcome {
   uint64_t hash = 0;
   int64_t events = 0;  // Calls to the simulated system.
   int64_t virtual_ns = 0;
-  Amounts amounts;          // As they were.
-  std::string last_lines;   // Of the trace up to the violation, where they were kept.
-  absl::Status trace_file;  // Why the file that was asked for does not hold all.
+  Amounts amounts;          // The amounts that were used.
+  std::string last_lines;   // Trace lines up to the violation, if they were kept.
+  absl::Status trace_file;  // Error: the requested file is incomplete.
 };
 
 using Body = std::function<void(Simulation&)>;
@@ -53,11 +53,11 @@ struct TraceOptions {
 
 Outcome RunOnce(const Setup& setup, const Body& body, const TraceOptions& trace = {});
 
-// Of the chances in `most`, each is left as it is, four times as high, or left out, as the seed has
-// it: what two kinds of faults hide together, one alone may show.
+// The seed leaves each chance of `most` as it is, multiplies it by four, or sets it to 0: a fault
+// that two kinds hide together may show with one alone.
 Faults FaultsOf(uint64_t seed, const Faults& most);
 
-// The smallest found that still fails, with the amounts that it asked for.
+// The smallest run found that still fails, with the amounts that it used.
 Setup Shrink(const Setup& failing, const Body& body, int runs_max);
 
 }  // namespace sluice::sim

@@ -1,6 +1,6 @@
 // Far more clients come than there is room for, while descriptors and memory run out, and limits
-// change: never more than the limit are served, who is refused learns it, and after the storm
-// whoever comes again gets in.
+// change. Never more than the limit are served, a refused client is notified, and after the storm
+// each client that comes again gets in.
 #include <algorithm>
 #include <cerrno>
 #include <stdexcept>
@@ -23,7 +23,7 @@ struct Storm {
   Simulation& simulation;
   Random& random;
   Ref<Acceptor> acceptor = {};
-  int64_t limit_max = 0;  // The highest that was ever set.
+  int64_t limit_max = 0;  // The highest limit ever set.
   int64_t alive = 0;
   int64_t served = 0;
   bool over = false;
@@ -31,7 +31,7 @@ struct Storm {
 
 class Guest : public Session {
  public:
-  // Some cannot be made at all: their place must be free again.
+  // Some constructors fail: their place must be free again.
   explicit Guest(Storm* storm) : storm_(*storm) {
     if (!storm_.over && storm_.random.Below(16) == 0) throw std::runtime_error("no guest");
   }
@@ -50,7 +50,7 @@ class Guest : public Session {
   bool open_ = false;
 };
 
-// Comes once, and stays a while. True: it was served.
+// Comes once, and stays a while. True: the client was served.
 bool Visit(Storm& storm, Client& client, const std::string& address) {
   if (!client.Connect(address).ok()) return false;
   const bool served = client.Write("hello").ok() && client.ReadExactly(5).ok();
@@ -75,7 +75,7 @@ void ComeOften(Storm& storm, SimOs& machine, int64_t visits) {
   }
 }
 
-// After the storm: each comes until it was served, which must not take long.
+// After the storm: each client comes again until it is served, which must not take long.
 void ComeAgain(Storm& storm, SimOs& machine) {
   const Door door = AnyDoor(storm.simulation, machine);
   const int64_t start_ns = storm.simulation.NowNs();
@@ -91,7 +91,7 @@ void ComeAgain(Storm& storm, SimOs& machine) {
 
 AtLimit AnyPolicy(Random& random) { return static_cast<AtLimit>(random.Below(3)); }
 
-// Takes descriptors away, changes limits, suspends: all the while that the storm lasts.
+// While the storm lasts: takes descriptors away, changes limits, suspends accepting.
 void Disturb(Storm& storm, SimOs& server, int64_t descriptors) {
   Random& random = storm.random;
   while (!storm.over) {
@@ -142,7 +142,7 @@ void Run(Simulation& simulation) {
   options.backlog = static_cast<int>(simulation.Amount("backlog", 1, 32));
   options.accepts_per_second_max = simulation.Amount("rate", 0, 3) * 50;
   options.linger_timeout = absl::Milliseconds(500);
-  // Who was let in, and whose network is gone, holds a place until it is found out.
+  // If its network is gone, an accepted connection holds a place until a time-out ends it.
   options.idle_timeout = absl::Seconds(10);
   SimOs& server = simulation.os();
   const int64_t descriptors =
@@ -165,7 +165,7 @@ void Run(Simulation& simulation) {
   }
   storm.over = true;
   disturbers.Join();
-  // Clients of UNIX sockets are on the same machine.
+  // Clients of UNIX sockets are on the server's machine.
   server.descriptors_max = simulation.machines().back()->descriptors_max;
   simulation.faults.no_descriptor = 0;
   {

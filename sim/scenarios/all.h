@@ -1,5 +1,4 @@
-// The scenarios that ship, each in a file and a namespace of its own; scenarios.cc says what each
-// is about.
+// All scenarios, each in a file and a namespace of its own; scenarios.cc says what each tests.
 #ifndef SLUICE_SIM_SCENARIOS_ALL_H_
 #define SLUICE_SIM_SCENARIOS_ALL_H_
 
@@ -7,7 +6,7 @@
 
 namespace sluice::sim {
 
-// Of connections.
+// Scenarios of connections.
 namespace echo_scenario {
 void Run(Simulation& simulation);
 }
@@ -58,7 +57,7 @@ namespace million_scenario {
 void Run(Simulation& simulation);
 }
 
-// Of actors, without a network.
+// Scenarios of actors, without a network.
 namespace messages_scenario {
 void Run(Simulation& simulation);
 }
@@ -84,7 +83,7 @@ namespace spawns_scenario {
 void Run(Simulation& simulation);
 }
 
-// Of both.
+// Scenarios of both.
 namespace unruly_scenario {
 void Run(Simulation& simulation);
 }

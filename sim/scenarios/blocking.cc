@@ -1,6 +1,6 @@
-// Actors that give functions to a small pool of threads, while some of them end, fail and are made
-// anew, and the runtime may end before the functions do: each function runs once or is dropped,
-// each caller that lives hears once, and nothing waits past its bound.
+// Actors give functions to a small pool of threads, while some of them end, fail and are recreated,
+// and the runtime may end before the functions do. Each function runs once or is dropped, each
+// caller that lives gets its result once, and nothing waits past its bound.
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,17 +20,17 @@ namespace {
 
 constexpr int64_t kFunctionUsMax = 5'000;
 constexpr int64_t kDestructionUsMax = 20'000;
-constexpr absl::Duration kTimeEnough = absl::Seconds(5);  // For all functions that there may be.
+constexpr absl::Duration kTimeEnough = absl::Seconds(5);  // Enough for all functions.
 
 enum class Fate : uint8_t { kLasts, kStops, kFails };
 
 struct World {
   explicit World(Simulation& in) : simulation(in) {}
   Simulation& simulation;
-  std::map<int64_t, int64_t> incarnations;  // Of each caller, by key.
+  std::map<int64_t, int64_t> incarnations;  // Incarnation of each caller, by key.
   int64_t threads_max = 0;
-  int64_t functions_max = 0;  // That may exist at once.
-  int64_t functions = 0;      // That exist.
+  int64_t functions_max = 0;  // Most functions that may exist at once.
+  int64_t functions = 0;      // Functions that exist.
   int64_t running = 0;
   int64_t ran = 0;
   int64_t accepted = 0;
@@ -39,14 +39,14 @@ struct World {
   bool over = false;
   Ref<class Taker> taker = {};
   bool taker_ends = false;
-  int64_t sent = 0;  // By functions, and taken.
+  int64_t sent = 0;  // Sent by functions, and accepted.
   int64_t taken = 0;
   int64_t drain_deadline_ns = INT64_MAX;
 };
 
 struct Partly {};
 
-// Takes what functions send before they return.
+// Receives messages that functions send before they return.
 class Taker : public Actor {
  public:
   explicit Taker(World* world) : world_(*world) {}
@@ -57,7 +57,7 @@ class Taker : public Actor {
   World& world_;
 };
 
-// What a function holds.
+// Counts a function from its construction to its destruction.
 class Counted {
  public:
   explicit Counted(World* world) : world_(world) {
@@ -72,7 +72,7 @@ class Counted {
   ~Counted() {
     if (world_ == nullptr) return;
     Random& random = world_->simulation.random();
-    // Now and then so long that a drain that does not wait for it ends meanwhile.
+    // Now and then so long that a drain that does not wait for the function ends meanwhile.
     const uint64_t slow = random.Below(16);
     if (slow < 4) {
       const int64_t us_max = slow == 0 ? kDestructionUsMax : 1'000;
@@ -107,7 +107,7 @@ class Function {
   }
 
  private:
-  // A drain waits for this function, and so for what it sends.
+  // A drain waits for this function, and so for its messages.
   void SendPart() {
     const Answer answer = world_.taker.TrySend(Partly{});
     world_.sent += answer == Answer::kAccepted;
@@ -130,7 +130,7 @@ class Caller : public Actor {
         fate_(fate),
         rounds_(rounds),
         mine_(++world->incarnations[key]) {}
-  ~Caller() override { world_.incarnations[key_] = -mine_; }  // Nobody, until there is a next one.
+  ~Caller() override { world_.incarnations[key_] = -mine_; }  // Negative: no incarnation lives now.
   void OnStart() override { Call(); }
 
  private:
@@ -175,7 +175,7 @@ class Caller : public Actor {
     if (result.ok() && (throws || *result != number)) {
       Broken("L1 ledger", "a result is not the function's");
     }
-    // Where there is no thread, or no time any more, the answer says so.
+    // Without a thread, or after the end, the result says so.
     if (!result.ok() && !throws && world_.simulation.faults.no_thread == 0 && !world_.over) {
       Broken("L1 ledger", std::string(result.status().message()));
     }
@@ -192,7 +192,7 @@ class Caller : public Actor {
   bool inside_ = false;
 };
 
-// Gives two functions at once, of which the first needs the second to run beside it.
+// Submits two functions at once; the first needs the second to run beside it.
 class Pairs : public Actor {
  public:
   Pairs(World* world, int64_t pairs) : world_(*world), left_(pairs) {}
@@ -213,7 +213,7 @@ class Pairs : public Actor {
       After(absl::Microseconds(500), [this] { Begin(); });
     };
     const auto waits = [world = &world_, came] {
-      // By then every other function has ended, and the pool has a thread for it.
+      // By then every other function has ended, and the pool has a thread for the second one.
       for (int i = 0; i < 1'000 && !*came && !world->over; ++i) {
         world->simulation.Sleep(absl::Milliseconds(1));
       }
@@ -228,7 +228,7 @@ class Pairs : public Actor {
         ++world_.accepted;
         ++world_.open_of_lasting;
       } else {
-        *came = true;  // The other one need not wait.
+        *came = true;  // The other function need not wait.
         left_ = 0;
       }
     }
@@ -252,7 +252,8 @@ void RunRuntime(World& world, const Options& options) {
   const bool early_drain = simulation.Amount("early_drain", 0, 1) == 1;
   const int64_t drain_us = simulation.Amount("drain_us", 0, 60'000);
   world.threads_max = options.blocking_threads_max;
-  // Run, wait for a thread, wait at a gate, wait with their callers; and one that is being made.
+  // Functions that run, wait for a thread, wait at a gate, wait with their callers, or are being
+  // made.
   world.functions_max = 2 * world.threads_max +
                         options.workers * (2 + int64_t{options.blocking_calls_max}) +
                         callers * int64_t{options.outbox_messages_max};
@@ -273,14 +274,14 @@ void RunRuntime(World& world, const Options& options) {
       runtime.SpawnWith<Caller>(on, &world, key, fate, rounds);
     }
   }
-  // It needs two threads for itself: those of the others are never held for long.
+  // Pairs needs two threads for itself; other functions never hold theirs for long.
   const int64_t pairs = simulation.Amount("pairs", 0, 3);
   if (pairs > 1 && world.threads_max > 1) {
     world.functions_max += 2;
     runtime.Spawn<Pairs>(&world, pairs);
   }
   if (simulation.Amount("unstarted", 0, 3) == 3 || !site.Start()) {
-    // The drain takes the turns, in which functions begin, and sees them end.
+    // The drain runs the turns in which functions begin, and waits for their end.
     const int64_t enough_ns = simulation.NowNs() + absl::ToInt64Nanoseconds(kTimeEnough);
     site.End(2 * kTimeEnough);
     if (world.functions != 0 || simulation.NowNs() > enough_ns) {
@@ -301,7 +302,7 @@ void RunRuntime(World& world, const Options& options) {
   }
   world.over = true;
   const absl::Duration timeout = early_drain ? absl::Microseconds(drain_us) : absl::Seconds(10);
-  // By the coordinator's clock, which has milliseconds.
+  // The coordinator's clock has a resolution of milliseconds.
   world.drain_deadline_ns = simulation.NowNs() + absl::ToInt64Nanoseconds(timeout) - 2'000'000;
   site.End(timeout);
   if (simulation.NowNs() < world.drain_deadline_ns &&
@@ -323,7 +324,7 @@ void Run(Simulation& simulation) {
   options.outbox_messages_max = static_cast<uint32_t>(simulation.Amount("outbox", 1, 8));
   World world(simulation);
   RunRuntime(world, options);
-  // A function that was left behind runs on, without the runtime.
+  // A function that was left behind goes on without the runtime.
   simulation.Sleep(absl::Microseconds(2 * (kFunctionUsMax + kDestructionUsMax)));
   if (world.functions != 0 || world.running != 0) {
     simulation.Broken("L1 ledger", absl::StrCat(world.functions, " functions are never destroyed"));

@@ -1,6 +1,7 @@
-// One publisher numbers what it says to a hub; subscribers of every policy come, go, and stop to
-// read. Each hears of each number: received + missed + conflated + skipped is what was published
-// since it joined, after each message and at the end, though the memory for any of it may be spent.
+// A publisher numbers its messages to a hub; subscribers of every policy come, go, and stop
+// reading. The count of each is exact: received + missed + conflated + skipped equals the messages
+// published since it joined, after each message and at the end, though memory for any of it may be
+// spent.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -24,13 +25,14 @@ namespace sluice::sim::broadcast_scenario {
 namespace {
 
 constexpr uint32_t kKeys = 6;
-constexpr absl::Duration kDigests = absl::Seconds(1);  // By then no glutton holds anything.
+constexpr absl::Duration kDigests = absl::Seconds(1);  // By then no glutton holds memory.
 constexpr uint64_t kHeldUsMax = 2'000;
 constexpr absl::Duration kParkTimeout = absl::Milliseconds(500);
-// A tick, a worker that is held, and what steps lie between two looks.
+// A tick, a held worker, and the steps between two checks.
 constexpr absl::Duration kParkLate = absl::Milliseconds(50);
 constexpr int kStepsPerLook = 16;
-constexpr int kTicks = 3;  // Messages behind the flood: what memory refused is told with the next.
+// Messages after the flood: the next message reports those that memory refused.
+constexpr int kTicks = 3;
 
 class Publisher : public Actor {
  public:
@@ -84,13 +86,13 @@ class Publisher : public Actor {
 
 }  // namespace
 
-// The server's side of a Subscriber.
+// The server side of a Subscriber.
 class Talker : public LineSession {
  public:
   explicit Talker(Feed* feed) : LineSession(256), feed_(*feed) {}
   void OnLine(std::string_view line) override {
     if (line[0] == '?') {
-      // One that is copied where the kernel does not take it, and one that is shared.
+      // The first is copied if the kernel does not take it, the second is shared.
       if (Write(std::string(kAsideBytes, '?') + "\n") != Answer::kAccepted) return;
       (void)Write(Bytes::Copy("!\n"));
       return;
@@ -126,7 +128,7 @@ class Talker : public LineSession {
         return false;
       };
     }
-    // In the room, and whatever it is behind with.
+    // Close while subscribed, with any backlog.
     if (close_ms > 0) {
       After(absl::Milliseconds(close_ms), [this] {
         seat_->closing = true;
@@ -159,7 +161,7 @@ class Talker : public LineSession {
     if (Write("b\n") != Answer::kAccepted) return Abort(CloseReason::kMemory);
     Close();
   }
-  // Until there is memory for it.
+  // Retries until there is memory.
   void Say(const char* line) {
     if (connection() == nullptr || Write(line) == Answer::kAccepted) return;
     After(absl::Milliseconds(1), [this, line] { Say(line); });
@@ -172,7 +174,7 @@ class Talker : public LineSession {
     }
     std::vector<Talker*>& all = here();
     std::erase(all, this);
-    // In the middle of what its spoke does for all of them.
+    // Ends another session while the spoke is in the middle of its work for all of them.
     if (reason != CloseReason::kSlow || !feed_.takes_along || all.empty()) return;
     all.front()->seat_->taken_along = true;
     all.front()->Abort();
@@ -189,7 +191,7 @@ class Talker : public LineSession {
 
 namespace {
 
-// Holds all memory now and then, its worker's overdraft with it: any charge there may be refused.
+// Now and then holds all memory, with its worker's overdraft: any charge there may be refused.
 class Glutton : public Actor {
  public:
   Glutton(Feed* feed, int64_t hunger) : feed_(*feed), hunger_(hunger) {}
@@ -202,7 +204,7 @@ class Glutton : public Actor {
     After(absl::Microseconds(feed_.simulation.random().Between(100, 30'000)), [this] { Grab(); });
   }
   void Grab() {
-    // Meanwhile more comes for the others of this worker than one turn would find.
+    // Meanwhile more arrives for the other actors of this worker than one turn would find.
     feed_.simulation.Sleep(absl::Microseconds(feed_.simulation.random().Below(kHeldUsMax)));
     Lease& lease = worker().lease();
     for (int64_t bytes = 1 << 22; bytes >= 16; bytes /= 2) {
@@ -224,8 +226,8 @@ class Glutton : public Actor {
   int64_t held_ = 0;
 };
 
-// While subscribers hold the room nothing is handed to any of the others, so each that holds it is
-// ended after its park_timeout, whoever else comes and goes.
+// While subscribers with policy park are full, no message is handed to any other subscriber, so
+// each of them must end after park_timeout, whichever others come and go.
 class RoomCheck {
  public:
   explicit RoomCheck(Site& site) : site_(site) {}
@@ -255,10 +257,10 @@ class RoomCheck {
   Site& site_;
   int64_t steps_ = 0;
   int64_t due_ = 0;
-  int64_t since_ns_ = 0;  // Of the last step at which there was room, or a message was handed over.
+  int64_t since_ns_ = 0;  // The last step with room, or with a message handed over.
 };
 
-// Where nothing was missed, who conflates has heard the newest of each key.
+// If nothing was missed, a conflating subscriber must have received the newest message of each key.
 void CheckNewest(const Feed& feed) {
   for (const Newest& subscriber : feed.conflated) {
     for (const auto& [key, number] : feed.said) {
@@ -309,7 +311,7 @@ void Run(Simulation& simulation) {
   Crowd crowd(simulation, simulation.NewMachine("clients"));
   SimOs& machine = *simulation.machines().back();
   int64_t subscribers = simulation.Amount("subscribers", 1, 16);
-  // More than one portion of a round, on one worker or two.
+  // More than one portion of a round, on one or two workers.
   if (simulation.Amount("crowd", 0, 7) == 1) subscribers += simulation.Amount("more", 8, 46);
   for (int64_t i = subscribers; i > 0; --i) {
     crowd.Add(absl::StrCat("subscriber ", i), [&feed, &machine, &simulation, i] {

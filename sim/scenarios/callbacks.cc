@@ -1,7 +1,7 @@
-// Filters and notices of a hub as no manual would have them: they send, to actors that are full;
-// they throw; they end their own session or another one. Each harms its own subscriber alone: who
-// is polite hears every message, and what a session sends, in its handlers and in its filter,
-// comes in the order in which it was sent.
+// Misbehaving filters and notices of a hub: they send, to actors that are full; they throw; they
+// end their own session or another one. Each harms only its own subscriber. A polite subscriber
+// receives every message, and messages that a session sends, in its handlers and in its filter,
+// arrive in the order in which they were sent.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -23,7 +23,7 @@ namespace sluice::sim::callbacks_scenario {
 
 namespace {
 
-constexpr int64_t kSessions = 1'000;  // Their keys begin here.
+constexpr int64_t kSessions = 1'000;  // Keys of sessions begin here.
 constexpr absl::Duration kParkTimeout = absl::Milliseconds(500);
 constexpr absl::Duration kPatience = absl::Minutes(5);
 
@@ -44,7 +44,8 @@ struct World {
   Streams streams;
   Ref<Hub> hub = {};
   std::vector<Ref<Hearer>> hearers;
-  std::map<const Worker*, std::vector<Rude*>> here;  // By key only; in the order of their coming.
+  // Looked up by key only; sessions in order of arrival.
+  std::map<const Worker*, std::vector<Rude*>> here;
   int64_t slow_us = 0;
   int64_t messages = 0;
   int64_t published = 0;
@@ -61,7 +62,7 @@ struct Note {
   int64_t number;
 };
 
-// Slow, with a small mailbox.
+// A slow actor with a small mailbox.
 class Hearer : public Actor {
  public:
   explicit Hearer(World* world) : world_(*world) {}
@@ -100,7 +101,7 @@ class Crier : public Actor {
   World& world_;
 };
 
-// Hears all: has room for it, and no callback.
+// Receives all messages: its queue has room, and it has no callback.
 class Polite : public Session {
  public:
   explicit Polite(World* world) : world_(*world) {}
@@ -151,7 +152,7 @@ class Rude : public Session {
   }
 
  private:
-  // To any of those that hear.
+  // Sends to any of the hearers.
   template <class F>
   static void SendOne(World& world, int64_t key, F&& send) {
     const auto to = static_cast<int64_t>(world.random.Below(world.hearers.size()));
@@ -159,8 +160,8 @@ class Rude : public Session {
     const Ref<Hearer>& target = world.hearers[static_cast<size_t>(to)];
     if (send(target, note) == Answer::kAccepted) world.streams.Sent(key, to);
   }
-  // What a filter holds. The session may be gone when it is destroyed; but where the filter was
-  // called, its messages have left in their order.
+  // State of a filter. The session may be gone when it is destroyed, but if the filter was called,
+  // its earlier messages have left in their order.
   struct AtItsEnd {
     AtItsEnd(World& in, int64_t of) : world(in), key(of) {}
     AtItsEnd(const AtItsEnd&) = delete;
@@ -182,7 +183,7 @@ class Rude : public Session {
       });
     }
   }
-  // Its filter.
+  // The filter.
   bool Wants() {
     SendSome(world_.random.Below(3));
     if (world_.ends_left > 0 && world_.random.Below(32) == 0) {
@@ -216,7 +217,7 @@ void HearAll(World& world, SimOs& machine) {
   }
 }
 
-// Reads, stands still, goes.
+// Reads, pauses, leaves.
 void HearSome(World& world, SimOs& machine) {
   Client client(machine, kPatience);
   LimitBuffersBelow(client, world.random, 4'000);
@@ -228,7 +229,7 @@ void HearSome(World& world, SimOs& machine) {
       world.simulation.Sleep(absl::Milliseconds(world.random.Below(300)));
     }
     const absl::StatusOr<std::string> line = client.ReadLine();
-    if (!line.ok()) return;  // It may be ended at any time.
+    if (!line.ok()) return;  // The connection may end at any time.
     if (line->empty() || (*line)[0] != 'm') continue;
     const int64_t number = std::stoll(line->substr(2));
     if (number <= last) world.simulation.Broken("L2 order", "a message came twice, or too late");

@@ -1,7 +1,7 @@
-// The chat that ships, with members who talk, rename themselves, change rooms, write to each other
-// and stop to read: who is in a room hears each line once, in its speaker's order, or is told how
-// many it missed; no two have one name; and who leaves a room has heard, or is told of, whatever
-// others heard there before its own last line.
+// The chat example, with members that talk, rename themselves, change rooms, write to each other
+// and stop reading. A member of a room receives each line once, in its speaker's order, or the
+// number of missed lines. No two members have one name. A member that leaves a room has received,
+// or been told to have missed, all lines that others received there before its own last line.
 #include <algorithm>
 #include <deque>
 #include <map>
@@ -31,18 +31,20 @@ namespace {
 
 constexpr const char* kNames[] = {"ann", "Ann", "bob", "cid", "dee", "eve"};
 constexpr const char* kRooms[] = {"lobby", "red", "blue"};
-constexpr absl::Duration kListens = absl::Milliseconds(30);  // For another line.
-constexpr int kQuietTimes = 40;  // So often nothing came: it has heard all.
+constexpr absl::Duration kListens = absl::Milliseconds(30);  // How long it waits for another line.
+constexpr int kQuietTimes = 40;  // After so many waits without a line, all have come.
 
-// A member's time in a room, as it heard it: from "you are now in" to the next one, or to the end.
+// A member's stay in a room, as the member received it: from "you are now in" to the next one, or
+// to the end.
 struct Stay {
   std::vector<std::string> heard;  // Speaker, number and stay of each line, in their order.
-  int64_t told = 0;                // How many it missed.
+  int64_t told = 0;                // Lines it was told to have missed.
   std::vector<std::string> said;   // In the same form.
-  bool left = false;               // By itself: the room had time to give it all.
+  bool left = false;               // Left by itself: the room had time to deliver all.
 };
 
-// Where one has heard two lines of another, whatever it heard between them is for that other, too.
+// If a witness received two lines of a leaver, the leaver must have received all lines between
+// them, too.
 void CheckLeavers(Simulation& simulation, const std::deque<Stay>& stays) {
   for (const Stay& leaver : stays) {
     if (!leaver.left || leaver.said.size() < 2) continue;
@@ -127,7 +129,7 @@ class Person {
     return status.ok();
   }
 
-  // Until nothing has come so often. False: the connection is over.
+  // Reads until so many waits brought nothing. False: the connection is over.
   bool Listen(int times) {
     while (times > 0) {
       const absl::StatusOr<std::string> line = client_.ReadLine();
@@ -154,13 +156,13 @@ class Person {
       told_ += missed;
       here_->told += missed;
     } else if (line.rfind("* you are now in ", 0) == 0) {
-      heard_.clear();  // What is said where it is not is not for it.
+      heard_.clear();  // Lines said while it was elsewhere are not for it.
       told_ = gaps_ = 0;
       EndStay();
       stays_.emplace_back();
       here_ = &stays_.back();
     } else if (line.rfind("error: you are in ", 0) == 0) {
-      TakeSaid();  // It stays.
+      TakeSaid();  // The member stays.
     } else if (is_private || (words.size() == 6 && words[1] == "s")) {
       const size_t at = is_private ? 3 : 2;
       int64_t number = 0;
@@ -179,7 +181,7 @@ class Person {
       }
       last->second = number;
     } else if (line.find(", ") != std::string::npos && line[0] != '*' && words[0] != "Welcome") {
-      std::set<std::string> names;  // The answer to /who.
+      std::set<std::string> names;  // An answer to /who.
       for (const auto part : absl::StrSplit(line, ", ")) {
         if (!names.insert(absl::AsciiStrToLower(part)).second) {
           Broken("names", absl::StrCat("two have one name: ", line));
@@ -188,7 +190,7 @@ class Person {
     }
   }
 
-  // What it said before its oldest order to go elsewhere that is not answered yet, it said here.
+  // Lines said before its oldest unanswered order to change rooms were said in this room.
   void TakeSaid() {
     for (std::string& line : said_in_.front()) here_->said.push_back(std::move(line));
     said_in_.pop_front();
@@ -200,7 +202,7 @@ class Person {
   }
 
   void Cut(const absl::Status& status) {
-    // Who reads late is ended, where that is the policy; where it is park, the speakers wait.
+    // A late reader is ended by policy disconnect; with park, the speakers wait.
     if (policy_ == SlowPolicy::kDisconnect || MayEndConnections(simulation_.faults)) return;
     if (policy_ == SlowPolicy::kPark && absl::IsDeadlineExceeded(status)) return;
     Broken("L9 close", absl::StrCat("a member was cut off: ", status.ToString()));
@@ -211,21 +213,22 @@ class Person {
                                          ToAbsl(SlowPolicyName(policy_)), ")"));
   }
 
-  std::deque<Stay>& stays_;  // Of all.
+  std::deque<Stay>& stays_;  // Stays of all members.
   Stay* here_ = nullptr;
-  std::deque<std::vector<std::string>> said_in_{1};  // Cut where it asked to go elsewhere.
+  // A new part begins at each order to change rooms.
+  std::deque<std::vector<std::string>> said_in_{1};
   Simulation& simulation_;
   Random& random_;
   const Door door_;
   Client client_;
   const SlowPolicy policy_;
   const int64_t number_;
-  int64_t stay_ = 0;  // In the room that it asked for last.
+  int64_t stay_ = 0;  // Number of the room that it asked for last.
   int64_t said_ = 0;
   int64_t privates_ = 0;
   int64_t told_ = 0;
   int64_t gaps_ = 0;
-  std::map<std::string, int64_t> heard_;  // The last number, by speaker and stay.
+  std::map<std::string, int64_t> heard_;  // The last number of each speaker and stay.
   bool quits_ = false;
   bool over_ = false;
 };

@@ -1,5 +1,5 @@
-// Peers that die, stand still, are silent, or never come to an end: each connection ends within the
-// bound that the options give it, with the reason that is true of it, and not before.
+// Peers that die, stand still, are silent, or never come to an end. Each connection ends within the
+// bound that the options set, for the true reason, and not before.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -19,15 +19,15 @@ namespace sluice::sim::dead_peers_scenario {
 
 namespace {
 
-// Timers have ticks of a millisecond, the network delays, a long wait may be a retransmission's.
+// Timers tick in milliseconds, the network delays, and a long wait may be a retransmission's.
 constexpr absl::Duration kSlack = absl::Seconds(3);
 
-// More than any socket takes; and a part of it that makes room in one.
+// More than any socket takes; and a part that makes room again when it is read.
 constexpr size_t kFullBytes = 900'000;
 constexpr size_t kSlowReadBytes = 100'000;
-// Behind the end of the peer's side, half of half_closed_timeout apart.
+// Writes after the peer's FIN, half of half_closed_timeout apart.
 constexpr int kDrips = 6;
-// Of those that are written to all the time.
+// Interval of the constant writes.
 constexpr absl::Duration kTick = absl::Seconds(1);
 
 struct Fate {
@@ -40,7 +40,7 @@ struct Ward {
   Fate fates[16];
 };
 
-// The first byte says whose fate this is, the second what it does.
+// The first byte picks the Fate, the second the behaviour.
 class Patient : public Session {
  public:
   explicit Patient(Ward* ward) : ward_(*ward) {}
@@ -56,7 +56,7 @@ class Patient : public Session {
     }
     WriteOrAbort(in.TakeAll());
   }
-  // It may wait for ever for its own half.
+  // Keeps its own side open, for ever if nothing ends it.
   void OnEof() override {
     if (drips_) Drip(kDrips);
   }
@@ -67,7 +67,7 @@ class Patient : public Session {
   }
 
  private:
-  // So that something is always under way.
+  // Keeps some bytes unacknowledged all the time.
   void Tick() {
     (void)Write("t");
     After(kTick, [this] { Tick(); });
@@ -75,7 +75,7 @@ class Patient : public Session {
   void Drip(int left) {
     if (left == 0) return;
     After(runtime().options().half_closed_timeout / 2, [this, left] {
-      (void)Write("d");  // Whose connection has ended writes nothing any more.
+      (void)Write("d");  // After the end of its connection this writes nothing.
       Drip(left - 1);
     });
   }
@@ -99,19 +99,19 @@ class Caller : public Session {
   Simulation& simulation_;
 };
 
-// What a client does, and what must become of it.
+// Behaviour of a client, which decides the expected end.
 enum class Case {
-  kUnplugged,       // Its machine is gone, and nothing is under way: keepalive.
-  kUnpluggedFull,   // And something is: it is written to.
-  kStandsStill,     // It takes nothing of what waits for it, but answers probes.
-  kHalfClosed,      // It ended its side, the server does not.
-  kHalfClosedHere,  // The server ended its side, the client does not.
+  kUnplugged,       // The machine vanishes while nothing is unacknowledged: keepalive.
+  kUnpluggedFull,   // The machine vanishes while bytes are unacknowledged.
+  kStandsStill,     // The client takes no output, but answers probes.
+  kHalfClosed,      // The client ends its side, the server does not.
+  kHalfClosedHere,  // The server ends its side, the client does not.
   kSilent,
-  kReadsSlowly,  // For a while it takes a little now and then, then nothing any more.
-  kDownloads,    // It ended its side, and is written to now and then; then no more.
-  kTalks,        // Now and then, for ever: only the lifetime ends it.
-  kCut,          // While it is written to its link is cut, and whole again in time.
-  kCutForGood,   // And never again.
+  kReadsSlowly,  // For a while takes a little now and then, then nothing.
+  kDownloads,    // Ends its side; is written to now and then; then no more.
+  kTalks,        // Talks now and then, for ever: only the lifetime ends it.
+  kCut,          // The link is cut while it is written to, and restored in time.
+  kCutForGood,   // The link is cut and never restored.
   kCount,
 };
 
@@ -138,7 +138,7 @@ class DeadPeers {
         !Allowed(simulation_, client.Write(first))) {
       return;
     }
-    // The echo says that the server knows it by now.
+    // After the echo the server knows this connection.
     if (!full && what != Case::kHalfClosedHere) {
       if (!Allowed(simulation_, client.Write("x")) ||
           !Allowed(simulation_, client.ReadExactly(1).status()))
@@ -146,8 +146,8 @@ class DeadPeers {
     } else {
       simulation_.Sleep(absl::Milliseconds(50));
     }
-    // A send that the kernel refused for a moment is not taken while the link is cut, and counts as
-    // stalled.
+    // If the kernel refused a send for a moment, those bytes are not taken while the link is cut,
+    // and the connection counts as stalled.
     if (what == Case::kCutForGood &&
         options_.write_stalled_timeout <
             2 * options_.unacknowledged_timeout + AskedAgainWithin() + 2 * kSlack) {
@@ -165,7 +165,7 @@ class DeadPeers {
     if (what == Case::kDownloads && !Download(client)) return;
     const int64_t start_ns = simulation_.NowNs();
     int64_t active_ns = start_ns;
-    // What came before is a part of its lifetime.
+    // The time before is a part of its lifetime.
     const absl::Duration lived = absl::Nanoseconds(start_ns - began_ns);
     const absl::Duration bound = BoundOf(what, lived);
     const absl::Duration latest = LatestOf(what, lived);
@@ -196,11 +196,11 @@ class DeadPeers {
   }
 
  private:
-  // For twice as long as a peer may take nothing. False: it was not let live for so long.
+  // Reads a little for twice as long as a peer may take nothing. False: the connection was ended.
   bool ReadSlowly(Client& client, const Fate& fate) {
     constexpr int kReads = 6;
     const absl::Duration pause = options_.write_stalled_timeout / 3;
-    // Another bound might come first.
+    // Another bound could come first.
     if (BoundOf(Case::kReadsSlowly, absl::ZeroDuration()) < options_.write_stalled_timeout ||
         options_.lifetime_timeout < (kReads + 4) * pause + kSlack) {
       return true;
@@ -217,7 +217,7 @@ class DeadPeers {
     }
     return true;
   }
-  // Shorter than a peer may leave unanswered what it is sent, so it lives.
+  // Cuts the link for less time than bytes may stay unacknowledged: the connection must live.
   void CutForAWhile(SimOs& machine, Client& client, const Fate& fate) {
     const absl::Duration cut_most =
         std::min(options_.unacknowledged_timeout, options_.write_stalled_timeout / 2) - 2 * kSlack;
@@ -225,7 +225,7 @@ class DeadPeers {
     const absl::Duration cut =
         absl::Milliseconds(500 + simulation_.random().Below(
                                      static_cast<uint64_t>(absl::ToInt64Milliseconds(cut_most))));
-    // What is sent again after twice the time at the latest is there then.
+    // A retransmission arrives after at most twice the time.
     const absl::Duration again = 2 * (cut + kTick) + kSlack;
     if (options_.lifetime_timeout < again + 2 * kSlack) return;
     machine.SetCut(true);
@@ -239,12 +239,13 @@ class DeadPeers {
                         fate.ended.has_value() ? " as " : "",
                         fate.ended.has_value() ? ToAbsl(CloseReasonName(*fate.ended)) : ""));
   }
-  // For three times as long as the other half may be silent. False: it was not let live so long.
+  // Downloads for three times as long as the other side may be silent. False: the connection was
+  // ended.
   bool Download(Client& client) {
     const absl::Duration needed = kDrips * options_.half_closed_timeout / 2 + kSlack;
     if (options_.lifetime_timeout < needed + kSlack ||
         options_.idle_timeout <= options_.half_closed_timeout / 2 + kSlack) {
-      return false;  // Another bound comes first: of no interest here.
+      return false;  // Another bound comes first: no case for this test.
     }
     if (!Allowed(simulation_, client.CloseWrite())) return false;
     for (int i = 0; i < kDrips; ++i) {
@@ -283,8 +284,8 @@ class DeadPeers {
         return quiet;
     }
   }
-  // From the time-out until it is asked again, and a part of it, as the time of the first question
-  // is only known about.
+  // Time from the time-out to the next retransmission, plus a tolerance, as the time of the first
+  // one is known only roughly.
   absl::Duration AskedAgainWithin() const {
     const absl::Duration timeout = options_.unacknowledged_timeout;
     const absl::Duration next = old_kernel_
@@ -292,19 +293,19 @@ class DeadPeers {
                                     : std::clamp(timeout / 5, absl::Seconds(1), absl::Minutes(2));
     return next + timeout / 10 + 2 * kTick;
   }
-  // Its output stands: the peer reads little or nothing.
+  // True: the output is stuck, as the peer reads little or nothing.
   static bool IsFull(Case what) {
     return what == Case::kUnpluggedFull || what == Case::kStandsStill || what == Case::kReadsSlowly;
   }
-  // What room was left in the kernel may be taken late (a spurious event, the last write before the
-  // end, and each a part of it), and counts as progress.
+  // The kernel may take the rest of its room late (after a spurious event, by the last write before
+  // the end, each time only a part), and that counts as progress.
   absl::Duration LatestOf(Case what, absl::Duration lived) const {
     return BoundOf(what, lived) + kSlack +
            (what == Case::kUnpluggedFull || what == Case::kCutForGood ? AskedAgainWithin()
                                                                       : absl::ZeroDuration()) +
            (IsFull(what) ? 3 * options_.write_stalled_timeout : absl::ZeroDuration());
   }
-  // Of two bounds that may be due together either may be the first.
+  // If two bounds may be due together, either may come first.
   bool MayBe(Case what, absl::Duration lived, CloseReason reason) const {
     const absl::Duration latest = LatestOf(what, lived);
     if (reason == CloseReason::kIdle) return options_.idle_timeout <= latest;

@@ -1,6 +1,6 @@
-// Actors that wait for each other in a ring, in several rings that lead into each other, or in no
-// ring at all: each ring is found and named in time, only rings are, and after what the policy says
-// everybody goes on.
+// Actors wait for each other in a ring, in several rings that lead into each other, or in no ring.
+// Each ring is found and named in time, nothing else is named, and after the policy has acted all
+// actors go on.
 #include <algorithm>
 #include <map>
 #include <string>
@@ -31,12 +31,12 @@ std::string NameOf(int64_t key) { return absl::StrCat(key, " of all"); }
 
 int64_t KeyOf(const std::string& name) { return std::stoll(name); }
 
-// Whom an actor waits for, since when.
+// The actor that an actor waits for, and since when.
 struct Wait {
   int64_t target = kNobody;
   uint32_t episode = 0;
   int64_t since_ns = 0;
-  bool told = false;  // As a part of a cycle.
+  bool told = false;  // Named as a part of a cycle.
 };
 
 struct World {
@@ -44,23 +44,23 @@ struct World {
   void LookAfterStep();
   void CheckFound(const std::string& named);
   Wait WaitOf(int64_t key) const;
-  // Of the actors that wait, those in a ring with `first`, from it on; empty: it is in none.
+  // The waiting actors in a ring with `first`, from it on; empty: it is in no ring.
   std::vector<int64_t> RingOf(int64_t first) const;
   std::string TextOf(const std::vector<int64_t>& ring) const;
   bool AllGoOn() const;
 
   Site& site;
   Simulation& simulation;
-  std::vector<Ref<Member>> links;  // By key, as all that follows.
+  std::vector<Ref<Member>> links;  // Indexed by key, as all that follow.
   std::vector<std::vector<int64_t>> next;
-  std::vector<bool> done;  // All that it had to send has left, or it has ended.
+  std::vector<bool> done;  // All its messages have left, or the actor has ended.
   std::vector<Wait> waits;
   std::map<std::pair<int64_t, int64_t>, int64_t> last;
   int64_t burst = 1;
   int64_t accepted = 0;
   int64_t handled = 0;
   int64_t found = 0;
-  int64_t bound_ns = 0;  // A ring does not stand longer before it is named.
+  int64_t bound_ns = 0;  // A ring must be named within this time.
 };
 
 class Member : public Actor {
@@ -86,7 +86,7 @@ class Member : public Actor {
         if (answer == Answer::kFull) world_.simulation.Broken("answers", "Send answers full");
       }
     }
-    // While it is parked its timers wait.
+    // Timers wait while the actor is parked.
     After(absl::Microseconds(world_.simulation.random().Below(200'000)), [this] {
       if (--rounds_ > 0) {
         Flood();
@@ -113,7 +113,7 @@ std::vector<int64_t> World::RingOf(int64_t first) const {
   return {};
 }
 
-// As Runtime::LastWaitCycle() has it: from the one that was spawned first.
+// As Runtime::LastWaitCycle() has it: starts at the actor that was spawned first.
 std::string World::TextOf(const std::vector<int64_t>& ring) const {
   std::vector<int64_t> keys = ring;
   std::rotate(
@@ -141,8 +141,7 @@ Wait World::WaitOf(int64_t key) const {
   return wait;
 }
 
-// A cycle was found in the step that has just been. Each wait in it stood before that step, or
-// began in it.
+// A cycle was found in the last step. Each wait in it stood before that step, or began in it.
 void World::CheckFound(const std::string& named) {
   std::vector<std::string> names = absl::StrSplit(named, " -> ");
   if (names.size() < 3 || names.front() != names.back()) {
@@ -166,7 +165,7 @@ void World::LookAfterStep() {
     const Wait wait = WaitOf(key);
     if (wait.target != before.target || wait.episode != before.episode) before = wait;
   }
-  // Only the last of them can be asked for.
+  // If several were found, only the last can be asked for.
   for (int64_t key = 0; now != found && key < static_cast<int64_t>(waits.size()); ++key) {
     const std::vector<int64_t> ring = RingOf(key);
     if (ring.empty()) continue;
@@ -202,7 +201,7 @@ bool World::AllGoOn() const {
   return handled + dropped == accepted;
 }
 
-// A ring; rings that share actors, and tails that lead into them; or no ring.
+// Draws a ring; or rings that share actors, with tails that lead into them; or no ring.
 void Draw(World& world, int64_t actors, int64_t shape) {
   Random& random = world.simulation.random();
   world.next.resize(static_cast<size_t>(actors));
@@ -235,7 +234,7 @@ void Run(Simulation& simulation) {
   Site site(simulation, options);
   World world(site);
   world.burst = simulation.Amount("burst", 1, 8);
-  // Its last actor to wait asks after probe_after, and a second time at once: two rounds of turns.
+  // The last actor to wait probes after probe_after, and once more at once: two rounds of turns.
   world.bound_ns = (probe_after_ms + 10) * 1'000'000;
   Draw(world, actors, shape);
   world.done.resize(static_cast<size_t>(actors));
@@ -250,7 +249,7 @@ void Run(Simulation& simulation) {
   simulation.AfterEachStep([&world] { world.LookAfterStep(); });
   if (!site.Start()) return;
   if (options.on_wait_cycle == OnWaitCycle::kReport) {
-    // A cycle that is only told of stands until one of its actors ends.
+    // A cycle that is only reported stands until one of its actors ends.
     while (!simulation.Failed() && !world.AllGoOn()) {
       simulation.Sleep(absl::Milliseconds(2 * probe_after_ms + 300));
       for (int64_t key = 0; key < actors; ++key) {

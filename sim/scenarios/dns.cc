@@ -1,8 +1,8 @@
-// A relay to an upstream by its name, which moves from machine to machine, has several addresses of
-// which some are dead, and is gone for a while. Each connection asks anew: who answers it is a
-// machine that the name stood for while it was made, and once the name rests, everybody is served:
-// with a name server that is slow, too, which is not asked for those who have given up, and beside
-// a look-up that hangs.
+// A relay to an upstream by name. The name moves from machine to machine, has several addresses of
+// which some are dead, and is gone for a while. Each connection looks the name up: it is answered
+// by a machine that the name meant while it was made. Once the name rests, all connections are
+// served: also by a slow name server, which is not asked for clients that gave up, and beside a
+// look-up that hangs.
 #include <algorithm>
 #include <memory>
 #include <set>
@@ -24,13 +24,13 @@ namespace sluice::sim::dns_scenario {
 namespace {
 
 constexpr const char* kName = "api.test";
-constexpr const char* kDead = "10.9.9.9";  // No machine has it: a connect is never answered.
+constexpr const char* kDead = "10.9.9.9";  // No machine has it: a connect gets no answer.
 constexpr absl::Duration kSlowLookUp = absl::Seconds(1);
 constexpr absl::Duration kBesideHang = absl::Seconds(2);
 constexpr absl::Duration kStrangerWaits = absl::Seconds(3);
 constexpr const char* kRefuses = "10.0.0.1";  // The relay's own machine: nobody listens there.
 
-// Says which machine it is on, and echoes.
+// Sends the number of its machine, then echoes.
 class Upstream : public Session {
  public:
   explicit Upstream(int64_t number) : number_(number) {}
@@ -41,12 +41,12 @@ class Upstream : public Session {
   const int64_t number_;
 };
 
-// What the name stands for, and stood for.
+// The machines that the name means and meant.
 class Name {
  public:
   explicit Name(Simulation& simulation) : simulation_(simulation) {}
 
-  // `machines` by their numbers; with others before and behind them that do not serve.
+  // `machines`: numbers of those that serve. `before`, `behind`: addresses that do not.
   void Set(const std::vector<int64_t>& machines, const std::vector<std::string>& before,
            const std::vector<std::string>& behind = {}) {
     std::vector<std::string> addresses = before;
@@ -60,7 +60,7 @@ class Name {
     return std::ranges::any_of(times_.begin() + Since(since_ns), times_.end(),
                                [=](const Time& time) { return time.machines.contains(machine); });
   }
-  // Every look-up since then has found a machine that serves, and no other first.
+  // True: every look-up since then found a serving machine first.
   bool WasGood(int64_t since_ns) const {
     return std::ranges::all_of(
         times_.begin() + Since(since_ns), times_.end(),
@@ -73,7 +73,7 @@ class Name {
     std::set<int64_t> machines;
     bool good;
   };
-  // The first that was so at that time or later.
+  // Index of the entry that was valid at that time.
   ptrdiff_t Since(int64_t since_ns) const {
     ptrdiff_t first = static_cast<ptrdiff_t>(times_.size()) - 1;
     while (first > 0 && times_[static_cast<size_t>(first)].from_ns > since_ns) --first;
@@ -84,7 +84,7 @@ class Name {
   std::vector<Time> times_;
 };
 
-// To a name of its own each time, which stands for one machine.
+// Each connects to a new name of one machine.
 struct Strangers {
   Simulation& simulation;
   std::string address;
@@ -103,8 +103,7 @@ class Stranger : public Pipe {
   Strangers& all_;
 };
 
-// With a name server that takes so long that most give up: then nobody is kept from what comes
-// next.
+// The name server is so slow that most clients give up. Their look-ups must not delay a newcomer.
 void Rush(Simulation& simulation, SimOs& machine) {
   simulation.network().SetLookUpTime(kSlowLookUp);
   int64_t served = 0;
@@ -118,7 +117,7 @@ void Rush(Simulation& simulation, SimOs& machine) {
       crowd.Add(absl::StrCat("stranger ", i), visit);
     }
   }
-  // What runs when they give up runs to its end.
+  // A look-up that runs when they give up runs to its end.
   served = 0;
   const int64_t start_ns = simulation.NowNs();
   visit();
@@ -129,7 +128,7 @@ void Rush(Simulation& simulation, SimOs& machine) {
   }
 }
 
-// True: it was served, by a machine that the name stood for.
+// True: the client was served, by a machine that the name meant.
 bool Visit(Simulation& simulation, const Name& name, SimOs& machine) {
   const int64_t start_ns = simulation.NowNs();
   Client client(machine);
@@ -153,7 +152,7 @@ bool Visit(Simulation& simulation, const Name& name, SimOs& machine) {
   return echo.ok() || failed(echo.status());
 }
 
-// The name server loses one question, whose look-up hangs for 5 s, and answers all that follow.
+// The name server loses one question, so that look-up hangs for 5 s; it answers all later ones.
 void Hang(Simulation& simulation, const Name& name, SimOs& machine) {
   Random& random = simulation.random();
   Crowd crowd(simulation, machine);
@@ -238,7 +237,7 @@ void Run(Simulation& simulation) {
       }
     }
   }
-  // It rests on a machine that serves: alone, behind dead ones, or between two of them.
+  // The name rests on a serving machine: alone, behind dead ones, or between two of them.
   switch (random.Below(3)) {
     case 0:
       name.Set({any()}, {});
@@ -256,8 +255,7 @@ void Run(Simulation& simulation) {
     simulation.Broken("L5 progress", "the name rests, and nobody is served");
   }
   const bool calm = !simulation.Failed() && !MayEndConnections(simulation.faults);
-  if (calm &&
-      options.blocking_threads_max >= 3) {  // A thread for the name beside the one that hangs.
+  if (calm && options.blocking_threads_max >= 3) {  // A thread for the name beside the hanging one.
     name.Set({any()}, {});
     Hang(simulation, name, machine);
   }

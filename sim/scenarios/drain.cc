@@ -1,5 +1,5 @@
-// A drain at any moment, under load: all that had arrived is answered, nobody new is served, and it
-// ends before its deadline unless a peer stands still.
+// A drain at any moment, under load. All input that had arrived is answered, no new client is
+// served, and the drain ends before its deadline unless a peer stands still.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,7 +22,7 @@ namespace {
 
 constexpr absl::Duration kDrainTimeout = absl::Seconds(20);
 constexpr absl::Duration kPause = absl::Milliseconds(100);
-// One that stuffs its socket writes so much at a time, and this often; then its socket is full.
+// A client that stuffs its socket writes so much, so often; then the socket is full.
 constexpr size_t kStuffedBytes = 8'000;
 constexpr int kStuffedTimes = 64;
 
@@ -30,12 +30,12 @@ struct Server {
   Simulation& simulation;
   Random& random;
   Ref<Hub> hub = {};
-  int64_t drain_ns = 0;  // When it was asked for; 0: not yet.
+  int64_t drain_ns = 0;  // When the drain was asked for; 0: not yet.
   int64_t ended_ns = 0;
-  int64_t standing = 0;  // Clients that stand still, or go on talking.
+  int64_t standing = 0;  // Clients that stand still, or talk on.
 };
 
-// RunUntilSignal says on stdout where it listens, and on stderr why it cannot: of no interest here.
+// Hides RunUntilSignal's output: its addresses on stdout, its errors on stderr.
 class Silence {
  public:
   Silence() : nothing_(open("/dev/null", O_WRONLY | O_CLOEXEC)) {
@@ -61,7 +61,7 @@ class Silence {
   int kept_[2];
 };
 
-// Answers lines with themselves, and says some of them to the hub.
+// Echoes its input, and publishes a message to the hub now and then.
 class Speaker : public Session {
  public:
   explicit Speaker(Server* server) : server_(*server) {}
@@ -81,14 +81,14 @@ class Speaker : public Session {
   Server& server_;
 };
 
-// Without what came from the hub.
+// Drops the hub's messages.
 std::string Own(std::string text) {
   std::erase(text, '-');
   return text;
 }
 
-// Writes until nothing more goes, and reads only in the drain, behind its own half-close or without
-// one: all that it wrote is answered, also what its kernel could not send before.
+// Writes until the socket is full, and reads only in the drain, with a half-close first or without.
+// All that it wrote is answered, also bytes that its kernel could not send before.
 void Stuff(Server& server, Client& client, int64_t number) {
   Simulation& simulation = server.simulation;
   std::string sent;
@@ -128,11 +128,11 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
   const int64_t round_trip_ns = 2 * simulation.faults.delay_ns_max;
   const bool near = round_trip_ns < absl::ToInt64Nanoseconds(kPause / 50);
   const auto receive_bytes = static_cast<int>(server.random.Below(8'000));
-  // From far away, a small window would take longer than a drain.
+  // From far away a small window would take longer than a drain.
   if (near && server.random.Below(2) == 0) client.LimitBuffers(0, receive_bytes);
   const bool late = server.ended_ns != 0;
   std::string sent;
-  std::string sure;  // Was written before the drain, so it is answered.
+  std::string sure;  // Written before the drain, so it must be answered.
   std::string read;
   absl::Status status = client.Connect(door.address);
   if (!status.ok()) {
@@ -140,7 +140,7 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
     return;
   }
   if (late) simulation.Broken("drain", "a listener is open though the drain is over");
-  // Until then only this side knows that they are connected.
+  // Until then only this side knows of the connection.
   simulation.Sleep(absl::Nanoseconds(round_trip_ns));
   const bool stands = server.random.Below(6) == 0;
   const bool late_reader = server.random.Below(3) == 0;
@@ -154,8 +154,8 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
   for (int64_t round = 0; status.ok() && !ended && round < 1'000; ++round) {
     const std::string more =
         absl::StrCat(Pattern(number, round, 1 + server.random.Below(3'000)), ";");
-    // In a drain few say more; and who has answers unread does not: nobody would read that, and it
-    // neither.
+    // In a drain few clients write more. A client with unread answers does not: neither side would
+    // read.
     if (server.drain_ns == 0 || (talks_on && (!late_reader || Own(read).size() == sent.size()))) {
       if (server.drain_ns != 0 && !counted) {
         counted = true;
@@ -171,11 +171,11 @@ void Talk(Server& server, SimOs& machine, int64_t number) {
       if (status.ok()) read += *rest;
       break;
     }
-    // Much of it waits in the kernel, as nobody reads the answers.
+    // Much input waits in the kernel, as nobody reads the answers.
     if (late_reader && server.drain_ns == 0 && round < 20) continue;
     if (late_reader) simulation.Sleep(absl::Milliseconds(server.random.Below(200)));
     if (stands && server.drain_ns == 0 && round == 3) {
-      // It goes on reading only when the drain is over.
+      // Stops reading until the drain is over.
       ++server.standing;
       while (server.ended_ns == 0) simulation.Sleep(absl::Milliseconds(50));
       client.Close();
@@ -219,7 +219,7 @@ void Run(Simulation& simulation) {
   Runtime& runtime = site.runtime();
   server.hub = runtime.Spawn<Hub>();
   runtime.Listen<Speaker>(kDoors, &server);
-  // In half of the runs clients are far away, or near; a round trip is no moment then.
+  // In half of the runs clients are far away and a round trip takes time.
   simulation.faults.windows_travel = true;
   if (simulation.Amount("far", 0, 1) == 1) {
     simulation.faults.delay_ns_max = simulation.Amount("delay_us", 1'000, 60'000) * 1'000;

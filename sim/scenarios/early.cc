@@ -1,7 +1,7 @@
-// Sessions that write, close, ask, monitor, subscribe and are written to before their connection
-// stands; servers whose peers send frames that are too long; sockets that are connected to
-// themselves. What was accepted arrives, in order; nothing is heard before OnOpen but that a
-// deadline has passed, in time; nobody stands there for ever.
+// Sessions write, close, ask, monitor, subscribe and are written to before their connection stands;
+// peers send frames that are too long; sockets connect to themselves. Accepted bytes arrive, in
+// order. Before OnOpen a session is notified of nothing but passed deadlines, in time. No session
+// stays for ever.
 #include <map>
 #include <string>
 #include <string_view>
@@ -23,15 +23,15 @@ namespace sluice::sim::early_scenario {
 
 namespace {
 
-constexpr uint16_t kFirstPort = 32'768;  // Of those that a machine gives to sockets that connect.
+constexpr uint16_t kFirstPort = 32'768;  // First port that a machine gives to connecting sockets.
 constexpr absl::Duration kEndsWithin = absl::Minutes(5);
 constexpr int64_t kCries = 200;
 // A tick, and the turns of actors that are never slow.
 constexpr int64_t kLateNs = 20'000'000;
 
 struct Call {
-  std::string said;     // What Write has accepted.
-  std::string arrived;  // At the server.
+  std::string said;     // Bytes that Write accepted.
+  std::string arrived;  // Bytes that arrived at the server.
   bool open = false;
   bool ended = false;
   bool aborted = false;
@@ -46,7 +46,7 @@ struct World {
   int64_t ended = 0;
   Ref<Oracle> oracle = {};
   Ref<Hub> hub = {};
-  int64_t cries = 0;  // Of the hub, so far.
+  int64_t cries = 0;  // Messages of the hub so far.
 };
 
 struct Riddle {
@@ -54,7 +54,7 @@ struct Riddle {
   int64_t number = 0;
 };
 
-// Answers at once, later or never; and says something to all who subscribe.
+// Answers at once, later or never; publishes to all subscribers.
 class Oracle : public Actor {
  public:
   explicit Oracle(World* world) : world_(*world) {}
@@ -92,10 +92,10 @@ struct Bye {
   bool whole = false;
 };
 
-// Says lines at every point of its life, and ends at one of them.
+// Writes lines at every point of its life, and ends at one of them.
 class Caller : public Session {
  public:
-  // `answered`: somebody listens there.
+  // `answered`: an acceptor listens there.
   Caller(World* world, size_t number, bool answered)
       : world_(*world), number_(number), answered_(answered) {
     Act();
@@ -173,7 +173,7 @@ class Caller : public Session {
     if (found == deadlines_ns_.end()) return Broken("a question is answered twice");
     const bool late = absl::IsDeadlineExceeded(reply.status());
     if (late && world_.simulation.NowNs() < found->second) Broken("a deadline comes early");
-    // One that cannot be asked is told at once.
+    // If the question cannot be asked, the callback runs at once.
     if (!late && !absl::IsUnavailable(reply.status())) AfterOnOpen("an answer");
     if (reply.ok() && *reply != number) Broken("the answer of another question");
     deadlines_ns_.erase(found);
@@ -185,7 +185,7 @@ class Caller : public Session {
       }
     }
   }
-  // There is room: nothing is written any more, or it has left.
+  // The output has room by now: either no bytes were written, or they have left.
   void CheckWritable() {
     if (wants_writable_ && !closed_ && connection() != nullptr && OutputBytes() == 0) {
       Broken("WantWritable before the connection stood is forgotten");
@@ -247,10 +247,10 @@ class Caller : public Session {
   bool closed_ = false;
   bool wants_writable_ = false;
   int64_t questions_ = 0;
-  std::map<int64_t, int64_t> deadlines_ns_;  // Of open questions, by number.
+  std::map<int64_t, int64_t> deadlines_ns_;  // Open questions, by number.
 };
 
-// Notes what each caller has said.
+// Records the lines of each caller.
 class Hearer : public LineSession {
  public:
   explicit Hearer(World* world) : LineSession(100), world_(*world) {}
@@ -270,7 +270,7 @@ class Hearer : public LineSession {
       return;
     }
     world_.calls[number].arrived += std::string(line) + "\n";
-    (void)Write("heard\n");  // The caller may be gone.
+    (void)Write("heard\n");  // The caller may have ended.
   }
 
  private:
@@ -278,14 +278,14 @@ class Hearer : public LineSession {
   int64_t last_cry_ = 0;
 };
 
-// Frames of as many thousand bytes as the first of them says.
+// Frames of N thousand bytes, N being the first byte.
 class Framed : public Session {
   void OnData(Input& in) override {
     while (!in.empty() && MayGoOn()) {
       const size_t bytes = size_t{static_cast<uint8_t>(in.Peek()[0])} * 1'000;
       if (in.size() < bytes) return;
       in.Skip(bytes);
-      (void)Write("ok\n");  // The peer may be gone.
+      (void)Write("ok\n");  // The peer may have gone.
     }
   }
 };
@@ -347,7 +347,7 @@ void Run(Simulation& simulation) {
     return *caller;
   };
   world.calls.reserve(64);
-  // Nobody listens there; one of them is given that very port.
+  // No acceptor listens there; one caller is given that very port.
   const std::string dead = absl::StrCat("127.0.0.1:", kFirstPort + random.Below(4));
   for (int64_t i = simulation.Amount("selves", 0, 6); i > 0; --i) begin(dead, /*answered=*/false);
   std::vector<Ref<Caller>> refs;
@@ -356,7 +356,7 @@ void Run(Simulation& simulation) {
   }
   const auto tell = [&](auto message) {
     const Ref<Caller>& ref = refs[random.Below(refs.size())];
-    (void)ref.TrySend(message);  // It may have ended.
+    (void)ref.TrySend(message);  // The caller may have ended.
   };
   for (int64_t i = simulation.Amount("messages", 0, 20); i > 0; --i) {
     tell(Say{});
@@ -382,7 +382,7 @@ void RunFrames(Simulation& simulation) {
   {
     Crowd crowd(simulation, machine);
     for (int64_t i = simulation.Amount("clients", 1, 12); i > 0; --i) {
-      // Well below what may be kept, or so far above that no read can leap over it.
+      // Well below input_bytes_max, or so far above that no read can leap over it.
       const bool fits = random.Below(2) == 0;
       const auto thousands =
           static_cast<uint8_t>(fits ? 1 + random.Below(65) : 100 + random.Below(20));

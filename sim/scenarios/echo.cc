@@ -1,5 +1,6 @@
-// Every byte that a client sends comes back, in order and once, whatever the network does to it,
-// whoever stops to read, and however either side ends; and each end is counted as what it was.
+// Every byte that a client sends comes back, in order and once, whatever the network does,
+// whichever side stops reading, and however either side ends. Each end is counted under its true
+// reason.
 #include <array>
 #include <map>
 #include <string>
@@ -19,13 +20,13 @@ namespace sluice::sim::echo_scenario {
 
 namespace {
 
-// What the first byte of a client makes of the server; 'e': an echo.
+// A client's first byte picks the server's behaviour; 'e': an echo.
 constexpr char kKeeps = 'k';       // Consumes records of kRecordBytes only.
-constexpr char kPauses = 'p';      // Stops to read for a while, now and then.
+constexpr char kPauses = 'p';      // Stops reading for a while, now and then.
 constexpr char kSaysAll = 's';     // Answers with kAnswerBytes and closes.
-constexpr char kHalfCloses = 'h';  // Answers so, ends its side, and counts what still comes.
-constexpr char kAborts = 'a';      // By what another session does, or when it has waited long.
-// Writes kTaleBytes, as much as there is room for at a time, and is parked again and again.
+constexpr char kHalfCloses = 'h';  // Answers likewise, ends its side, and counts later input.
+constexpr char kAborts = 'a';      // Aborts, by another session or after a long wait.
+// Writes kTaleBytes as fast as there is room, and is parked again and again.
 constexpr char kTells = 't';
 constexpr std::string_view kManners = "eeekkpppshaat";
 constexpr size_t kRecordBytes = 700;
@@ -41,12 +42,12 @@ struct Tally {
   explicit Tally(Simulation& of) : simulation(of), closes(of) {}
   Simulation& simulation;
   CloseCheck closes;
-  std::array<int64_t, kCloseReasonCount> sure{};  // Ends that clients have seen to.
-  int64_t unsure = 0;                             // Ends that may be any.
-  int64_t half_closed_bytes = 0;  // That came to sessions which had ended their own side,
-  int64_t half_closed_sent = 0;   // and that clients had sent to them.
-  std::map<const Worker*, std::vector<Speaker*>> waiting = {};  // Those that will be aborted.
-  std::map<const Worker*, bool> ending = {};  // A handler there is at work on that.
+  std::array<int64_t, kCloseReasonCount> sure{};  // Ends that clients know for sure.
+  int64_t unsure = 0;                             // Ends with any reason.
+  int64_t half_closed_bytes = 0;                  // Bytes received after the own half-close,
+  int64_t half_closed_sent = 0;                   // and bytes that clients sent then.
+  std::map<const Worker*, std::vector<Speaker*>> waiting = {};  // Sessions to be aborted.
+  std::map<const Worker*, bool> ending = {};                    // A handler is aborting one.
 };
 
 class Speaker : public Session {
@@ -101,7 +102,7 @@ class Speaker : public Session {
   void EndAnother() {
     std::vector<Speaker*>& waiting = tally_.waiting[&worker()];
     if (waiting.empty()) return;
-    // Time for a reset of its own connection, of which nothing has told yet.
+    // Time for a reset of its own connection, of which no event has told yet.
     tally_.simulation.Sleep(absl::Microseconds(tally_.simulation.random().Below(1'000)));
     tally_.ending[&worker()] = true;
     waiting.front()->Abort();
@@ -117,7 +118,7 @@ class Speaker : public Session {
     }
     Close();
   }
-  // More than the pool takes: until it has room again this session hears nothing.
+  // Submits more than the pool takes: until there is room this session handles nothing.
   void Park() {
     for (int64_t i = tally_.simulation.random().Between(0, 4); i > 0; --i) {
       const auto takes = absl::Microseconds(tally_.simulation.random().Between(1, 20'000));
@@ -149,7 +150,7 @@ class Talk {
     }
     if (!Allowed(simulation_, client_.Connect(door_.address))) return;
     const char manner = kManners[random_.Below(kManners.size())];
-    ++tally_.unsure;  // Until it is known.
+    ++tally_.unsure;  // Until the end is known.
     if (!Allowed(simulation_, client_.Write(std::string(1, manner)))) return;
     switch (manner) {
       case kSaysAll:
@@ -166,11 +167,11 @@ class Talk {
   }
 
  private:
-  // With at most half a watermark under way the server always reads on, so that neither waits for
-  // the other for ever.
+  // With at most half a watermark under way the server always goes on reading: otherwise both could
+  // wait for each other for ever.
   bool Rounds(bool records) {
     constexpr size_t kUnderWayMax = 8'000;
-    std::string sent;  // And not heard.
+    std::string sent;  // Sent, and not echoed yet.
     for (int64_t round = 0; round < rounds_ || !sent.empty();) {
       if (random_.Below(16) == 0) simulation_.Sleep(absl::Milliseconds(random_.Between(1, 500)));
       const size_t bytes = records ? kRecordBytes * (1 + random_.Below(4))
@@ -194,7 +195,7 @@ class Talk {
   void End() {
     switch (random_.Below(5)) {
       case 0: {
-        // What is sent last is echoed behind our FIN.
+        // The last bytes are echoed after our FIN.
         if (!Allowed(simulation_, client_.Write("last"))) return;
         if (!Allowed(simulation_, client_.CloseWrite())) return;
         const absl::StatusOr<std::string> rest = client_.ReadToEnd();
@@ -205,13 +206,13 @@ class Talk {
         return Sure(CloseReason::kPeerClosed);
       }
       case 1:
-        // What it says last may be read when the reset is here, too.
+        // The last bytes may be read even after the reset has arrived.
         if (door_.tcp && random_.Below(2) == 0 && !Allowed(simulation_, client_.Write("unheard"))) {
           return;
         }
         client_.Reset();  // A UNIX socket knows no reset.
         return Sure(door_.tcp ? CloseReason::kReset : CloseReason::kPeerClosed);
-      case 2:  // With its echo unread, or on its way.
+      case 2:  // Closes with the echo unread, or on its way.
         if (Allowed(simulation_, client_.Write("unread"))) {
           simulation_.Sleep(absl::Milliseconds(random_.Below(2)));
         }
@@ -222,7 +223,8 @@ class Talk {
     }
   }
 
-  // All of an answer that was given with a close, though the server has not read all of ours.
+  // Expects all of an answer that was followed by a close, though the server did not read all
+  // input.
   void HearAll(size_t bytes) {
     for (int64_t i = random_.Between(0, rounds_); i > 0; --i) {
       if (!client_.Write(Pattern(number_, i, 500)).ok()) break;
@@ -230,7 +232,7 @@ class Talk {
     if (random_.Below(2) == 0) simulation_.Sleep(absl::Milliseconds(random_.Between(1, 3'000)));
     const absl::StatusOr<std::string> answer = client_.ReadToEnd();
     if (!Allowed(simulation_, answer.status())) return;
-    // It may have been turned away; a UNIX socket cannot say that it was cut short.
+    // The connection may have been refused; a UNIX socket cannot tell that it was cut short.
     if (MayEndConnections(simulation_.faults) && (answer->empty() || !door_.tcp)) return;
     if (*answer != Pattern(0, 0, bytes)) {
       simulation_.Broken("L9 close", absl::StrCat("of an answer came ", answer->size(), " bytes"));
@@ -250,7 +252,7 @@ class Talk {
       tally_.half_closed_sent += static_cast<int64_t>(more.size());
     }
     if (!Allowed(simulation_, client_.CloseWrite())) return;
-    --tally_.unsure;  // kClosed: its side had ended first.
+    --tally_.unsure;  // kClosed: the server's side ended first.
     ++tally_.sure[static_cast<size_t>(CloseReason::kClosed)];
   }
 

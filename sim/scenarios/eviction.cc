@@ -1,5 +1,5 @@
-// A server at its limit that evicts: whoever comes is served, and the connection that makes room is
-// the one that has been silent longest, however old the others are.
+// A server at its limit that evicts: each newcomer is served, and the connection that makes room is
+// the one that was silent longest, however old the others are.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -16,7 +16,7 @@ namespace sluice::sim::eviction_scenario {
 
 namespace {
 
-// Silence is known to within a second; so that it is clear who has been silent longest.
+// Silence is known to within a second: with this distance the order is clear.
 constexpr absl::Duration kApart = absl::Seconds(3);
 
 class Echo : public Session {
@@ -36,14 +36,14 @@ class Echo : public Session {
 
  private:
   Simulation& simulation_;
-  const int64_t slow_us_;  // At most; so an order from another worker may wait.
+  const int64_t slow_us_;  // At most; a slow handler delays orders from other workers.
 };
 
-// Speaks and is answered. False: its connection has ended.
+// Writes and reads the echo. False: the connection has ended.
 bool Speak(Client& client) { return client.Write("hello").ok() && client.ReadExactly(5).ok(); }
 
-// With no descriptor left, newcomers come in a crowd and stay: each is served, or ended for one
-// that came later, and none waits for nothing.
+// With no descriptor left, newcomers come in a crowd and stay. Each is served, or ended for a later
+// one; none waits in vain.
 void CrowdWithoutDescriptors(Simulation& simulation, Site& site, SimOs& machine) {
   site.os().LimitDescriptorsToOpenAnd(simulation.Amount("free", 0, 3));
   std::vector<std::unique_ptr<Client>> stay;
@@ -60,7 +60,7 @@ void CrowdWithoutDescriptors(Simulation& simulation, Site& site, SimOs& machine)
       }
     });
   }
-  // The rest of the process opens one, too, as soon as one is free.
+  // The rest of the process opens a descriptor, too, once one is free.
   Crowd others(simulation, site.os());
   int opened = -1;
   if (simulation.Amount("others", 0, 1) == 1) {
@@ -76,19 +76,19 @@ void CrowdWithoutDescriptors(Simulation& simulation, Site& site, SimOs& machine)
   if (opened >= 0) site.os().Close(opened);
 }
 
-// Newcomers come while a drain begins. From then on nobody is ended for them.
+// Newcomers come while a drain begins. From then on no connection is ended for them.
 void DrainAmongNewcomers(Simulation& simulation, Site& site, SimOs& machine) {
   Crowd crowd(simulation, machine);
   for (int64_t i = simulation.Amount("late", 4, 24); i > 0; --i) {
     crowd.Add(absl::StrCat("late ", i), [&simulation, &machine] {
       simulation.Sleep(absl::Microseconds(simulation.random().Below(2'000)));
       Client client(machine);
-      if (client.Connect("10.0.0.1:7001").ok()) (void)Speak(client);  // Served, or turned away.
+      if (client.Connect("10.0.0.1:7001").ok()) (void)Speak(client);  // Served, or refused.
     });
   }
   simulation.Sleep(absl::Microseconds(simulation.random().Below(3'000)));
   if (simulation.random().Below(2) == 0) {
-    // With the spare descriptor alone each of them would take the place of another one.
+    // With only the spare descriptor each of them would take the place of another one.
     site.os().LimitDescriptorsToOpenAnd(0);
   }
   site.End();
@@ -105,7 +105,7 @@ void Run(Simulation& simulation) {
   site.runtime().Listen<Echo>("10.0.0.1:7001", &simulation, simulation.Amount("slow_us", 0, 1'000));
   if (!site.Start()) return;
   SimOs& machine = simulation.NewMachine("clients");
-  std::vector<std::unique_ptr<Client>> heard;  // The longest silent first.
+  std::vector<std::unique_ptr<Client>> heard;  // Longest silent first.
   const auto speaks = [&](size_t at) {
     simulation.Sleep(kApart);
     if (!Speak(*heard[at])) {

@@ -1,5 +1,5 @@
-// The upstream of the relay scenario: sessions that do what the client at the other end of the
-// relay asks of them, and tell how they ended.
+// Far is the upstream of the relay scenario: its sessions do what the client at the other end of
+// the relay asks for, and record how they ended.
 //
 // Owner:  the scenario. Thread: the simulation's. Bound: the scenario's. Errors: none.
 #ifndef SLUICE_SIM_SCENARIOS_FAR_H_
@@ -18,19 +18,19 @@
 namespace sluice::sim {
 
 inline constexpr size_t kFarAnswerBytes = 50'000;
-// The first byte of a client says what the upstream does.
+// A client's first byte picks the upstream's behaviour.
 inline constexpr char kFarEcho = 'e';
 inline constexpr char kFarSaysAll = 's';     // Answers with kFarAnswerBytes and closes.
-inline constexpr char kFarHalfCloses = 'h';  // Answers so, ends its side, counts what still comes.
+inline constexpr char kFarHalfCloses = 'h';  // Answers likewise, ends its side, counts input.
 inline constexpr char kFarAborts = 'a';
 
-struct Upstream {  // One connection, as its session there has it.
+struct Upstream {  // A connection, seen from its session.
   int64_t counted = 0;
   bool eof = false;
   std::optional<CloseReason> ended;
 };
 
-struct Way {  // Of all clients.
+struct Way {  // Shared by all clients.
   Simulation& simulation;
   std::deque<Upstream> upstreams = {};
   bool draining = false;

@@ -14,7 +14,7 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(90);  // Behind the last message.
+constexpr absl::Duration kPatience = absl::Seconds(90);  // After the last message.
 
 }  // namespace
 
@@ -59,7 +59,7 @@ bool Subscriber::Join() {
   if (std::exchange(joined_once_, true)) seat_before_ = seat_;
   seat_ = feed_.seats.size();
   feed_.seats.emplace_back();
-  // What one order has asked for comes behind the next one, too.
+  // The close that an earlier order asked for may still come.
   const bool closes = feed_.closes && closes_random_.Below(3) == 0;
   is_closed_ |= closes;
   filters_ = random_.Below(3) == 0;
@@ -72,7 +72,7 @@ bool Subscriber::Join() {
   return false;
 }
 
-// Until it has left, or has heard of all. False: the connection is over.
+// Reads until it has left, or has received all. False: the connection is over.
 bool Subscriber::Hear() {
   for (;;) {
     Simulation& simulation = feed_.simulation;
@@ -91,7 +91,7 @@ bool Subscriber::Hear() {
     if (line.ok()) {
       if (!Take(*line)) return false;
       if (left_) return CheckLeft(), true;
-      // Something to read while much is written, and to write while memory is spent.
+      // Input for the server during many writes, and output for it while memory is spent.
       if (leaving_ == 0 && random_.Below(8) == 0 && !client_.Write("?\n").ok()) return Cut(), false;
       if (--lines_left_ == 0 && leaving_ == 0) {
         leaving_ = 'l';
@@ -120,7 +120,7 @@ bool Subscriber::HeardAll() {
   return heard >= feed_.published;
 }
 
-// Whatever waited for it has come, or was told as missed, before the word that it has left.
+// Waiting messages must have come, or be counted as missed, before the answer to the leave.
 void Subscriber::CheckLeft() {
   if (!seat().joined.has_value() || !seat().ordered.has_value()) return;
   if (HeardOf() < *seat().ordered || HeardOf() != seat().left.value_or(HeardOf())) {
@@ -169,8 +169,8 @@ bool Subscriber::TakeMessage(const std::string& line) {
   return !feed_.simulation.Failed();
 }
 
-// The end came from the server: its reason must be one that this subscriber has given it. Where its
-// last order had not arrived by then, the server knows the seat that it has left.
+// The server ended the connection: its reason must be one that this subscriber gave. If the last
+// order had not arrived by then, the server knows only the previous seat.
 void Subscriber::Cut() {
   Simulation& simulation = feed_.simulation;
   if (MayEndConnections(simulation.faults)) return;

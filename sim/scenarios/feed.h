@@ -1,6 +1,6 @@
-// What the broadcast scenario's two sides share: the feed that is published, and a subscriber's
-// script, which holds the law of hubs: received + missed + conflated + skipped is what was
-// published since it joined.
+// Feed is shared by both sides of the broadcast scenario: the published messages, and a
+// subscriber's script, which checks the law of hubs: received + missed + conflated + skipped equals
+// the messages published since it joined.
 //
 // Owner:  the scenario. Thread: the simulation's. Bound: the scenario's.
 // Errors: Simulation::Broken.
@@ -27,23 +27,23 @@ namespace sluice::sim {
 inline constexpr int64_t kFilterStep = 3;  // Filters refuse each third number.
 inline constexpr size_t kAsideBytes = 100;
 
-// One subscription, as the server's side has it. (All threads of a simulation share their memory.)
+// A subscription, seen from the server's side. (All threads of a simulation share memory.)
 struct Seat {
   std::optional<int64_t> joined;
-  // What its hub had put in order when its session left: each of these is for it.
+  // Messages that the hub had ordered when the session left: each of them is for it.
   std::optional<int64_t> ordered;
-  std::optional<int64_t> left;    // The last one that was for it, as the hub has it.
-  std::vector<int64_t> rejected;  // By its filter.
+  std::optional<int64_t> left;    // The last message for it, by the hub.
+  std::vector<int64_t> rejected;  // Rejected by its filter.
   std::optional<CloseReason> ended;
-  bool closing = false;      // Its session has closed, and did not leave first.
-  bool taken_along = false;  // Ended by the end of another.
+  bool closing = false;      // The session closed without leaving first.
+  bool taken_along = false;  // Ended by the end of another session.
 };
 
 namespace broadcast_scenario {
 class Talker;
 }
 
-// What a subscriber who conflates had heard at the end: the last number of each key.
+// A conflating subscriber's newest messages at the end: the last number of each key.
 struct Newest {
   int64_t joined;
   std::map<std::string, int64_t> heard;
@@ -58,22 +58,22 @@ struct Feed {
   bool flooding = true;
   int64_t done_ns = 0;  // 0: not yet.
   std::deque<Seat> seats = {};
-  // In the order of their coming.
+  // In order of arrival.
   std::map<const Worker*, std::vector<broadcast_scenario::Talker*>> talkers = {};
-  bool takes_along = false;                  // Who is ended as slow ends the first of these.
-  bool closes = false;                       // Some sessions close while they are in the room.
-  bool all_conflate = false;                 // With room for every key.
+  bool takes_along = false;   // Sessions that end as slow also end the first of these.
+  bool closes = false;        // Some sessions close while subscribed.
+  bool all_conflate = false;  // All conflate, with room for every key.
   std::map<std::string, int64_t> said = {};  // The last number of each key.
-  std::vector<Newest> conflated = {};        // Without a filter.
+  std::vector<Newest> conflated = {};        // Subscribers without a filter.
 };
 
-// Of "m NUMBER KEY FILLER"; -1: it has none.
+// NUMBER of "m NUMBER KEY FILLER"; -1: none.
 int64_t NumberOf(std::string_view payload);
 
-// A client says `s SEAT POLICY QUEUE FILTER CLOSE` (its session closes so many ms later; 0: it does
-// not), `l` to leave, `b` to leave for good, and `?` for an aside; it hears `m NUMBER KEY FILLER`,
-// `x COUNT` for what it missed, `r` where it was not taken, `l` and `b`, and as an aside
-// kAsideBytes of `?` and then, in a line of its own, `!`.
+// A client sends `s SEAT POLICY QUEUE FILTER CLOSE` (its session closes CLOSE ms later; 0: never),
+// `l` to leave, `b` to leave for good, and `?` for an aside. It receives `m NUMBER KEY FILLER`, `x
+// COUNT` for missed messages, `r` if it was refused, `l` and `b`, and as an aside kAsideBytes of
+// `?` and then, in a line of its own, `!`.
 class Subscriber {
  public:
   Subscriber(Feed& feed, SimOs& machine, uint64_t seed);
@@ -101,17 +101,17 @@ class Subscriber {
   SlowPolicy policy_ = SlowPolicy::kPark;
   Manner manner_ = Manner::kReads;
   size_t seat_ = 0;
-  std::optional<size_t> seat_before_;  // On the same connection.
+  std::optional<size_t> seat_before_;  // The previous seat on this connection.
   bool filters_ = false;
   bool joined_once_ = false;
-  bool is_closed_ = false;  // Its session closes at some time.
+  bool is_closed_ = false;  // The session closes at some time.
   char leaving_ = 0;
   bool left_ = false;
   int64_t lines_left_ = 0;
   int64_t received_ = 0;
   int64_t missed_ = 0;
-  std::optional<int64_t> first_;         // Where its count says that it joined.
-  std::map<std::string, int64_t> last_;  // Number, by key where they conflate.
+  std::optional<int64_t> first_;         // Where it joined, by its own count.
+  std::map<std::string, int64_t> last_;  // Last number; by key if it conflates.
 };
 
 }  // namespace sluice::sim

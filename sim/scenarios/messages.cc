@@ -1,6 +1,6 @@
-// Actors that all write to each other through small mailboxes, lanes and outboxes, while some of
-// them end and others take their places: nothing is lost, out of order, overlapping or misdirected,
-// and each monitor hears of each end once.
+// Actors all write to each other through small mailboxes, lanes and outboxes, while some of them
+// end and others take their places. No message is lost, misordered, misdirected or handled during
+// another one, and each monitor is notified of each end once.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -20,7 +20,7 @@ namespace sluice::sim::messages_scenario {
 namespace {
 
 constexpr int64_t kNobody = -1;
-constexpr int64_t kOutside = 1'000'000;  // The keys of threads begin here.
+constexpr int64_t kOutside = 1'000'000;  // Keys of threads begin here.
 
 class Node;
 
@@ -43,13 +43,13 @@ struct Query {
 struct Life {
   Ref<Node> ref;
   int64_t parent = kNobody;
-  Node* node = nullptr;  // Of one that is there.
-  bool ending = false;   // It was told to end, or fails.
+  Node* node = nullptr;  // Null: the actor is not there.
+  bool ending = false;   // The actor was told to end, or fails.
 };
 
 struct World {
   explicit World(Site& at) : site(at), simulation(at.simulation()), streams(simulation) {}
-  // One that ends takes its children with it.
+  // An actor that ends takes its children with it.
   bool Lives(int64_t key) const {
     for (; key != kNobody; key = lives[static_cast<size_t>(key)].parent) {
       if (key >= kOutside) return true;
@@ -67,8 +67,8 @@ struct World {
         static_cast<int>(random.Below(static_cast<uint64_t>(site.runtime().WorkerCount())));
     return where;
   }
-  // In the middle of a handler, what it has sent to other workers still lies with its own: actors
-  // there end meanwhile, and others move in.
+  // In the middle of a handler, messages sent to other workers are still staged here: meanwhile
+  // actors there end, and others take their slots.
   void Spend() {
     if (slow_us == 0 || simulation.random().Below(8) != 0) return;
     simulation.Sleep(absl::Microseconds(simulation.random().Between(1, slow_us)));
@@ -80,24 +80,24 @@ struct World {
   Streams streams;
   std::vector<Life> lives;  // By key.
   int64_t mortals_from = 0;
-  bool over = false;  // The drain has begun: anyone may end.
+  bool over = false;  // The drain has begun: any actor may end.
   int64_t mailbox_max = 0;
   int64_t slow_us = 0;
   int64_t rounds = 0;
   int64_t spawns_left = 0;
-  int64_t at_work = 0;  // Of those who live on, and of threads.
+  int64_t at_work = 0;  // Immortal actors and threads at work.
 };
 
 class Node : public Actor {
  public:
-  // May it end? Else it lives as long as the runtime.
+  // A mortal actor may end; others live as long as the runtime.
   Node(World* world, int64_t key, bool mortal)
       : world_(*world),
         random_(world->simulation.random()),
         key_(key),
         mortal_(mortal),
         rounds_(world->rounds) {
-    // Its parent has the Ref only after this, and others may write in the middle of it.
+    // The parent gets the Ref only after this constructor, but others may send during it.
     world_.At(key_).ref = RefOf(this);
     world_.At(key_).node = this;
     Handling handling(world_.simulation, inside_, slot());
@@ -159,7 +159,7 @@ class Node : public Actor {
     Receive(query.note);
     switch (random_.Below(4)) {
       case 0:
-        return;  // Dropped.
+        return;  // The promise is dropped.
       case 1:
         promise.Resolve(query.note.number);
         return;
@@ -176,7 +176,7 @@ class Node : public Actor {
     }
   }
 
-  // What it waits for, and must hear.
+  // True: the actor still waits for a notification that must come.
   bool Waits() const {
     return open_asks_ > 0 || std::ranges::any_of(watching_, [this](const auto& watched) {
              return !world_.Lives(watched.second);
@@ -198,9 +198,9 @@ class Node : public Actor {
   }
   void SendOne() {
     const int64_t to = world_.Any();
-    // A copy: others may make more lives while a call to the system is made.
+    // A copy: others may add lives during a system call.
     const Ref<Node> target = world_.At(to).ref;
-    // A Send goes from a lower key to a higher one: no cycle of waits can be.
+    // Send only goes from a lower key to a higher one: no cycle of waits is possible.
     const bool may_park = to > key_ && random_.Below(8) != 0;
     const Note note{key_, to, world_.streams.Next(key_, to)};
     Answer answer;
@@ -225,8 +225,8 @@ class Node : public Actor {
     }
     Answered(answer, to, may_park);
   }
-  // To two targets: what waits for the first holds up what is sent to the second, though that one
-  // has room.
+  // Sends to two targets: a message parked for the first holds up those for the second, though the
+  // second has room.
   void SendInARow() {
     if (random_.Below(3) != 0) return;
     const int64_t first = world_.Any();
@@ -249,7 +249,7 @@ class Node : public Actor {
     }
   }
   void AskOne(const Note& note, const Ref<Node>& target) {
-    // One that is never over: who drops the question or its promise must say so.
+    // An hour never passes: if the question or its promise is dropped, the reply must say so.
     const absl::Duration timeout =
         random_.Below(4) == 0 ? absl::Hours(1) : absl::Microseconds(random_.Below(10'000));
     const int64_t deadline_ns = world_.simulation.NowNs() + absl::ToInt64Nanoseconds(timeout);
@@ -281,7 +281,7 @@ class Node : public Actor {
     const auto key = static_cast<int64_t>(world_.lives.size());
     world_.lives.emplace_back().parent = key_;
     SpawnOptions where = world_.Where();
-    // Here the slot of the one that ended last is taken at once.
+    // On the own worker the slot of the last actor to end is reused at once.
     if (random_.Below(2) == 0) where.worker = worker().Index();
     const Ref<Node> child = SpawnWith<Node>(where, &world_, key, /*mortal=*/true);
     world_.At(key).ref = child;
@@ -311,7 +311,7 @@ class Node : public Actor {
   bool inside_ = false;
   int64_t open_asks_ = 0;
   std::map<MonitorId, int64_t> watching_;
-  std::set<int64_t> gone_;  // Of which it has heard the end.
+  std::set<int64_t> gone_;  // Actors of which a Down came.
   std::vector<std::pair<Promise<int64_t>, int64_t>> late_;
 };
 
@@ -350,7 +350,7 @@ void Run(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.lane_messages_max = static_cast<uint32_t>(simulation.Amount("lane", 1, 16));
   options.outbox_messages_max = static_cast<uint32_t>(simulation.Amount("outbox", 1, 32));
-  // So short that some of those who end do so in the middle of a wait.
+  // Short: some actors that end then do so in the middle of a wait.
   options.linger_timeout = absl::Milliseconds(simulation.Amount("linger_ms", 1, 20));
   Site site(simulation, options);
   World world(site);

@@ -1,5 +1,6 @@
-// A million connections at once in one process: each says a few words, hears them again, and stays.
-// Twenty machines with a runtime each call one server, as a machine has 28,232 ports to call from.
+// A million connections at once in one process: each sends a few words, receives them again, and
+// stays. Forty machines with a runtime each call one server, as a machine has 28,232 ports to call
+// from.
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -24,9 +25,9 @@ constexpr int kRounds = 3;
 constexpr int64_t kAtOnce = 4'000;  // Connects under way: as many as the server's queue holds.
 constexpr std::string_view kWord = "hello";
 
-// What the callers count together; one thread of the system runs them all.
+// Counts of all callers; one thread of the system runs them all.
 struct Tally {
-  int64_t open = 0;  // Heard all.
+  int64_t open = 0;  // Connections with all echoes.
   int64_t ended = 0;
   int64_t wrong = 0;
 };

@@ -1,6 +1,6 @@
-// Ten times what a small server can hold: connections, lines, and readers that stop. Who is served
-// and reads is served to the end, nobody is ended without one of the reasons that overload has, the
-// budget holds, and when the flood is over everybody gets in.
+// Ten times what a small server can hold: connections, lines, and readers that stop. A client that
+// reads is served to the end, each other end has one of the reasons of overload, the budget holds,
+// and after the flood all clients get in.
 #include <string>
 #include <string_view>
 
@@ -26,7 +26,7 @@ struct Line {
   int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
-// All sessions send to it, and it takes little at a time.
+// All sessions send to this actor, which has a small mailbox.
 class Sink : public Actor {
  public:
   void On(Line) {}
@@ -36,7 +36,7 @@ class Speaker : public LineSession {
  public:
   explicit Speaker(Ref<Sink> sink) : LineSession(kLineBytesMax), sink_(sink) {}
   void OnLine(std::string_view line) override {
-    // Without the sink's consent: the line is answered all the same.
+    // The answer does not depend on the sink: the line is answered even if Send is refused.
     (void)Send(sink_, Line{std::string(line)});
     WriteOrAbort(absl::StrCat(ToAbsl(line), "\n"));
   }
@@ -51,7 +51,7 @@ struct Flood {
   bool over = false;
 };
 
-// True: it was served to the end.
+// True: the client was served to the end.
 bool Reads(Flood& flood, Client& client, int64_t number, int64_t lines) {
   bool served = false;
   for (int64_t i = 0; i < lines; ++i) {
@@ -72,7 +72,7 @@ bool Reads(Flood& flood, Client& client, int64_t number, int64_t lines) {
   return true;
 }
 
-// Writes as much as is taken, and reads nothing until the flood is over.
+// Writes as much as the kernel takes, and reads nothing until the flood is over.
 void Stops(Flood& flood, Client& client, int64_t number) {
   const std::string lines = Pattern(number, 0, kLineBytesMax - 1) + "\n";
   for (int i = 0; i < kStoppedLines && !flood.over && client.Write(lines).ok(); ++i) {
@@ -84,7 +84,7 @@ void Stops(Flood& flood, Client& client, int64_t number) {
 void Come(Flood& flood, SimOs& machine, int64_t number, int64_t lines, bool stops) {
   const Door door = AnyDoor(flood.simulation, machine);
   flood.simulation.Sleep(absl::Milliseconds(flood.random.Below(100)));
-  // Whoever stops gives up on a write soon.
+  // A client that stops gives up on a write soon.
   Client client(*door.machine, stops ? absl::Milliseconds(200) : absl::Minutes(2));
   if (flood.random.Below(2) == 0) {
     LimitBuffersBelow(client, flood.random, 16'000);
@@ -101,7 +101,7 @@ void Come(Flood& flood, SimOs& machine, int64_t number, int64_t lines, bool stop
 void ComeAfterwards(Flood& flood, SimOs& machine, int64_t number) {
   const Door door = AnyDoor(flood.simulation, machine);
   Client client(*door.machine, absl::Minutes(2));
-  // Each peer that vanishes costs its patience.
+  // Each peer that vanishes costs the client its time-out.
   const absl::Duration bound =
       MayEndConnections(flood.simulation.faults) ? absl::Hours(2) : absl::Minutes(5);
   const int64_t start_ns = flood.simulation.NowNs();
@@ -121,7 +121,7 @@ void Run(Simulation& simulation) {
   options.max_connections = simulation.Amount("limit", 1, 40);
   options.at_limit = simulation.Amount("waits", 0, 1) == 0 ? AtLimit::kRefuse : AtLimit::kWait;
   options.output_bytes_high = simulation.Amount("output_high", 4'000, 64'000);
-  // So that a session may always answer what it was given.
+  // A session must always have room to answer one read.
   options.output_bytes_max = options.output_bytes_high + kReadHeadroomBytes;
   options.output_bytes_low = options.output_bytes_high / 4;
   options.mailbox_messages_max = static_cast<uint32_t>(simulation.Amount("mailbox", 1, 16));

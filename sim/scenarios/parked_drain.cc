@@ -1,7 +1,7 @@
-// A drain begins while a reader that may miss nothing stands still, and sessions publish to it and
-// are parked: each of them is told of the drain when it may go on, the reader is told when it has
-// all that was published, and the drain ends soon after the reader has gone on. Where the reader
-// stands still for longer than half of the drain's time, it misses the rest, and all are told then.
+// A drain begins while a reader with policy park stands still, and sessions that publish to it are
+// parked. Each publisher gets OnDrain when it may go on, the reader gets OnDrain when it has all
+// that was published, and the drain ends soon after the reader goes on. If the reader stands still
+// for longer than half of the drain's time, it misses the rest, and all get OnDrain then.
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,9 +18,10 @@ namespace sluice::sim::parked_drain_scenario {
 namespace {
 
 constexpr absl::Duration kDrainTimeout = absl::Seconds(20);
-// From the start: by then all have come and the path to the reader is full.
+// After the start: by then all clients have come, and the path to the reader is full.
 constexpr absl::Duration kDrainAfter = absl::Seconds(1);
-// When publishers publish: some before the drain, most while it finds out that nothing more comes.
+// When publishers publish: some before the drain, most while the drain checks that nothing more
+// comes.
 constexpr absl::Duration kEarliest = -absl::Milliseconds(1);
 constexpr absl::Duration kLatest = absl::Milliseconds(4);
 
@@ -36,7 +37,7 @@ struct Server {
   bool reader_told = false;
 };
 
-// Its peer says in one byte what it is: a reader, or a publisher.
+// The peer says in one byte what it is: a reader, or a publisher.
 class Member : public Session {
  public:
   explicit Member(Server* server) : server_(*server) {}
@@ -68,7 +69,7 @@ class Member : public Session {
   bool reads_ = false;
 };
 
-// Connects, says what it is, and reads from that time on.
+// Connects, says what it is, and starts reading at `reads_at_ns`.
 void Visit(Server& server, SimOs& machine, std::string_view what, int64_t reads_at_ns) {
   const Door door = AnyDoor(server.simulation, machine);
   Client client(*door.machine, absl::Seconds(60));
@@ -107,7 +108,7 @@ void Run(Simulation& simulation) {
   for (int64_t i = publishers; i > 0; --i) {
     crowd.Add(absl::StrCat("publisher ", i), [&] { Visit(server, machine, "p", 0); });
   }
-  // Until the hub itself takes no more.
+  // Fill up until the hub itself takes no more.
   while (server.hub.TrySend(Publish{.payload = server.piece, .except = {}}) == Answer::kAccepted) {
     simulation.Sleep(absl::Microseconds(200));
   }

@@ -17,7 +17,7 @@ namespace sluice::sim::processes_scenario {
 namespace {
 
 constexpr char kPath[] = "unix:/run/file";
-// Ends travel, and linger; nothing here waits for a peer's time-out.
+// An end travels, and lingers; nothing here waits for a peer's time-out.
 constexpr absl::Duration kSlack = absl::Seconds(2);
 
 // --- One file.
@@ -26,7 +26,7 @@ absl::StatusOr<ListeningSocket> Serve(SimOs& os) {
   return OpenListening(os, *Address::Parse(kPath), Options());
 }
 
-// True, too, where a client may fail for want of a descriptor.
+// Also true if a client may fail for want of a descriptor.
 bool Reaches(SimOs& os, const ListeningSocket& server) {
   if (MayEndConnections(os.simulation().faults)) return true;
   Client client(os);
@@ -38,12 +38,12 @@ bool Reaches(SimOs& os, const ListeningSocket& server) {
   return accepted >= 0;
 }
 
-// Servers that start at once on a file that an ended one has left: one listens, and is reached.
+// Servers start at once on a file that a killed server left: one of them listens, and is reached.
 void StartOnStaleFile(Simulation& simulation) {
   SimOs& os = simulation.os();
   {
     const auto killed = Serve(os);
-    if (!killed.ok()) return;  // No descriptor for it.
+    if (!killed.ok()) return;  // No descriptor was free.
   }
   const int64_t count = simulation.Amount("servers", 2, 5);
   std::vector<absl::StatusOr<ListeningSocket>> servers(static_cast<size_t>(count));
@@ -75,7 +75,7 @@ void StartOnStaleFile(Simulation& simulation) {
   os.RemoveFile(kPath);
 }
 
-// Its file is removed by somebody, and another server takes the name: that one's file stays.
+// The file of a server is removed, and a successor takes the name: the successor's file must stay.
 void EndAfterSuccessor(Simulation& simulation) {
   SimOs& os = simulation.os();
   auto old = Serve(os);
@@ -91,7 +91,7 @@ void EndAfterSuccessor(Simulation& simulation) {
 
 // --- A child.
 
-// The first byte says how it ends.
+// The first byte says how the session ends.
 class Obeys : public Session {
  public:
   void OnData(Input& in) override {
@@ -133,14 +133,15 @@ void EndWhileForked(Simulation& simulation) {
   if (!site.Start()) return;
   SimOs& machine = simulation.NewMachine("client");
   const Door door = AnyDoor(simulation, machine);
-  constexpr char kOrders[] = {'a', 'c', 'i', 'f'};  // i: is silent; f: ends its side first.
+  // i: stays silent; f: the client ends its side first.
+  constexpr char kOrders[] = {'a', 'c', 'i', 'f'};
   Crowd crowd(simulation, *door.machine);
   crowd.Add("client", [&, order = kOrders[simulation.random().Below(4)]] {
     Talk(simulation, *door.machine, door.address, order);
   });
   crowd.Join();
   os.EndChild();
-  // The child of a server that is gone holds its listeners.
+  // A child of the ended server holds its listeners.
   os.Fork();
   site.End();
   Client late(*door.machine, kSlack);
@@ -158,7 +159,7 @@ void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
   switch (simulation.Amount("case", 0, 2)) {
     case 0:
-      simulation.faults.preempt = 300'000;  // They are to meet in the midst of it.
+      simulation.faults.preempt = 300'000;  // Threads must meet in the middle of the calls.
       for (int64_t i = simulation.Amount("rounds", 1, 4); i > 0; --i) StartOnStaleFile(simulation);
       break;
     case 1:

@@ -1,6 +1,6 @@
-// The relay that ships, between clients and an upstream on another machine: every byte of both
-// directions arrives, the end of one side is passed on as what it is, and a drain lets finish what
-// flows.
+// The relay example, between clients and an upstream on another machine: every byte of both
+// directions arrives, the end of one side is passed on unchanged, and a drain lets running
+// exchanges finish.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -57,11 +57,11 @@ class Near {
     }
   }
 
-  // No upstream: the client is reset within that time, and never sees an end.
+  // No upstream: the client is reset within `bound`, and never sees an end of stream.
   void RunInVain(absl::Duration bound) {
     if (!Fine(client_.Connect(door_.address))) return;
     const int64_t start_ns = simulation_.NowNs();
-    // The reset may have come before the first byte went.
+    // The reset may have come before the first byte was sent.
     const absl::Status written = client_.Write("hello");
     const absl::Status end = written.ok() ? client_.ReadToEnd().status() : written;
     if (MayEndConnections(simulation_.faults)) return;
@@ -75,7 +75,7 @@ class Near {
   }
 
  private:
-  // In a drain whoever was not served yet may be turned away.
+  // In a drain a client that was not served yet may be refused.
   bool Fine(const absl::Status& status) {
     if (!status.ok() && way_.draining && !served_) return false;
     return Allowed(simulation_, status);
@@ -113,10 +113,10 @@ class Near {
   bool HearAnswer() {
     const absl::StatusOr<std::string> answer = client_.ReadToEnd();
     if (!Fine(answer.status())) return false;
-    // Turned away, by the upstream or by a drain: that is an end of what never began.
+    // Refused by the upstream or by a drain: no connection had begun.
     if (answer->empty() && (MayEndConnections(simulation_.faults) || way_.draining)) return false;
     if (*answer == Pattern(1, 1, kFarAnswerBytes)) return served_ = true;
-    // Whose upstream is gone without a word is found quiet by a drain.
+    // If its upstream has vanished, a drain finds the connection quiet.
     if (MayLookLikeAnEnd() || (MayEndConnections(simulation_.faults) && way_.draining))
       return false;
     simulation_.Broken("L9 close", absl::StrCat("of an answer came ", answer->size(), " bytes"));
@@ -147,7 +147,7 @@ class Near {
     }
   }
 
-  // The other end hears of it, promptly, as what it is.
+  // The upstream is notified promptly, with the same kind of end.
   void Ended(std::string_view how, bool clean) {
     if (MayEndConnections(simulation_.faults)) return;
     const int64_t until_ns = simulation_.NowNs() + absl::ToInt64Nanoseconds(kPrompt);
@@ -180,7 +180,7 @@ void Run(Simulation& simulation) {
   Way way{simulation};
   SimOs& far_machine = simulation.NewMachine("upstream");  // 10.0.0.2
   SimOs& machine = simulation.NewMachine("clients");
-  // There; there but nobody listens; not there.
+  // 0: the upstream listens; 1: its machine is there, but nobody listens; 2: its machine is gone.
   const int64_t absent = std::max<int64_t>(simulation.Amount("absent", 0, 7) - 5, 0);
   const absl::Duration connect_timeout = absl::Seconds(simulation.Amount("connect", 1, 20));
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));

@@ -1,6 +1,6 @@
-// Trees of actors that fail in every handler and constructor and are made anew, while others write
-// to them: Refs and mailboxes stay, only the message being handled is lost, children end before
-// their parents, the youngest first, and who fails too often takes its parent with it.
+// Trees of actors that fail in every handler and constructor and are recreated, while others send
+// to them. Refs and mailboxes stay, only the message being handled is lost, children end before
+// their parents, the youngest first, and an actor that fails too often takes its parent with it.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -20,8 +20,8 @@ namespace sluice::sim::restarts_scenario {
 namespace {
 
 constexpr int64_t kNobody = -1;
-constexpr int64_t kDrivers = 1'000'000;  // Their keys begin here.
-constexpr int64_t kSlackNs = 3'000'000;  // A worker's clock is that of its turn, in milliseconds.
+constexpr int64_t kDrivers = 1'000'000;  // Keys of drivers begin here.
+constexpr int64_t kSlackNs = 3'000'000;  // A worker's clock is its turn's, in milliseconds.
 
 class Branch;
 
@@ -47,14 +47,14 @@ struct Life {
   RestartPolicy policy;
   Branch* branch = nullptr;
   int64_t incarnations = 0;
-  int64_t last_number = 0;         // Of what it sends to the sink.
-  std::vector<int64_t> children;   // Of the incarnation that is there.
-  std::vector<int64_t> failed_ns;  // Those after which it was made anew.
-  std::vector<int64_t> made_ns;    // And when it was.
-  int64_t failing_ns = kNobody;    // It has thrown, then.
-  int64_t monitors = 0;            // That have heard nothing yet.
+  int64_t last_number = 0;         // Number of its last chirp.
+  std::vector<int64_t> children;   // Children of the current incarnation.
+  std::vector<int64_t> failed_ns;  // Failures after which it was recreated.
+  std::vector<int64_t> made_ns;    // Times when it was recreated.
+  int64_t failing_ns = kNobody;    // When it last threw; kNobody: not pending.
+  int64_t monitors = 0;            // Monitors without a Down yet.
   bool escalated = false;
-  bool wished_to_stop = false;  // In its destructor.
+  bool wished_to_stop = false;  // Called Stop in its destructor.
 };
 
 class Sink : public Actor {
@@ -77,7 +77,7 @@ class Sink : public Actor {
 struct World {
   explicit World(Site& at) : site(at), simulation(at.simulation()), streams(simulation) {}
   Life& At(int64_t life) { return lives[static_cast<size_t>(life)]; }
-  // In truth: does it take messages?
+  // True: the actor takes messages, by its own mailbox word.
   bool Lives(int64_t life) {
     if (life >= kDrivers) return true;
     const Ref<Branch>& ref = At(life).ref;
@@ -101,7 +101,7 @@ struct World {
   std::set<const Branch*> standing;  // Constructed, and not destroyed.
 };
 
-// Captured by a callback: what it looks at must stand when it is destroyed.
+// Captured by a callback: the actor must still exist when the callback is destroyed.
 class Tie {
  public:
   Tie(World& world, const Branch* to) : world_(world), to_(to) {}
@@ -135,7 +135,7 @@ class Branch : public Actor {
     world_.standing.insert(this);
   }
   ~Branch() override {
-    // One that failed is not made anew then.
+    // After this a failed actor must not be recreated.
     if (random_.Below(40) == 0) {
       Stop("wished so in its destructor");
       me().wished_to_stop = true;
@@ -166,8 +166,8 @@ class Branch : public Actor {
   void OnStop() override {
     Handling handling(world_.simulation, inside_, slot());
     CheckMine();
-    // All who were spawned by the same incarnation after it have gone. At the drain's deadline all
-    // end at once.
+    // All younger siblings of the same incarnation must have gone. At the drain's deadline all end
+    // at once.
     if (!worker().ShuttingDown() && me().parent != kNobody &&
         world_.At(me().parent).incarnations == me().parent_incarnation) {
       const std::vector<int64_t>& all = world_.At(me().parent).children;
@@ -260,12 +260,12 @@ int64_t World::NewLife(int64_t depth, int64_t parent) {
   return static_cast<int64_t>(lives.size()) - 1;
 }
 
-// It is made anew. It may be so often, and not before the back-off is over.
+// Called when an actor is recreated: its policy must allow it, and the back-off must be over.
 void World::CheckRestart(Life& life) {
   const int64_t now_ns = simulation.NowNs();
   const int64_t within_ns = absl::ToInt64Nanoseconds(life.policy.within);
   const int64_t failed_ns = std::exchange(life.failing_ns, kNobody);
-  // When a child failed it, nobody here knows when: then this is not looked at.
+  // If a child made it fail, the time is unknown here: then this is not checked.
   const bool known = failed_ns != kNobody && std::ranges::count(life.failed_ns, kNobody) == 0;
   const int64_t counted = std::ranges::count_if(life.failed_ns, [&](int64_t before_ns) {
     return failed_ns - before_ns < within_ns - kSlackNs;
@@ -284,7 +284,7 @@ void World::CheckRestart(Life& life) {
   life.made_ns.push_back(now_ns);
 }
 
-// Writes to all, and hears of all ends.
+// Sends to all lives, and monitors them all.
 class Driver : public Actor {
  public:
   Driver(World* world, int64_t key, int64_t rounds) : world_(*world), key_(key), rounds_(rounds) {}
@@ -292,7 +292,7 @@ class Driver : public Actor {
   void On(Go) {
     Handling handling(world_.simulation, inside_, slot());
     for (; monitored_ < static_cast<int64_t>(world_.lives.size()); ++monitored_) {
-      if (!world_.At(monitored_).ref) continue;  // Its spawn failed, or is under way.
+      if (!world_.At(monitored_).ref) continue;  // The spawn failed, or is under way.
       watching_[Monitor(world_.At(monitored_).ref)] = monitored_;
       ++world_.At(monitored_).monitors;
     }
@@ -325,7 +325,7 @@ class Driver : public Actor {
     }
     if (absl::StartsWith(down.text, "it failed again after")) {
       life.escalated = true;
-      // Its last restarts were all within the time that its policy names.
+      // The last restarts must all have been within the policy's time.
       const size_t most = life.policy.restarts_max;
       const absl::Duration since =
           most == 0 || life.failing_ns == kNobody || life.made_ns.size() < most
@@ -350,13 +350,13 @@ class Driver : public Actor {
 bool World::CheckDone() {
   if (drivers_at_work > 0) return false;
   for (int64_t life = 0; life < static_cast<int64_t>(lives.size()); ++life) {
-    // It will be made anew; or all are told that it has ended.
+    // Either it must still be recreated, or all monitors must get their Down.
     if (Lives(life) ? At(life).branch == nullptr : At(life).monitors > 0) return false;
   }
   for (const Life& life : lives) {
     if (!life.escalated || life.parent == kNobody) continue;
     const Branch* const parent = At(life.parent).branch;
-    // It takes a moment until the parent hears of it.
+    // Until the parent is notified, a moment passes.
     if (parent != nullptr && parent->incarnation() == life.parent_incarnation) return false;
   }
   return streams.Missing([this](int64_t key) { return Lives(key); }) == 0;
@@ -399,7 +399,8 @@ void Run(Simulation& simulation) {
     simulation.Sleep(absl::Milliseconds(simulation.random().Below(200)));
   } else if (Happens(site, "what was sent to those who live is handled, and who must fail fails",
                      [&] { return world.CheckDone(); })) {
-    // The sink is quick: what an actor sent, to its destructor's last words, need not be dropped.
+    // The sink is quick: no message of an ended actor, even from its destructor, needs to be
+    // dropped.
     for (int64_t i = 0; i < workers; ++i) {
       const Ledger& ledger = site.runtime().worker(static_cast<int>(i)).ledger();
       if (ledger.parked_dropped[static_cast<size_t>(DropReason::kSenderEnded)] == 0) continue;

@@ -1,6 +1,6 @@
-// One slow actor is flooded by actors of all workers and by threads, while memory is spent and
-// freed again: what is accepted is handled in order, everybody gets through, and nobody waits
-// longer than those who were there before take.
+// Actors of all workers and threads flood one slow actor, while memory is spent and freed again.
+// Accepted messages are handled in order, all senders get through, and none waits longer than the
+// messages before its own take.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -16,13 +16,13 @@ namespace sluice::sim::saturation_scenario {
 namespace {
 
 constexpr int64_t kSink = -1;
-constexpr int64_t kOutside = 1'000'000;  // The keys of threads begin here.
+constexpr int64_t kOutside = 1'000'000;  // Keys of threads begin here.
 
 struct Go {};
 struct Item {
   int64_t from;
   int64_t number;
-  int64_t handled_before;  // By the sink, when it was sent.
+  int64_t handled_before;  // Handled by the sink when this was sent.
   std::string load;
   int64_t HeldBytes() const { return sluice::HeldBytes(load); }
 };
@@ -37,7 +37,7 @@ struct World {
   Simulation& simulation;
   Streams streams;
   int64_t handled = 0;
-  int64_t handled_max_wait = 0;  // The most that may be handled between a send and its turn.
+  int64_t handled_max_wait = 0;  // Most messages that may be handled between a send and its turn.
   int64_t load_max = 0;
   int64_t slow_us = 0;
   int64_t burst = 0;
@@ -84,7 +84,7 @@ class Flooder : public Actor {
     for (int64_t i = 0; i < world_.burst && left_ > 0; ++i) {
       const Answer answer =
           Send(sink_, Item{key_, world_.streams.Next(key_, kSink), world_.handled, world_.Load()});
-      if (answer == Answer::kOverloaded) break;  // Its outbox is full, or memory for it is spent.
+      if (answer == Answer::kOverloaded) break;  // The outbox is full, or memory for it is spent.
       if (answer != Answer::kAccepted) {
         world_.simulation.Broken("answers", "a Send to one that lives is not accepted");
         return;
@@ -127,7 +127,7 @@ void FloodFromOutside(World& world, int64_t key, const Ref<Sink>& sink, int64_t 
   --world.at_work;
 }
 
-// Others take all memory that there is, and give it back, again and again.
+// Takes all free memory and gives it back, again and again.
 void SpendMemory(World& world, int64_t times) {
   Budget& budget = world.site.runtime().budget();
   for (; times > 0; --times) {
@@ -159,9 +159,9 @@ void Run(Simulation& simulation) {
   world.burst = simulation.Amount("burst", 1, 20);
   world.load_max = simulation.Amount("load", 0, 60'000);
   world.slow_us = simulation.Amount("slow_us", 0, 400);
-  // Before one that has just been sent there may be: what is held, what each of the others has
-  // waiting and what each may have granted; and as much again that comes past while it waits for a
-  // lane or memory, which have no line.
+  // Before a message there may be: the messages held, those that each other sender has waiting, and
+  // those for which each may have a grant; and as many again that overtake while it waits for a
+  // lane or memory, as these waits have no order.
   world.handled_max_wait = 4 * (capacity + (flooders + 1) * (world.burst + 1) +
                                 (threads + 1) * int64_t{options.lane_messages_max});
   if (memory_times > 0) world.handled_max_wait = INT64_MAX;

@@ -11,8 +11,9 @@ Faults WithoutThreads() {
   return faults;
 }
 
-// A wait that answers some of the events that are there is no poll that has looked at all; and who
-// is refused a send again and again is idle, however often its peer has spoken before.
+// Without two faults that would break a check: a wait that reports only some events is not a poll
+// that has seen all; and a client that is refused its sends again and again counts as idle, though
+// its peer spoke.
 Faults WithAllEvents() {
   Faults faults;
   faults.few_events = faults.refused_send = 0;

@@ -1,6 +1,6 @@
-// Crowds of actors come and go on one worker after another, up to actors_max: as roots, placed and
-// as children. A spawn is refused only when actors_max live, wherever they do; and what still knows
-// actors that have ended (sends, monitors, stops) never meets one that lives in their places now.
+// Crowds of actors come and go on one worker after another, up to actors_max: as roots, placed, and
+// as children. A spawn is refused only when actors_max live, on whichever workers; and sends,
+// monitors and stops for ended actors never reach the actors that now have their slots.
 #include <string>
 #include <vector>
 
@@ -34,7 +34,7 @@ struct Known {
 struct World {
   explicit World(Site& at) : site(at), simulation(at.simulation()) {}
   Known Any() { return known[simulation.random().Below(known.size())]; }
-  // While it tells one, others may be made.
+  // By index: while Stop() runs, others may be spawned.
   void StopSome(bool all) {
     for (size_t i = 0; i < known.size(); ++i) {
       const Ref<Cell> ref = known[i].ref;
@@ -47,7 +47,7 @@ struct World {
   Simulation& simulation;
   int64_t actors_max = 0;
   int64_t last_key = 0;
-  int64_t bred = 0;  // Of the last Breed.
+  int64_t bred = 0;  // Spawned by the last Breed.
   std::vector<Known> known;
 };
 
@@ -80,7 +80,7 @@ class Cell : public Actor {
           Monitor(known.ref);
           break;
         case 2:
-          (void)known.ref.TrySend(Word{known.key});  // It may have ended.
+          (void)known.ref.TrySend(Word{known.key});  // The target may have ended.
           break;
         default:
           if (Send(known.ref, Word{known.key}) == Answer::kOverloaded) return;
@@ -103,7 +103,7 @@ void World::Spawned(int64_t key, const Ref<Cell>& ref) {
     known.push_back({key, ref});
     return;
   }
-  // Nothing else runs between the refusal and this look.
+  // No other thread runs between the refusal and this check.
   if (site.runtime().ActorCount() >= actors_max) return;
   simulation.Broken("spawns", absl::StrCat("a spawn is refused while ", site.runtime().ActorCount(),
                                            " of ", actors_max, " actors live"));
@@ -132,12 +132,12 @@ void Run(Simulation& simulation) {
   const auto any_worker = [&] { return static_cast<int>(random.Below(workers)); };
   const int64_t rounds = simulation.Amount("rounds", 1, 12);
   for (int64_t round = 0; round < rounds && !simulation.Failed(); ++round) {
-    // One draw in a statement: compilers differ in the order of two.
+    // A draw per statement: compilers differ in the order of two in one.
     const int64_t roots = random.Between(1, world.actors_max);
     PlaceRoots(world, roots, any_worker());
     simulation.Sleep(absl::Microseconds(random.Between(0, 2'000)));
     for (int64_t i = random.Between(0, 8); i > 0; --i) {
-      // Each may have ended.
+      // Each target may have ended.
       const Known breeder = world.Any();
       (void)breeder.ref.TrySend(Breed{random.Between(0, world.actors_max)});
       const Known gossip = world.Any();
@@ -152,12 +152,12 @@ void Run(Simulation& simulation) {
   }
   world.StopSome(/*all=*/true);
   Happens(site, "all end", [&] { return site.runtime().ActorCount() == 0; });
-  // Now each worker in turn has all of them.
+  // Now each worker in turn gets all actors.
   for (int worker = 0; worker < workers && !simulation.Failed(); ++worker) {
     PlaceRoots(world, 1, worker);
     const Ref<Cell> parent = world.known.back().ref;
     world.bred = -1;
-    (void)parent.TrySend(Breed{world.actors_max - 1});  // Refused: seen in the next line.
+    (void)parent.TrySend(Breed{world.actors_max - 1});  // A refusal is seen in the next line.
     Happens(site, "one actor has actors_max - 1 children",
             [&] { return world.bred == world.actors_max - 1; });
     parent.Stop();

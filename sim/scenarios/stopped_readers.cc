@@ -1,5 +1,5 @@
-// A crowd of peers writes and never reads, more than there is memory for: those who read wait for a
-// second at most, none of them is ended, and memory does not stay spent.
+// A crowd of peers writes and never reads, more than there is memory for. Clients that read wait
+// for a second at most, none of them is ended, and memory does not stay spent.
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -22,7 +22,7 @@ namespace sluice::sim::stopped_readers_scenario {
 namespace {
 
 constexpr absl::Duration kWaitMost = absl::Seconds(1);
-// Behind shed_after: the first are found in one look and ended in the next turns.
+// After shed_after: the first are found in one check, and ended in the next turns.
 constexpr absl::Duration kSpentMost = absl::Seconds(1);
 constexpr absl::Duration kWritesEvery = absl::Milliseconds(50);
 constexpr int kGoodWordMost = 3'000;
@@ -34,12 +34,12 @@ class Echo : public Session {
 struct Flood {
   Simulation& simulation;
   Random& random;
-  int64_t ready = 0;  // Of those who read: they have been served once.
+  int64_t ready = 0;  // Readers that have been served once.
   bool over = false;
   int64_t longest_ns = 0;
 };
 
-// Says a word now and then, and reads its echo.
+// Sends a word now and then, and reads its echo.
 void Reads(Flood& flood, SimOs& machine, int64_t number) {
   Client client(machine, absl::Minutes(5));
   const bool connected = Allowed(flood.simulation, client.Connect("10.0.0.1:7001"));
@@ -64,10 +64,10 @@ void Reads(Flood& flood, SimOs& machine, int64_t number) {
     }
     flood.simulation.Sleep(absl::Microseconds(flood.random.Below(50'000)));
   }
-  if (!served) ++flood.ready;  // Nobody waits for one that could not come.
+  if (!served) ++flood.ready;  // A reader that could not come is not waited for.
 }
 
-// Many peers, on one thread: they write what the kernel takes, and never read.
+// Many peers on one thread: they write what the kernel takes, and never read.
 class Crowded {
  public:
   Crowded(Flood& flood, SimOs& machine) : flood_(flood), os_(machine) {}
@@ -91,7 +91,7 @@ class Crowded {
   }
 
  private:
-  // Those that were ended say so, and are closed.
+  // Closes the peers that the server has ended.
   void WriteOnce() {
     std::erase_if(fds_, [this](int fd) {
       const iovec part{text_.data(), text_.size()};
@@ -115,7 +115,7 @@ class Crowded {
 
 void Run(Simulation& simulation) {
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 3)));
-  // Once, but for who asks for a greater crowd.
+  // 1, unless --set asks for a greater crowd.
   const int64_t times = simulation.Amount("times", 1, 40);
   const int64_t stopped = times * simulation.Amount("stopped", 20, 400);
   const int64_t good = simulation.Amount("good", 1, 5);
@@ -141,7 +141,7 @@ void Run(Simulation& simulation) {
           spent_ns = -1;
           return;
         }
-        // It may have been free, and spent again, in one step.
+        // Memory may have been free and spent again in one step.
         if (spent_ns < 0 || recoveries != runtime.budget().Recoveries())
           spent_ns = simulation.NowNs();
         recoveries = runtime.budget().Recoveries();

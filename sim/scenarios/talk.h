@@ -1,5 +1,5 @@
-// What scenarios of connections share: clients on threads of their own, what may go wrong for
-// them, and bytes that tell where they belong.
+// Talk has the common parts of connection scenarios: clients on threads of their own, the faults
+// that may hit them, and bytes that show where they belong.
 //
 // Owner:  a scenario. Thread: the simulation's. Bound: the scenario's. Errors: Simulation::Broken.
 #ifndef SLUICE_SIM_SCENARIOS_TALK_H_
@@ -24,35 +24,36 @@
 
 namespace sluice::sim {
 
-// True where a connection may end though neither side ended it.
+// True if a connection may end though neither side ended it.
 bool MayEndConnections(const Faults& faults);
-// In two runs of three nothing of that happens ("harsh" is 0), so that an error of a client tells.
+// In two runs of three no such fault happens ("harsh" is 0): then each error of a client is a
+// finding.
 void CalmOrHarsh(Simulation& simulation);
 
 // An error breaks a law, unless this run's network may end a connection.
 bool Allowed(Simulation& simulation, const absl::Status& status);
 
-// Both buffers of a client, each smaller than that.
+// Draws a size below `below` for each of a client's two buffers.
 void LimitBuffersBelow(Client& client, Random& random, uint64_t below);
 
-// Tells one client and one round of it from the others.
+// Bytes that differ between clients and between rounds.
 std::string Pattern(int64_t client, int64_t round, size_t bytes);
 
-// How connections and their bytes ended, so far.
+// Ends of connections and their bytes so far.
 ConnectionLedger::Totals ConnectionsOf(Site& site);
 int64_t ClosedFor(const ConnectionLedger::Totals& totals, CloseReason reason);
 
-// Where a scenario's server listens, and whence it can be reached.
+// Addresses on which a scenario's server listens, and where a client can reach them from.
 inline constexpr std::string_view kDoors = "10.0.0.1:7001,[fd00::1]:7001,unix:/run/door,unix:@door";
 struct Door {
   SimOs* machine;
   std::string address;
   bool tcp;
 };
-// One of them, for a client on `machine`, or beside the server.
+// A random door, for a client on `machine` or beside the server.
 Door AnyDoor(Simulation& simulation, SimOs& machine);
 
-// Threads of one machine, each a client's script; all have returned when Join() has.
+// Threads of one machine, each a client's script. Join() returns when all have returned.
 class Crowd {
  public:
   Crowd(Simulation& simulation, SimOs& machine) : simulation_(simulation), machine_(machine) {}

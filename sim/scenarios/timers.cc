@@ -1,6 +1,6 @@
-// Storms of timers: set, cancelled and set anew from each other, for the same moment and for hours
-// ahead, of actors that are held up, parked and ended. None fires early, twice, after it was
-// cancelled or after the end, and none later than what ran before it took.
+// Storms of timers: set, cancelled and set again from each other, for the same moment and for hours
+// ahead, of actors that are held up, parked and ended. None fires early, twice, after its
+// cancelling or after the end, and none later than the work before it takes.
 #include <algorithm>
 #include <map>
 #include <string>
@@ -17,14 +17,14 @@ namespace sluice::sim::timers_scenario {
 namespace {
 
 constexpr int64_t kMs = 1'000'000;
-// A tick that is under way, one that the deadline is rounded up to, one that the wait is; and what
-// the turns between cost.
+// The current tick, the rounding of the deadline, the rounding of the wait, and the cost of the
+// turns between.
 constexpr int64_t kLateMaxNs = 4 * kMs;
 constexpr int64_t kTimersMax = 24;
 
 struct Grain {};
 
-// A time in which timers could not run: a worker was held, or an actor parked.
+// A time in which timers could not run, as a worker was held.
 struct Held {
   int64_t from_ns;
   int64_t to_ns;
@@ -43,7 +43,7 @@ struct World {
   int64_t began = 0;
   int64_t alive = 0;
   int64_t armed = 0;
-  int64_t settled = 0;  // Fired for the last time, cancelled, or gone with their actor.
+  int64_t settled = 0;  // Fired for the last time, cancelled, or ended with their actor.
 };
 
 int64_t World::HeldUpNs(int worker, int64_t from_ns) const {
@@ -71,13 +71,12 @@ class Hourglass : public Actor {
   World& world_;
 };
 
-// A clock's child. As long as its last words wait for room, the clock has stopped and is still
-// there.
+// A clock's child. While its last messages wait for room, the clock has stopped but still exists.
 class Pendulum : public Actor {
  public:
   Pendulum(World* world, Ref<Hourglass> glass) : world_(*world), glass_(glass) {}
   void OnStop() override {
-    // Refused where memory is spent: nobody counts grains.
+    // Refused if memory is spent: no test counts grains.
     for (int64_t i = 0; i < world_.last_words; ++i) (void)Send(glass_, Grain{});
   }
 
@@ -101,7 +100,7 @@ class Clock : public Actor {
     Spawn<Pendulum>(&world_, glass_);
     Act();
   }
-  // After each step: since when has it been free to run its timers?
+  // Called after each step: notes since when timers may run.
   void LookAfterStep() {
     if (slot()->parked) free_since_ns_ = world_.simulation.NowNs();
   }
@@ -109,14 +108,14 @@ class Clock : public Actor {
  private:
   struct Armed {
     TimerId id = 0;
-    int64_t due_ns = 0;       // It may not fire before.
-    int64_t expected_ns = 0;  // And is late after.
+    int64_t due_ns = 0;       // The timer must not fire before.
+    int64_t expected_ns = 0;  // The timer is late after this.
     int64_t interval_ns = 0;
     int64_t firings_left = 1;
   };
 
   void Broken(std::string_view what) { world_.simulation.Broken("timers", what); }
-  // What it does at its start and at each timer, as long as it has something to do.
+  // Runs at the start and at each timer, as long as acts are left.
   void Act() {
     Handling handling(world_.simulation, inside_, slot());
     if (random_.Below(16) == 0) world_.Spend(worker().Index(), world_.slow_us);
@@ -131,12 +130,12 @@ class Clock : public Actor {
     for (uint64_t i = random_.Below(4); i > 0; --i) Arm(random_.Below(3) == 0 ? same : Delay());
     if (random_.Below(3) == 0 && !timers_.empty()) Cancel(AnyTimer());
     if (random_.Below(5) == 0) {
-      // To be parked, if there is room in the outbox for it.
+      // Enough to be parked, if the outbox has room.
       for (uint64_t i = random_.Below(12); i > 0; --i) (void)Send(glass_, Grain{});
     }
     if (random_.Below(40) == 0) {
       stopped_ = true;
-      Stop();  // With all its timers.
+      Stop();  // Stops with all its timers armed.
     } else if (random_.Below(40) == 0) {
       stopped_ = true;
       ThrowSomething(random_);
@@ -150,7 +149,8 @@ class Clock : public Actor {
       case 1:
         return absl::Microseconds(random_.Below(3'000));
       case 2:
-        return absl::Milliseconds(64) * random_.Between(1, 3);  // Where a wheel turns.
+        // Here a level of the wheel wraps.
+        return absl::Milliseconds(64) * random_.Between(1, 3);
       case 3:
         return absl::Seconds(random_.Below(100));
       case 4:
@@ -204,7 +204,7 @@ class Clock : public Actor {
       return;
     }
     if (stopped_) {
-      // It was called from no handler: what it throws, nobody would catch.
+      // Do not act: no handler runs here, so nothing would catch an exception.
       Broken("a timer of an actor that has stopped fires");
       return;
     }
@@ -217,7 +217,8 @@ class Clock : public Actor {
     const int64_t late_ns = now_ns - from_ns - world_.HeldUpNs(worker().Index(), from_ns);
     if (late_ns > kLateMaxNs) Broken(absl::StrCat("a timer fires ", late_ns, " ns late"));
     if (--timer.firings_left > 0) {
-      // From deadline to deadline; one that is late by more than that begins anew.
+      // Deadlines follow each other; a timer that is late by more than an interval starts again
+      // from now.
       timer.due_ns += timer.interval_ns;
       timer.expected_ns = std::max(timer.due_ns, now_ns + timer.interval_ns);
     } else {
@@ -273,7 +274,7 @@ void Run(Simulation& simulation) {
   if (early_drain) {
     simulation.Sleep(absl::Milliseconds(simulation.random().Below(2'000)));
   } else {
-    // Hours ahead: each act may wait for one of the far ones.
+    // Hours, as each act may wait for a far timer.
     Happens(
         site, "all clocks have stopped",
         [&] { return world.began == clocks && world.alive == 0 && world.armed == world.settled; },

@@ -1,7 +1,7 @@
-// Workers that are kept busy by slow handlers of sockets, timers and messages, and held for seconds
-// now and then: by a handler, or as a stopped process is, at any point of a turn. Timers come when
-// their turn comes, however many sockets are busy; nobody whose bytes came in time is ended as
-// idle, and no answer that came in time is told as late.
+// Workers are kept busy by slow handlers of sockets, timers and messages, and held for seconds now
+// and then: by a handler, or as a stopped process at any point of a turn. Timers fire in their
+// turn, however many sockets are busy; no connection with timely bytes is ended as idle, and no
+// timely answer is reported as late.
 #include <algorithm>
 #include <cstdint>
 #include <map>
@@ -28,7 +28,7 @@ constexpr int64_t kMs = 1'000'000;
 constexpr absl::Duration kIdle = absl::Seconds(1);
 constexpr absl::Duration kAnswerIn = absl::Seconds(1);
 constexpr int64_t kTickers = 2;
-// How long an answer may take from its promise to the lane of its asker, and more.
+// More than an answer takes from its promise to the lane of its asker.
 constexpr int64_t kWayNs = 200 * kMs;
 
 struct World {
@@ -36,14 +36,13 @@ struct World {
   void Spend() {
     if (handler_us > 0) simulation.Sleep(absl::Microseconds(handler_us));
   }
-  // A part of a turn may be over by one handler; and so many turns pass until those that are due
-  // before it have run.
+  // A part of a turn may be exceeded by one handler; so many turns pass until the timers due
+  // earlier have run.
   int64_t LateMaxNs() const {
     const int64_t turn_ns = 6 * (kMs + handler_us * 1'000);
     return (kTickers + 2) * turn_ns + 4 * kMs;
   }
-  // An answer that is given shortly before all threads are stopped may leave its worker behind
-  // that.
+  // An answer given shortly before all threads are stopped may leave its worker only afterwards.
   bool StoppedBetween(int64_t from_ns, int64_t until_ns) const {
     return std::ranges::any_of(stops_ns, [=](const std::pair<int64_t, int64_t>& stop) {
       return stop.first <= until_ns && from_ns <= stop.second;
@@ -51,9 +50,9 @@ struct World {
   }
   Simulation& simulation;
   int64_t handler_us = 0;
-  int64_t frozen_ns = 0;  // In all; worker 0 alone.
+  int64_t frozen_ns = 0;  // Sum, for worker 0.
   int64_t freezes_left = 0;
-  std::vector<std::pair<int64_t, int64_t>> stops_ns;  // Of the whole process: from, until.
+  std::vector<std::pair<int64_t, int64_t>> stops_ns;  // Stops of the whole process: from, until.
   std::map<int64_t, int64_t> answered_ns;
   int64_t ticks = 0;
 };
@@ -96,7 +95,7 @@ class Answerer : public Actor {
   World& world_;
 };
 
-// Holds its worker, as a handler does that never ends.
+// Holds its worker, like a handler that does not end.
 class Freezer : public Actor {
  public:
   explicit Freezer(World* world) : world_(*world) {}
@@ -110,8 +109,8 @@ class Freezer : public Actor {
   World& world_;
 };
 
-// Asks again and again, and has mail of its own; its worker may be held until the answer is long
-// there.
+// Asks again and again, and has messages of its own; its worker may be held until long after the
+// answer has come.
 class Asker : public Actor {
  public:
   Asker(World* world, Ref<Answerer> whom, Ref<Freezer> freezer)
@@ -149,7 +148,7 @@ class Asker : public Actor {
   int64_t last_ = 0;
 };
 
-// A timer whose handler may take longer than its interval.
+// A timer with a handler that may take longer than its interval.
 class Ticker : public Actor {
  public:
   Ticker(World* world, absl::Duration interval) : world_(*world), interval_(interval) {}
@@ -162,7 +161,7 @@ class Ticker : public Actor {
   const absl::Duration interval_;
 };
 
-// A quick timer on the worker that all others keep busy.
+// A short timer on the busiest worker.
 class Metronome : public Actor {
  public:
   explicit Metronome(World* world) : world_(*world) {}
@@ -192,7 +191,7 @@ class Metronome : public Actor {
   int64_t frozen_ns_ = 0;
 };
 
-// As SIGSTOP does, and later SIGCONT.
+// As SIGSTOP, and SIGCONT later.
 void StopAll(World& world, SimOs& machine) {
   Simulation& simulation = world.simulation;
   const absl::Duration time = FreezeTime(simulation.random());

@@ -1,8 +1,8 @@
-// Actors and sessions as no manual would have them: handlers that take long, timers shorter than
-// their handlers, callbacks of every kind that throw, actors that end others in the middle of a
-// handler, and hundreds that end at once, on workers that now and then do not run for seconds.
-// None of that stops a worker: who is polite is answered in time, each question is answered once,
-// each monitor is told once, and who speaks is not taken for silent.
+// Misbehaving actors and sessions: handlers that take long, timers shorter than their handlers,
+// callbacks of every kind that throw, actors that end others in the middle of a handler, and
+// hundreds that end at once, on workers that now and then do not run for seconds. None of that
+// stops a worker: polite actors are answered in time, each question is answered once, each monitor
+// is notified once, and a client that speaks is not taken for silent.
 #include <algorithm>
 #include <map>
 #include <string>
@@ -21,16 +21,16 @@ namespace sluice::sim::unruly_scenario {
 namespace {
 
 constexpr absl::Duration kAskTimeout = absl::Milliseconds(500);
-// A tick, and what calls, lanes and other threads take on the way of an answer.
+// A tick, and the time of calls, lanes and other threads on an answer's way.
 constexpr int64_t kOnTheWayNs = 2'000'000;
 constexpr absl::Duration kIdleTimeout = absl::Seconds(2);
 constexpr absl::Duration kSpeaksEvery = absl::Milliseconds(200);
-// A client's own waits, beside a server that is late.
+// A client's own time-out, above the server's delays.
 constexpr absl::Duration kPatience = absl::Minutes(5);
 
 class Rogue;
 
-// Of a whole cache line, so that it travels in a box.
+// A whole cache line, so it travels in a box.
 struct Word {
   int64_t from = 0;
   int64_t number = 0;
@@ -50,7 +50,7 @@ struct World {
     if (slow_us == 0 || random.Below(4) != 0) return;
     simulation.Sleep(absl::Microseconds(random.Between(1, slow_us)));
   }
-  // So often each of them does something, and then no more.
+  // Bounds the acts of all rogues together.
   bool MayAct() { return acts_left > 0 && acts_left-- > 0; }
   bool Throws() { return !over && thrown < throws && random.Below(8) == 0 && ++thrown > 0; }
   void MayThrow() {
@@ -70,13 +70,14 @@ struct World {
   int64_t incarnations = 0;
   bool over = false;
   std::vector<Ref<Rogue>> rogues;
-  std::map<const Worker*, std::vector<Rogue*>> here;  // By key only; in order of their start.
-  std::map<int64_t, int64_t> answered_ns;             // By number: when a polite one answered.
+  // Looked up by key only; in order of their start.
+  std::map<const Worker*, std::vector<Rogue*>> here;
+  std::map<int64_t, int64_t> answered_ns;  // By number: when a polite actor answered.
   int64_t pings = 0;
   int64_t ponged = 0;
   int64_t monitors = 0;
   int64_t downs = 0;
-  int64_t late_until_ns = 0;  // Some worker does not run until then.
+  int64_t late_until_ns = 0;  // Until then some worker does not run.
 };
 
 // Answers at once.
@@ -92,7 +93,7 @@ class Polite : public Actor {
   World& world_;
 };
 
-// Asks a polite one of another worker, again and again.
+// Asks a polite actor of another worker, again and again.
 class Asker : public Actor {
  public:
   Asker(World* world, Ref<Polite> polite, int64_t rounds)
@@ -130,7 +131,7 @@ class Asker : public Actor {
   bool inside_ = false;
 };
 
-// Holds its worker for seconds now and then, as a machine does that has no processor for it.
+// Holds its worker for seconds now and then, like a machine without a free processor.
 class Holder : public Actor {
  public:
   explicit Holder(World* world) : world_(*world) {}
@@ -159,7 +160,7 @@ class Rogue : public Actor {
   explicit Rogue(World* world) : world_(*world), key_(++world->incarnations) {}
   ~Rogue() override {
     std::erase(world_.here[&worker()], this);
-    // A timer, question or function that still holds this must not be called any more.
+    // A timer, question or function that still holds this must not run any more.
     alive_ = 0;
   }
   void OnStart() override {
@@ -240,7 +241,7 @@ class Rogue : public Actor {
         break;
     }
     for (int64_t i = world_.random.Between(1, 4); i > 0; --i) {
-      // Best effort, so that no cycle of waits can be.
+      // TrySend, so that no cycle of waits is possible.
       const size_t next = world_.random.Below(world_.rogues.size());
       if (world_.rogues[next].TrySend(Word{key_, sent_[next]}) == Answer::kAccepted) {
         ++sent_[next];
@@ -248,7 +249,7 @@ class Rogue : public Actor {
     }
     world_.MayThrow();
   }
-  // In the middle of this one's handler.
+  // In the middle of a handler of this actor.
   void EndAnother() {
     std::vector<Rogue*>& all = world_.here[&worker()];
     if (world_.enders == 0 || all.empty()) return;
@@ -266,14 +267,14 @@ class Rogue : public Actor {
  private:
   static constexpr int64_t kAlive = 0x6b6565706d65;
   World& world_;
-  const int64_t key_;  // Of this incarnation, as it numbers what it says anew.
+  const int64_t key_;  // Key of this incarnation, which starts its numbers again.
   int64_t alive_ = kAlive;
   bool inside_ = false;
-  std::map<int64_t, int64_t> expected_;  // By sender; this incarnation's.
+  std::map<int64_t, int64_t> expected_;  // By sender; for this incarnation.
   std::map<size_t, int64_t> sent_;
 };
 
-// One of hundreds that end at once, with their host.
+// Hundreds of guests end at once, with their host.
 class Guest : public Actor {};
 
 class Host : public Actor {
@@ -283,7 +284,7 @@ class Host : public Actor {
     std::vector<Ref<Guest>> all;
     for (int64_t i = 0; i < guests_; ++i) {
       SpawnOptions where;
-      // A part of them on other workers.
+      // Some guests are on other workers.
       where.worker = static_cast<int>(
           world_.random.Below(static_cast<uint64_t>(world_.site.runtime().WorkerCount())));
       all.push_back(SpawnWith<Guest>(where));
@@ -321,7 +322,7 @@ class Echo : public Session {
     if (Write(in.TakeAll()) != Answer::kAccepted) Abort(CloseReason::kMemory);
   }
   void OnClose(CloseReason reason) override {
-    // In a drain nothing more is read of it.
+    // In a drain no more input is read.
     if (reason == CloseReason::kIdle && !worker().Draining()) {
       world_.Broken("L9 close", "a client that speaks all the time is ended as idle");
     }
@@ -331,7 +332,7 @@ class Echo : public Session {
   World& world_;
 };
 
-// Speaks every so often, whatever is answered, until it has said all.
+// Writes at intervals, whatever is answered, until all is sent.
 void Speak(World& world, SimOs& machine, int64_t words) {
   Client client(machine, kPatience);
   if (!client.Connect("10.0.0.1:7001").ok()) {

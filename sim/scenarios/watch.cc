@@ -53,7 +53,7 @@ int64_t Streams::Missing(absl::FunctionRef<bool(int64_t key)> lives) const {
 bool Happens(Site& site, std::string_view what, absl::FunctionRef<bool()> done,
              absl::Duration within) {
   Simulation& simulation = site.simulation();
-  if (simulation.Failed()) return false;  // It need not happen any more.
+  if (simulation.Failed()) return false;  // After a failure it need not happen.
   if (simulation.RunUntil([&] { return simulation.Failed() || done(); }, within)) {
     return !simulation.Failed();
   }

@@ -1,5 +1,5 @@
-// What the scenarios of actors watch with: handlers one at a time, messages that are numbered from
-// each sender to each receiver, and things that must happen.
+// Watch has the common checks of actor scenarios: one handler at a time, numbered messages from
+// each sender to each receiver, and events that must happen.
 //
 // Owner:  the scenario. Thread: any of the simulation's, of which one runs at a time.
 // Bound:  a word for each pair that ever sent. Errors: Simulation::Broken.
@@ -19,7 +19,7 @@
 
 namespace sluice::sim {
 
-// L4: one in each handler and callback of an actor. It makes a call to the system, so that other
+// Law L4: one object in each handler and callback of an actor. It makes a system call, so other
 // threads may run in the middle of the handler.
 class Handling {
  public:
@@ -32,16 +32,17 @@ class Handling {
   bool& inside_;
 };
 
-// L1 and L2. Each actor and each thread that sends has a key that no other one ever has.
+// Laws L1 and L2. Each actor and each sending thread has a key of its own, never reused.
 class Streams {
  public:
   explicit Streams(Simulation& simulation) : simulation_(simulation) {}
 
-  int64_t Next(int64_t from, int64_t to) const;  // The number of a message, before it is sent.
-  void Sent(int64_t from, int64_t to);           // It was accepted.
-  // By the actor with the key `to`: that number, and no other, is the next of this sender.
+  // The number of the next message, before it is sent.
+  int64_t Next(int64_t from, int64_t to) const;
+  void Sent(int64_t from, int64_t to);  // The message was accepted.
+  // Called by actor `to`: `number` must be the next one of this sender.
   void Received(int64_t from, int64_t to, int64_t number);
-  // So many were accepted and have not come, of the pairs in which both go on living.
+  // Messages accepted and not received, between pairs that both live.
   int64_t Missing(absl::FunctionRef<bool(int64_t key)> lives) const;
   int64_t SentInAll() const { return sent_in_all_; }
 
@@ -55,11 +56,11 @@ class Streams {
   int64_t sent_in_all_ = 0;
 };
 
-// L5: false, and broken, where it does not happen within that time.
+// Law L5: returns false, and breaks the law, if it does not happen in time.
 bool Happens(Site& site, std::string_view what, absl::FunctionRef<bool()> done,
              absl::Duration within = absl::Minutes(1));
 
-// Of any kind: of the standard's classes, of others, of none.
+// Throws an object of any kind: a standard exception, another class, or no class.
 [[noreturn]] void ThrowSomething(Random& random);
 
 }  // namespace sluice::sim

@@ -1,5 +1,5 @@
-// Actors end while they wait for credits of a slow one, and their linger_timeout runs out while
-// grants are on their way to them: none of those credits is lost, and who comes later gets through.
+// Actors end while they wait for credits of a slow actor, and their linger_timeout runs out while
+// grants are on their way to them. None of those credits is lost, and a later sender gets through.
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -26,11 +26,11 @@ struct World {
   Simulation& simulation;
   Streams streams;
   int64_t pause_us = 0;
-  int64_t waiting = 0;    // Senders whose moment has not come.
-  int64_t late_came = 0;  // Of the latecomer, to the sink.
+  int64_t waiting = 0;    // Senders that have not sent yet.
+  int64_t late_came = 0;  // Messages of the latecomer at the sink.
 };
 
-// Holds up the worker behind the sink, so that what the sink has granted leaves late.
+// Holds up the worker after the sink's handler, so that the sink's grants leave late.
 class Holder : public Actor {
  public:
   explicit Holder(World* world) : world_(*world) {}
@@ -50,7 +50,7 @@ class Sink : public Actor {
     Handling handling(world_.simulation, inside_, slot());
     world_.streams.Received(parcel.from, kSink, parcel.number);
     if (parcel.from == kLatecomer) ++world_.late_came;
-    // Full: it pauses already.
+    // A full mailbox means that the holder pauses already.
     if (world_.simulation.random().Below(2) == 0) (void)holder_.TrySend(Pause{});
   }
 
@@ -60,7 +60,7 @@ class Sink : public Actor {
   bool inside_ = false;
 };
 
-// Sends all at once when its moment has come; all but the latecomer end then.
+// Sends all at once at its moment; then all but the latecomer end.
 class Sender : public Actor {
  public:
   Sender(World* world, int64_t key, Ref<Sink> sink, int64_t parcels, absl::Duration moment)
@@ -123,7 +123,7 @@ void Run(Simulation& simulation) {
   const int64_t late = 2 * int64_t{capacity};
   add(kLatecomer, late, absl::ZeroDuration());
   Happens(site, "a latecomer gets through", [&] { return world.late_came == late; });
-  // Past what the holder has left to do: then all accounts are closed.
+  // By then the holder has done its last pause: all accounts are closed.
   simulation.Sleep(options.linger_timeout + absl::Milliseconds(50));
   site.Look();
   site.End();

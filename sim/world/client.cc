@@ -34,7 +34,7 @@ absl::Status Client::Failed(int64_t result, std::string_view call) const {
       absl::StrCat(ToAbsl(call), ": ", strerrorname_np(static_cast<int>(-result))));
 }
 
-// False: the deadline has come. Else something may have changed.
+// False: the deadline has passed. True: something may have changed.
 bool Client::Wait(int64_t deadline_ns) {
   const int64_t left_ns = deadline_ns - os_.NowNs();
   if (left_ns <= 0) return false;
@@ -59,7 +59,7 @@ absl::Status Client::Connect(std::string_view text) {
   const int64_t deadline_ns = DeadlineNs();
   poller_ = os_.PollerCreate();
   int result = poller_ < 0 ? poller_ : os_.Connect(fd_, address->sockaddr(), address->size());
-  // A UNIX socket whose peer's queue is full says EAGAIN, and no event follows: asked again.
+  // A UNIX socket answers EAGAIN if the listener's queue is full, and no event follows: try again.
   while (result == -EAGAIN && os_.NowNs() < deadline_ns) {
     epoll_event event;
     os_.PollerWait(poller_, &event, 1, 1);
@@ -110,7 +110,7 @@ size_t Client::WriteSome(std::string_view bytes) {
   return static_cast<size_t>(std::max<int64_t>(0, os_.Send(fd_, &part, 1)));
 }
 
-// Reads once, what there is; waits for it.
+// Waits for input, then reads it once.
 absl::Status Client::Fill(int64_t deadline_ns, bool* ended) {
   if (fd_ < 0) return absl::FailedPreconditionError("read: not connected");
   std::array<char, 16 * 1024> buffer;

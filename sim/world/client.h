@@ -1,19 +1,18 @@
-// Client is the other end of a connection, as a script that reads from top to bottom: each call
-// waits until it has done what it says. It runs on any Os: in a simulation, and over Linux's
-// sockets.
+// Client is the other end of a connection, written as a script: each call waits until it is done.
+// It runs on any Os: in a simulation, or over Linux's sockets.
 //
 //   sim::Client client(machine);
 //   ASSERT_OK(client.Connect("10.0.0.1:7001"));
 //   ASSERT_OK(client.Write("hello\n"));
 //   EXPECT_EQ(*client.ReadLine(), "hello");
 //
-// It is not made of Sluice's connections, so that an error there does not hide one here.
+// Client shares no code with Sluice's connections, so an error there does not hide one here.
 //
 // Owner:  the script.
-// Thread: that of the script, which waits.
-// Bound:  what was read and not asked for: at most kKeptBytesMax, then it reads no more.
+// Thread: the script's, which waits.
+// Bound:  keeps at most kKeptBytesMax bytes that were read and not asked for, then reads no more.
 // Errors: a Status with the errno's name; DeadlineExceeded when a call took longer than the
-// timeout.
+//         timeout.
 #ifndef SLUICE_SIM_WORLD_CLIENT_H_
 #define SLUICE_SIM_WORLD_CLIENT_H_
 
@@ -40,20 +39,21 @@ class Client {
 
   absl::Status Connect(std::string_view address);
   bool Connected() const { return fd_ >= 0; }
-  // Before Connect: how much the kernel keeps for it each way.
+  // Call before Connect: sets how many bytes the kernel buffers each way.
   void LimitBuffers(int send_bytes, int receive_bytes);
 
-  absl::Status Write(std::string_view bytes);  // All of them, to the kernel.
-  // What the kernel takes now, without a wait; 0 for none of it, or an error.
+  absl::Status Write(std::string_view bytes);  // Waits until the kernel has all bytes.
+  // Writes what the kernel takes now, without a wait. Returns the bytes taken; 0 also on an error.
   size_t WriteSome(std::string_view bytes);
-  // What there is, at least a byte; empty: the peer has ended its side.
+  // At least one byte; empty when the peer has ended its side.
   absl::StatusOr<std::string> Read(size_t most = kKeptBytesMax);
-  absl::StatusOr<std::string> ReadExactly(size_t bytes);  // OutOfRange: the end came first.
-  absl::StatusOr<std::string> ReadLine();                 // Without its LF. OutOfRange, as above.
+  // OutOfRange: the end of stream came first.
+  absl::StatusOr<std::string> ReadExactly(size_t bytes);
+  absl::StatusOr<std::string> ReadLine();  // Without its LF. OutOfRange, as above.
   absl::StatusOr<std::string> ReadToEnd();
-  absl::Status AwaitUnread();  // Until the kernel has something to read, and nothing is read.
+  absl::Status AwaitUnread();  // Waits until there is input, and reads none.
 
-  absl::Status CloseWrite();  // FIN; it goes on reading.
+  absl::Status CloseWrite();  // Sends FIN; reading goes on.
   void Close();
   void Reset();  // RST.
 
@@ -69,7 +69,7 @@ class Client {
   int fd_ = -1;
   int send_bytes_ = 0;
   int receive_bytes_ = 0;
-  std::string kept_;  // Read, and not yet asked for.
+  std::string kept_;  // Bytes that were read and not asked for yet.
 };
 
 }  // namespace sluice::sim

@@ -1,7 +1,8 @@
-// Faults is what goes wrong in a simulation, and how often: chances in a million of the calls,
-// segments or turns concerned. All of it may happen on a real machine; docs/testing.md says where.
+// Faults says which faults happen in a simulation, and how often: chances in a million of the
+// calls, segments or turns concerned. Each of them may happen on a real machine; docs/testing.md
+// says where.
 //
-// Owner:  a value of whoever makes a Simulation; it may be changed while it runs.
+// Owner:  a value; the owner of a Simulation may change its faults while it runs.
 #ifndef SLUICE_SIM_WORLD_FAULTS_H_
 #define SLUICE_SIM_WORLD_FAULTS_H_
 
@@ -12,46 +13,45 @@
 namespace sluice::sim {
 
 struct Faults {
-  // Another thread runs on, in the middle of a turn, at a call to the system.
+  // At a system call in the middle of a turn, another thread runs first.
   uint32_t preempt = 20'000;
-  // A segment carries a single byte; a random part of what there is.
+  // A segment carries a single byte; a segment carries a random part of the bytes.
   uint32_t one_byte_segment = 20'000;
   uint32_t part_segment = 300'000;
-  // A send takes a part of what it is given, or nothing (EAGAIN), though there is room.
+  // A send takes only a part of its bytes, or none (EAGAIN), though there is room.
   uint32_t short_send = 50'000;
   uint32_t refused_send = 20'000;
   // An event for a descriptor on which nothing has changed.
   uint32_t spurious_event = 10'000;
-  // A wait answers some of the events that it could, the rest at the next.
+  // A wait reports only some of the pending events; the next wait reports the others.
   uint32_t few_events = 50'000;
-  // For each segment: a reset arrives in its place; or nothing of this connection ever arrives
-  // again.
+  // Per segment: a reset arrives in its place; or nothing of this connection arrives any more.
   uint32_t reset = 0;
   uint32_t vanish = 0;
-  // Calls that make a descriptor answer EMFILE, ENFILE, ENOBUFS or ENOMEM.
+  // A call that makes a descriptor fails with EMFILE, ENFILE, ENOBUFS or ENOMEM.
   uint32_t no_descriptor = 0;
-  // A connect is refused at once (ENETUNREACH), or its peer is never heard (time-out).
+  // A connect fails at once (ENETUNREACH), or its peer never answers (time-out).
   uint32_t unreachable = 0;
   uint32_t lost_connect = 0;
-  // Nobody answers who knows a host's name (EAGAIN, after 5 s).
+  // No name server answers a look-up (EAGAIN, after 5 s).
   uint32_t lost_lookup = 0;
   // A thread cannot be started (EAGAIN).
   uint32_t no_thread = 0;
-  // How long a segment travels, at least and at most; in nanoseconds.
+  // Shortest and longest time that a segment travels, in nanoseconds.
   int64_t delay_ns_min = 10'000;
   int64_t delay_ns_max = 400'000;
-  // The word that a closed window is open again travels as long as a segment does. (Else it is
-  // there at once.)
+  // True: the news that a closed window is open again travels as long as a segment. False: it
+  // arrives at once.
   bool windows_travel = false;
 
-  // Nothing goes wrong: every call does all that it can. For measuring, and for a first look.
+  // No faults: every call does all that it can. For measuring, and for a first look.
   static Faults None() {
     Faults faults;
     faults.preempt = faults.one_byte_segment = faults.part_segment = faults.short_send =
         faults.refused_send = faults.spurious_event = faults.few_events = 0;
     return faults;
   }
-  // What hurts, on top of what is usual: resets, lost peers, no descriptors.
+  // Harmful faults on top of the usual ones: resets, lost peers, no descriptors.
   static Faults Harsh() {
     Faults faults;
     faults.preempt = 100'000;

@@ -48,8 +48,8 @@ extern "C" void __tsan_switch_to_fiber(void* fiber, unsigned flags);
 #endif
 
 #if SLUICE_FIBER_ASM
-// What the System V ABI says a callee keeps, but for the floating-point control words: nobody
-// changes them here.
+// Saves what a callee must save by the System V ABI, except the floating-point control words, which
+// nothing here changes.
 extern "C" void sluice_fiber_switch(void** save_stack, void* load_stack);
 asm(R"(
 .text
@@ -79,11 +79,11 @@ namespace sluice::sim {
 
 namespace {
 
-Fiber* entering = nullptr;  // The one that Main() belongs to.
+Fiber* entering = nullptr;  // The fiber that Main() belongs to.
 constexpr size_t kGuardBytes = 4096;
 
 char* NewStack(size_t bytes) {
-  // Not from the allocator: pages that are never touched cost nothing, and the guard is one.
+  // Not from the allocator: untouched pages cost nothing, and one page is the guard.
   void* memory = mmap(nullptr, bytes + kGuardBytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   SLUICE_CHECK(memory != MAP_FAILED, "no memory for a fiber's stack");
@@ -127,7 +127,7 @@ void Fiber::Prepare() {
   uintptr_t top = reinterpret_cast<uintptr_t>(stack_) + stack_bytes_;
   top &= ~uintptr_t{15};
   void** place = reinterpret_cast<void**>(top);
-  *--place = nullptr;  // Where Main() would return to; and so aligned as after a call.
+  *--place = nullptr;  // Main()'s return address, never used; aligns the stack as after a call.
   *--place = reinterpret_cast<void*>(&Fiber::Main);
   for (int i = 0; i < 6; ++i) *--place = nullptr;
   context_->inside = place;
@@ -145,7 +145,7 @@ void Fiber::Prepare() {
 
 void Fiber::Abandon() {
 #if SLUICE_FIBER_ASAN
-  // The frames that will not return.
+  // Unpoison the frames that will not return.
 #if SLUICE_FIBER_ASM
   char* const used = static_cast<char*>(context_->inside);
 #else
@@ -206,8 +206,8 @@ void Fiber::SwitchOut([[maybe_unused]] bool returned) {
 #endif
 #if SLUICE_FIBER_ASAN
   if (fake_frames_ == FakeFrames::kNone) {
-    // The way in is finished on the way out: until then AddressSanitizer keeps no fake stack, which
-    // the frames that are abandoned would fill (four times slower).
+    // Finishes the switch in only now, at the switch out. In between AddressSanitizer keeps no fake
+    // stack: abandoned frames would fill it (four times slower).
     __sanitizer_finish_switch_fiber(nullptr, &context.outside_bottom, &context.outside_bytes);
   }
   __sanitizer_start_switch_fiber(

@@ -1,9 +1,10 @@
-// File is what a descriptor of a simulated machine stands for; Poller is an epoll instance that
+// File is the object behind a descriptor of a simulated machine; Poller is an epoll instance that
 // watches files. Both do what Linux's fs/eventpoll.c does: a change puts a watch on the poller's
-// ready list, and a wait asks each of those what its file is ready for *now*. So one event may tell
-// of several changes, or, where the change was undone, of none.
+// ready list, and a wait asks each listed file what it is ready for *now*. So one event may stand
+// for several changes, or for none if a change was undone.
 //
-// Owner:  files: the machine's table, shared with what still refers to them. A watch: the poller.
+// Owner:  a file: the machine's table, shared with other holders of a reference. A watch: the
+//         poller.
 // Thread: the simulation's.
 // Bound:  one watch for each file and poller.
 // Errors: values.
@@ -29,10 +30,10 @@ struct Watch;
 class File {
  public:
   virtual ~File();
-  virtual uint32_t Ready() = 0;  // EPOLLIN and its like, as of now.
-  void Changed();                // Each poller that watches hears of it.
-  virtual void Closed() {}       // The descriptor is gone; what refers to this may stay.
-  void TakeWatches(File& from);  // The descriptor of `from` stands for this now.
+  virtual uint32_t Ready() = 0;  // EPOLLIN and so on, as of now.
+  void Changed();                // Notifies each poller that watches this file.
+  virtual void Closed() {}       // The descriptor is closed; references may stay.
+  void TakeWatches(File& from);  // The descriptor of `from` now means this file.
 
  private:
   friend class Poller;
@@ -46,9 +47,9 @@ struct Watch {
   uint32_t events;
   bool queued = false;
   Watch* next_of_file = nullptr;
-  Watch* previous = nullptr;  // Of the poller's.
+  Watch* previous = nullptr;  // In the poller's list of watches.
   Watch* next = nullptr;
-  Watch* previous_ready = nullptr;  // Of those that are ready.
+  Watch* previous_ready = nullptr;  // In the poller's ready list.
   Watch* next_ready = nullptr;
 };
 
@@ -61,11 +62,11 @@ class Poller : public File {
   int Add(File& file, uint32_t events, uint64_t data);
   int Remove(File& file);
   int Collect(epoll_event* events, int most);
-  // Puts any one of its watches on the ready list.
+  // Puts a random watch on the ready list.
   void Spurious();
   SimThread* waiting = nullptr;
-  bool inside = false;  // A thread is in its wait,
-  int timeout_ms = 0;   // for so long.
+  bool inside = false;  // A thread is in PollerWait,
+  int timeout_ms = 0;   // with this timeout.
 
  private:
   friend class File;
@@ -80,7 +81,7 @@ class Poller : public File {
   int64_t watches_ = 0;
 };
 
-// An eventfd: a count that wakes.
+// An eventfd: a counter that wakes.
 class WakeFile : public File {
  public:
   uint32_t Ready() override { return (count > 0 ? EPOLLIN : 0u) | EPOLLOUT; }
@@ -95,21 +96,21 @@ class SignalFile : public File {
   std::vector<int> pending;
 };
 
-// What is set on a socket; a connection that is accepted inherits it.
+// Options of a socket; an accepted connection inherits the listener's.
 struct SocketOptions {
   bool keepalive = false;
-  bool linger_at_once = false;  // SO_LINGER with 0: closing it resets.
+  bool linger_at_once = false;  // SO_LINGER with 0: close() sends RST.
   bool ip6_only = false;
   int keepalive_idle_s = 7'200;
   int keepalive_interval_s = 75;
   int keepalive_count = 9;
   int user_timeout_ms = 0;
   int retransmit_ms_max = 0;  // TCP_RTO_MAX_MS; 0: two minutes.
-  int send_bytes = 0;         // As SO_SNDBUF set them, doubled; 0: the network's own.
+  int send_bytes = 0;         // As SO_SNDBUF set it, doubled; 0: not set.
   int receive_bytes = 0;
 };
 
-// A socket that neither listens nor is connected, yet.
+// A socket that neither listens nor is connected yet.
 class Socket : public File {
  public:
   explicit Socket(int family_of) : family(family_of) {}

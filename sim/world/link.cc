@@ -18,7 +18,7 @@ constexpr uint32_t kBufferBytes = 64 * 1024;
 constexpr int64_t kRetransmitFirstNs = 200'000'000;  // TCP_RTO_MIN, and a round trip.
 constexpr uint64_t kMachineBuffers[] = {4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024};
 
-// What a closed flow held goes back to the allocator: there may be a million of them.
+// Frees the memory of an emptied buffer: there may be a million connections.
 void Compact(std::string* bytes, uint32_t* at) {
   if (*at == bytes->size()) {
     bytes->clear();
@@ -110,7 +110,7 @@ void Link::Changed(int side) {
 
 uint32_t Link::Ready(int side) {
   Side& self = sides_[side];
-  if (!self.up && !self.dead) return 0;  // It connects.
+  if (!self.up && !self.dead) return 0;  // The side is connecting.
   uint32_t ready = 0;
   const bool no_more = self.eof || self.dead;
   const bool write_shut = self.write_shut || self.dead;
@@ -118,7 +118,7 @@ uint32_t Link::Ready(int side) {
   if (no_more && write_shut) ready |= EPOLLHUP;
   if (no_more) ready |= EPOLLIN | EPOLLRDHUP;
   if (self.InBytes() > 0) ready |= EPOLLIN;
-  // tcp_poll(): a third of the buffer must be free; asking is enough to be told when it is.
+  // tcp_poll(): a third of the buffer must be free; a caller that asked is notified when it is.
   if (write_shut || HasRoom(side)) {
     ready |= EPOLLOUT;
   } else {
@@ -132,7 +132,7 @@ int Link::TakeError(int side) { return std::exchange(sides_[side].error, 0); }
 int64_t Link::Receive(int side, char* data, size_t size) {
   Side& self = sides_[side];
   if (self.InBytes() > 0) {
-    // All that is there, as TCP does: the framework's short-read rule stands on it.
+    // Returns all bytes that are there, as TCP does: the framework's short-read rule relies on it.
     const size_t count = std::min(size, self.InBytes());
     std::memcpy(data, self.in.data() + self.in_at, count);
     self.in_at += static_cast<uint32_t>(count);
@@ -151,7 +151,7 @@ int64_t Link::Receive(int side, char* data, size_t size) {
 
 int64_t Link::Send(int side, const iovec* parts, int count) {
   Side& self = sides_[side];
-  // sk_stream_error(): the error that waits, then EPIPE.
+  // sk_stream_error(): first the pending error, then EPIPE.
   if (self.error != 0) return -TakeError(side);
   if (self.write_shut || self.dead) return -EPIPE;
   if (!self.up) return -EAGAIN;
@@ -161,7 +161,8 @@ int64_t Link::Send(int side, const iovec* parts, int count) {
   size_t take = std::min(total, SendMax(side) - std::min(used, SendMax(side)));
   bool cut = take < total;
   Random& random = simulation_.random();
-  // A UNIX socket takes less only when it is full (sock_alloc_send_pskb()): no event would follow.
+  // A UNIX socket takes a part only if it is full (sock_alloc_send_pskb()): otherwise no event
+  // would follow.
   if (tcp_ && take > 0 && random.Chance(simulation_.faults.refused_send)) {
     take = 0;
     cut = true;
@@ -172,7 +173,7 @@ int64_t Link::Send(int side, const iovec* parts, int count) {
   if (cut) {
     self.starved = true;
     if (used + take == 0) {
-      // The kernel had no memory: it tells later, as no acknowledgement will.
+      // The kernel had no memory. No acknowledgement will come, so the event is posted here.
       simulation_.Post(
           simulation_.NowNs() + DelayNs(), shared_from_this(),
           [](void* link, uint64_t at) {
@@ -200,7 +201,7 @@ int Link::ShutdownWrite(int side) {
   if (self.dead || !self.up) return -ENOTCONN;
   self.write_shut = true;
   self.fin = true;
-  Changed(side);  // inet_shutdown() wakes whoever polls.
+  Changed(side);  // inet_shutdown() wakes all pollers.
   Go(side);
   return 0;
 }
@@ -211,7 +212,8 @@ int Link::ShutdownBoth(int side) {
     self.read_shut = true;
     return ShutdownWrite(side);
   }
-  // unix_shutdown(): the peer's writes fail at once, and both read what has arrived, then the end.
+  // unix_shutdown(): the peer's writes fail at once; both sides read what has arrived, then the
+  // end.
   Side& peer = sides_[1 - side];
   self.write_shut = self.eof = true;
   peer.eof = peer.write_shut = true;
@@ -226,10 +228,10 @@ void Link::Close(int side, bool at_once) {
   self.open = false;
   if (self.dead) return;
   if (!self.up) {
-    self.dead = true;  // It was connecting; what comes for it is refused.
+    self.dead = true;  // The side was connecting; answers to it are refused.
     return;
   }
-  // tcp_close(): what was not read makes it a reset. (A UNIX socket knows no SO_LINGER.)
+  // tcp_close(): unread input makes it a reset. (A UNIX socket ignores SO_LINGER.)
   if (tcp_ && (at_once || self.InBytes() > 0)) {
     Reset(side);
     return;
@@ -258,7 +260,7 @@ int64_t Link::SilentNs(int side) const {
   return probes_are_answered ? 0 : simulation_.NowNs() - self.heard_ns;
 }
 
-// --- What travels.
+// --- On the way.
 
 int64_t Link::DelayNs() {
   const Faults& faults = simulation_.faults;
@@ -281,7 +283,7 @@ void Link::WindowOpened(int side) {
   }
 }
 
-// Both ways of the last segments.
+// The sum of the last segments' delays, one each way.
 void Link::Measure() {
   const int64_t sample_ns = sides_[0].delay_ns + sides_[1].delay_ns;
   if (round_trip_ns_ == 0) {
@@ -334,7 +336,7 @@ void Link::Arrive(int from) {
   }
   self.heard_ns = peer.heard_ns = simulation_.NowNs();
   if (peer.dead || !peer.open || peer.read_shut) {
-    // Nobody reads there any more: data is answered by RST, a FIN by an acknowledgement.
+    // Nobody reads there any more: data is answered with RST, a FIN with an acknowledgement.
     if (self.OutBytes() > 0) {
       if (tcp_) {
         simulation_.Post(simulation_.NowNs() + DelayNs(), shared_from_this(), RunReset,
@@ -356,7 +358,7 @@ void Link::Arrive(int from) {
   Go(from);
 }
 
-// What a UNIX socket has sent lies at its peer.
+// Bytes that a UNIX socket has sent are already at its peer.
 size_t Link::Used(int side) const {
   return tcp_ ? sides_[side].OutBytes() : sides_[Other(side)].InBytes();
 }
@@ -402,7 +404,7 @@ void Link::Fin(int from) {
 
 void Link::Reset(int from) {
   Side& self = sides_[from];
-  // What was on its way arrives before the reset.
+  // Bytes on their way arrive before the reset.
   const Side& peer = sides_[Other(from)];
   if (tcp_ && !lost_ && self.travelling && peer.open && !peer.dead && Carry(from) > 0) {
     Changed(Other(from));
@@ -423,8 +425,8 @@ void Link::Reset(int from) {
 void Link::Fail(int side, int error) {
   Side& self = sides_[side];
   if (self.dead) return;
-  // tcp_reset(): after the peer's FIN it is a broken pipe; while connecting, a refusal. (Who was
-  // connected to learns of that when its connection is accepted.)
+  // tcp_reset(): after the peer's FIN the error is EPIPE; while connecting, ECONNREFUSED. (The
+  // accepting side gets the error once its connection is accepted.)
   const bool connects = side == 0 && !self.up;
   if (error == ECONNRESET) error = connects ? ECONNREFUSED : self.eof ? EPIPE : ECONNRESET;
   Die(side, error);
@@ -448,7 +450,7 @@ void Link::Cut() {
   cut_ns_ = simulation_.NowNs();
 }
 
-// A kernel does not know that its link is whole again: it goes on when it would ask again anyway.
+// A kernel does not know that its link is whole again: it goes on at its next retransmission.
 void Link::Mend() {
   if (!cut_) return;
   cut_ = false;
@@ -464,8 +466,8 @@ void Link::Mend() {
   }
 }
 
-// Each time after twice as long as before (RFC 6298), up to a limit; probes of a closed window,
-// too.
+// Retransmits each time after twice as long as before (RFC 6298), up to a limit; the same for
+// probes of a closed window.
 Link::Asking Link::AskingNow(int side) const {
   const Side& self = sides_[side];
   const int64_t limit_ms = files[side] != nullptr && files[side]->options.retransmit_ms_max > 0
@@ -493,7 +495,7 @@ void Link::Vanish() {
   WatchDeath(1);
 }
 
-// When the kernel gives up on a peer that is not heard; kNever: never.
+// Time at which the kernel gives up on a silent peer; kNever: never.
 int64_t Link::DeathNs(int side) const {
   const Side& self = sides_[side];
   if (self.dead || files[side] == nullptr) return Simulation::kNever;

@@ -12,7 +12,7 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr int kSynAttemptsMax = 7;  // tcp_syn_retries = 6: 1, 2, 4, ... 64 s, in all 127 s.
+constexpr int kSynAttemptsMax = 7;  // tcp_syn_retries = 6: after 1, 2, 4, ... 64 s; 127 s in all.
 constexpr int64_t kSynRetryNs = 1'000'000'000;
 
 }  // namespace
@@ -71,7 +71,7 @@ int Network::Begin(const std::shared_ptr<Link>& link, SimOs& from, const Address
   return -EINPROGRESS;
 }
 
-// Arrives a little later; again and again while nobody answers.
+// The SYN arrives a little later; it is sent again while nobody answers.
 void Network::Syn(const std::shared_ptr<Link>& link) {
   const Faults& faults = simulation_.faults;
   int64_t at_ns =
@@ -132,7 +132,7 @@ void Network::Queue(const std::shared_ptr<Link>& link) {
         auto* made = static_cast<Link*>(object);
         const std::shared_ptr<Listener> at = std::exchange(made->listener, {}).lock();
         if (at != nullptr) --at->coming;
-        if (!made->Up(0)) return;  // It gave up while it connected.
+        if (!made->Up(0)) return;  // The connecting side gave up meanwhile.
         if (at == nullptr || at->machine == nullptr || at->shut) {
           made->Reset(1);
           return;

@@ -1,5 +1,5 @@
-// Network is how simulated machines reach each other: which machine has an address, who listens
-// there, and how a connection comes to be (SYN, queue of the listener, refusal, time-out).
+// Network connects simulated machines: which machine has an address, which listener is there, and
+// how a connection is set up (SYN, queue of the listener, refusal, time-out).
 //
 // Owner:  the Simulation.
 // Thread: the simulation's.
@@ -22,32 +22,33 @@ namespace sluice::sim {
 class Simulation;
 class SimOs;
 
-// Of an IPv4 or IPv6 address; as its text has it.
+// The host of an IPv4 or IPv6 address, as in its text.
 std::string HostOf(const Address& address);
-bool IsAny(const std::string& host);       // 0.0.0.0 or [::]: to a listener, each of its machine's.
+// 0.0.0.0 or [::]: for a listener, all addresses of its machine.
+bool IsAny(const std::string& host);
 bool IsLoopback(const std::string& host);  // 127.0.0.0/8 or [::1].
 
 class Network {
  public:
   explicit Network(Simulation& simulation) : simulation_(simulation) {}
 
-  void Connect(SimOs& machine);  // The machine is part of it from now on.
-  // What a host's name stands for from now on: addresses without ports, the best first; none: there
-  // is no such name. As DNS has it, for all machines.
+  void Connect(SimOs& machine);  // Makes the machine a part of the network.
+  // From now on a name means these addresses, without ports, the best first; none: the name does
+  // not exist. Like DNS, for all machines.
   void SetHost(const std::string& name, const std::vector<std::string>& addresses);
   const std::vector<Address>* HostNamed(const std::string& name) const;
-  // How long the name server takes, beside the way there and back.
+  // Time that the name server takes, besides the way there and back.
   void SetLookUpTime(absl::Duration time) { look_up_time_ = time; }
   absl::Duration LookUpTime() const { return look_up_time_; }
 
   void CountLink(int change) { links_ += change; }
-  // Connections that somebody still knows of: a descriptor, a queue, or a segment on its way.
+  // Connections that a descriptor, a queue or a segment on its way still refers to.
   int64_t Links() const { return links_; }
 
-  // A listener of the machine, under its exact address or a wildcard; nullptr: none.
+  // The machine's listener at the exact address or a wildcard; nullptr: none.
   std::shared_ptr<Listener> Find(SimOs& machine, const Address& address);
-  // Begins to connect side 0, whose file and names are there. -EINPROGRESS for TCP; 0 or an error
-  // at once for a UNIX socket.
+  // Begins to connect side 0, which has its file and names. Returns -EINPROGRESS for TCP; 0 or an
+  // error at once for a UNIX socket.
   int Begin(const std::shared_ptr<Link>& link, SimOs& from, const Address& to);
 
  private:

@@ -24,7 +24,7 @@ std::shared_ptr<const Address> MustParse(const std::string& text) {
   return std::make_shared<const Address>(*Address::Parse(text));
 }
 
-// What a wait said of a descriptor: IN|RDHUP.
+// Names of a wait's events: IN|RDHUP.
 std::string EventNames(int64_t events) {
   static constexpr std::pair<uint32_t, const char*> kNames[] = {{EPOLLIN, "IN"},
                                                                 {EPOLLOUT, "OUT"},
@@ -186,7 +186,7 @@ int64_t SimOs::NowNs() {
   return simulation_.NowNs();
 }
 
-// Handlers take no time here unless they say so, and then they use the processor.
+// Handlers take no time here unless they say so; that time is processor time.
 int64_t SimOs::ThreadProcessorNs() { return simulation_.NowNs(); }
 
 int64_t SimOs::SocketMemoryBytes(int64_t sockets) { return sockets * (64 + 64) * 1024; }

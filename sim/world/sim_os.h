@@ -1,10 +1,10 @@
-// SimOs is one machine of a simulation: what a program on it sees of the system. It answers as
-// Linux does, down to what surprises; docs/testing.md lists what it knows, and what it does not.
+// SimOs is one machine of a simulation: the system as a program on it sees it. It answers as Linux
+// does, surprises included; docs/testing.md lists what it covers, and what it does not.
 //
 // Owner:  the Simulation.
-// Thread: those of the simulation, of which one runs at a time.
+// Thread: the simulation's threads, of which one runs at a time.
 // Bound:  descriptors_max.
-// Errors: -errno, as Os has it. A call on a descriptor that is not open breaks the law "handles".
+// Errors: -errno, as Os has it. A call on a descriptor that is not open breaks law L10 (handles).
 #ifndef SLUICE_SIM_WORLD_SIM_OS_H_
 #define SLUICE_SIM_WORLD_SIM_OS_H_
 
@@ -37,38 +37,38 @@ class SimOs : public Os {
 
   Simulation& simulation() { return simulation_; }
   const std::string& name() const { return name_; }
-  // Its IPv4 and its IPv6 address, with port 0: 10.0.0.N and fd00::N.
+  // IPv4 and IPv6 address of the machine, with port 0: 10.0.0.N and fd00::N.
   const std::vector<std::shared_ptr<const Address>>& addresses() const { return addresses_; }
 
-  // What a test may change while programs run.
+  // --- A test may change these while programs run.
   int64_t descriptors_max = 20'000;       // RLIMIT_NOFILE's soft limit.
-  int64_t descriptors_hard_max = 20'000;  // Its hard one, where that is more.
-  bool old_kernel = false;  // Before 6.15: it sends again ever less often, up to two minutes apart.
+  int64_t descriptors_hard_max = 20'000;  // The hard limit, if higher.
+  bool old_kernel = false;  // Before Linux 6.15: retransmissions get up to two minutes apart.
   int64_t memory_bytes = int64_t{8} << 30;
   int processors = 2;
-  void Signal(int signal);  // To the program on it.
-  // As SIGSTOP does, and SIGCONT so much later: each thread of the program stands still from its
-  // next call at which another one may run, or from its start. The kernel goes on.
+  void Signal(int signal);  // Sends it to the machine's program.
+  // As SIGSTOP, and SIGCONT after `time`: each thread of the program stops at its next call at
+  // which another thread may run, or at its start. The kernel goes on.
   void Stop(absl::Duration time);
   int64_t StoppedUntilNs() const { return stopped_until_ns_; }
-  // Without: nothing is sent or received, and every connection of it vanishes.
+  // False: no byte is sent or received, and every connection of this machine vanishes.
   void SetPlugged(bool plugged);
   bool plugged() const { return plugged_; }
-  // What its connections send gets nowhere, until their links are whole again.
+  // While true, bytes of its connections do not arrive; they do once the links are whole again.
   void SetCut(bool cut);
-  // The program forks: a child holds all that is open now, and does nothing, until it ends. One at
-  // a time.
+  // The program forks: the child holds all descriptors open now, and does nothing until EndChild().
+  // One child at a time.
   void Fork();
   void EndChild();
-  // The next `count` calls that make a descriptor answer -error.
+  // The next `count` calls that make a descriptor return -error.
   void RefuseDescriptors(int error, int count);
   int64_t OpenDescriptors() const { return open_; }
-  // From now on only `count` more than there are.
+  // From now on at most `count` more descriptors can be opened.
   void LimitDescriptorsToOpenAnd(int64_t count) {
     descriptors_max = open_ + kFirstDescriptor + count;
   }
-  // What the kernel saw of connections of workers (not of scripts on the same machine): those that
-  // got a descriptor, and bytes that went through one.
+  // The kernel's counts for connections of workers (not of scripts on the same machine):
+  // connections that got a descriptor, and bytes that went through one.
   struct Traffic {
     int64_t opened = 0;
     int64_t closed = 0;
@@ -76,10 +76,10 @@ class SimOs : public Os {
     int64_t bytes_received = 0;
   };
   const Traffic& traffic() const { return traffic_; }
-  // Whether a thread is in PollerWait, and how.
+  // Whether a thread is in PollerWait, and how it waits.
   struct WaitView {
     bool inside = false;
-    bool sleeps = false;  // And nothing has woken it.
+    bool sleeps = false;  // And nothing has woken the thread.
     int timeout_ms = 0;
   };
   WaitView WaitAt(int poller) const;
@@ -91,7 +91,7 @@ class SimOs : public Os {
 
   int64_t NowNs() override;
   int64_t ThreadProcessorNs() override;
-  ThreadSwitches ThreadSwitchCounts() override { return {}; }  // All time is work here.
+  ThreadSwitches ThreadSwitchCounts() override { return {}; }  // All time counts as work here.
   int64_t MemoryBytes() override { return memory_bytes; }
   int64_t DescriptorsMax() override { return descriptors_max; }
   void DescriptorsMaxRaise() override {
@@ -147,7 +147,7 @@ class SimOs : public Os {
   [[noreturn]] void ExitNow(int code) override;
 
  private:
-  // For the trace: the call has ended with `result`.
+  // Traces a call that has ended with `result`.
   int64_t Done(std::string_view call, int fd, int64_t result, std::string_view data = {});
   void WaitUntil(std::condition_variable& condition, std::unique_lock<std::mutex>& lock,
                  int64_t deadline_ns);
@@ -156,9 +156,9 @@ class SimOs : public Os {
   F* Find(int fd) {
     return dynamic_cast<F*>(FileAt(fd));
   }
-  void LastClosed(File& file);                 // No descriptor stands for it any more.
-  int Open(std::shared_ptr<File> file);        // Its descriptor, or why there is none.
-  int OpenOrFail(std::shared_ptr<File> file);  // And by chance there is none.
+  void LastClosed(File& file);                 // No descriptor refers to it any more.
+  int Open(std::shared_ptr<File> file);        // Returns the descriptor, or -errno.
+  int OpenOrFail(std::shared_ptr<File> file);  // The same, but may fail by chance.
   void Replace(int fd, std::shared_ptr<File> file);
   SocketOptions* OptionsOf(int fd);
   SocketName NameOf(int fd, int side);
@@ -180,7 +180,7 @@ class SimOs : public Os {
   int refuse_error_ = 0;
   uint16_t next_port_ = 32'768;
   std::map<std::string, std::weak_ptr<File>> bound_;  // By address.
-  std::map<const File*, SocketName> names_;           // Of bound sockets; by key only.
+  std::map<const File*, SocketName> names_;  // Names of bound sockets; looked up by key only.
   // Files of UNIX sockets, by address; each stays until it is removed.
   struct PathFile {
     uint64_t inode;
@@ -188,9 +188,10 @@ class SimOs : public Os {
   };
   std::map<std::string, PathFile> paths_;
   uint64_t next_inode_ = 1;
-  bool folder_locked_ = false;                 // One folder is enough here.
-  std::vector<std::shared_ptr<File>> childs_;  // What a forked child holds, by descriptor.
-  std::map<std::condition_variable*, std::vector<SimThread*>> conditions_;  // By key only.
+  bool folder_locked_ = false;                 // A single folder is enough here.
+  std::vector<std::shared_ptr<File>> childs_;  // Files that a forked child holds.
+  // Looked up by key only.
+  std::map<std::condition_variable*, std::vector<SimThread*>> conditions_;
   std::vector<std::weak_ptr<SignalFile>> signal_files_;
   int threads_started_ = 0;
 };

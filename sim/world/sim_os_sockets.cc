@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint16_t kFirstPort = 32'768;  // net.ipv4.ip_local_port_range.
 constexpr uint16_t kLastPort = 60'999;
-constexpr int kTcpRtoLimit = 44;  // TCP_RTO_MAX_MS, of Linux from 6.15 on.
+constexpr int kTcpRtoLimit = 44;                             // TCP_RTO_MAX_MS, from Linux 6.15 on.
 constexpr absl::Duration kLookUpTimeout = absl::Seconds(5);  // resolv.conf(5): for each attempt.
 
 void CopyAddress(const Address& address, sockaddr_storage* to, socklen_t* size) {
@@ -44,7 +44,7 @@ bool SimOs::IsLocal(const Address& address) const {
          std::ranges::any_of(addresses_, [&](const auto& own) { return HostOf(*own) == host; });
 }
 
-// An address in use, or one that covers it or is covered by it: a wildcard at the same port.
+// True: the address is in use, or a wildcard at the same port covers it, or it covers one in use.
 bool SimOs::Taken(const Address& address) const {
   const std::string port = absl::StrCat(":", address.port());
   const std::string own = HostOf(address);
@@ -151,7 +151,7 @@ int SimOs::Unlink(const std::string& path, const FileId& file) {
   const auto found = paths_.find("unix:" + path);
   if (found == paths_.end()) return static_cast<int>(Done("unlink", -1, -ENOENT));
   if (found->second.inode != file.inode) return static_cast<int>(Done("unlink", -1, -ESTALE));
-  // Linux looks and unlinks in two calls: what is removed is what has the name by then.
+  // Linux checks and unlinks in two calls: the file that has the name by then is removed.
   simulation_.Called(/*may_switch=*/true);
   return static_cast<int>(Done("unlink", -1, paths_.erase("unix:" + path) > 0 ? 0 : -ENOENT));
 }
@@ -174,7 +174,7 @@ int SimOs::UnlockFolder(int fd) {
   return Close(fd);
 }
 
-// The answer is that of the moment in which it is given.
+// The name is looked up when the answer is given, not when it is asked.
 int SimOs::Resolve(const std::string& host, std::vector<sockaddr_storage>* addresses) {
   simulation_.Called(/*may_switch=*/true);
   Random& random = simulation_.random();
@@ -196,8 +196,8 @@ int SimOs::Resolve(const std::string& host, std::vector<sockaddr_storage>* addre
 
 // --- Connections.
 
-// The address that a connection leaves from. Ports go round: what is told apart by the whole of
-// both addresses on Linux is told apart by the connection itself here.
+// The address that a connection leaves from. Ports go round: Linux tells connections apart by both
+// whole addresses, the simulation by the Link itself.
 SocketName SimOs::SourceFor(const Address& to) {
   const std::string host = HostOf(to);
   SocketName name;
@@ -291,7 +291,7 @@ int SimOs::ShutdownBoth(int fd) {
 int SimOs::Reset(int fd) {
   simulation_.Called(false);
   auto* const stream = Find<Stream>(fd);
-  if (stream == nullptr) return 0;  // There is nothing to dissolve.
+  if (stream == nullptr) return 0;  // There is no connection to reset.
   stream->link().Close(stream->side(), /*at_once=*/true);
   return static_cast<int>(Done("reset", fd, 0));
 }
@@ -382,7 +382,7 @@ int SimOs::OptionGet(int fd, int level, int name, void* value, socklen_t* size) 
             static_cast<uint32_t>((simulation_.NowNs() - asking.last_ns) / 1'000'000);
       }
     }
-    // A program may know fewer fields than the kernel (that of <netinet/tcp.h> does).
+    // A program may know fewer fields than the kernel (<netinet/tcp.h> does).
     *size = std::min<socklen_t>(*size, sizeof(info));
     std::memcpy(value, &info, *size);
     return 0;

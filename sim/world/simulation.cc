@@ -18,7 +18,7 @@ namespace sluice::sim {
 
 namespace {
 
-// So many times a simulation in which nobody can run is pushed on, so that the test can end.
+// When no thread can run, time is pushed on at most so often, so that the test can end.
 constexpr int64_t kForcedMax = 100'000;
 
 void SetCurrentWorker(Worker* worker) {
@@ -111,7 +111,7 @@ bool Simulation::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout
   const int64_t until_ns = now_ns_ + absl::ToInt64Nanoseconds(timeout);
   const auto keep = std::make_shared<int>();
   Post(
-      until_ns, keep, [](void*, uint64_t) {}, 0);  // So that time gets there.
+      until_ns, keep, [](void*, uint64_t) {}, 0);  // Without an event time would not get there.
   while (!done()) {
     if (now_ns_ >= until_ns) return false;
     SLUICE_CHECK(running_ == threads_.front().get(), "RunUntil belongs to who made the simulation");
@@ -210,7 +210,7 @@ void Simulation::Run(SimThread& thread) {
   thread.state = SimThread::State::kRunning;
   running_ = &thread;
   if (thread.id == 0) return;  // SwitchAway() returns to it.
-  // The exceptions that are being handled are a list for each thread of the system.
+  // The C++ library keeps exceptions under way in a list for each thread of the system.
   auto* const exceptions = reinterpret_cast<std::byte*>(abi::__cxa_get_globals());
   decltype(thread.exceptions) outside;
   std::copy_n(exceptions, outside.size(), outside.begin());
@@ -250,7 +250,7 @@ void Simulation::Called(bool may_switch) {
   now_ns_ += kCallNs;
   FireDue();
   if (!may_switch) return;
-  // What made the simulation is no program on any machine.
+  // Thread 0 made the simulation and is no program on a machine.
   if (running_->id != 0) {
     while (now_ns_ < running_->machine->StoppedUntilNs())
       Block(running_->machine->StoppedUntilNs());
@@ -271,7 +271,7 @@ void Simulation::Broken(std::string_view law, std::string_view what) {
   if (trace_.KeepsLines()) trace_.LastLine(violation_);
 }
 
-// Every thread sleeps for ever: a wake-up is lost, or the test waits for what cannot come.
+// Every thread sleeps for ever: a wake-up is lost, or the test waits for an event that cannot come.
 void Simulation::NobodyCanRun() {
   std::string who;
   for (const auto& thread : threads_) {

@@ -1,6 +1,5 @@
 // Simulation is a world for programs that run on an Os: machines, a network between them, time, and
-// the threads of all of it. Every choice comes from one seed, so that the same seed is the same
-// run.
+// all their threads. Every choice comes from one seed: the same seed gives the same run.
 //
 //   sim::Simulation simulation(seed);
 //   Runtime runtime(options, simulation.os());
@@ -9,15 +8,15 @@
 //   sim::Client client(simulation.NewMachine("client"));
 //   client.Connect("10.0.0.1:7001");                     // Waits; meanwhile the others run.
 //
-// A thread is a fiber. It runs until a call to its SimOs waits, or is chosen to go on later
-// (Faults::preempt); then the seed picks the next of those that can run. Time stands still but for
-// what calls cost (kCallNs), and jumps when all threads sleep. The code that made the simulation is
-// a thread, too: where it waits, the others go on.
+// A thread is a fiber. It runs until a call to its SimOs waits, or until a call is chosen to go on
+// later (Faults::preempt); then the seed picks the next runnable thread. Time stands still except
+// for the cost of calls (kCallNs), and jumps when all threads sleep. The code that made the
+// simulation is a thread, too: while it waits, the others run.
 //
 // Owner:  the test. Everything that uses its machines ends before it.
-// Thread: one of the system: whoever made it. Two simulations may run on two threads.
-// Bound:  kStackBytes for each thread; else what the programs in it ask for.
-// Errors: what breaks a law is kept as violation(): the run goes on, so that it can end.
+// Thread: one thread of the system, which made it. Two simulations may run on two threads.
+// Bound:  kStackBytes for each thread; otherwise what its programs ask for.
+// Errors: a broken law is kept as violation(): the run goes on, so that it can end.
 #ifndef SLUICE_SIM_WORLD_SIMULATION_H_
 #define SLUICE_SIM_WORLD_SIMULATION_H_
 
@@ -44,20 +43,20 @@ class SimOs;
 class Network;
 struct SimThread;
 
-// How much of what a test does, by name.
+// Amounts that a test draws, by name.
 using Amounts = std::map<std::string, int64_t>;
 
 class Simulation {
  public:
   static constexpr size_t kStackBytes = 256 * 1024;
-  static constexpr int64_t kCallNs = 200;  // What a call to the system takes.
+  static constexpr int64_t kCallNs = 200;  // Cost of a system call.
 
   explicit Simulation(uint64_t seed, const Faults& faults = Faults(), Amounts amounts = {});
   ~Simulation();
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
 
-  // The machine "server", 10.0.0.1; and others, 10.0.0.2 and on.
+  // os(): the machine "server", 10.0.0.1. Others are 10.0.0.2 and so on.
   SimOs& os() { return *machines_.front(); }
   SimOs& NewMachine(std::string name);
   const std::vector<std::unique_ptr<SimOs>>& machines() const { return machines_; }
@@ -65,8 +64,9 @@ class Simulation {
   uint64_t seed() const { return seed_; }
   Faults faults;
   Random& random() { return random_; }
-  // How many of something a test makes: of the seed, of [least, most]; or as told. Each name is
-  // drawn for itself, so that less of one changes no other, and has one range in all of a run.
+  // An amount of something that a test makes: drawn by the seed from [least, most], unless told.
+  // Each name is drawn separately, so less of one changes no other. A name has one range in all of
+  // a run.
   int64_t Amount(const std::string& name, int64_t least, int64_t most);
   const Amounts& amounts() const { return amounts_; }
   Trace& trace() { return trace_; }
@@ -74,41 +74,42 @@ class Simulation {
   int64_t NowNs() const { return now_ns_; }
   int64_t Steps() const { return steps_; }
 
-  // --- What happens in it. From the thread that made it, or from one of the simulation's.
+  // --- Events. Called on the thread that made the simulation, or on one of its own.
 
-  // A thread of that machine. It ends before the simulation does.
+  // Starts a thread on that machine. The thread must end before the simulation does.
   ThreadId StartThread(SimOs& os, std::string name, std::function<void()> main);
   void Join(ThreadId thread);
-  // The thread that runs, in a handler as one that is slow; the others go on.
+  // The running thread sleeps: in a handler, a slow handler. The others go on.
   void Sleep(absl::Duration time);
-  // False: the time was over first. `done` is asked whenever another thread has run.
+  // False: `timeout` passed first. `done` is called whenever another thread has run.
   bool RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout);
-  // So much later, between two threads' turns; it must not wait.
+  // Runs `act` after `later`, between two threads' turns; `act` must not wait.
   void At(absl::Duration later, absl::AnyInvocable<void()> act);
 
   // --- Laws.
 
-  // After every step of a thread. A check tells what is broken with Broken().
+  // `check` runs after every step of a thread, and reports violations with Broken().
   void AfterEachStep(absl::AnyInvocable<void()> check) { checks_.push_back(std::move(check)); }
   void Broken(std::string_view law, std::string_view what);
   bool Failed() const { return !violation_.empty(); }
-  // The first law that broke, how, and when; empty: none.
+  // The first broken law, how, and when; empty: none.
   const std::string& violation() const { return violation_; }
 
   // --- For machines and networks.
 
-  // Later, on no thread: what a network card or a clock would do.
+  // Fires at `at_ns`, on no thread: acts like a network card or a clock.
   using Event = void (*)(void* object, uint64_t number);
   void Post(int64_t at_ns, std::shared_ptr<void> object, Event event, uint64_t number);
-  // The thread that runs waits until Wake() or the deadline (kNever: for ever).
+  // The running thread waits until Wake() or the deadline (kNever: for ever).
   static constexpr int64_t kNever = INT64_MAX;
   void Block(int64_t deadline_ns);
   void Wake(SimThread& thread);
   SimThread& Running() { return *running_; }
   const std::string& RunningName() const;
-  // At a call to the system: time passes, what is due happens, and another thread may go first.
+  // At each system call: time passes, due events fire, and another thread may go first.
   void Called(bool may_switch);
-  // How often all threads slept and were woken by force: a wait that saw it answers nothing.
+  // How often all threads slept and were woken by force. A wait during which it grew returns
+  // without an event.
   int64_t Forced() const { return forced_; }
 
  private:
@@ -124,8 +125,8 @@ class Simulation {
   };
 
   void FireDue();
-  void SwitchAway();  // The running thread stands where it will be found again.
-  void StepOthers();  // One step of a thread, or of time.
+  void SwitchAway();  // Returns when the running thread is picked again.
+  void StepOthers();  // Makes one step of a thread, or of time.
   void Run(SimThread& thread);
   void NobodyCanRun();
 
@@ -137,9 +138,10 @@ class Simulation {
   int64_t now_ns_ = 1'000'000'000;
   int64_t steps_ = 0;
   uint64_t next_order_ = 0;
-  std::vector<Due> due_;                             // A heap.
-  std::vector<absl::AnyInvocable<void()>> acts_;     // Of At(): they are due.
-  std::vector<std::unique_ptr<SimThread>> threads_;  // By ThreadId; the first is who made us.
+  std::vector<Due> due_;                          // A heap.
+  std::vector<absl::AnyInvocable<void()>> acts_;  // Acts of At() that are due.
+  // Indexed by ThreadId; the first made the simulation.
+  std::vector<std::unique_ptr<SimThread>> threads_;
   std::vector<SimThread*> runnable_;
   SimThread* running_;
   int64_t forced_ = 0;

@@ -1,4 +1,4 @@
-// SimThread is a thread of a simulation: a fiber, and what else a thread has of its own.
+// SimThread is a thread of a simulation: a fiber, and the thread's other state.
 //
 // Owner: the Simulation. Thread: the simulation's. Bound: its stack. Errors: none.
 #ifndef SLUICE_SIM_WORLD_THREAD_H_
@@ -27,12 +27,11 @@ struct SimThread {
   std::string name;
   SimOs* machine = nullptr;
   State state = State::kRunnable;
-  uint64_t waits = 0;            // So many times it has waited: a deadline is of one of them.
-  std::unique_ptr<Fiber> fiber;  // None: it has ended, or it made the simulation (id 0).
+  uint64_t waits = 0;            // Counts its waits: a deadline belongs to one of them.
+  std::unique_ptr<Fiber> fiber;  // Null: the thread has ended, or it made the simulation (id 0).
   std::vector<SimThread*> joiners;
 
-  // What the C++ library and Sluice keep for each thread of the system, while this one does not
-  // run.
+  // Thread-local state of the C++ library and Sluice, saved while this thread does not run.
   Worker* worker = nullptr;
   Slot* constructing = nullptr;
   const void* function_of = nullptr;                      // internal::FunctionScope::current.

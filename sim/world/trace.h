@@ -1,12 +1,12 @@
-// Trace is all that happened in a simulation: a hash of every event (L11: one seed, one hash), and
-// on demand the events as lines that a person can read.
+// Trace records a simulation: a hash of every event (law L11: one seed, one hash), and on demand
+// the events as readable lines.
 //
 //   t=1000.436200ms server/thread 1: send(9) = 5 "hello"
 //
 // Owner:  the Simulation.
-// Thread: its own.
-// Bound:  kLinesMax lines in memory, the oldest go; a file takes all.
-// Errors: EndFile() says why a file does not hold all.
+// Thread: the simulation's.
+// Bound:  the newest kLinesMax lines in memory; a file takes all.
+// Errors: EndFile() says why a file is incomplete.
 #ifndef SLUICE_SIM_WORLD_TRACE_H_
 #define SLUICE_SIM_WORLD_TRACE_H_
 
@@ -31,7 +31,7 @@ class Trace {
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
 
-  // What is hashed holds no address of memory and nothing else that differs between two builds.
+  // Hashed values contain no memory address and nothing else that differs between two builds.
   void Add(uint64_t value) {
     hash_ = (hash_ ^ value) * 0x9E3779B97F4A7C15u;
     hash_ ^= hash_ >> 29;
@@ -39,13 +39,13 @@ class Trace {
   void Add(std::string_view bytes);
   void CountEvent() { ++events_; }
 
-  // Lines are kept from now on; without this none is even built.
+  // Keeps lines from now on. Without this call no line is even built.
   void KeepLines() { keeps_lines_ = true; }
   absl::Status WriteTo(const std::string& path);
   absl::Status EndFile();
   bool KeepsLines() const { return keeps_lines_; }
   void Line(std::string line);  // Requires: KeepsLines().
-  // What LastLines() ends with; only a file takes those after it.
+  // The last line for LastLines(); only a file takes later ones.
   void LastLine(std::string line);
 
   uint64_t Hash() const { return hash_; }
@@ -53,7 +53,7 @@ class Trace {
   std::string LastLines(size_t most) const;
 
  private:
-  uint64_t hash_ = 0x243F6A8885A308D3u;  // Of nothing.
+  uint64_t hash_ = 0x243F6A8885A308D3u;  // Hash of no events.
   int64_t events_ = 0;
   bool keeps_lines_ = false;
   bool had_last_ = false;

@@ -32,7 +32,7 @@ def _flags(rctx, module):
     return [flag for flag in found.stdout.strip().split(" ") if flag]
 
 def _debian_library_impl(rctx):
-    # No headers here: they are under /usr/include, where compilers look anyway.
+    # No headers here: they are in /usr/include, where compilers look anyway.
     for package, targets in rctx.attr.packages.items():
         build = 'load("@rules_cc//cc:defs.bzl", "cc_library")\n'
         for target in targets:
