@@ -1,4 +1,5 @@
-// Where a server listens: every kind of address, and what is left of it afterwards.
+// Tests of where a server listens: every kind of address, and the socket file that remains
+// afterwards.
 
 #include <signal.h>
 
@@ -20,7 +21,7 @@ bool StartsWith(const std::string& text, std::string_view prefix) {
   return text.compare(0, prefix.size(), prefix) == 0;
 }
 
-// The server does not start: one clear line that has `word`, and nothing else.
+// The server does not start, and prints one clear line with `word` and nothing else.
 void ExpectRefusal(const std::string& listen, const std::string& word) {
   Process process(ExamplePath("echo"), {"--listen=" + listen});
   EXPECT_GT(process.Wait().value_or(0), 0) << listen;
@@ -45,7 +46,7 @@ TEST(Address, Ipv6) {
   EXPECT_TRUE(Echoes(client));
 }
 
-TEST(Address, AUnixPathIsServedAndItsFileRemovedAtTheEnd) {
+TEST(Address, UnixPathIsServedAndItsFileRemoved) {
   TempDir folder;
   const std::string path = folder.Path("echo.sock");
   Server server("echo", {"--listen=unix:" + path});
@@ -86,7 +87,7 @@ TEST(Address, AStaleUnixFileIsReplaced) {
   TempDir folder;
   const std::string path = folder.Path("echo.sock");
   {
-    // As a server that was killed leaves it.
+    // Leaves its file, as a killed server does.
     Server killed("echo", {"--listen=unix:" + path});
   }
   ASSERT_TRUE(std::filesystem::exists(path));
@@ -95,7 +96,7 @@ TEST(Address, AStaleUnixFileIsReplaced) {
   EXPECT_TRUE(Echoes(client));
 }
 
-TEST(Address, AUnixFileInUseIsLeftToItsServer) {
+TEST(Address, UnixFileInUseStaysWithItsServer) {
   TempDir folder;
   const std::string address = "unix:" + folder.Path("echo.sock");
   Server server("echo", {"--listen=" + address});
@@ -114,7 +115,7 @@ TEST(Address, AFileThatIsNoSocketIsLeftAlone) {
   EXPECT_EQ(content, "dear reader");
 }
 
-TEST(Address, TheNextServerTakesThePathWhileTheLastOneDrains) {
+TEST(Address, NextServerTakesThePathDuringADrain) {
   TempDir folder;
   const std::string address = "unix:" + folder.Path("echo.sock");
   Server first("echo", {"--listen=" + address, "--drain_timeout=2s"});
@@ -128,7 +129,7 @@ TEST(Address, TheNextServerTakesThePathWhileTheLastOneDrains) {
   EXPECT_TRUE(Echoes(client)) << "the first server removed the file of the second";
 }
 
-TEST(Address, TheEndOfAServerLeavesTheFileOfItsSuccessor) {
+TEST(Address, EndingServerLeavesTheFileOfItsSuccessor) {
   TempDir folder;
   const std::string path = folder.Path("echo.sock");
   Server first("echo", {"--listen=unix:" + path});
@@ -139,7 +140,7 @@ TEST(Address, TheEndOfAServerLeavesTheFileOfItsSuccessor) {
   EXPECT_TRUE(Echoes(client));
 }
 
-TEST(Address, AUnixFileHasTheModeThatTheFlagSays) {
+TEST(Address, UnixFileHasTheModeOfTheFlag) {
   TempDir folder;
   for (const auto& [flag, mode] :
        {std::pair{"--unix_mode=0600", 0600}, {"--unix_mode=666", 0666}}) {
@@ -150,7 +151,7 @@ TEST(Address, AUnixFileHasTheModeThatTheFlagSays) {
   }
 }
 
-TEST(Address, AMappedAddressIsRefusedWithTheOneToWrite) {
+TEST(Address, MappedAddressIsRefusedWithTheRightSpelling) {
   ExpectRefusal("[::ffff:127.0.0.1]:0", "write 127.0.0.1:0");
 }
 
@@ -173,7 +174,7 @@ TEST(Address, APortInUseIsRefused) {
   EXPECT_TRUE(Echoes(client));
 }
 
-TEST(Address, APortIsFreeAgainAtOnceAfterItsServerEnded) {
+TEST(Address, PortIsFreeOnceItsServerHasEnded) {
   Server first("echo");
   const std::string address = first.address();
   Client client(address);

@@ -1,4 +1,4 @@
-// The chat's own client: standard input to the room, the room to standard output.
+// Tests of the chat's own client: it sends standard input to the room, and prints the room's lines.
 
 #include <signal.h>
 
@@ -20,7 +20,7 @@
 namespace sluice::e2e {
 namespace {
 
-// A running chat_client. It has been greeted when the constructor returns.
+// A running chat_client; the constructor returns when it has been greeted.
 class ChatClient : public Process {
  public:
   explicit ChatClient(const std::string& address)
@@ -38,7 +38,7 @@ class ChatClient : public Process {
   }
 };
 
-// A last word on stderr, in one line, behind what the log has said of it.
+// The client ends with 1 and, after its log lines, one line with the reason on stderr.
 void ExpectFailure(Process& process) {
   EXPECT_EQ(process.Wait(), 1);
   const std::string error = process.StandardError();
@@ -70,7 +70,7 @@ TEST(ChatClient, EndsWithZeroOnQuit) {
   EXPECT_EQ(client.StandardError(), "");
 }
 
-TEST(ChatClient, EndsWithZeroAtTheEndOfItsInputAndAllOfItIsSaid) {
+TEST(ChatClient, EndOfInputSendsAllAndExitsZero) {
   Server server("chat", {"--queue=4096"});
   Member alice(server, "alice");
   ChatClient client(server.address());
@@ -140,8 +140,8 @@ TEST(ChatClient, SaysWhatIsWrongWithItsArguments) {
   }
 }
 
-// In a network of its own, so that it never meets somebody's chat.
-TEST(ChatClient, WithoutAnAddressGoesWhereTheChatIsByDefault) {
+// In a network of its own, to avoid any other running chat.
+TEST(ChatClient, WithoutAnAddressUsesTheDefaultChatAddress) {
   Process may("/usr/bin/unshare", {"--map-root-user", "--net", "/bin/true"});
   if (may.Wait() != 0) GTEST_SKIP() << "no network namespace can be made: " << may.StandardError();
   Process client("/usr/bin/unshare", {"--map-root-user", "--net", ExamplePath("chat_client")},
@@ -186,19 +186,19 @@ TEST(ChatClient, RestsWhileNobodyTalks) {
   EXPECT_TRUE(client.Prints("alice: still there?"));
 }
 
-// A chat_client whose server is the test, which it does not greet.
+// A chat_client of which the test is the server, and does not greet it.
 class Typist {
  public:
   explicit Typist(const Listener& listener)
       : client(ExamplePath("chat_client"), {listener.address()}, {.input_pipe = true}) {}
   ~Typist() {
-    client.Signal(SIGKILL);  // Who still types would wait for ever.
+    client.Signal(SIGKILL);  // A client that still types would wait forever.
     if (thread_.joinable()) thread_.join();
   }
   // On a thread of its own, as a pipe holds little.
   void Type(std::string text) {
     thread_ = std::thread([this, text = std::move(text)] {
-      // A client that ends meanwhile is no reason for the test to end.
+      // SIGPIPE blocked: a client that ends meanwhile must not end the test.
       sigset_t pipe;
       sigemptyset(&pipe);
       sigaddset(&pipe, SIGPIPE);
@@ -235,7 +235,7 @@ TEST(ChatClient, LosesNothingTowardsAServerThatReadsLate) {
   for (int i = 0; text.size() < 13'000'000; ++i) text += "line " + std::to_string(i) + "\n";
   typist.Type(text);
   Client server = listener.Accept();
-  // Late: when all has been typed, or typing has come to a stop.
+  // Late: when all has been typed, or typing has stopped.
   WaitFor([&] { return typist.done.load(); }, absl::Seconds(2));
   EXPECT_FALSE(typist.done) << "it takes what it cannot pass on";
   EXPECT_TRUE(SameBytes(text, server.ReadUntilEof()));
@@ -255,8 +255,8 @@ TEST(ChatClient, SaysThatSomethingWasLost) {
   ExpectFailure(typist.client);
 }
 
-// It has said so, and does not know what has become of it.
-TEST(ChatClient, AResetIsNoGoodEndThoughItHasSaidQuit) {
+// The client has sent /quit, and does not know whether the server handled it.
+TEST(ChatClient, ResetAfterQuitIsAFailure) {
   Listener listener;
   Typist typist(listener);
   const std::string text = "hello\n/quit\n";
@@ -269,7 +269,7 @@ TEST(ChatClient, AResetIsNoGoodEndThoughItHasSaidQuit) {
 
 TEST(ChatClient, SaysThatItsInputCannotBeRead) {
   Listener listener;
-  // The client may end before its connection stands, so nobody is accepted.
+  // The client may end before its connection stands, so the test accepts none.
   Process client("/bin/sh",
                  {"-c", "exec \"$0\" \"$1\" < /", ExamplePath("chat_client"), listener.address()});
   ExpectFailure(client);
@@ -277,7 +277,7 @@ TEST(ChatClient, SaysThatItsInputCannotBeRead) {
       << client.StandardError();
 }
 
-// Whoever started it may have left it so.
+// The parent process may have left standard input non-blocking.
 TEST(ChatClient, WaitsForInputThatDoesNotBlock) {
   Listener listener;
   Process client(ExamplePath("chat_client"), {listener.address()},
@@ -291,7 +291,7 @@ TEST(ChatClient, WaitsForInputThatDoesNotBlock) {
   EXPECT_EQ(client.Wait(), 0) << client.StandardError();
 }
 
-TEST(ChatClient, SaysALineThatIsLongerThanItsOutputMayBe) {
+TEST(ChatClient, SendsALineLongerThanItsOutputLimit) {
   Listener listener;
   Typist typist(listener);
   const std::string line = std::string(1'500'000, 'x') + "\n";
@@ -302,7 +302,7 @@ TEST(ChatClient, SaysALineThatIsLongerThanItsOutputMayBe) {
   EXPECT_EQ(typist.client.Wait(), 0) << typist.client.StandardError();
 }
 
-TEST(ChatClient, ALineWithoutAnEndTakesNoMoreMemoryThanAnother) {
+TEST(ChatClient, EndlessLineTakesNoMoreMemory) {
   Listener listener;
   Typist typist(listener);
   constexpr size_t kBytes = 64 * 1024 * 1024;

@@ -1,4 +1,4 @@
-// How a chat ends: each member is told, hears what was said before, and then meets the end of
+// Tests of a chat's end: each member is notified, hears all earlier lines, and then gets the end of
 // stream.
 
 #include <signal.h>
@@ -17,7 +17,7 @@ namespace {
 
 const std::string kFarewell = "* server is shutting down";
 
-TEST(ChatDrain, EachMemberIsToldAndThenMeetsTheEndOfStream) {
+TEST(ChatDrain, EachMemberIsNotifiedBeforeEndOfStream) {
   for (const int number : {SIGTERM, SIGINT}) {
     Server server("chat", {"--drain_timeout=20s"});
     std::vector<Member> members;
@@ -60,7 +60,7 @@ TEST(ChatDrain, AMemberThatReadsLateIsToldToo) {
   Member sam(server, "sam", {.receive_buffer_bytes = 4096});
   alice.HearUntil([](const std::string& line) { return line.ends_with(" is now sam"); });
   for (int i = 0; i < 100; ++i) alice.Say(std::to_string(i) + std::string(4000, '.'));
-  alice.Who();  // All of it was said.
+  alice.Who();  // All lines were sent.
   server.Signal(SIGTERM);
   EXPECT_TRUE(alice.Hears(kFarewell));
   EXPECT_TRUE(alice.HearsTheEnd());
@@ -74,7 +74,7 @@ TEST(ChatDrain, AMemberThatReadsLateIsToldToo) {
   EXPECT_EQ(server.Wait(absl::Seconds(25)), 0);
 }
 
-TEST(ChatDrain, AMemberThatNeverReadsHoldsItUntilTheDeadlineOnly) {
+TEST(ChatDrain, NonReaderHoldsTheDrainUntilItsDeadline) {
   Server server("chat", {"--drain_timeout=1s"});
   Member alice(server, "alice");
   Member sam(server, "sam", {.receive_buffer_bytes = 4096});

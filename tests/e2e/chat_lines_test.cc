@@ -1,4 +1,4 @@
-// How bytes become lines: split, merged, too long, or not text at all.
+// Tests of how bytes become lines: split, merged, too long, or not text at all.
 
 #include <algorithm>
 #include <string>
@@ -56,7 +56,7 @@ TEST(ChatLines, AnEmptyLineDoesNoHarm) {
   Member alice(server, "alice");
   Member bob(server, "bob");
   ASSERT_TRUE(alice.client().Send("\n\n\r\n\nhello\n"));
-  // Whether an empty line is a message is not said; that it is nothing worse is.
+  // The protocol does not say whether an empty line is a message, only that it does no harm.
   EXPECT_EQ(bob.HearUntil([](const std::string& line) {
     return line.compare(0, 7, "alice: ") == 0 && line != "alice: ";
   }),
@@ -95,7 +95,7 @@ TEST(ChatLines, ALongerLineIsSkippedAndItsMemberStays) {
     EXPECT_EQ(bob.HearLineThatStartsWith("alice: "), "alice: before") << length;
     EXPECT_EQ(bob.HearLineThatStartsWith("alice: "), "alice: after") << length;
   }
-  // One word for each.
+  // An error line for each long line.
   alice.Who();
   EXPECT_EQ(std::count(alice.heard().begin(), alice.heard().end(), "error: line too long"), 4);
 }
@@ -147,7 +147,7 @@ TEST(ChatLines, AVeryLongLineMayEndWithTheStream) {
   EXPECT_TRUE(alice.HearsTheEnd());
 }
 
-TEST(ChatLines, ALineWithoutAnEndIsHeardWholeOrNotAtAll) {
+TEST(ChatLines, UnendedLineIsHeardWholeOrNot) {
   Server server("chat");
   Member alice(server, "alice");
   Member bob(server, "bob");
@@ -162,7 +162,7 @@ TEST(ChatLines, ALineWithoutAnEndIsHeardWholeOrNotAtAll) {
   }
 }
 
-TEST(ChatLines, WhatAMemberAskedForComesAfterTheHalfClose) {
+TEST(ChatLines, AnswersComeAfterAHalfClose) {
   Server server("chat");
   Member alice(server, "alice");
   ASSERT_TRUE(alice.client().Send("/who\n"));
@@ -177,7 +177,8 @@ TEST(ChatLines, ControlBytesReachOthersAsQuestionMarks) {
   Member bob(server, "bob");
   struct {
     std::string said;
-    std::string heard;  // A regular expression: how many marks a bad sequence becomes is not said.
+    // A regular expression: the number of marks for a bad sequence is not specified.
+    std::string heard;
   } const cases[] = {
       {"a\x1b[2Jb", "a\\?\\[2Jb"},        // Clears a terminal.
       {"a\x07z", "a\\?z"},                // A bell.
@@ -190,7 +191,7 @@ TEST(ChatLines, ControlBytesReachOthersAsQuestionMarks) {
       {"a\xC2\x85z", "a\\?+z"},      // U+0085, a C1 control.
       {"a\xC2\x9B"
        "2J",
-       "a\\?+2J"},  // U+009B, as good as ESC [.
+       "a\\?+2J"},  // U+009B, equivalent to ESC [.
       {"a\x9B"
        "2J",
        "a\\?2J"},                        // The same byte bare is not UTF-8.

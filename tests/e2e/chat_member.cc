@@ -18,7 +18,7 @@ bool IsNameCharacter(char c) {
          c == '-';
 }
 
-// "alice, bob": nothing else that a chat says consists of names and commas only.
+// "alice, bob": no other line of a chat consists of names and commas only.
 std::vector<std::string> SplitNames(const std::string& line) {
   std::vector<std::string> names(1);
   for (const char c : line) {

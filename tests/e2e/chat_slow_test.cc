@@ -1,5 +1,5 @@
-// What becomes of a member that does not read, under each policy, and that nobody else is hurt by
-// it.
+// Tests of a member that does not read, under each policy: its lines are dropped or it is ended,
+// and no other member suffers.
 
 #include <signal.h>
 
@@ -30,8 +30,8 @@ std::string Numbered(int number) {
   return line;
 }
 
-// What one member was told of a publisher's numbered lines. The rule: when line N comes, the lines
-// before it were received, or were counted in a `* missed` line before it.
+// Counts the numbered lines that one member received from a publisher. The rule: when line N comes,
+// all lines before it were received, or were counted in an earlier `* missed` line.
 struct Account {
   explicit Account(std::string publisher_nick) : publisher(std::move(publisher_nick)) {}
 
@@ -59,8 +59,8 @@ struct Account {
   std::vector<int> numbers;
 };
 
-// Alice talks, Bob listens, Sam does not read. Alice goes on only when Bob has read what she said:
-// Bob is never slow, so he must not miss a single line under any policy.
+// Alice talks, Bob listens, Sam does not read. Alice goes on only when Bob has read her lines: Bob
+// is never slow, so he must not miss a single line under any policy.
 struct Scene {
   Scene(const std::string& policy, int queue)
       : server("chat", {"--slow=" + policy, "--queue=" + std::to_string(queue)}),
@@ -72,7 +72,7 @@ struct Scene {
     memory = server.ResidentBytes();
   }
 
-  // Numbered lines, until Bob has heard the one with `number`.
+  // Sends numbered lines, until Bob has heard line `number`.
   void TalkUntil(int number) {
     while (said < number) {
       const int last = std::min(number, said + lines_at_once);
@@ -85,7 +85,7 @@ struct Scene {
     }
   }
 
-  // Sam reads again, and Alice says a line from time to time, until he has heard the newest.
+  // Sam reads again, and Alice sends a line from time to time, until he has heard the newest.
   void SamCatchesUp() {
     const Deadline deadline;
     while (heard_by_sam.last < said && !deadline.Over()) {
@@ -114,7 +114,7 @@ class ChatSlow : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Queue, ChatSlow, testing::Values(1, 16, 256),
                          testing::PrintToStringParamName());
 
-TEST_P(ChatSlow, DropOldestKeepsTheNewestAndSaysExactlyHowManyWereMissed) {
+TEST_P(ChatSlow, DropOldestKeepsNewestAndCountsTheMissed) {
   const int queue = GetParam();
   Scene scene("drop_oldest", queue);
   scene.TalkUntil(kManyLines);
@@ -126,7 +126,7 @@ TEST_P(ChatSlow, DropOldestKeepsTheNewestAndSaysExactlyHowManyWereMissed) {
   EXPECT_EQ(scene.heard_by_bob.missed, 0);
 }
 
-TEST_P(ChatSlow, DropNewestKeepsTheOldestAndSaysExactlyHowManyWereMissed) {
+TEST_P(ChatSlow, DropNewestKeepsOldestAndCountsTheMissed) {
   const int queue = GetParam();
   Scene scene("drop_newest", queue);
   scene.TalkUntil(kManyLines);
@@ -152,7 +152,7 @@ TEST_P(ChatSlow, DisconnectEndsTheMemberThatDoesNotRead) {
   }
   EXPECT_EQ(told, "* sam left");
   EXPECT_TRUE(scene.server.GrewAtMost(16 * kMebibyte, scene.memory));
-  // He still gets what was in his socket, without a hole, and then the end.
+  // Sam still gets the lines that were in his socket, without a hole, and then the end.
   for (;;) {
     const std::string line = scene.sam.client().ReadLine();
     if (line.substr(0, 1) == "<") break;
@@ -163,7 +163,8 @@ TEST_P(ChatSlow, DisconnectEndsTheMemberThatDoesNotRead) {
   EXPECT_EQ(scene.bob.Who().size(), 2u);
 }
 
-// Alice's numbered lines in one piece, and which of them have gone out, the last perhaps in part.
+// Alice's numbered lines in one piece, and how many of them a number of bytes holds, the last
+// perhaps in part.
 struct Speech {
   Speech() {
     for (int i = 1; i <= 2 * kManyLines; ++i) text += Numbered(i) + "\n";
@@ -178,7 +179,7 @@ struct Speech {
 TEST_P(ChatSlow, ParkSlowsTheTalkerAndLosesNothing) {
   Scene scene("park", GetParam());
   const Speech speech;
-  // Bob reads all the time, in a thread of his own.
+  // Bob reads all the time, on a thread of his own.
   std::jthread bob([&] {
     for (std::string line; line != "alice: enough";) {
       line = scene.bob.client().ReadLine();
@@ -216,7 +217,7 @@ TEST(ChatPark, AnotherRoomIsNotSlowed) {
   Member carol(scene.server, "carol");
   Member dave(scene.server, "dave");
   carol.Say("/join den");
-  EXPECT_EQ(carol.Who().size(), 1u);  // She is there before he comes.
+  EXPECT_EQ(carol.Who().size(), 1u);  // Carol is there before Dave comes.
   dave.Say("/join den");
   EXPECT_TRUE(carol.Hears("* dave joined"));
   const Speech speech;
@@ -230,7 +231,7 @@ TEST(ChatPark, AnotherRoomIsNotSlowed) {
   bob.join();
 }
 
-TEST(ChatPark, WhoNeverReadsIsEndedAndTheTalkGoesOn) {
+TEST(ChatPark, NonReaderIsEndedAndTheTalkContinues) {
   Scene scene("park", 16);
   const Speech speech;
   bool sam_left = false;
@@ -242,7 +243,7 @@ TEST(ChatPark, WhoNeverReadsIsEndedAndTheTalkGoesOn) {
       scene.heard_by_bob.Take(line);
     }
   });
-  // 10 s is the deadline of a park: all of it goes out once Sam is gone.
+  // A park's deadline is 10 s: all bytes go out once Sam is gone.
   const std::string_view words = std::string_view(speech.text).substr(0, speech.EndOf(kManyLines));
   EXPECT_TRUE(scene.alice.client().Send(words));
   scene.alice.Say("enough");
@@ -257,7 +258,7 @@ TEST(ChatMissed, TheCountHoldsForSeveralTalkersTogether) {
   Member carol(scene.server, "carol");
   EXPECT_TRUE(scene.bob.HearLineThatStartsWith("* guest").ends_with(" joined"));
   scene.bob.HearUntil([](const std::string& line) { return line.ends_with(" is now carol"); });
-  // What Sam has heard up to here is the start of the count.
+  // The count starts after the lines that Sam has heard up to here.
   scene.sam.HearUntil([](const std::string& line) { return line.ends_with(" is now carol"); });
   int said = 0;
   const auto both_talk = [&](int until) {
@@ -287,7 +288,7 @@ TEST(ChatMissed, TheCountHoldsForSeveralTalkersTogether) {
   EXPECT_GT(missed, 0);
 }
 
-TEST(ChatMissed, WhoJoinsLaterMissesNothingOfBefore) {
+TEST(ChatMissed, LateMemberMissesNoEarlierLines) {
   Scene scene("drop_oldest", 16);
   scene.TalkUntil(kManyLines);
   Member late(scene.server, "late");
@@ -297,7 +298,7 @@ TEST(ChatMissed, WhoJoinsLaterMissesNothingOfBefore) {
   for (const std::string& line : late.heard()) EXPECT_LT(MissedIn(line), 0) << line;
 }
 
-TEST(ChatMissed, AMemberThatDoesNotReadAndLeavesIsForgotten) {
+TEST(ChatMissed, NonReaderThatLeavesLeavesNothingBehind) {
   Scene scene("drop_oldest", 256);
   const int descriptors = scene.server.RestingDescriptors();
   scene.TalkUntil(kManyLines);

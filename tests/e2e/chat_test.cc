@@ -1,4 +1,4 @@
-// The rules of the chat, each with a test: who hears what, and what one may be called.
+// The rules of the chat, each with a test: which member hears a line, and which names are allowed.
 
 #include <algorithm>
 #include <set>
@@ -25,7 +25,7 @@ TEST(Chat, GreetsWithALineThatStartsWithWelcome) {
 }
 
 // ulimit -n 64.
-TEST(Chat, WithFewDescriptorsItServesWhomItCanTellsTheOthersAndRecovers) {
+TEST(Chat, FewDescriptorsServeSomeRefuseOthersAndRecover) {
   Server server("chat", {}, {.descriptors_max = 64});
   for (int round = 0; round < 3; ++round) {
     std::vector<Client> clients;
@@ -63,7 +63,7 @@ TEST(Chat, ANewMemberIsAGuestWithANumber) {
   }
 }
 
-TEST(Chat, ALineGoesToEveryOtherMemberAndNotBack) {
+TEST(Chat, LineGoesToEveryOtherMemberNotBack) {
   Server server("chat");
   Member alice(server, "alice");
   Member bob(server, "bob");
@@ -99,7 +99,7 @@ TEST(Chat, LinesOfOneMemberArriveInTheirOrder) {
   }
 }
 
-TEST(Chat, OthersSeeWhoJoinsAndLeaves) {
+TEST(Chat, OthersSeeEachMemberJoinAndLeave) {
   Server server("chat");
   Member alice(server, "alice");
   {
@@ -142,7 +142,7 @@ TEST(Chat, OthersSeeANewName) {
   EXPECT_TRUE(alice.Hears("Robert_the-2nd: hi"));
 }
 
-TEST(Chat, ANameHasOneToThirtyTwoOfTheAllowedCharacters) {
+TEST(Chat, NameHas1To32AllowedCharacters) {
   Server server("chat");
   Member alice(server, "alice");
   const std::string longest(32, 'x');
@@ -174,7 +174,7 @@ TEST(Chat, ANameIsUniqueWhateverItsCase) {
   EXPECT_EQ(bob.Who(), std::vector<std::string>({"bob"}));
 }
 
-TEST(Chat, ANameIsFreeAgainWhenItsMemberLeftOrChangedIt) {
+TEST(Chat, NameIsFreeAfterMemberLeavesOrRenames) {
   Server server("chat");
   Member bob(server, "bob");
   {
@@ -184,7 +184,7 @@ TEST(Chat, ANameIsFreeAgainWhenItsMemberLeftOrChangedIt) {
   }
   bob.Say("/nick ALICE");
   EXPECT_EQ(bob.Who(), std::vector<std::string>({"ALICE"}));
-  Member next(server, "Bob");  // Free since its owner is ALICE; the constructor checks it.
+  Member next(server, "Bob");  // Free since its owner is ALICE; the constructor checks that.
 }
 
 TEST(Chat, AGuestNeverGetsANameThatIsTaken) {
@@ -284,7 +284,7 @@ TEST(Chat, JoiningTheRoomOneIsInChangesNothing) {
   EXPECT_EQ(alice.Who().size(), 2u);
 }
 
-// True when /rooms names `room`. The lobby is always there: alice is in it.
+// True: /rooms names `room`. The lobby is always listed, as alice is in it.
 bool Exists(Member& member, const std::string& room) {
   const size_t before = member.heard().size();
   member.Say("/rooms");
@@ -318,7 +318,7 @@ TEST(Chat, ThereAreAtMost1024RoomsBesideTheLobby) {
     members.back().Say("/join room" + std::to_string(i));
     ASSERT_EQ(members.back().Who().size(), 1u) << i;
   }
-  // Nobody is in the lobby by now; who comes does, and a room for each locks nobody out.
+  // Every member has left the lobby; newcomers enter it, and 1,024 rooms lock no member out.
   Member alice(server, "alice");
   Member late(server, "late");
   EXPECT_TRUE(late.IsToldOff("/join one_too_many"));
@@ -369,7 +369,7 @@ TEST(Chat, AMemberMayChangeTheCaseOfItsName) {
   EXPECT_TRUE(ada.Hears("* you are now ADA"));
   EXPECT_TRUE(bob.Hears("* ada is now ADA"));
   EXPECT_EQ(ada.Who(), std::vector<std::string>({"ADA", "bob"}));
-  // A name that one has already is no news for the others.
+  // A name that a member has already is no news for the others.
   ada.Say("/nick ADA");
   EXPECT_TRUE(ada.Hears("* you are now ADA"));
   ada.Say("done");
@@ -377,7 +377,7 @@ TEST(Chat, AMemberMayChangeTheCaseOfItsName) {
   EXPECT_FALSE(bob.HasHeard("* ADA is now ADA"));
 }
 
-TEST(Chat, ACommandMayBeInCapitalsAndHaveSpacesAroundItsName) {
+TEST(Chat, CommandsAllowCapitalsAndSurroundingSpaces) {
   Server server("chat");
   Member bob(server, "bob");
   Member ada(server);
@@ -436,7 +436,7 @@ TEST(Chat, WhatWasSaidBeforeQuitIsHeard) {
   EXPECT_FALSE(alice.HasHeard("bob: never said"));
 }
 
-TEST(Chat, AnUnknownCommandIsAnErrorAndNobodyHearsIt) {
+TEST(Chat, UnknownCommandIsAnErrorThatNobodyHears) {
   Server server("chat");
   Member alice(server, "alice");
   Member bob(server, "bob");
@@ -451,14 +451,14 @@ TEST(Chat, AnUnknownCommandIsAnErrorAndNobodyHearsIt) {
 TEST(Chat, MembersOnEveryKindOfAddressMeet) {
   const std::string name = "unix:" + UniqueSocketName();
   Server server("chat", {"--listen=" + name + ",127.0.0.1:0"});
-  Member alice(server, "alice");  // On the first.
+  Member alice(server, "alice");  // On the first address.
   Client bob(server.addresses()[1]);
   EXPECT_EQ(bob.ReadLine().substr(0, 7), "Welcome");
   ASSERT_TRUE(bob.Send("/nick bob\nhello\n"));
   EXPECT_TRUE(alice.Hears("bob: hello"));
 }
 
-TEST(Chat, AThousandMembersComeAndGoAndLeaveNothingBehind) {
+TEST(Chat, ThousandMembersLeaveNothingBehind) {
   RaiseDescriptorLimit();
   Server server("chat");
   Member alice(server, "alice");
@@ -468,7 +468,7 @@ TEST(Chat, AThousandMembersComeAndGoAndLeaveNothingBehind) {
     std::vector<Member> members;
     for (int i = 0; i < 1000; ++i) {
       members.emplace_back(server);
-      // Ten to a room: otherwise a million greetings would be said.
+      // Ten members to a room: otherwise a million greetings would be sent.
       members.back().Say("/join room" + std::to_string(i / 10));
     }
     for (Member& member : members) ASSERT_LE(member.Who().size(), 10u);

@@ -86,7 +86,7 @@ bool WaitReady(int fd, short events, const Deadline& deadline) {
   }
 }
 
-// 0, or the errno that says why not.
+// Returns 0, or the errno of the failure.
 int Connect(int fd, const SocketAddress& to) {
   const Deadline deadline;
   while (connect(fd, reinterpret_cast<const sockaddr*>(&to.storage), to.length) != 0) {
@@ -98,7 +98,7 @@ int Connect(int fd, const SocketAddress& to) {
       return error;
     }
     if (errno != EAGAIN) return errno;
-    // A UNIX socket whose backlog is full says EAGAIN, and no event follows.
+    // connect() to a UNIX socket with a full backlog fails with EAGAIN, and no event follows.
     if (deadline.Over()) return ETIMEDOUT;
     poll(nullptr, 0, 1);
   }
@@ -142,7 +142,7 @@ Client::Client(const std::string& address, const ClientOptions& options) {
   if (options.receive_buffer_bytes > 0) {
     setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &options.receive_buffer_bytes, sizeof(int));
   }
-  const int on = 1;  // A UNIX socket refuses it, which is fine.
+  const int on = 1;  // A UNIX socket refuses the option, which is fine.
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   connect_errno_ = Connect(fd_, to);
   if (connect_errno_ != 0) Close();

@@ -1,4 +1,4 @@
-// What discard promises: it takes everything and says nothing.
+// Tests of discard's promise: it takes all bytes and sends none.
 
 #include <signal.h>
 
@@ -13,7 +13,7 @@
 namespace sluice::e2e {
 namespace {
 
-// All is swallowed, nothing is answered, and the end of stream is met with the end of stream.
+// The server takes all bytes, answers nothing, and answers the end of stream with its own.
 void ExpectSwallowed(Client& client, size_t length) {
   for (size_t sent = 0; sent < length; sent += kMebibyte) {
     ASSERT_TRUE(client.SendPattern(std::min<size_t>(kMebibyte, length - sent)));
@@ -110,7 +110,7 @@ TEST(Discard, AFloodDoesNotHoldADrain) {
   Client client(server.address());
   ASSERT_TRUE(client.SendPattern(kMebibyte));
   server.Signal(SIGTERM);
-  // It never stops talking, until the server ends the connection.
+  // The client never stops sending, until the server ends the connection.
   EXPECT_TRUE(WaitFor([&] { return !client.Send(std::string(10'000, 'x')); }));
   EXPECT_EQ(server.Wait(), 0);
 }

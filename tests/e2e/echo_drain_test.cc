@@ -1,4 +1,5 @@
-// How echo ends: SIGTERM and SIGINT drain, a second signal does not wait. And what SIGUSR1 does.
+// Tests of echo's end: SIGTERM and SIGINT drain, and a second signal does not wait. Also of
+// SIGUSR1.
 
 #include <signal.h>
 
@@ -16,7 +17,7 @@
 namespace sluice::e2e {
 namespace {
 
-// Nobody listens there any more.
+// True: no server listens there any more.
 bool IsGone(const std::string& address) {
   return WaitFor([&] { return Client(address).connect_errno() == ECONNREFUSED; });
 }
@@ -49,7 +50,7 @@ TEST(EchoDrain, WhatHadArrivedIsAnsweredAlsoToLateReaders) {
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
-TEST(EchoDrain, WhoHadConnectedIsAnsweredEvenIfNotAccepted) {
+TEST(EchoDrain, ConnectedPeerIsAnsweredEvenIfNotAccepted) {
   Server server("echo", {"--drain_timeout=20s"});
   std::vector<Client> clients;
   for (int i = 0; i < 100; ++i) {
@@ -66,7 +67,7 @@ TEST(EchoDrain, WhoHadConnectedIsAnsweredEvenIfNotAccepted) {
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
-TEST(EchoDrain, WhoWaitedAtTheLimitIsAnsweredWhenOthersHaveEnded) {
+TEST(EchoDrain, WaitingPeerIsAnsweredInADrain) {
   Server server("echo", {"--drain_timeout=20s", "--max_connections=2", "--at_limit=wait"});
   std::vector<Client> clients;
   for (int i = 0; i < 10; ++i) {
@@ -84,7 +85,7 @@ TEST(EchoDrain, WhoWaitedAtTheLimitIsAnsweredWhenOthersHaveEnded) {
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
-TEST(EchoDrain, AStoppedReaderThatReadsAgainGetsAllThatHadArrived) {
+TEST(EchoDrain, ResumedReaderGetsAllThatHadArrived) {
   Server server("echo", {"--drain_timeout=25s"});
   Client client(server.address(), {.receive_buffer_bytes = 4096});
   const size_t sent = client.SendPatternUntilStopped(64 * kMebibyte);
@@ -99,9 +100,9 @@ TEST(EchoDrain, AStoppedReaderThatReadsAgainGetsAllThatHadArrived) {
   EXPECT_EQ(server.Wait(), 0);
 }
 
-// What the kernel of a peer could not send before the signal, as the window was closed, comes a
-// round trip after we have read what was there.
-TEST(EchoDrain, WhatWasSentBeforeTheSignalIsAnsweredAlsoWhereTheWindowHadKeptItBack) {
+// If the window was closed before the signal, the peer's kernel sends the rest only a round trip
+// after the server has read all earlier bytes.
+TEST(EchoDrain, BytesBehindAClosedWindowAreAnswered) {
   Server server("echo", {"--drain_timeout=20s"});
   std::vector<Client> clients;
   std::vector<size_t> sent;
@@ -120,14 +121,14 @@ TEST(EchoDrain, WhatWasSentBeforeTheSignalIsAnsweredAlsoWhereTheWindowHadKeptItB
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0);
 }
 
-// Its last answers come, and the end in order, before the deadline.
-TEST(EchoDrain, ASteadyTalkerIsEndedInOrderBeforeTheDeadline) {
+// The talker gets its last answers and an orderly end before the deadline.
+TEST(EchoDrain, SteadyTalkerIsEndedBeforeTheDeadline) {
   Server server("echo", {"--drain_timeout=4s"});
   Client client(server.address());
   ASSERT_TRUE(Echoes(client));
   const absl::Time before = absl::Now();
   server.Signal(SIGTERM);
-  // It goes on talking: each answer is right, or the stream has ended.
+  // The client goes on talking: each answer is right, or the stream has ended.
   EXPECT_TRUE(WaitFor([&] { return !Echoes(client); }));
   EXPECT_NE(client.end(), End::kTimeout);
   client.Close();
@@ -145,7 +146,7 @@ TEST(EchoDrain, AnIdlePeerSeesTheEndOfStream) {
   EXPECT_EQ(server.Wait(absl::Seconds(20)), 0) << "though the peer has not closed";
 }
 
-TEST(EchoDrain, AReaderThatNeverReadsHoldsItUntilTheDeadlineAndNoLonger) {
+TEST(EchoDrain, NonReaderHoldsTheDrainUntilItsDeadline) {
   Server server("echo", {"--drain_timeout=1s"});
   Client stopped(server.address(), {.receive_buffer_bytes = 4096});
   stopped.SendPatternUntilStopped(64 * kMebibyte);
@@ -196,7 +197,7 @@ TEST(EchoDrain, AHangUpDrainsAsSigtermDoes) {
   EXPECT_NE(server.StandardError().find("draining"), std::string::npos);
 }
 
-// A terminal that is closed sends it twice: its shell does, and the kernel.
+// When a terminal is closed, SIGHUP comes twice: from its shell and from the kernel.
 TEST(EchoDrain, ASecondHangUpIsNotTheSecondSignal) {
   Server server("echo", {"--drain_timeout=1s"});
   Client stopped(server.address(), {.receive_buffer_bytes = 4096});
@@ -207,7 +208,7 @@ TEST(EchoDrain, ASecondHangUpIsNotTheSecondSignal) {
   EXPECT_EQ(server.Wait(), 0);
 }
 
-// As nohup starts it.
+// As nohup starts a program.
 TEST(EchoDrain, AHangUpThatWasIgnoredBeforeStaysIgnored) {
   const auto before = signal(SIGHUP, SIG_IGN);
   Server server("echo");
@@ -229,7 +230,7 @@ TEST(EchoDrain, NothingButTheAddressesIsOnStandardOutput) {
   EXPECT_EQ(server.StandardOutput(), "listening on " + server.address() + "\n");
 }
 
-TEST(EchoDrain, TheThreeNumbersAreSaidAtTheStartAndTheLedgerAtTheEnd) {
+TEST(EchoDrain, BudgetIsLoggedFirstAndLedgerLast) {
   Server server("echo");
   EXPECT_TRUE(WaitFor([&] { return server.StandardError().find("budget") != std::string::npos; }))
       << server.StandardError();
@@ -256,7 +257,7 @@ TEST(EchoDump, SaysHowItStandsOneFactALine) {
   Server server("echo", {"--workers=1", "--max_connections=77", "--write_stalled_timeout=inf"});
   Client client(server.address());
   ASSERT_TRUE(Echoes(client));
-  // Its answers wait here: it holds most.
+  // Holds the most bytes, as its answers wait in the server.
   Client stopped(server.address(), {.receive_buffer_bytes = 4096});
   stopped.SendPatternUntilStopped(64 * kMebibyte);
   const auto dump = [&] {
@@ -279,7 +280,7 @@ TEST(EchoDump, SaysHowItStandsOneFactALine) {
   EXPECT_NE(text.find("listening on " + server.address() + "\n"), std::string::npos) << text;
   EXPECT_NE(text.find("of its connection with 127.0.0.1:"), std::string::npos) << text;
   EXPECT_EQ(text.find("; "), std::string::npos) << text;
-  // Since the dump before, in which a mebibyte came and went.
+  // The rates count from the dump before; since then a mebibyte came and went.
   EXPECT_EQ(text.find("rates: 0.0 bytes read a second"), std::string::npos) << text;
 }
 

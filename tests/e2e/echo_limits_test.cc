@@ -1,5 +1,4 @@
-// What echo does when there are many connections, too many, or too few descriptors, and when time
-// is up.
+// Tests of echo with many connections, too many, or too few descriptors, and with time limits.
 
 #include <string>
 #include <vector>
@@ -19,12 +18,12 @@ std::vector<Client> Connect(const Server& server, int count) {
   return clients;
 }
 
-// True when the server ends the connection without a byte.
+// True: the server ends the connection without a byte.
 bool IsRefused(Client& client) {
   return client.ReadUntilEof().empty() && client.end() != End::kTimeout;
 }
 
-// A new connection is served: the server has room, or finds that it has.
+// True: a new connection is served, now or once the server finds that it has room.
 bool ServesANewOne(const Server& server) {
   return WaitFor([&] {
     Client client(server.address());
@@ -45,7 +44,7 @@ TEST(EchoLimits, AThousandConnectionsAreServedAndLeaveNothingBehind) {
     for (Client& client : clients) ASSERT_TRUE(client.SendPattern(2000)) << round;
     for (Client& client : clients) ASSERT_TRUE(client.ReadPattern(2000)) << round;
     EXPECT_TRUE(Echoes(first));
-    // Some leave as they should, some do not.
+    // Some clients end their connections in order, some do not.
     for (size_t i = 0; i < clients.size(); ++i) {
       if (i % 3 == 0) clients[i].ShutdownWrite();
       if (i % 3 == 1) clients[i].Reset();
@@ -105,7 +104,7 @@ TEST(EchoLimits, AWaitingPeerThatGivesUpTakesNoPlace) {
   EXPECT_TRUE(ServesANewOne(server));
 }
 
-// Each of these is served or refused, in the end: none is left hanging. How many are served?
+// Each client is served or refused in the end: none is left hanging. Returns how many are served.
 int CountServed(std::vector<Client>& clients) {
   int served = 0;
   for (Client& client : clients) client.Send("x");
@@ -118,7 +117,7 @@ int CountServed(std::vector<Client>& clients) {
   return served;
 }
 
-TEST(EchoLimits, WithFewDescriptorsFromTheStartItServesWhomItCan) {
+TEST(EchoLimits, FewDescriptorsFromTheStartServeSome) {
   Server server("echo", {"--max_connections=1000"}, {.descriptors_max = 64});
   for (int round = 0; round < 3; ++round) {
     std::vector<Client> clients = Connect(server, 120);
@@ -141,7 +140,7 @@ TEST(EchoLimits, ItsOwnLimitFitsFewDescriptors) {
   EXPECT_EQ(server.Stop(), 0);
 }
 
-TEST(EchoLimits, ASoftLimitOfDescriptorsIsRaisedWhereItIsTooLow) {
+TEST(EchoLimits, TooLowSoftLimitOfDescriptorsIsRaised) {
   Server server("echo", {"--max_connections=150"},
                 {.descriptors_max = 400, .descriptors_soft_max = 64});
   std::vector<Client> clients;
@@ -181,7 +180,7 @@ TEST(EchoLimits, OutOfDescriptorsItRefusesAndRecovers) {
   EXPECT_EQ(server.Stop(), 0);
 }
 
-TEST(EchoLimits, OutOfDescriptorsWithWaitEachIsServedInItsTurn) {
+TEST(EchoLimits, OutOfDescriptorsWaitServesEachInTurn) {
   Server server("echo", {"--at_limit=wait"});
   Client first(server.address());
   ASSERT_TRUE(Echoes(first));
@@ -190,7 +189,7 @@ TEST(EchoLimits, OutOfDescriptorsWithWaitEachIsServedInItsTurn) {
   for (Client& client : clients) ASSERT_TRUE(client.Send("x"));
   ASSERT_EQ(clients.front().ReadExactly(1), "x");
 
-  // A backlog that cannot be emptied is ready all the time. One second shows whether it spins.
+  // A backlog that cannot be emptied is always ready. One second shows whether the server spins.
   const absl::Duration before = server.ProcessorTime();
   WaitFor([] { return false; }, absl::Seconds(1));
   EXPECT_LT(server.ProcessorTime() - before, absl::Milliseconds(500));
@@ -208,7 +207,8 @@ TEST(EchoLimits, PastTheLimitTheLongestIdleOneMakesRoom) {
   Server server("echo", {"--max_connections=3", "--at_limit=evict_idle"});
   std::vector<Client> clients = Connect(server, 3);
   for (Client& client : clients) ASSERT_TRUE(Echoes(client));
-  // Their order is exact to a second: the first and the last speak until two have passed.
+  // Their order is exact to a second: the first and the last client speak until two seconds have
+  // passed.
   const absl::Time before = absl::Now();
   while (absl::Now() - before < absl::Seconds(2.1)) {
     ASSERT_TRUE(Echoes(clients[0]));
@@ -225,7 +225,7 @@ TEST(EchoLimits, PastTheLimitTheLongestIdleOneMakesRoom) {
   EXPECT_NE(server.StandardError().find("evicted "), std::string::npos) << server.StandardError();
 }
 
-TEST(EchoLimits, OutOfDescriptorsWithEvictIdleEveryNewcomerIsServedAndItRecovers) {
+TEST(EchoLimits, OutOfDescriptorsEvictIdleServesEveryNewcomer) {
   Server server("echo", {"--at_limit=evict_idle"});
   Client first(server.address());
   ASSERT_TRUE(Echoes(first));
@@ -247,7 +247,7 @@ TEST(EchoLimits, AboveTheAcceptRateAPeerWaits) {
   const absl::Time before = absl::Now();
   std::vector<Client> clients = Connect(server, 4);
   for (Client& client : clients) EXPECT_TRUE(Echoes(client));
-  EXPECT_GE(absl::Now() - before, absl::Milliseconds(1400));  // The first at once, then 3 x 500 ms.
+  EXPECT_GE(absl::Now() - before, absl::Milliseconds(1400));  // At once, then 3 x 500 ms.
 }
 
 TEST(EchoTimeouts, AnIdleConnectionEnds) {

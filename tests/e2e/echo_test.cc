@@ -1,4 +1,4 @@
-// What echo promises of the bytes of one connection, and of its neighbours.
+// Tests of echo's promises for the bytes of one connection, and for its neighbours.
 
 #include <string>
 #include <thread>
@@ -74,7 +74,7 @@ TEST(Echo, ManyConnectionsFlowBothWaysAtOnce) {
   }
 }
 
-TEST(Echo, AllComesBackAfterHalfCloseAndThenTheEndOfStream) {
+TEST(Echo, EverythingComesBackAfterHalfCloseThenEof) {
   Server server("echo");
   for (const size_t length : {0, 1, 1000, 60'000}) {
     Client client(server.address());
@@ -85,10 +85,10 @@ TEST(Echo, AllComesBackAfterHalfCloseAndThenTheEndOfStream) {
   }
 }
 
-TEST(Echo, AllComesBackAfterHalfCloseToAReaderThatStartsLate) {
+TEST(Echo, LateReaderGetsEverythingAfterHalfClose) {
   Server server("echo");
   Client client(server.address(), {.receive_buffer_bytes = 4096});
-  // More than fits into the way back: the server has to keep the rest and stop reading.
+  // More than fits into the way back: the server must keep the rest and stop reading.
   const size_t sent = client.SendPatternUntilStopped(64 * kMebibyte);
   client.ShutdownWrite();
   Client neighbour(server.address());
@@ -152,8 +152,8 @@ TEST(Echo, UrgentBytesAmongManyOthersLoseNothing) {
   EXPECT_EQ(client.end(), End::kEof);
 }
 
-// Data behind an urgent mark gives no event of its own: a server that trusts a short read sleeps on
-// it.
+// Bytes behind an urgent mark give no event of their own: a server that trusts a short read would
+// sleep on them.
 TEST(Echo, WhatFollowsAnUrgentByteIsNotForgotten) {
   Server server("echo");
   for (int i = 0; i < 50; ++i) {
@@ -164,7 +164,7 @@ TEST(Echo, WhatFollowsAnUrgentByteIsNotForgotten) {
   }
 }
 
-TEST(Echo, AStoppedReaderStopsItsWriterAndThenGetsEveryByte) {
+TEST(Echo, StoppedReaderStopsItsWriterAndLosesNothing) {
   Server server("echo");
   Client neighbour(server.address());
   ASSERT_TRUE(Echoes(neighbour));

@@ -1,4 +1,4 @@
-// Every server takes the same flags and says in one line what is wrong with one.
+// Every server takes the same flags, and prints one line that says what is wrong with a flag.
 
 #include <algorithm>
 #include <string>
@@ -18,8 +18,8 @@ class Flags : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Servers, Flags, testing::Values("echo", "discard", "chat", "relay"),
                          [](const auto& info) { return info.param; });
 
-// Behind what it needs to start at all. A relay whose upstream refused would reset each client,
-// some before they have seen that they are connected.
+// Adds the flags that the program needs to start at all. A relay with a refusing upstream would
+// reset each client, some before they have seen that they are connected.
 std::vector<std::string> WithNeeded(const std::string& program, std::vector<std::string> flags) {
   static const Listener upstream;
   if (program == "relay") flags.insert(flags.begin(), "--upstream=" + upstream.address());
@@ -50,7 +50,7 @@ TEST_P(Flags, AllAreAccepted) {
   EXPECT_EQ(server.Stop(), 0);
 }
 
-// What it prints on stdout, and that it has nothing to complain of.
+// Returns the program's stdout; its stderr must be empty.
 std::string AnswerOf(const std::string& program, const std::string& flag) {
   Process process(ExamplePath(program), {flag});
   EXPECT_EQ(process.Wait().value_or(-1), 0) << program << " " << flag;
@@ -66,7 +66,7 @@ TEST_P(Flags, HelpIsPrintedWithoutAFault) {
       EXPECT_NE(help.find(name), std::string::npos) << flag << "\n" << help;
     }
   }
-  // Behind a wrong flag, too: the user asks what is right.
+  // Also after a wrong flag: the user asks for the right ones.
   Process process(ExamplePath(GetParam()), {"--no_such_flag", "--help"});
   EXPECT_EQ(process.Wait().value_or(-1), 0);
 }
@@ -91,7 +91,7 @@ TEST_P(Flags, ASecondListenIsServedToo) {
 TEST_P(Flags, ANumberWithoutAUnitIsSeconds) {
   Server server(GetParam(), WithNeeded(GetParam(), {"--idle_timeout=0.05", "--lifetime_timeout=60",
                                                     "--drain_timeout=2"}));
-  if (GetParam() == "relay") return;  // Its client goes with its upstream.
+  if (GetParam() == "relay") return;  // The client ends with its upstream.
   Client client(server.address());
   client.ReadUntilEof();
   EXPECT_NE(client.end(), End::kTimeout);
@@ -164,7 +164,7 @@ TEST_P(Flags, ABadAddressIsNamed) {
         "300.1.1.1:0", "::1:0", "[::1]", "[::1:0", "[zz]:0", "unix:", "unix:@"}) {
     ExpectOneClearLine(GetParam(), {"--listen=" + std::string(address)}, address);
   }
-  // One bad address among good ones; an empty one; and a path that no UNIX address has room for.
+  // A bad address among good ones; an empty one; and a path that is too long for a UNIX address.
   ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0,nonsense"}, "nonsense");
   ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0,,127.0.0.1:0"}, "address");
   ExpectOneClearLine(GetParam(), {"--listen=unix:/tmp/" + std::string(200, 'x')}, "xxx");

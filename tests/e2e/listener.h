@@ -9,11 +9,11 @@ namespace sluice::e2e {
 
 struct ListenerOptions {
   int backlog = 1024;
-  int receive_buffer_bytes = 0;  // SO_RCVBUF of what is accepted; 0: the kernel's.
-  std::string unix_path;         // Instead of 127.0.0.1 and a port that the kernel picks.
+  int receive_buffer_bytes = 0;  // SO_RCVBUF of accepted sockets; 0: the default.
+  std::string unix_path;         // Replaces 127.0.0.1 and a port from the kernel.
 };
 
-// The server that a test plays itself.
+// A server played by the test itself.
 class Listener {
  public:
   explicit Listener(const ListenerOptions& options = {});
@@ -22,9 +22,9 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   const std::string& address() const { return address_; }
-  // The next one in the backlog. Not connected() when nobody comes in time.
+  // Accepts the next connection in the backlog. Not connected() if none comes in time.
   Client Accept();
-  // Nobody listens there any more.
+  // Stops listening.
   void Close();
 
  private:

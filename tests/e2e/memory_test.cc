@@ -1,5 +1,5 @@
-// Floods against a small budget: what becomes of each line is known, memory stays below what was
-// printed at start, who reads is never ended, and afterwards all is as before.
+// Floods against a small budget: each line is accounted for, memory stays below the ceiling printed
+// at start, a peer that reads is never ended, and afterwards all is as before.
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -26,7 +26,7 @@ namespace {
 
 // "... = 105.8 MiB of this process; ...": the fixed part, the budget and the allowance together.
 int64_t PrintedCeiling(const Server& server) {
-  std::string text;  // Lines of the log come when they come.
+  std::string text;  // Log lines are written with a delay.
   WaitFor([&] {
     text = server.StandardError();
     return text.find(" MiB of this process") != std::string::npos;
@@ -37,7 +37,7 @@ int64_t PrintedCeiling(const Server& server) {
   return static_cast<int64_t>(std::atof(text.c_str() + begin + 2) * kMebibyte);
 }
 
-// prlimit --as=: the promise is kept, whatever comes.
+// With a limit as by prlimit --as=, the promise is kept whatever peers do.
 TEST(Memory, AnAddressSpaceLimitCountsAsMemory) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer takes an address space of terabytes";
   constexpr int64_t kLimit = 512 * kMebibyte;
@@ -67,7 +67,7 @@ TEST(Memory, APromiseThatCannotBeKeptIsSaid) {
   })) << server.StandardError();
 }
 
-// One member of the flood: talks and listens at once, as far as the server lets it.
+// A member of the flood: talks and listens at once, as far as the server lets it.
 class Talker {
  public:
   Talker(const Server& server, int number) : number_(number), nick_("m" + std::to_string(number)) {
@@ -91,7 +91,7 @@ class Talker {
       line.resize(bytes, '.');
       out_ += line + "\n";
     }
-    out_ += "/help\n";  // Its answer says that all before it has been dealt with.
+    out_ += "/help\n";  // The answer shows that all lines before were handled.
   }
   short Wants() const {
     return static_cast<short>((listens ? POLLIN : 0) | (sent_ < out_.size() ? POLLOUT : 0));
@@ -119,11 +119,11 @@ class Talker {
 
   bool listens = true;
   bool ended = false;
-  bool named = false;  // And so everybody's count begins.
-  int joined = 0;      // Of those that come later, heard to take their names.
+  bool named = false;  // The next member may connect.
+  int joined = 0;      // How many later members it has heard take their names.
   int received = 0;
   int missed = 0;
-  int refused = 0;  // Lines of its own: "error: not said".
+  int refused = 0;  // Own lines that got "error: not said".
   bool helped = false;
 
  private:
@@ -139,7 +139,7 @@ class Talker {
     } else if (line.starts_with("/nick")) {
       helped = true;
     } else if (const size_t at = line.find(" is now m"); at != std::string_view::npos) {
-      // The one before may still be on its way to the room when the next one enters it.
+      // The member before may still be on its way to the room when the next one enters.
       joined += std::atoi(std::string(line.substr(at + 9)).c_str()) > number_;
     }
   }
@@ -157,18 +157,19 @@ class Flood {
   explicit Flood(const Server& server, int talkers) : server_(server) {
     for (int i = 0; i < talkers; ++i) {
       talkers_.push_back(std::make_unique<Talker>(server, i));
-      // One after the other, so that each hears all that come later.
+      // In turn: each member hears all later ones.
       EXPECT_TRUE(Until([&] { return talkers_.back()->named; }));
     }
     EXPECT_TRUE(Until([&] {
       for (int i = 0; i < talkers; ++i) {
-        // It may hear of one before it, too: who was renamed knows it before the room does.
+        // A member may also hear of an earlier one: a renamed member knows its name before the room
+        // does.
         if (talkers_[i]->joined < talkers - 1 - i) return false;
       }
       return true;
     }));
   }
-  // Reads and writes wherever it goes, until it happened; false after a minute.
+  // Reads and writes where sockets are ready, until the condition holds; false after a minute.
   template <class Condition>
   bool Until(Condition happened) {
     const Deadline deadline(absl::Seconds(60));
@@ -208,7 +209,7 @@ struct Size {
   int talkers;
   int lines;
   size_t bytes;
-  int deaf;  // So many do not read until the flood is over.
+  int deaf;  // How many members do not read until the flood is over.
 };
 
 class ChatFlood : public testing::TestWithParam<Size> {};
@@ -222,7 +223,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ChatFlood,
                                   std::to_string(info.param.deaf);
                          });
 
-TEST_P(ChatFlood, EveryLineIsHeardOrToldAsMissedAndNobodyIsEnded) {
+TEST_P(ChatFlood, EveryLineIsHeardOrReportedMissed) {
   const Size size = GetParam();
   RaiseDescriptorLimit();
   Server server("chat",
@@ -242,7 +243,7 @@ TEST_P(ChatFlood, EveryLineIsHeardOrToldAsMissedAndNobodyIsEnded) {
       return true;
     })) << server.StandardError();
     for (int i = 0; i < size.talkers; ++i) flood[i].listens = true;
-    // All that was said by others: heard, or told as missed, and nothing more.
+    // All lines of the others were heard or reported as missed, and no more.
     const auto accounted = [&](int i) {
       const int refused = flood.Refused() - flood[i].refused;
       return flood[i].received + flood[i].missed + refused == (size.talkers - 1) * size.lines;
@@ -263,7 +264,7 @@ TEST_P(ChatFlood, EveryLineIsHeardOrToldAsMissedAndNobodyIsEnded) {
       EXPECT_LE(flood.peak(), ceiling);
     }
   }
-  // As if nothing had been.
+  // The server works as before the flood.
   Member alice(server, "alice");
   Member bob(server, "bob");
   alice.Say("calm again");
@@ -272,9 +273,9 @@ TEST_P(ChatFlood, EveryLineIsHeardOrToldAsMissedAndNobodyIsEnded) {
   EXPECT_EQ(server.StandardError().find("not balanced"), std::string::npos);
 }
 
-// Peers that write and never read hold all there is. They are ended, one by one, until there is
-// room again; who reads is not, and is served.
-TEST(EchoFlood, WhoStandsStillIsEndedForMemoryAndWhoReadsIsServed) {
+// Peers that write and never read hold all memory. The server ends them, one by one, until there is
+// room again; a peer that reads is not ended, and is served.
+TEST(EchoFlood, StalledPeersAreEndedAndReadersAreServed) {
   RaiseDescriptorLimit();
   Server server("echo", {"--memory=4MB", "--workers=2", "--max_connections=200"});
   const int64_t ceiling = PrintedCeiling(server);
@@ -293,7 +294,7 @@ TEST(EchoFlood, WhoStandsStillIsEndedForMemoryAndWhoReadsIsServed) {
   EXPECT_TRUE(WaitFor([&] {
     return server.StandardError().find("the budget stays spent") != std::string::npos;
   })) << server.StandardError();
-  // It waits its turn while memory is spent, and is served again and again.
+  // The reading peer waits its turn while memory is spent, and is served again and again.
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(Echoes(good)) << i;
   EXPECT_TRUE(good.connected());
   if (!kSanitized) {

@@ -1,4 +1,4 @@
-// A server goes on serving whatever becomes of its standard streams.
+// A server goes on serving whatever happens to its standard streams.
 
 #include <signal.h>
 
@@ -12,8 +12,8 @@
 namespace sluice::e2e {
 namespace {
 
-// Makes it talk: connections, refusals, resets and dumps at the level that logs most. And asks
-// whether each byte still comes back: a log line that lands in a socket would show here.
+// Makes the server log: connections, refusals, resets and dumps at the most verbose level. Also
+// checks that each byte still comes back: a log line that lands in a socket would show here.
 void ExpectToServe(Server& server) {
   std::vector<Client> clients;
   for (int i = 0; i < 20; ++i) {
@@ -32,7 +32,7 @@ std::vector<std::string> Flags() {
   return {"--listen=unix:" + UniqueSocketName(), "--log_level=trace"};
 }
 
-// The server says nothing that can be read: it runs, and takes signals, when it answers.
+// The server prints nothing readable: once it answers, it runs and takes signals.
 void WaitUntilItListens(const Server& server) {
   ASSERT_TRUE(WaitFor([&] { return Client(server.address()).EchoPattern(1); }));
 }
@@ -66,7 +66,7 @@ TEST(Output, NobodyReadsStandardErrorAnyMore) {
   ExpectToServe(server);
 }
 
-TEST(Output, AFullDiskIsNamedOnStandardErrorAndEndsNothing) {
+TEST(Output, FullDiskIsReportedAndEndsNothing) {
   Server server("echo", Flags(), {.standard_output = Output::kFullDisk});
   WaitUntilItListens(server);
   EXPECT_TRUE(WaitFor([&] {
@@ -80,8 +80,8 @@ TEST(Output, AFullDiskIsNamedOnStandardErrorAndEndsNothing) {
 TEST(Output, AFileAtItsLimitEndsNothing) {
   TempDir folder;
   const std::string address = "unix:" + UniqueSocketName();
-  // Not only the first line: what is written at exit would raise SIGXFSZ, too. stderr is a pipe, as
-  // the limit is that of every file.
+  // Not only the first line: output at exit would raise SIGXFSZ, too. stderr is a pipe, as the
+  // limit applies to every file.
   Process server("/bin/sh",
                  {"-c", "ulimit -f 0; exec \"$0\" --listen=\"$1\" > \"$2\"", ExamplePath("echo"),
                   address, folder.Path("output")},

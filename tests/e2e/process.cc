@@ -29,11 +29,11 @@ namespace {
 
 constexpr int kNapMilliseconds = 2;
 
-// What becomes of one standard descriptor of the child.
+// Ends of one standard stream of the child.
 struct Plumbing {
   int child_fd = -1;   // -1: closed in the child.
-  int parent_fd = -1;  // To read what was written; -1 when not captured.
-  int kept_fd = -1;    // Held open only so that the pipe has a reader.
+  int parent_fd = -1;  // For reading the output; -1: not captured.
+  int kept_fd = -1;    // Held open only to give the pipe a reader.
 };
 
 Plumbing Plumb(Output output) {
@@ -69,10 +69,10 @@ Plumbing Plumb(Output output) {
   return plumbing;
 }
 
-// In the child after fork: only calls that are safe there.
+// Runs in the child after fork: only calls that are safe there.
 void BecomeChild(const int (&fds)[3], const char* path, char* const* argv,
                  const ProcessOptions& options, pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // A test that is killed leaves no server behind.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // If the test is killed, the server dies with it.
   if (getppid() != parent) _exit(126);
   // Above 2 first: a source that is itself 0, 1 or 2 must not be overwritten before its turn.
   int sources[3];
@@ -84,7 +84,8 @@ void BecomeChild(const int (&fds)[3], const char* path, char* const* argv,
       dup2(sources[i], i);
     }
   }
-  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);  // What the shell left open is not the child's.
+  // The child must not inherit descriptors from the shell.
+  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   if (options.descriptors_max > 0) {
     const int soft_max =
         options.descriptors_soft_max > 0 ? options.descriptors_soft_max : options.descriptors_max;
@@ -216,7 +217,7 @@ Process::~Process() {
 }
 
 void Process::Signal(int number) {
-  // Not after it was reaped: the id may be another's by then.
+  // Not after the child was reaped: the id may belong to another process by then.
   if (Running()) kill(pid_, number);
 }
 
@@ -239,7 +240,7 @@ std::string Process::StandardError() const { return error_fd_ < 0 ? "" : ReadAll
 
 std::optional<std::string> Process::ReadOutputLine(const Deadline& deadline) {
   for (;;) {
-    const bool running = Running();  // Asked first: what it wrote before its end is then all there.
+    const bool running = Running();  // Checked first: then all its output before its end is there.
     const std::string text = StandardOutput();
     const size_t end = text.find('\n', output_taken_);
     if (end != std::string::npos) {
@@ -299,7 +300,7 @@ absl::Duration Process::ProcessorTime() const {
 
 void Process::LimitDescriptorsToOpenAnd(int count) {
   const int open = RestingDescriptors();
-  // Descriptors are given lowest first, and a limit is one past the highest number.
+  // The kernel gives the lowest descriptor first, and a limit is one past the highest number.
   int highest = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/fd")) {

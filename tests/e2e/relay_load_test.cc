@@ -1,4 +1,4 @@
-// The relay under load: readers that stop, many pairs, and a drain while bytes flow.
+// Tests of the relay under load: readers that stop, many pairs, and a drain while bytes flow.
 
 #include <signal.h>
 
@@ -25,7 +25,7 @@ std::vector<std::string> To(const Listener& upstream, std::vector<std::string> f
   return flags;
 }
 
-// What the relay printed at its start as the most that this process takes.
+// The ceiling of this process that the relay printed at its start.
 int64_t PrintedBytes(const Server& relay) {
   std::string line;
   EXPECT_TRUE(WaitFor([&] {
@@ -38,8 +38,8 @@ int64_t PrintedBytes(const Server& relay) {
   return static_cast<int64_t>(mebibytes * kMebibyte);
 }
 
-// 100 MB are offered to a reader that has stopped: the writer is stopped, too. Then the reader
-// reads, and gets every byte.
+// The writer offers 100 MB to a reader that has stopped, so the writer is stopped, too. Then the
+// reader reads, and gets every byte.
 void StoppedReader(bool client_reads) {
   ListenerOptions options;
   options.receive_buffer_bytes = 4096;
@@ -76,9 +76,9 @@ void StoppedReader(bool client_reads) {
   EXPECT_TRUE(kSanitized || relay.ResidentBytes() < printed);
 }
 
-TEST(RelayLoad, AnUpstreamThatStopsReadingStopsTheClientAndLosesNoByte) { StoppedReader(false); }
+TEST(RelayLoad, StoppedUpstreamStopsTheClientAndLosesNothing) { StoppedReader(false); }
 
-TEST(RelayLoad, AClientThatStopsReadingStopsTheUpstreamAndLosesNoByte) { StoppedReader(true); }
+TEST(RelayLoad, StoppedClientStopsTheUpstreamAndLosesNothing) { StoppedReader(true); }
 
 TEST(RelayLoad, BothStoppedAtOnceBothGoOn) {
   ListenerOptions options;
@@ -132,8 +132,8 @@ TEST(RelayLoad, ManyPairsPassTheirBytesAndLeaveNothingBehind) {
   EXPECT_EQ(relay.Stop(), 0);
 }
 
-// Each pair is two descriptors: what the limit allows it by default, it can serve.
-TEST(RelayLoad, ByDefaultItTakesNoMorePairsThanItsDescriptorsAllow) {
+// Each pair takes two descriptors: the relay can serve all pairs that its default limit admits.
+TEST(RelayLoad, DefaultLimitFitsTheDescriptors) {
   Listener listener;
   Server relay("relay", To(listener), {.descriptors_max = 164});
   std::vector<Client> clients;
@@ -212,7 +212,7 @@ TEST(RelayDrain, PairsAtRestDoNotHoldIt) {
   }
 }
 
-TEST(RelayDrain, WhatStillFlowsAtTheDeadlineIsResetNotEnded) {
+TEST(RelayDrain, FlowsAreResetAtTheDeadlineNotEnded) {
   Listener listener;
   Server relay("relay", To(listener, {"--drain_timeout=1s"}));
   Client client(relay.address());

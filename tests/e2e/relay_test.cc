@@ -1,5 +1,5 @@
-// The relay between a client and an upstream, both played by the test: bytes, ends, and what the
-// upstream may do wrong.
+// Tests of the relay between a client and an upstream, both played by the test: bytes, ends, and
+// faults of the upstream.
 
 #include <algorithm>
 #include <string>
@@ -36,7 +36,7 @@ class Relayed {
   Client upstream;
 };
 
-// No bytes, and the connection ends: how does not matter, that it does, soon, does.
+// True: the connection soon ends without a byte, in whatever way.
 bool EndsWithoutAByte(Client& client) {
   return client.ReadUntilEof().empty() && client.end() != End::kTimeout;
 }
@@ -57,7 +57,7 @@ TEST(Relay, MuchPassesBothWaysAtOnce) {
   constexpr size_t kMuch = 50 * kMebibyte;
   std::thread client_sends([&] { EXPECT_TRUE(pair.client.SendPattern(kMuch)); });
   std::thread upstream_sends([&] { EXPECT_TRUE(pair.upstream.SendPattern(kMuch)); });
-  // Sending and receiving share nothing in a Client.
+  // A Client shares no state between sending and receiving.
   std::thread upstream_reads([&] { EXPECT_TRUE(pair.upstream.ReadPattern(kMuch)); });
   EXPECT_TRUE(pair.client.ReadPattern(kMuch));
   client_sends.join();
@@ -82,7 +82,7 @@ TEST(Relay, UnixSocketsOnBothSides) {
 
 // --- Half-close.
 
-TEST(Relay, TheClientsHalfCloseReachesTheUpstreamAndTheAnswerStillComes) {
+TEST(Relay, ClientHalfCloseReachesUpstreamAndAnswerComes) {
   Relayed pair;
   ASSERT_TRUE(pair.client.Send("question"));
   pair.client.ShutdownWrite();
@@ -98,7 +98,7 @@ TEST(Relay, TheClientsHalfCloseReachesTheUpstreamAndTheAnswerStillComes) {
   EXPECT_EQ(pair.client.end(), End::kEof);
 }
 
-TEST(Relay, TheUpstreamsHalfCloseReachesTheClientAndWhatItSaysStillArrives) {
+TEST(Relay, UpstreamHalfCloseReachesClientAndBytesArrive) {
   Relayed pair;
   ASSERT_TRUE(pair.upstream.Send("banner, and that is all"));
   pair.upstream.ShutdownWrite();
@@ -162,20 +162,20 @@ TEST(Relay, AnUpstreamThatRefusesEndsTheClientAtOnce) {
   EXPECT_EQ(relay.Stop(), 0);
 }
 
-TEST(Relay, AnUpstreamPathThatIsNotThereEndsTheClientAtOnce) {
+TEST(Relay, MissingUpstreamPathEndsTheClientAtOnce) {
   TempDir folder;
   Server relay("relay", To("unix:" + folder.Path("nobody")));
   Client client(relay.address());
   EXPECT_TRUE(EndsWithoutAByte(client));
 }
 
-TEST(Relay, AnUpstreamOfANameThatNobodyHasEndsTheClient) {
-  Server relay("relay", To("no-such-name.invalid:1"));  // RFC 6761, 6.4: it never exists.
+TEST(Relay, UnknownUpstreamNameEndsTheClient) {
+  Server relay("relay", To("no-such-name.invalid:1"));  // RFC 6761, 6.4: the name never exists.
   Client client(relay.address());
   EXPECT_TRUE(EndsWithoutAByte(client));
 }
 
-TEST(Relay, AResetOfTheUpstreamIsAResetForTheClient) {
+TEST(Relay, UpstreamResetIsAResetForTheClient) {
   Relayed pair;
   ASSERT_TRUE(pair.client.Send("hello"));
   ASSERT_EQ(pair.upstream.ReadExactly(5), "hello");
@@ -184,7 +184,7 @@ TEST(Relay, AResetOfTheUpstreamIsAResetForTheClient) {
   EXPECT_EQ(pair.client.end(), End::kReset);
 }
 
-TEST(Relay, AResetOfTheClientIsAResetForTheUpstream) {
+TEST(Relay, ClientResetIsAResetForTheUpstream) {
   Relayed pair;
   ASSERT_TRUE(pair.client.Send("hello"));
   ASSERT_EQ(pair.upstream.ReadExactly(5), "hello");
@@ -193,11 +193,11 @@ TEST(Relay, AResetOfTheClientIsAResetForTheUpstream) {
   EXPECT_EQ(pair.upstream.end(), End::kReset);
 }
 
-TEST(Relay, AResetPassesAlsoWhileTheOtherSideReadsNothing) {
+TEST(Relay, ResetPassesThoughTheOtherSideReadsNothing) {
   Relayed pair;
   pair.client.SendPatternUntilStopped(100 * kMebibyte, absl::Milliseconds(300));
   pair.client.Reset();
-  // What had reached its kernel before the reset may still be read there.
+  // Bytes that had reached the upstream's kernel before the reset may still be read there.
   pair.upstream.ReadUntilEof();
   EXPECT_EQ(pair.upstream.end(), End::kReset);
 }
@@ -225,7 +225,7 @@ class FullBacklog {
   Client held{"nowhere"};
 };
 
-TEST(Relay, WhatTheClientSaysBeforeTheUpstreamStandsIsNotLost) {
+TEST(Relay, BytesBeforeTheUpstreamConnectsAreKept) {
   FullBacklog full;
   ASSERT_TRUE(full.filler.connected());
   Server relay("relay", To(full.listener.address(), {"--connect_timeout=20s"}));
@@ -234,15 +234,15 @@ TEST(Relay, WhatTheClientSaysBeforeTheUpstreamStandsIsNotLost) {
   ASSERT_TRUE(client.WaitUntilArrived());
   client.ShutdownWrite();
   full.MakeRoom();
-  Client upstream = full.listener.Accept();  // With the next SYN, some seconds later.
+  Client upstream = full.listener.Accept();  // Comes with the next SYN, some seconds later.
   ASSERT_TRUE(upstream.connected());
   EXPECT_TRUE(upstream.ReadPattern(100'000));
   EXPECT_EQ(upstream.ReadUntilEof(), "");
   EXPECT_EQ(upstream.end(), End::kEof);
 }
 
-// There the kernel says at once that it has no room, and never that it has.
-TEST(Relay, AUnixUpstreamWithoutRoomIsTriedUntilItHasSome) {
+// A UNIX socket without room refuses at once, and no event reports new room.
+TEST(Relay, FullUnixUpstreamIsRetriedUntilRoom) {
   TempDir folder;
   FullBacklog full(folder.Path("upstream"));
   ASSERT_TRUE(full.filler.connected());
@@ -261,7 +261,7 @@ TEST(Relay, AUnixUpstreamWithoutRoomIsTriedUntilItHasSome) {
   }
 }
 
-TEST(Relay, AnUpstreamThatDoesNotAnswerEndsTheClientAfterConnectTimeout) {
+TEST(Relay, SilentUpstreamEndsTheClientAfterConnectTimeout) {
   TempDir folder;
   for (const std::string& unix_path : {std::string(), folder.Path("upstream")}) {
     FullBacklog full(unix_path);
@@ -276,11 +276,11 @@ TEST(Relay, AnUpstreamThatDoesNotAnswerEndsTheClientAfterConnectTimeout) {
   }
 }
 
-TEST(Relay, AClientThatGivesUpWhileTheUpstreamIsSlowLeavesNothingBehind) {
+TEST(Relay, ClientThatGivesUpEarlyLeavesNothingBehind) {
   FullBacklog full;
   ASSERT_TRUE(full.filler.connected());
   Server relay("relay", To(full.listener.address(), {"--connect_timeout=1h", "--workers=1"}));
-  // Two descriptors for each, and fewer than 20 of its own.
+  // Two descriptors for each client, and fewer than 20 of the relay's own.
   std::vector<Client> clients;
   for (int i = 0; i < 20; ++i) clients.emplace_back(relay.address());
   ASSERT_TRUE(WaitFor([&] { return relay.OpenDescriptors() >= 40; }));
@@ -299,7 +299,7 @@ void ExpectOneLine(const std::vector<std::string>& flags, const std::string& wor
   EXPECT_EQ(process.StandardOutput(), "");
 }
 
-TEST(RelayFlags, AMissingOrBadUpstreamIsNamedInOneLine) {
+TEST(RelayFlags, BadUpstreamIsNamedInOneLine) {
   ExpectOneLine({"--listen=127.0.0.1:0"}, "--upstream");
   ExpectOneLine({"--listen=127.0.0.1:0", "--upstream="}, "--upstream");
   for (const char* bad : {"nonsense", "127.0.0.1", "127.0.0.1:99999", "unix:", "[::1"}) {
@@ -308,7 +308,7 @@ TEST(RelayFlags, AMissingOrBadUpstreamIsNamedInOneLine) {
   }
 }
 
-// It would fill up with connections to itself.
+// A relay to itself would fill up with connections to itself.
 TEST(RelayFlags, ItsOwnAddressIsNoUpstream) {
   TempDir folder;
   const std::string file = "unix:" + folder.Path("relay");

@@ -30,7 +30,7 @@ Server::Server(std::string_view example, std::vector<std::string> flags,
   flags = WithListen(std::move(flags));
   const std::string& listen = *std::find_if(flags.begin(), flags.end(), IsListen);
   if (options.standard_output != Output::kCaptured) {
-    // Nothing to read: such a test listens on an address that it knows.
+    // Nothing to read: such a test listens on a known address.
     addresses_.push_back(listen.substr(kListen.size()));
     return;
   }

@@ -10,23 +10,22 @@
 
 namespace sluice::e2e {
 
-// A built example that serves. The constructor returns when it listens: it adds
-// --listen=127.0.0.1:0 when `flags` has no --listen, and waits for a line on stdout for each
-// address.
+// A built example that serves. The constructor returns when the example listens: it adds
+// --listen=127.0.0.1:0 if `flags` has no --listen, and waits for a line on stdout for each address.
 class Server : public Process {
  public:
   explicit Server(std::string_view example, std::vector<std::string> flags = {},
                   const ProcessOptions& options = {});
 
-  // As printed: with the port that the kernel picked.
+  // As printed: with the port that the kernel chose.
   const std::vector<std::string>& addresses() const { return addresses_; }
   const std::string& address() const { return addresses_.front(); }
 
-  // SIGTERM, then the exit code. -1: it still runs.
+  // Sends SIGTERM and returns the exit code. -1: the server still runs.
   int Stop();
 
-  // Resident memory has grown by at most `bytes` since it was `before`. Says so in words if not.
-  // Always true when sanitized.
+  // Succeeds if resident memory has grown by at most `bytes` above `before`, and always when
+  // sanitized.
   testing::AssertionResult GrewAtMost(int64_t bytes, int64_t before) const;
 
  private:

@@ -1,4 +1,4 @@
-// Addresses and targets from flags, addresses from the kernel.
+// Addresses and targets from flags, and addresses from the kernel.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -56,7 +56,7 @@ void FromText(std::string_view text) {
   }
 }
 
-// Whether Parse can say it: address.h names what it cannot.
+// True: Parse has a text for it. address.h names the exceptions.
 bool Sayable(const Address& address) {
   if (address.family() == AF_UNSPEC) return false;
   if (address.family() != AF_UNIX) return true;
@@ -68,7 +68,7 @@ bool Sayable(const Address& address) {
 }
 
 void FromKernel(std::string_view bytes) {
-  // As the kernel gives it: in a buffer that is large enough, with a size of its own.
+  // As the kernel returns an address: in a buffer that is large enough, with a size of its own.
   sockaddr_storage storage = {};
   std::memcpy(&storage, bytes.data(), std::min(bytes.size(), sizeof(storage)));
   const auto size = static_cast<socklen_t>(std::min(bytes.size(), sizeof(sockaddr_un) + 1));

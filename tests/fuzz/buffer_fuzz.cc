@@ -1,4 +1,4 @@
-// The buffers of a connection, against strings; and what they are charged.
+// A connection's buffers, against strings; and the memory that they are charged.
 #include <sys/uio.h>
 
 #include <optional>
@@ -78,7 +78,7 @@ class Buffers {
     EXPECT_EQ(payload->view(), bytes);
     const size_t offset = std::min(bytes.size(), static_cast<size_t>(reader.Size(bytes.size())));
     if (output_.AppendShared(*payload, offset, lease_, how)) output_model_ += bytes.substr(offset);
-    payloads_.push_back(*std::move(payload));  // So that it is known what they are charged.
+    payloads_.push_back(*std::move(payload));  // Kept to know their charges.
   }
 
   void Check() {

@@ -1,11 +1,11 @@
-// Connections on a real worker, stepped: an input says what the kernel does (bytes come, in pieces,
-// late, with resets; room for few bytes or none; events for nothing), what sessions do in their
-// handlers, how time passes, when memory is short and when the runtime drains.
+// Connections on a real worker, stepped. The input decides how the kernel behaves (bytes come in
+// pieces, late, with resets; room for few bytes or none; spurious events), what sessions do in
+// their handlers, how time passes, when memory is short and when the runtime drains.
 //
 // Checked after each step, and at the end: each byte arrives once and in order in both directions;
-// each connection ends once, with one reason; what was accepted is sent, lost and counted, or held
-// (L9, tests/support/wire.h); nobody waits for what is there already; a whole stream ends with FIN,
-// one that was cut short with a reset; and nothing is left.
+// each connection ends once, with one reason; accepted bytes are sent, lost and counted, or held
+// (L9, tests/support/wire.h); no session waits for what is there already; a whole stream ends with
+// FIN, and a stream that was cut short with a reset; and nothing is left.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -27,7 +27,7 @@ namespace {
 constexpr int kPeers = 3;
 constexpr int kStepsMax = 60;
 
-// Byte `i` of a stream; a byte that is missing, doubled or out of place shows.
+// Byte `i` of a stream; a missing, doubled or misplaced byte shows.
 char ByteAt(size_t i) { return static_cast<char>(i * 131 + (i >> 7) * 31); }
 std::string StreamBytes(size_t from, size_t count) {
   std::string bytes(count, '\0');
@@ -37,7 +37,7 @@ std::string StreamBytes(size_t from, size_t count) {
 
 struct Token {};
 class Wall
-    : public Actor {  // Takes one message, and is suspended: who sends another one is parked.
+    : public Actor {  // Takes one message, and is suspended: the sender of a second one is parked.
  public:
   void On(Token) {}
 };
@@ -54,7 +54,7 @@ class World {
 
   void Run() {
     for (int i = 0; i < kStepsMax && !reader_.Empty(); ++i) Step();
-    // Let everything go on, and end.
+    // Stop acting, and let everything go on until it ends.
     acting_ = false;
     rig_.TakeMemory(false);
     rig_.worker.Resume(wall_.slot());
@@ -115,7 +115,7 @@ class World {
     Peer& peer = peers_[reader_.Number(kPeers - 1)];
     if (peer.wire != nullptr) {
       Kernel(peer);
-    } else if (!rig_.worker.ShuttingDown()) {  // Then nobody starts any more.
+    } else if (!rig_.worker.ShuttingDown()) {  // No connection opens later.
       Open(peer);
     }
     if (reader_.Bool()) {
@@ -133,7 +133,7 @@ class World {
     peer.notes = &notes;
     const uint64_t kind = reader_.Number(255);
     wire.tcp = (kind & 1) != 0;
-    // A short read on TCP is a promise that nothing is left.
+    // On TCP a short read promises that nothing is left.
     if (!wire.tcp && (kind & 2) != 0) wire.read_max = 256 + reader_.Number(255);
     if ((kind & 4) != 0) wire.room = static_cast<int64_t>(reader_.Size(100'000));
     if ((kind & 8) != 0) wire.write_max = 1 + reader_.Number(255);
@@ -168,7 +168,7 @@ class World {
     peer.session = Ref<ScriptSession>(slot, slot->generation);
   }
 
-  // What the kernel and time do.
+  // An act of the kernel, or time that passes.
   void Kernel(Peer& peer) {
     Wire& wire = *peer.wire;
     switch (reader_.Number(15)) {
@@ -240,7 +240,7 @@ class World {
     }
   }
 
-  // What a session does in a handler.
+  // The acts of a session in a handler.
   void Act(Peer& peer, ScriptSession& session) {
     if (!acting_) return;
     for (uint64_t left = reader_.Number(3); left > 0; --left) {
@@ -285,7 +285,7 @@ class World {
         case 12:
           (void)session.Send(wall_, Token{});
           break;
-        case 13: {  // Another one's connection, in this one's handler.
+        case 13: {  // Writes to another connection from this session's handler.
           Peer& other = peers_[reader_.Number(kPeers - 1)];
           if (other.notes == nullptr || other.notes->session == nullptr) break;
           const size_t count = reader_.Size(40'000);
@@ -334,7 +334,7 @@ class World {
     EXPECT_EQ(totals.bytes_read, read);
   }
 
-  // At rest: nobody waits for what is there already.
+  // At rest: no session waits for what is there already.
   void CheckProgress() {
     if (rig_.memory_taken != 0 || rig_.worker.ReadingPaused()) return;
     for (const Peer& peer : peers_) {
@@ -354,7 +354,8 @@ class World {
       }
       const Slot* slot = peer.session.slot();
       if (slot->Runnable() && !slot->has_outbox && connection->WriteOpen()) {
-        // (Full and low at once: told when the output has moved, or it would be a busy loop.)
+        // (Full and low at once: OnWritable comes when the output has moved; otherwise a busy
+        // loop.)
         EXPECT_FALSE(peer.wants_writable && session.OutputBytes() == 0);
       }
     }

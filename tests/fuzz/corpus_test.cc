@@ -16,7 +16,7 @@ std::string folder;
 
 void Replay(const std::string& name, const std::string& input) {
   SCOPED_TRACE(name);
-  std::cout << name << std::endl;  // Which one it was, should it crash.
+  std::cout << name << std::endl;  // Names the input, should it crash.
   LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
 }
 

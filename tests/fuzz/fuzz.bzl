@@ -13,7 +13,7 @@ def fuzz_target(name, deps, **kwargs):
             "libfuzzer.cc",
         ],
         linkopts = ["-fsanitize=fuzzer"],
-        tags = ["manual"],  # Builds with --config=fuzz alone.
+        tags = ["manual"],  # Builds only with --config=fuzz.
         deps = deps,
         **kwargs
     )

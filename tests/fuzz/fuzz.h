@@ -1,5 +1,5 @@
-// What fuzz targets share. A target is one function that takes any bytes at all, and fails an
-// EXPECT, or crashes, when a promise is broken. It is linked twice: with libFuzzer, which looks for
+// Shared by the fuzz targets. A target is one function that takes any bytes at all, and fails an
+// EXPECT, or crashes, if a promise is broken. It is linked twice: with libFuzzer, which looks for
 // such bytes (`./sluice fuzz`), and into a test that runs all inputs of the kept corpus.
 #ifndef SLUICE_TESTS_FUZZ_FUZZ_H_
 #define SLUICE_TESTS_FUZZ_FUZZ_H_
@@ -13,8 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace sluice::testing {
 
-// Takes an input apart, from the front. Behind its end all numbers are 0 and all texts empty, so
-// that every input means something. (Clang's FuzzedDataProvider is not there for g++.)
+// Takes an input apart, from the front. After its end all numbers are 0 and all texts empty, so
+// every input is valid. (g++ does not have Clang's FuzzedDataProvider.)
 class Reader {
  public:
   Reader(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
@@ -26,7 +26,7 @@ class Reader {
     return taken;
   }
   std::string_view TakeAll() { return Take(rest_.size()); }
-  // From 0 to `most`, of as many bytes as that needs.
+  // A number from 0 to `most`, made from as many bytes as that needs.
   uint64_t Number(uint64_t most = UINT64_MAX) {
     uint64_t number = 0;
     for (uint64_t left = most; left != 0; left >>= 8) {
@@ -36,7 +36,7 @@ class Reader {
     return most == UINT64_MAX ? number : number % (most + 1);
   }
   bool Bool() { return Number(1) != 0; }
-  // Mostly small, at times up to `most`: one or three bytes.
+  // Mostly small, sometimes up to `most`: made from one or three bytes.
   uint64_t Size(uint64_t most) {
     const uint64_t first = Number(255);
     return std::min(most, first < 192 ? first : (first - 191) * 1024 + Number(65'535));

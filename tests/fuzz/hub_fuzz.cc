@@ -1,8 +1,8 @@
-// A hub with one publisher and a few subscribers whose sockets take what the input says: every
-// policy, filters, memory that is short, subscribers that leave or are reset.
+// A hub with one publisher and a few subscribers. The input decides how much their sockets take;
+// every policy, filters, short memory, subscribers that leave or are reset.
 //
-// Checked: the ledger adds up after each step; what each subscriber receives is in order, once, and
-// each gap in it is explained to the message: received + missed + skipped = published since joined.
+// Checked: the ledger adds up after each step; each subscriber receives its messages in order and
+// once, and each gap is explained exactly: received + missed + skipped = published since joined.
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -29,7 +29,7 @@ constexpr int kMembers = 4;
 constexpr int kStepsMax = 100;
 
 std::string Notice(int64_t missed) { return absl::StrCat("missed ", missed, "\n"); }
-bool IsFor(uint64_t number) { return number % 3 != 0; }  // What a filter lets through.
+bool IsFor(uint64_t number) { return number % 3 != 0; }  // True: a filter lets it through.
 
 struct Leave {};
 
@@ -188,19 +188,20 @@ class World {
     EXPECT_TRUE(absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &number)) << text;
     return number;
   }
-  // Of the messages after `from` and before `to`, those that are for it.
+  // Counts the messages after `from` and before `to` that are meant for the seat.
   static int64_t Meant(const Seat& seat, uint64_t from, uint64_t to) {
     int64_t count = 0;
     for (uint64_t i = from + 1; i < to; ++i) count += !seat.filtered || IsFor(i);
     return count;
   }
 
-  // All has been written: each gap is as long as the notice in it says, to the last message.
+  // All output has been written: each gap is exactly as long as its notice says.
   void CheckReceived(const Seat& seat) {
     if (seat.wire == nullptr || !seat.subscribed.Joined()) return;
     uint64_t last = seat.subscribed.sequence;
     int64_t missed = 0;
-    int64_t told = 0;  // In all; for kConflate, whose order is that of the keys' first places.
+    // In all; for kConflate, which orders messages by the first places of their keys.
+    int64_t told = 0;
     int64_t received = 0;
     const bool in_order = seat.policy != SlowPolicy::kConflate;
     std::vector<std::string> lines = absl::StrSplit(seat.wire->output, '\n');

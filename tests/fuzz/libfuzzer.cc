@@ -1,4 +1,4 @@
-// A promise that is broken ends the process, so that libFuzzer keeps the input.
+// A broken promise ends the process, so libFuzzer keeps the input.
 #include <cstdlib>
 
 #include "gtest/gtest.h"

@@ -1,5 +1,4 @@
-// Lines, against a decoder that sees all bytes at once: how they are cut into pieces changes
-// nothing.
+// Lines, against a decoder that sees all bytes at once: cuts between pieces change nothing.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -30,7 +29,7 @@ std::vector<Event> Model(std::string_view bytes, size_t line_bytes_max) {
   return events;
 }
 
-// `cuts` says how long the pieces are, again and again; empty: all in one.
+// cuts` holds the lengths of the pieces, used again and again; empty: all bytes in one piece.
 std::vector<Event> Decode(std::string_view bytes, std::string_view cuts, uint32_t line_bytes_max) {
   LineDecoder decoder(line_bytes_max);
   std::vector<Event> events;

@@ -1,6 +1,6 @@
-// A mailbox on one thread, against counts: every credit is free, held or on its way; who waits
-// comes before any new sender, and is given what it asked for; a handle of the dead moves nothing.
-// (What threads do to the word at once is for tests/model.)
+// A mailbox on one thread, against counts: every credit is free, held or on its way; a waiter comes
+// before any new sender, and gets the credits that it asked for; a stale handle moves nothing.
+// (tests/model tests the word under several threads.)
 #include <map>
 
 #include "gtest/gtest.h"
@@ -42,7 +42,7 @@ class Both {
         Grants(reader.Bool());
         mailbox_.Publish(generation_);
         break;
-      case 10:  // One that was granted credits ends.
+      case 10:  // A sender that was granted a credit ends.
         if (on_its_way_ == 0) break;
         --on_its_way_;
         mailbox_.GrantReturned(generation_, 1);
@@ -54,12 +54,12 @@ class Both {
     Check();
   }
 
-  // All that is on its way arrives and is handled, and all waiters send.
+  // All messages on their way arrive and are handled, and all waiters send.
   void End() {
     while (on_its_way_ > 0 || held_ > 0 || !wanted_.empty()) {
       for (; on_its_way_ > 0; --on_its_way_, ++held_) mailbox_.Arrived();
       while (held_ > 0) Left();
-      Grants(/*eager=*/false);  // Nothing is held that could free more: no waiter is forgotten.
+      Grants(/*eager=*/false);  // No held message could free more: no waiter is left out.
       ASSERT_TRUE(wanted_.empty() || on_its_way_ > 0);
       Check();
     }
@@ -128,7 +128,7 @@ class Both {
   uint32_t on_its_way_ = 0;  // Credits that senders have taken, or were granted.
   uint32_t held_ = 0;
   uint64_t waiters_ = 100;
-  std::map<uint64_t, uint32_t> wanted_;  // By the key of who waits.
+  std::map<uint64_t, uint32_t> wanted_;  // By the waiter's key.
 };
 
 }  // namespace

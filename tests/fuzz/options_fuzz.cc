@@ -1,4 +1,4 @@
-// Command lines, and options of any values: either they are taken, or it is said what is wrong.
+// Command lines, and options of any values: either they are taken, or the error says what is wrong.
 #include <iterator>
 #include <string>
 #include <vector>
@@ -42,11 +42,11 @@ void ExpectCompleteOrClear(Options options) {
   EXPECT_LE(options.output_bytes_low, options.output_bytes_high);
   EXPECT_LE(options.output_bytes_high, options.output_bytes_max);
   EXPECT_GE(options.drain_timeout, absl::ZeroDuration());
-  EXPECT_TRUE(options.Complete(os).ok());  // What is complete stays so.
+  EXPECT_TRUE(options.Complete(os).ok());  // Complete options stay complete.
 }
 
-// Each value is taken and then printed such that it means the same, or refused with a reason, and
-// then nothing has changed. Those taken are a command line that FromFlags takes.
+// Each value is either taken and then printed with the same meaning, or refused with a reason and
+// without any change. The taken values form a command line that FromFlags takes.
 void CommandLine(Reader& reader) {
   std::vector<std::string> arguments = {"program"};
   for (const char* name : kFlags) arguments.push_back(std::string("--") + name + "=");
@@ -79,7 +79,8 @@ void CommandLine(Reader& reader) {
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   const absl::CommandLineFlag* level = absl::FindCommandLineFlag("log_level");
-  if (!ParseLogLevel(level->CurrentValue()).ok()) return;  // It would end the process, with a word.
+  // A bad level makes FromFlags end the process with an error.
+  if (!ParseLogLevel(level->CurrentValue()).ok()) return;
   ExpectCompleteOrClear(Options::FromFlags(static_cast<int>(argv.size()), argv.data()));
 }
 

@@ -1,4 +1,4 @@
-// Text for other people's terminals, against a decoder that goes by code points.
+// Text for other people's terminals, against a decoder that works by code points.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -12,7 +12,7 @@
 namespace sluice::testing {
 namespace {
 
-// The bytes of the character at the front, and what it is; 0 where there is none.
+// Returns the bytes of the first character, and its code point; 0 if it is invalid.
 size_t Decode(std::string_view text, uint32_t* point) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const size_t size = byte(0) < 0x80 ? 1 : byte(0) >> 5 == 6 ? 2 : byte(0) >> 4 == 14 ? 3 : 4;
@@ -28,7 +28,7 @@ size_t Decode(std::string_view text, uint32_t* point) {
   return *point < kLeast[size] || surrogate || *point > 0x10ffff ? 0 : size;
 }
 
-// False: protocols/text.h replaces it.
+// False: protocols/text.h replaces the character.
 bool IsPrintable(uint32_t point) {
   if (point == '\t') return true;
   constexpr std::pair<uint32_t, uint32_t> kReplaced[] = {

@@ -44,7 +44,7 @@ class Both {
   }
 
  private:
-  // Of every size: a few milliseconds, and all time there is.
+  // A span of any magnitude: from a few milliseconds to the largest.
   static int64_t Span(Reader& reader) {
     return static_cast<int64_t>(reader.Number() >> (1 + reader.Number(62)));
   }
@@ -69,7 +69,7 @@ class Both {
   }
 
   void PopDue(Reader& reader) {
-    // Bounded: what is armed in between may be due at this very tick.
+    // Bounded: nodes armed in between may be due at this very tick.
     for (int i = 0; i < 3 * kNodes; ++i) {
       TimerNode* node = wheel_.PopDue(now_ms_);
       if (node == nullptr) {

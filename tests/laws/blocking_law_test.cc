@@ -1,5 +1,6 @@
-// L1 of the blocking pool, and L5: while callers die, fail and are made anew, every call is
-// finished, dropped with a reason or held, and whoever lives is called back once for each.
+// L1 of the blocking pool, and L5: while callers die, fail and are recreated, every call is
+// finished, dropped with a reason or held, and each caller that lives is called back once for each
+// call.
 #include <atomic>
 #include <memory>
 #include <random>
@@ -21,7 +22,7 @@ struct Tally {
   std::atomic<int64_t> accepted{0};
   std::atomic<int64_t> ran{0};
   std::atomic<int64_t> told{0};
-  std::atomic<int64_t> thrown{0};  // Out of a callback: told, and counted as dropped too.
+  std::atomic<int64_t> thrown{0};  // Thrown by a callback: counted in `told`, and as dropped too.
   std::atomic<int64_t> functions_alive{0};
   std::atomic<int64_t> lasting_told{0};
   std::atomic<int64_t> ended{0};
@@ -115,7 +116,7 @@ TEST_P(BlockingLaw, EveryCallIsFinishedDroppedOrHeld) {
     EXPECT_GT(counts().dropped[static_cast<size_t>(DropReason::kSenderEnded)], 0);
     runtime.Drain(absl::Seconds(30));
     EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
-    // Each result was heard, or came too late, or found its caller dead.
+    // Each result was delivered, or came too late, or found its caller dead.
     const Ledger ledger = runtime.TotalLedger();
     EXPECT_EQ(tally.told + ledger.replies_late + ledger.reserved_dropped,
               tally.accepted + tally.thrown);

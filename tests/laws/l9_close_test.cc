@@ -14,7 +14,7 @@ namespace {
 
 using Notes = ScriptSession::Notes;
 
-TEST(L9Close, EachReasonIsCountedOnceAndWithItTheBytesThatWereLost) {
+TEST(L9Close, EachReasonCountsOnceWithItsLostBytes) {
   Options options = WireOptions();
   options.idle_timeout = absl::Minutes(10);
   options.lifetime_timeout = absl::Minutes(20);
@@ -66,14 +66,13 @@ TEST(L9Close, EachReasonIsCountedOnceAndWithItTheBytesThatWereLost) {
   }
 }
 
-// Echo with moods: it may close, throw, pause or park at any of its handlers, all decided by the
-// seed.
+// Echo with moods: it may close, throw, pause or park in any of its handlers, as the seed decides.
 struct Mood {
   std::mt19937_64* draw = nullptr;
-  uint64_t tempers = 60;  // The more, the rarer it does anything but echo.
-  bool calm = false;      // From here on it only echoes.
-  std::string accepted;   // What Write took, in order.
-  std::string left;       // Of the input, in the order it was consumed: the echo owes it.
+  uint64_t tempers = 60;  // The higher, the rarer the session does anything but echo.
+  bool calm = false;      // From now on the session only echoes.
+  std::string accepted;   // Bytes that Write accepted, in order.
+  std::string left;       // Consumed input that the echo still owes, in order.
   bool paused = false;
   int reason_count = 0;
   CloseReason reason = CloseReason::kError;
@@ -200,7 +199,7 @@ void RunMoody(uint64_t seed) {
   };
   const auto check = [&] {
     for (const Client& c : clients) {
-      // In order, nothing twice, nothing made up.
+      // The output is in order, without duplicates or foreign bytes.
       ASSERT_EQ(c.wire->output, c.mood->accepted.substr(0, c.wire->output.size()));
       const std::string owed = c.mood->accepted + c.mood->left;
       ASSERT_EQ(owed, c.sent.substr(0, owed.size()));
@@ -241,7 +240,7 @@ void RunMoody(uint64_t seed) {
     ASSERT_NO_FATAL_FAILURE(check());
     if (::testing::Test::HasFailure()) return;
   }
-  // Calm: whoever lives echoes all it has got, and ends well.
+  // Calm: each session that lives echoes all its input, and ends well.
   for (Client& c : clients) {
     c.mood->calm = true;
     c.wire->room = INT64_MAX;
@@ -255,7 +254,7 @@ void RunMoody(uint64_t seed) {
     if (!c.over) rig.Fin(*c.wire);
   }
   rig.Settle(2'000'000);
-  // A moody OnEof or OnDrain may have kept some open; the rest is for the drain's deadline.
+  // A moody OnEof or OnDrain may have kept some sessions open; they end at the drain's deadline.
   rig.worker.BeginDrain();
   rig.Settle();
   rig.worker.DrainClose();
@@ -269,7 +268,7 @@ void RunMoody(uint64_t seed) {
   for (const Client& c : clients) EXPECT_TRUE(c.wire->closed);
 }
 
-TEST(L9Close, EveryByteIsAccountedForWhateverPeersAndSessionsDoByManySeeds) {
+TEST(L9Close, EveryByteIsAccountedForByManySeeds) {
   if (const char* seed = std::getenv("SLUICE_SEED")) {
     RunMoody(std::strtoull(seed, nullptr, 10));
     return;

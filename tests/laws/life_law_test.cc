@@ -23,10 +23,10 @@ struct Tally {
   std::atomic<int64_t> closed{0};
   std::atomic<int64_t> overloaded{0};
   std::atomic<int64_t> handled{0};
-  std::atomic<int64_t> strangers{0};  // A message for another actor.
+  std::atomic<int64_t> strangers{0};  // A message reached another actor.
   std::atomic<int64_t> downs{0};
   std::atomic<int64_t> downs_twice{0};
-  std::atomic<int64_t> downs_early{0};  // A message of the dead came after its Down.
+  std::atomic<int64_t> downs_early{0};  // A dead actor's message came after its Down.
   std::atomic<int64_t> monitors{0};
   std::atomic<int64_t> asked{0};
   std::atomic<int64_t> answered{0};
@@ -37,7 +37,7 @@ struct Tally {
 };
 
 struct Hello {
-  uint64_t to;  // The serial number of the actor it is meant for.
+  uint64_t to;  // Serial number of the intended actor.
 };
 struct Question {
   using Reply = uint64_t;
@@ -50,7 +50,7 @@ struct Go {};
 
 class Driver;
 
-// Lives for a few messages. Its serial number tells it from whoever has its slot next.
+// Lives for a few messages. Its serial number distinguishes it from the next actor in its slot.
 class Mortal : public Actor {
  public:
   Mortal(Tally* tally, uint64_t serial, int lives, Recipient<LastWord> mourner)
@@ -72,7 +72,8 @@ class Mortal : public Actor {
   void On(Question question, Promise<uint64_t> promise) {
     ++tally_->handled;
     if (question.kind == 0) promise.Resolve(serial_);
-    if (question.kind == 1) late_ = std::move(promise);  // Answers the one before by dropping it.
+    // Dropping the previous promise answers it.
+    if (question.kind == 1) late_ = std::move(promise);
     // Else: dropped.
   }
 
@@ -84,7 +85,7 @@ class Mortal : public Actor {
   Promise<uint64_t> late_;
 };
 
-// Makes mortals here and elsewhere, writes to them past their death, monitors and asks them.
+// Spawns mortals here and elsewhere, sends to them past their death, monitors and asks them.
 class Driver : public Actor {
  public:
   Driver(Tally* tally, uint64_t seed, int rounds) : tally_(tally), random_(seed), rounds_(rounds) {}
@@ -159,7 +160,7 @@ class Driver : public Actor {
     tally_->overloaded += answer == Answer::kOverloaded;
   }
   void Next() {
-    // The last words of many may have come first.
+    // Last words of many mortals may have filled the mailbox first.
     const Answer answer = Send(RefOf(this), Go{});
     Count(answer);
     if (answer != Answer::kAccepted) After(absl::Milliseconds(1), [this] { Next(); });
@@ -186,7 +187,7 @@ class Lives : public ::testing::TestWithParam<int> {
     constexpr int kRounds = 1'500;
     Options options = SmallOptions(GetParam());
     options.lane_messages_max = 8;
-    // So that slots are used again and again.
+    // Few slots, which are therefore used again and again.
     options.actors_max = 64 * 8;
     Runtime runtime(options);
     ASSERT_TRUE(runtime.Start().ok());
@@ -224,7 +225,7 @@ TEST_P(L1LedgerOfLives, WhatTheDeadDidNotReadIsCounted) {
   EXPECT_GT(ledger_.DroppedTotal(), 0);
 }
 
-TEST_P(L8Death, EachMonitorHearsExactlyOneDownAfterTheLastMessage) {
+TEST_P(L8Death, EachMonitorGetsOneDownAfterLastMessage) {
   Run();
   EXPECT_EQ(tally_.downs_twice, 0);
   EXPECT_EQ(tally_.downs_early, 0);
@@ -232,7 +233,7 @@ TEST_P(L8Death, EachMonitorHearsExactlyOneDownAfterTheLastMessage) {
   EXPECT_GT(tally_.closed, 0);
 }
 
-TEST_P(L10Handles, AHandleOfTheDeadNeverReachesTheNextInItsSlot) {
+TEST_P(L10Handles, DeadHandleNeverReachesItsSlotsNextActor) {
   Run();
   EXPECT_EQ(tally_.strangers, 0);
 }
@@ -252,8 +253,8 @@ TEST(L8Death, AMessageToADeadActorAnswersClosed) {
   EXPECT_EQ(Ref<Mortal>().TrySend(Hello{1}), Answer::kClosed);
 }
 
-// Control gets through while every mailbox, lane and outbox is full and everybody is parked for
-// ever.
+// Control gets through while every mailbox, lane and outbox is full and every actor is parked
+// forever.
 class Jammed : public Actor {
  public:
   Jammed(std::atomic<int>* met, int others) : met_(met), others_(others) {}
@@ -262,7 +263,7 @@ class Jammed : public Actor {
     while (*met_ < others_) std::this_thread::yield();
     for (uint64_t i = 0; i < 40; ++i) EXPECT_EQ(Send(next, Hello{i}), Answer::kAccepted);
   }
-  void On(Hello) {}  // Only when the next one has ended.
+  void On(Hello) {}  // Only when the next actor in the ring has ended.
 
  private:
   std::atomic<int>* met_;
@@ -296,7 +297,7 @@ TEST(L7Control, GetsThroughWhereEverythingElseIsFull) {
   for (int i = 0; i < kWorkers; ++i) {
     ASSERT_EQ(ring[i].TrySend(ring[(i + 1) % kWorkers]), Answer::kAccepted);
   }
-  // A cycle is a jam for ever; its probes are control too.
+  // A cycle is a jam forever; its probes are control too.
   EXPECT_TRUE(Eventually([&] { return runtime.WaitCyclesFound() == 1; })) << runtime.Dump();
   std::vector<Ref<Witness>> witnesses;
   for (int i = 0; i < kWorkers; ++i) {
@@ -313,7 +314,7 @@ TEST(L7Control, GetsThroughWhereEverythingElseIsFull) {
   EXPECT_GT(runtime.TotalLedger().ParkedDroppedTotal(), 0);
 }
 
-// Orders are bits: however often they are given, one travels.
+// An order is a bit: however often it is given, it travels once.
 TEST(L7Control, AnOrderThatIsGivenAgainAddsNothing) {
   Tally tally;
   Runtime runtime(SmallOptions(1));

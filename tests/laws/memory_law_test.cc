@@ -1,5 +1,5 @@
 // L3 and L5 where memory is spent: charges never exceed the budget and the overdrafts, and handlers
-// go on, so what is held is freed.
+// go on, so held memory is freed.
 #include <algorithm>
 #include <atomic>
 #include <string>
@@ -44,7 +44,7 @@ class Sink : public Actor {
  private:
   Counts& counts_;
 };
-// What it sends is what it was given: the charge of the one is freed for the other.
+// Sends on each blob that it gets: the charge of the received message is freed for the sent one.
 class Forwarder : public Actor {
  public:
   Forwarder(Counts* counts, Ref<Sink> sink) : counts_(*counts), sink_(sink) {}
@@ -104,11 +104,11 @@ TEST(L3Bound, ChargesNeverExceedTheBudgetAndTheOverdrafts) {
       sources.push_back(runtime.SpawnWith<Source>(on(i), &counts, forwarders));
       ASSERT_EQ(sources.back().TrySend(Go{300}), Answer::kAccepted);
     }
-    // Little of it is left for them.
+    // Leave the storm little of the budget.
     const int64_t others = runtime.budget().BytesMax() - runtime.budget().UsedBytes() - 200'000;
     ASSERT_TRUE(runtime.budget().Take(others));
     ASSERT_TRUE(runtime.Start().ok());
-    // Two facts that hold at every moment, and their sum is the law.
+    // Two facts that hold at every moment; their sum is the law.
     int64_t most = 0;
     EXPECT_TRUE(Eventually([&] {
       most = std::max(most, runtime.budget().UsedBytes());
@@ -132,8 +132,8 @@ TEST(L3Bound, ChargesNeverExceedTheBudgetAndTheOverdrafts) {
   }
 }
 
-// The budget is spent by others, and every worker has used its overdraft to the end: what stands in
-// mailboxes is handled all the same, and what the handlers send finds the memory that they freed.
+// Others have spent the budget, and every worker has used up its overdraft. Messages in mailboxes
+// are handled all the same, and the handlers' own messages use the memory that these freed.
 TEST(L5Progress, WithEveryWorkerOverdrawnHandlersStillFree) {
   constexpr int kWorkers = 2;
   Counts counts;
@@ -153,7 +153,7 @@ TEST(L5Progress, WithEveryWorkerOverdrawnHandlersStillFree) {
   }
   Stepper step(runtime);
   step.Round(3);
-  // Some messages stand in the mailboxes, paid by the budget...
+  // Some messages wait in the mailboxes, paid by the budget...
   const auto hold = [&](bool held) {
     for (int w = 0; w < kWorkers; ++w) {
       Worker& worker = runtime.worker(w);
@@ -175,7 +175,8 @@ TEST(L5Progress, WithEveryWorkerOverdrawnHandlersStillFree) {
     for (int w = 0; w < kWorkers; ++w) fill(w);
   }
   step.Round(2);
-  // ...then others spend it all, and the workers their overdrafts: the last one waits for memory.
+  // ...then others spend the whole budget, and the workers their overdrafts: the last message waits
+  // for memory.
   for (int w = 0; w < kWorkers; ++w) runtime.worker(w).lease().ReturnIdle();
   const int64_t rest = runtime.budget().BytesMax() - runtime.budget().UsedBytes();
   ASSERT_TRUE(runtime.budget().Take(rest));

@@ -1,5 +1,5 @@
-// L1 to L4 under a storm of messages: nothing lost, nothing out of order, nothing past its bound,
-// one at a time.
+// L1 to L4 under a storm of messages: nothing is lost, out of order or past its bound, and no two
+// handlers of an actor overlap.
 #include <atomic>
 #include <string>
 #include <thread>
@@ -93,8 +93,7 @@ INSTANTIATE_TEST_SUITE_P(All, L2Order, ::testing::ValuesIn(kShapes), NameOfShape
 INSTANTIATE_TEST_SUITE_P(All, L3Bound, ::testing::ValuesIn(kFewShapes), NameOfShape);
 INSTANTIATE_TEST_SUITE_P(All, L4OneAtATime, ::testing::ValuesIn(kFewShapes), NameOfShape);
 
-// Threads that are no workers: each is a sender of its own, and what it was told is accepted
-// arrives, in order.
+// Each non-worker thread is a sender of its own: its accepted messages arrive, in order.
 TEST(L2Order, OutsideThreadsKeepTheirOrder) {
   for (uint32_t capacity : {1u, 2u, 16u}) {
     constexpr uint32_t kThreads = 3;
@@ -128,7 +127,7 @@ TEST(L2Order, OutsideThreadsKeepTheirOrder) {
   }
 }
 
-// No thread handles what the test holds back: exactly `capacity` go in.
+// No worker runs, so no message is handled: exactly `capacity` messages go in.
 TEST(L3Bound, MailboxRefusesTheMessagePastItsCapacity) {
   for (uint32_t capacity : {1u, 2u, 3u, 16u, 100u}) {
     Report report;

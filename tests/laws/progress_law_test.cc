@@ -1,5 +1,5 @@
-// L5 and L6: what was accepted is handled, whoever slept; and a worker waits nowhere but in its
-// poller.
+// L5 and L6: every accepted message is handled, whichever worker slept; and a worker waits only in
+// its poller.
 #include <atomic>
 #include <string>
 #include <thread>
@@ -36,7 +36,7 @@ class Player : public Actor {
   Ref<Player> other_;
 };
 
-// One ball between two workers that sleep between its passes: each pass needs its wake-up.
+// A ball passes between two workers that sleep in between: each pass needs its wake-up.
 TEST(L5Progress, NoWakeUpIsLostBetweenWorkersThatSleep) {
   for (int pairs : {1, 3}) {
     std::atomic<int> done{0};
@@ -72,7 +72,7 @@ TEST(L5Progress, NoWakeUpIsLostFromOutside) {
   }
 }
 
-// A handler that feeds itself for ever leaves time for its neighbours, for mail and for timers.
+// A handler that feeds itself forever leaves time for its neighbours, for mail and for timers.
 class Selfish : public Actor {
  public:
   void OnStart() override { On(Go{}); }
@@ -106,7 +106,8 @@ TEST(L5Progress, AnActorThatFeedsItselfStarvesNobody) {
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
 }
 
-// Spends the whole budget and more, until it is parked for memory; then it has nothing else to do.
+// Spends the whole budget and more, until it is parked for memory; then its worker has nothing else
+// to do.
 struct Block {
   std::string text;
   int64_t HeldBytes() const { return sluice::HeldBytes(text); }
@@ -138,7 +139,7 @@ class Spender : public Actor {
   std::atomic<int64_t>* spent_;
 };
 
-TEST(L5Progress, AMessageThatWaitedForMemoryLeavesAWorkerThatHasNothingElseToDo) {
+TEST(L5Progress, MessageWaitingForMemoryLeavesAnIdleWorker) {
   std::atomic<int> taken{0};
   std::atomic<int64_t> spent{0};
   Runtime runtime(SmallOptions(2));
@@ -155,12 +156,12 @@ TEST(L5Progress, AMessageThatWaitedForMemoryLeavesAWorkerThatHasNothingElseToDo)
   EXPECT_TRUE(runtime.TotalLedger().Balanced());
 }
 
-// An Os that knows how many workers wait for somebody else, and not to look again by themselves.
+// An Os that counts the workers that sleep until another thread wakes them.
 class WatchfulOs : public ForwardingOs {
  public:
   std::atomic<int> resting{0};
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
-    // Timers for "never" may bring a wake-up in some days.
+    // Timers for "never" may cause a wake-up after some days.
     const bool rests = Worker::Current() != nullptr && (timeout_ms < 0 || timeout_ms > 1 << 28);
     resting += rests;
     const int count = ForwardingOs::PollerWait(poller, events, events_max, timeout_ms);
@@ -169,8 +170,8 @@ class WatchfulOs : public ForwardingOs {
   }
 };
 
-// An actor parked for ever does not hold its worker: a neighbour on the same worker is served all
-// the time, and an idle worker sleeps in its poller until there is something to do.
+// An actor parked forever does not hold its worker: a neighbour on the same worker is served all
+// the time, and an idle worker sleeps in its poller until it has work.
 class Stuck : public Actor {
  public:
   Stuck(Recipient<Item> target, std::atomic<int>* parked) : target_(target), parked_(parked) {}
@@ -227,19 +228,19 @@ TEST(L6NoBlocking, ParkedActorsHoldNoWorker) {
     ASSERT_TRUE(Eventually([&] { return sink.TrySend(Item{0, i}) == Answer::kAccepted; }));
   }
   EXPECT_TRUE(Eventually([&] { return report.received == 200; }));
-  // At rest a worker sleeps until somebody wakes it: it does not look again and again.
+  // A worker at rest sleeps until another thread wakes it: it does not poll.
   EXPECT_TRUE(Eventually([&] { return os.resting == 2; }));
   runtime.Drain(absl::ZeroDuration());
   EXPECT_TRUE(runtime.TotalLedger().Balanced()) << runtime.TotalLedger().ToString();
 }
 
-// The only lock of the message path is that between outside threads: workers never take it.
+// The only lock of the message path is between outside threads: workers never take it.
 TEST(L6NoBlocking, AnOutsideSenderThatStandsStillHoldsNoWorker) {
   Runtime runtime(SmallOptions(2));
   ASSERT_TRUE(runtime.Start().ok());
   {
     std::lock_guard<std::mutex> held(
-        Home::Of(&runtime.worker(0)).Lock());  // What such a sender holds.
+        Home::Of(&runtime.worker(0)).Lock());  // Held as by such a sender.
     std::atomic<bool> done{false};
     runtime.Call(1, [&](Worker& worker) {
       worker.runtime().Call(

@@ -1,5 +1,5 @@
-// L10: a handle of an actor that ended reaches nobody, also while places go from worker to worker
-// under real threads; and none of them is lost.
+// L10: a handle of an actor that ended reaches no actor, also while places go from worker to worker
+// under real threads; and no place is lost.
 #include <atomic>
 #include <cstdint>
 #include <random>
@@ -60,7 +60,8 @@ class Cell : public Actor {
   const int64_t key_;
 };
 
-// Crowds on one worker after the other, and talk with all that this thread ever made.
+// Spawns crowds on one worker after the other, and sends to all actors that this thread ever
+// spawned.
 void Crowds(Runtime& runtime, Seen& seen, int thread) {
   struct Known {
     Ref<Cell> ref;
@@ -80,7 +81,7 @@ void Crowds(Runtime& runtime, Seen& seen, int thread) {
            key});
       const Known one = any();
       const Known other = any();
-      // Each may have ended.
+      // Each of the two may have ended.
       (void)one.ref.TrySend(Word{one.key});
       (void)one.ref.TrySend(Tell{other.ref, other.key, static_cast<int>(random() % 5)});
     }
@@ -88,7 +89,7 @@ void Crowds(Runtime& runtime, Seen& seen, int thread) {
   }
 }
 
-TEST(L10Handles, WhilePlacesMoveBetweenWorkersAHandleOfTheDeadReachesNobody) {
+TEST(L10Handles, DeadHandleReachesNobodyWhilePlacesMove) {
   Options options = SmallOptions(kWorkers);
   options.actors_max = kActorsMax;
   options.linger_timeout = absl::Milliseconds(20);

@@ -1,6 +1,6 @@
 // A storm: streams of numbered items from sources through relays to sinks, over mailboxes as small
-// as a test likes. A stream has one path, so its items must come in the order they were sent,
-// whoever parked on the way.
+// as a test likes. A stream has one path, so its items must arrive in the order sent, whichever
+// actor parked on the way.
 #ifndef SLUICE_TESTS_LAWS_STORM_H_
 #define SLUICE_TESTS_LAWS_STORM_H_
 
@@ -15,19 +15,19 @@
 
 namespace sluice::testing {
 
-// What all actors of a storm report to; atomics, as they run on several workers.
+// Counts of all actors of a storm; atomics, as the actors run on several workers.
 struct Report {
   std::atomic<int64_t> accepted{0};
   std::atomic<int64_t> refused{0};
   std::atomic<int64_t> received{0};
   std::atomic<int64_t> out_of_order{0};
   std::atomic<int64_t> overlaps{0};
-  std::atomic<int64_t> strays{0};  // Handlers on another thread than the actor's worker's.
+  std::atomic<int64_t> strays{0};  // Handlers that ran on another thread than their actor's worker.
   std::atomic<int64_t> over_bound{0};
   std::atomic<int64_t> sources_done{0};
 };
 
-// Stands in each handler: finds overlaps, strays, and mailboxes past their capacity.
+// Lives as long as one handler runs: finds overlaps, strays, and mailboxes past their capacity.
 class HandlerWatch {
  public:
   HandlerWatch(std::atomic<bool>& busy, Actor& actor, Slot* slot, Report& report) : busy_(busy) {
@@ -122,11 +122,11 @@ class Source : public Actor {
 
 struct StormPlan {
   uint32_t mailbox_messages_max = 16;
-  int levels = 2;  // Of relays.
+  int levels = 2;  // Levels of relays.
   int width = 4;   // Actors in each level, and sinks.
   int sources = 4;
-  uint32_t streams = 4;    // Of each source.
-  uint32_t items = 1'000;  // Of each stream.
+  uint32_t streams = 4;    // Streams of each source.
+  uint32_t items = 1'000;  // Items of each stream.
   uint32_t burst = 8;
   uint32_t ItemsInAll() const { return static_cast<uint32_t>(sources) * streams * items; }
 };

@@ -36,7 +36,7 @@ void Cell::Store(uint64_t value, std::memory_order order) {
   Run& run = Current();
   const bool at_once = !run.InThread() || run.memory() == Memory::kSequential ||
                        run.memory() == Memory::kViews || order == std::memory_order_seq_cst;
-  if (!at_once) {  // No step: nobody else can see it yet.
+  if (!at_once) {  // No step: no other thread can see the store yet.
     run.Running().buffer.push_back({this, value, IsRelease(order)});
     run.Know(3);
     if (run.tracing()) run.Note(run.CellName(id_) + ".store(" + Run::Show(value) + ")");
@@ -104,7 +104,7 @@ void Seen(uint64_t value) { Current().Know(value); }
 
 }  // namespace internal
 
-// ---------------------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------------------------
 
 using internal::Choice;
 using internal::Current;
@@ -139,7 +139,7 @@ std::string Report::Summary() const {
 }
 
 namespace {
-// To the next path in depth-first order; false: there is none.
+// Moves to the next path in depth-first order; false: there is none.
 bool Advance(std::vector<Choice>* path) {
   while (!path->empty() && path->back().taken + 1 == path->back().count) path->pop_back();
   if (path->empty()) return false;

@@ -2,30 +2,28 @@
 // classes are the real ones, over ModelAtomics; the threads are virtual, on one thread of the
 // system.
 //
-// A step is one atomic operation, one wait that ends, or one store that leaves a store buffer. What
-// a thread does between two steps belongs to the first of them, so it may touch only what is the
-// thread's own, and counters that are only added to. Choices are tried depth first, each by running
-// the program again from its start.
+// A step is one atomic operation, one wait that ends, or one store that leaves a store buffer. Code
+// between two steps belongs to the first of them, so that code may touch only the thread's own
+// data, and counters that are only added to. Choices are tried depth first: each choice runs the
+// program again from its start.
 //
-// What is delayed, by memory model:
-//   kSequential  nothing.
-//   kTso         plain stores wait in the thread's own FIFO buffer, as on x86; its
-//   read-modify-writes and seq_cst
-//                stores empty it first; its loads look there first.
-//   kPso         weaker than x86: relaxed stores may leave in any order, but for two to one
-//   variable; a release
-//                store leaves after all before it; read-modify-writes without release pass the
-//                buffer too.
-//   kViews       stores are there at once, but a load may read a value that is older than the
-//                newest, unless its thread knows better: by what it read or wrote itself, or by an
-//                acquire of a release behind it. As ARM, and C++ allow: loads that are executed
-//                early, and acquires that are missing, show here alone. At most old_loads_max times
-//                in a run, as a thread that only ever reads what is old has no end.
-// Not modelled: two stores to one variable that reach others in another order than they were made.
+// Delays, by memory model:
+// - kSequential: none.
+// - kTso: as on x86. Plain stores wait in the thread's own FIFO buffer; read-modify-writes and
+//   seq_cst stores empty it first; the thread's loads look there first.
+// - kPso: weaker than x86. Relaxed stores may leave in any order, except two stores to one
+//   variable; a release store leaves after all stores before it; read-modify-writes without release
+//   pass the buffer too.
+// - kViews: stores are visible at once, but a load may read a value older than the newest. A load
+//   may not read an old value if its thread knows a newer one: from its own reads and writes, or
+//   from an acquire of a release that followed the newer value. ARM and C++ allow such loads. Only
+//   this model shows loads that are executed early, and missing acquires. At most old_loads_max old
+//   reads in a run, as a thread that reads only old values never ends. Not modelled: two stores to
+//   one variable that reach other threads in another order than they were made.
 //
-// States are remembered by what each thread has read so far (its code is deterministic, so that is
-// its state), by memory and by buffers; a state that was seen is not explored again. complete ==
-// true: all were explored.
+// A state consists of all that each thread has read so far (its code is deterministic, so its reads
+// are its state), of memory and of buffers. A known state is not explored again. complete == true:
+// all states were explored.
 #ifndef SLUICE_TESTS_MODEL_EXPLORER_H_
 #define SLUICE_TESTS_MODEL_EXPLORER_H_
 
@@ -58,19 +56,19 @@ struct Report {
   int64_t executions = 0;  // Runs of the program, those cut short at a known state included.
   int64_t states = 0;      // Different states with more than one way on.
   int steps_longest = 0;
-  std::string failure;  // What went wrong, and the shortest way to it that was found.
+  std::string failure;  // The first failure, and the shortest way to it that was found.
   int failure_steps = 0;
 
   std::string Summary() const;
 };
 
-// What a run is about: the objects that the threads share, made anew for each run.
+// The program of a run: the objects that the threads share, recreated for each run.
 class Model {
  public:
   virtual ~Model() = default;
   virtual void Start() = 0;    // Calls StartThread() for each thread.
   virtual void CheckStep() {}  // After every step. Fail() if an invariant is broken.
-  virtual void CheckEnd() {}   // When no thread can go on and none waits in vain.
+  virtual void CheckEnd() {}   // When no thread can go on and no thread waits in vain.
 };
 
 Report Explore(const ExploreOptions& options, const std::function<std::unique_ptr<Model>()>& make);
@@ -83,9 +81,9 @@ Report Explore(const ExploreOptions& options, const Args&... args) {
 // --- For models: from Start(), from threads, from checks.
 
 void StartThread(std::string name, std::function<void()> body);
-// One of 0 .. count - 1: each is tried.
+// Returns one of 0 .. count - 1; the search tries each.
 int Choose(int count);
-// Ends the run: it failed.
+// Ends the run as failed.
 [[gnu::cold]] void Fail(std::string what);
 // True while a failure is run again to be printed. Note() adds a line to what is printed.
 bool Tracing();
@@ -97,21 +95,21 @@ void Name(const T& object, const std::string& name) {
   NameAtomics(&object, sizeof(object), name);
 }
 
-// All that this thread knows is in `state`, which names the place in its code too. Histories that
-// lead to equal states are then explored once. Lying here hides failures.
+// state` must hold all that this thread knows, its place in its code included. Histories that lead
+// to equal states are then explored once. An incomplete `state` hides failures.
 void Summarize(uint64_t state);
 uint64_t Mix(uint64_t hash, uint64_t value);
 
 enum class Wait {
-  kMustEnd,  // Nobody left to end it: a lost wake-up, a failure.
-  kMayStay,  // A thread that serves others: it may wait for ever once the others are done.
+  kMustEnd,  // No thread is left that could end the wait: a lost wake-up, a failure.
+  kMayStay,  // For a thread that serves others: it may wait forever once the others are done.
 };
 namespace internal {
 using Predicate = bool (*)(void*);
 void WaitUntil(Predicate predicate, void* argument, const char* what, Wait wait);
 }  // namespace internal
-// Until predicate() holds, which reads memory as it is (no buffer) and takes no step. What follows,
-// up to the next atomic operation, is part of the step.
+// Waits until predicate() holds, which reads memory as it is (no buffer) and takes no step. The
+// code that follows, up to the next atomic operation, is part of the step.
 template <class P>
 void WaitUntil(const char* what, P predicate, Wait wait = Wait::kMustEnd) {
   internal::WaitUntil([](void* p) { return bool{(*static_cast<P*>(p))()}; }, &predicate, what,
@@ -120,7 +118,7 @@ void WaitUntil(const char* what, P predicate, Wait wait = Wait::kMustEnd) {
 
 namespace internal {
 
-// One atomic variable, whatever its type.
+// An atomic variable of any type.
 class Cell {
  public:
   explicit Cell(uint64_t value);
@@ -128,9 +126,9 @@ class Cell {
   Cell(const Cell&) = delete;
   Cell& operator=(const Cell&) = delete;
 
-  // In a step that is under way; what was set last, for all threads.
+  // Within a step that is under way: sets the newest value, which all threads then see.
   void Set(uint64_t value) { value_ = value; }
-  void HandOver();  // Release and acquire, both: of a queue whose order is not in question.
+  void HandOver();  // Release and acquire, both: for a queue, of which the order is not under test.
   uint64_t Value() const { return value_; }
   uint64_t Load(std::memory_order order) const;
   void Store(uint64_t value, std::memory_order order);
@@ -152,8 +150,8 @@ class Cell {
   int id_;
 };
 
-void Step();  // A step of its own, at which this thread's stores have all left its buffer.
-void Seen(uint64_t value);  // Becomes part of what this thread knows.
+void Step();                // A step that first empties this thread's store buffer.
+void Seen(uint64_t value);  // `value` becomes part of this thread's knowledge.
 
 }  // namespace internal
 
@@ -208,7 +206,7 @@ struct ModelAtomics {
   using Atomic = ModelAtomic<T>;
 };
 
-// A FIFO from any threads to one. What was pushed is there at once: a queue's own delay is a
+// A FIFO from any threads to one. A pushed item is visible at once: the delay of a queue shows as a
 // receiver that does not look yet. T has uint64_t Fingerprint() const and std::string Text() const.
 template <class T>
 class Lane {
@@ -223,7 +221,7 @@ class Lane {
   bool Empty() const { return items_.empty(); }
   size_t Size() const { return items_.size(); }
   const T& Front() const { return items_.front(); }
-  // The receiver's, in the step of a WaitUntil(). Requires: not empty.
+  // For the receiver, in the step of a WaitUntil(). Requires: not empty.
   T Take() {
     const T item = items_.front();
     items_.erase(items_.begin());
@@ -245,7 +243,7 @@ class Lane {
     contents_.HandOver();
   }
   const std::string name_;
-  std::vector<T> items_;  // A deque takes memory in each run, empty as it may be.
+  std::vector<T> items_;  // Not a deque, which allocates in each run even when it is empty.
   internal::Cell contents_{0};
 };
 

@@ -1,4 +1,4 @@
-// The explorer itself: it must find what is there to be found, and no more.
+// Tests of the explorer itself: it must find each failure that is possible, and no other.
 #include "sluice/tests/model/explorer.h"
 
 #include "gtest/gtest.h"
@@ -8,7 +8,8 @@ namespace {
 
 using Word = ModelAtomic<uint32_t>;
 
-// Two threads, each: x = 1, then read the other's. Both read 0 where stores are delayed.
+// Each of two threads stores 1, then reads the other's variable. If stores are delayed, both read
+// 0.
 struct StoreBuffering : Model {
   explicit StoreBuffering(std::memory_order order) : order(order) {}
   void Start() override {
@@ -23,7 +24,7 @@ struct StoreBuffering : Model {
   uint32_t read_x = 9, read_y = 9;
 };
 
-// One thread publishes data by a flag.
+// A thread publishes data by a flag.
 struct MessagePassing : Model {
   explicit MessagePassing(std::memory_order order,
                           std::memory_order load_order = std::memory_order_acquire)
@@ -46,7 +47,7 @@ struct MessagePassing : Model {
   Word data{0}, flag{0};
 };
 
-// The same, but a third thread changes the flag on its way, without any order of its own.
+// As MessagePassing, but a third thread changes the flag on its way, without any memory order.
 struct Relay : Model {
   explicit Relay(bool modifies) : modifies(modifies) {}
   void Start() override {
@@ -71,7 +72,8 @@ struct Relay : Model {
   Word data{0}, flag{0};
 };
 
-// Counts with a compare-exchange that may fail for no reason, and without one.
+// Counts with a compare-exchange that may fail for no reason (`atomic`), or with a load and a
+// store.
 struct Count : Model {
   explicit Count(bool atomic) : atomic(atomic) {}
   void Start() override {
@@ -142,13 +144,13 @@ TEST(Explorer, DelaysStoresPastLoadsAsAProcessorDoes) {
   EXPECT_FALSE(Explore<StoreBuffering>(With(Memory::kPso), std::memory_order_seq_cst).failed);
 }
 
-TEST(Explorer, LetsStoresLeaveInAnyOrderOnlyInTheWeakerModelAndOnlyRelaxedOnes) {
+TEST(Explorer, OnlyRelaxedStoresReorderInTheWeakerModel) {
   EXPECT_FALSE(Explore<MessagePassing>(With(Memory::kTso), std::memory_order_relaxed).failed);
   EXPECT_TRUE(Explore<MessagePassing>(With(Memory::kPso), std::memory_order_relaxed).failed);
   EXPECT_FALSE(Explore<MessagePassing>(With(Memory::kPso), std::memory_order_release).failed);
 }
 
-TEST(Explorer, LetsLoadsReadWhatIsOldUnlessAnAcquireMeetsARelease) {
+TEST(Explorer, LoadsReadOldValuesUnlessAcquireMeetsRelease) {
   constexpr auto kRelaxed = std::memory_order_relaxed;
   constexpr auto kAcquire = std::memory_order_acquire;
   constexpr auto kRelease = std::memory_order_release;
@@ -163,8 +165,8 @@ TEST(Explorer, LetsLoadsReadWhatIsOldUnlessAnAcquireMeetsARelease) {
   EXPECT_FALSE(Explore<StoreBuffering>(views, std::memory_order_seq_cst).failed);
 }
 
-// As the words count on: what was released travels on through any read-modify-write.
-TEST(Explorer, ReleaseIsCarriedOnByReadModifyWritesAndNotByStores) {
+// The shared words rely on this: any read-modify-write carries a release on.
+TEST(Explorer, OnlyReadModifyWritesCarryAReleaseOn) {
   EXPECT_FALSE(Explore<Relay>(With(Memory::kViews), /*modifies=*/true).failed);
   EXPECT_TRUE(Explore<Relay>(With(Memory::kViews), /*modifies=*/false).failed);
 }
@@ -211,7 +213,7 @@ TEST(Explorer, ExploresEachStateOnce) {
   EXPECT_EQ(report.steps_longest, 40);
 }
 
-TEST(Explorer, SaysThatItIsNotCompleteWhenItWasCutShort) {
+TEST(Explorer, CutShortSearchIsReportedAsIncomplete) {
   ExploreOptions options = With(Memory::kTso);
   options.executions_max = 10;
   EXPECT_FALSE(Explore<Steps>(options, 20).complete);

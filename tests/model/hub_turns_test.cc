@@ -1,6 +1,6 @@
-// A hub with subscribers on its own worker and on another one, and a publisher on a third, in every
-// order of their turns: who joins, leaves, joins
-// again, stands still or dies does so between any two turns while others publish.
+// Tests of a hub with subscribers on its own worker and on another one, and a publisher on a third,
+// in every order of their turns: a subscriber joins, leaves, joins again, stalls or dies between
+// any two turns while others publish.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -30,7 +30,7 @@ class Publisher : public Actor {
   void On(Go go) {
     for (int i = 0; i < go.count; ++i) {
       const Bytes bytes = *Bytes::Copy(absl::StrCat(++number_, "\n"), runtime().budget());
-      // Refused in no order of turns: what is missing would be found missing.
+      // Refused in no order of turns: a lost message would be found missing.
       (void)Send(hub_, Publish{bytes, {}});
     }
   }
@@ -40,11 +40,11 @@ class Publisher : public Actor {
   int number_ = 0;
 };
 
-// What a member was told, in order; outlives it.
+// Notifications to one member, in order; outlives the member.
 struct Told {
   std::vector<int64_t> joined_after;  // The sequence of each subscription.
-  std::vector<int64_t> left_after;    // And of its end.
-  std::vector<int64_t> ordered;       // What the hub had put in order when it asked to leave.
+  std::vector<int64_t> left_after;    // The sequence at each subscription's end.
+  std::vector<int64_t> ordered;       // The hub's last sequence when the member asked to leave.
   int refused = 0;
 };
 
@@ -86,17 +86,17 @@ class Member : public Session {
 struct Story {
   int publishes = 3;
   SlowPolicy slow = SlowPolicy::kDropOldest;
-  bool joins_late = false;    // The far one opens at any time.
-  bool joins_again = false;   // It leaves and joins, at any time.
-  bool stands_still = false;  // Its socket takes nothing, until it does, at any time.
-  bool dies = false;          // Its socket is reset, at any time.
+  bool joins_late = false;    // The far member opens at any time.
+  bool joins_again = false;   // The far member leaves and joins, at any time.
+  bool stands_still = false;  // The far socket takes nothing until some time.
+  bool dies = false;          // The far socket is reset, at any time.
 };
 
 Options HubTurnsOptions() {
   Options options = testing::WireOptions();
   options.workers = 3;
   options.mailbox_messages_max = 2;
-  options.output_bytes_low = 0;  // So the first message waits in the output, all others in the hub.
+  options.output_bytes_low = 0;  // The first message waits in the output, all others in the hub.
   return options;
 }
 
@@ -134,7 +134,7 @@ class HubSystem : public TurnsSystem {
   }
 
   void CheckEnd() override {
-    // One more, when all is at rest: whoever is in the hub gets it.
+    // A last message, when all is at rest: every subscriber in the hub gets it.
     (void)publisher_.TrySend(Go{1});
     Settle();
     const int64_t last = story_.publishes + 1;
@@ -156,8 +156,8 @@ class HubSystem : public TurnsSystem {
     far_member_ = Ref<Member>(slot, slot->generation);
   }
 
-  // After the n-th "joined" each number comes once, in order, from the first one after the n-th
-  // sequence on, or is told as missed, to the last one before it left.
+  // After the n-th "joined", each number behind the n-th sequence comes once, in order, or is
+  // reported as missed, up to the last number before the member left.
   void CheckLines(const char* who, const Wire& wire, const Told& told, int64_t last) {
     int64_t next = 0;
     size_t joins = 0;
@@ -181,7 +181,7 @@ class HubSystem : public TurnsSystem {
     Expect(next == last + 1, absl::StrCat(who, " has all before ", next, " and not the last"));
   }
 
-  // It leaves once. `last` is what it was given, or told of, last.
+  // The member leaves once. `last` is the last number that it got, or that was reported as missed.
   void CheckLeft(const char* who, const Told& told, int64_t last) {
     Expect(told.ordered.size() == 1 && last >= told.ordered[0],
            absl::StrCat(who, " has left behind ", last, ", ahead of what was in order"));
@@ -207,24 +207,24 @@ void ExpectHolds(const Story& story, int64_t orders) {
   EXPECT_GT(report.runs, orders);
 }
 
-TEST(HubTurns, WhoJoinsAtAnyTimeGetsAllThatIsPublishedFromThenOn) {
+TEST(HubTurns, SubscriberGetsEverythingPublishedAfterItJoins) {
   ExpectHolds({.joins_late = true}, 100);
 }
 
-TEST(HubTurns, WhoLeavesAndJoinsAgainIsNotForgottenAndGetsNothingTwice) {
+TEST(HubTurns, RejoiningSubscriberIsKeptAndGetsNothingTwice) {
   ExpectHolds({.joins_again = true}, 100);
   ExpectHolds({.publishes = 2, .joins_late = true, .joins_again = true}, 500);
 }
 
-TEST(HubTurns, WhoStandsStillIsToldExactlyWhatItMissed) {
+TEST(HubTurns, StalledSubscriberIsToldExactlyWhatItMissed) {
   ExpectHolds({.publishes = 4, .stands_still = true}, 80);
 }
 
-TEST(HubTurns, WhoParksSlowsThePublisherAndMissesNothing) {
+TEST(HubTurns, ParkingSubscriberSlowsThePublisherAndMissesNothing) {
   ExpectHolds({.publishes = 5, .slow = SlowPolicy::kPark, .stands_still = true}, 400);
 }
 
-TEST(HubTurns, WhoDiesAtAnyTimeHoldsUpNobody) {
+TEST(HubTurns, DyingSubscriberHoldsUpNobody) {
   ExpectHolds({.dies = true}, 100);
   ExpectHolds({.publishes = 4, .slow = SlowPolicy::kPark, .stands_still = true, .dies = true}, 500);
 }

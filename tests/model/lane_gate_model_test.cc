@@ -1,16 +1,17 @@
-// Every interleaving of a lane's sender, which waits when there is no room, with its receiver.
+// Every interleaving of a lane's sender, which waits when there is no room, with the lane's
+// receiver.
 #include "gtest/gtest.h"
 #include "sluice/tests/model/words.h"
 
 namespace sluice::model {
 namespace {
 
-// LaneGate, copied, with faults, each of which must be found.
+// A copy of LaneGate with faults, each of which must be found.
 enum class Fault {
   kNone,
-  kAskAfterLook,       // The sender reads taken before it asks.
-  kTellBeforeTaken,    // The receiver answers before it publishes taken.
-  kLoadInsteadOfAsk,   // The receiver asks by a load whether someone waits.
+  kAskAfterLook,       // The sender reads `taken` before it asks.
+  kTellBeforeTaken,    // The receiver answers before it publishes `taken`.
+  kLoadInsteadOfAsk,   // The receiver learns by a plain load whether the sender waits.
   kStoreInsteadOfAsk,  // The sender asks by a plain store.
   kOneTooMany,
 };
@@ -73,7 +74,7 @@ struct GateModel : Model {
     StartThread("sender", [this] { Sender(); });
     StartThread("receiver", [this] { Receiver(); });
   }
-  // The lane is a ring without a bound of its own: a message past the bound overwrites one.
+  // The lane is a ring without a bound of its own: a message past the bound overwrites another.
   void Sender() {
     for (uint64_t i = 0; i < messages; ++i) {
       while (!gate.HasRoom()) {
@@ -91,7 +92,7 @@ struct GateModel : Model {
     while (taken < messages) {
       WaitUntil("a message", [this] { return tail.load() > taken; });
       const uint64_t end = tail.load(std::memory_order_acquire);
-      // All that is there, or one.
+      // Takes all messages, or one.
       const uint64_t count = end - taken > 1 && Choose(2) == 1 ? 1 : end - taken;
       for (uint64_t i = taken; i < taken + count; ++i) {
         if (places[i % capacity].load(std::memory_order_relaxed) != i + 1)
@@ -122,7 +123,7 @@ ExploreOptions With(Memory memory) {
   return options;
 }
 
-TEST(L3Bound, LaneGateModelIsNeverPastItsCapacityAndNoRoomIsLost) {
+TEST(L3Bound, LaneGateModelKeepsCapacityLosesNoRoom) {
   for (const Memory memory : {Memory::kSequential, Memory::kTso, Memory::kPso}) {
     for (const uint64_t capacity : {1, 2, 3}) {
       const Report report =
@@ -135,7 +136,7 @@ TEST(L3Bound, LaneGateModelIsNeverPastItsCapacityAndNoRoomIsLost) {
   }
 }
 
-TEST(L3Bound, LaneGateModelHoldsWhereLoadsMayReadWhatIsOld) {
+TEST(L3Bound, LaneGateModelHoldsWithOldLoads) {
   for (const uint64_t capacity : {1, 2}) {
     const Report report =
         Explore<GateModel<LaneGate<ModelAtomics>>>(With(Memory::kViews), capacity, uint64_t{3});
@@ -162,7 +163,7 @@ TEST(LaneGateModel, PlantedOrderOfStepsLosesTheRoom) {
   EXPECT_TRUE(Planted(Memory::kSequential, Fault::kTellBeforeTaken).failed);
 }
 
-TEST(LaneGateModel, PlantedLoadOrStoreLosesTheRoomThroughTheStoreBuffer) {
+TEST(LaneGateModel, PlantedLoadOrStoreLosesRoomThroughBuffering) {
   EXPECT_TRUE(Planted(Memory::kTso, Fault::kLoadInsteadOfAsk).failed);
   EXPECT_FALSE(Planted(Memory::kSequential, Fault::kLoadInsteadOfAsk).failed);
   EXPECT_TRUE(Planted(Memory::kTso, Fault::kStoreInsteadOfAsk).failed);

@@ -69,14 +69,15 @@ void MailboxModel::RunHandler(Sender& sender) {
     KnowsOnly(sender, 10 + static_cast<uint64_t>(i));
     if (sender.outbox == 0 || config_.fault == Fault::kOutboxOvertaken) {
       const Taken taken = LaneHasRoom(sender) ? Take(sender) : Taken::kFull;
-      if (taken == Taken::kClosed) continue;  // Refused: the handler knows.
+      if (taken == Taken::kClosed) continue;  // Refused: the handler learns of it.
       if (taken == Taken::kCredit) {
         SendOne(sender);
         continue;
       }
     }
     ++sender.outbox;
-    if (config_.fault == Fault::kOutboxOvertaken) ++sender.sent;  // Its place is behind this one.
+    // Counts the waiting message: it keeps its place.
+    if (config_.fault == Fault::kOutboxOvertaken) ++sender.sent;
   }
   if (sender.outbox > 0) {
     FlushOutbox(sender);
@@ -90,7 +91,7 @@ void MailboxModel::Done(const Sender& sender) {
   if (config_.owner_parks && sender.id == 0 && sender.runs == 0) sender0_done_.store(1);
 }
 
-// On the owner's worker its code stands in the middle of the owner's, whose history stays.
+// A local sender's code runs in the owner's thread, which must keep its history: no summary there.
 void MailboxModel::KnowsOnly(const Sender& sender, uint64_t place) {
   if (!sender.local) Summarize(Mix(sender.Fingerprint(), place));
 }
@@ -171,8 +172,8 @@ void MailboxModel::FlushOutbox(Sender& sender) {
   Done(sender);
 }
 
-// It may end here, or wait on. A decision now, carried out as late as the steps allow, is as good
-// as one later.
+// A parked sender may end here, or wait on. A decision now, carried out as late as the steps allow,
+// is as good as a later one.
 void MailboxModel::Parked(Sender& sender) {
   if (static_cast<int>(sender.id) < config_.enders && !sender.ended && Choose(2) == 1) End(sender);
 }
@@ -267,7 +268,7 @@ void MailboxModel::OwnerThread() {
         "mail",
         [&] { return can_slice() || can_handle() || can_unpark() || can_end_step() || mail(); },
         Wait::kMayStay);
-    // One of what can be done now, in the step of the wait.
+    // Choose one thing that can be done now, in the step of the wait.
     int ways = 0;
     for (const bool can :
          {can_slice(), can_handle(), can_unpark(), can_end_step(), live_ && closes_left_ > 0}) {
@@ -364,8 +365,7 @@ void MailboxModel::Slice() {
       owner_parked_ = true;
     }
     if (mailbox_.HasWaiters()) IssueGrants(/*place=*/3);
-  } while (!queue_.empty() && OwnerRunnable() &&
-           Choose(2) == 0);  // The slice may be over any time.
+  } while (!queue_.empty() && OwnerRunnable() && Choose(2) == 0);  // The slice may end at any time.
   if (config_.fault != Fault::kNoPublishAfterSlice) Publish();
 }
 
@@ -455,7 +455,7 @@ void MailboxModel::CheckStep() {
   }
   if (mailbox_.Held() > config_.capacity) Fail("past the bound");
   if (sent_ != delivered_ + dropped_ + on_the_way + queue_.size()) {
-    // A pushed message is counted in the same step, one taken out too.
+    // A message is counted in the step that pushes it or takes it out.
     Fail("the ledger does not add up");
   }
   // While a generation opens or closes, its credits are not all there.

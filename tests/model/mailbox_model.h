@@ -1,13 +1,15 @@
-// The protocol around Mailbox as worker.cc and park.cc run it, small enough to try every order: one
-// target actor on its worker, senders on workers of their own and perhaps one on the target's, one
-// FIFO lane for each pair of workers with messages and control in it. Checked after every step:
+// The protocol around Mailbox as mail.cc and parking.cc of core/worker run it, small enough to try
+// every order: one target actor on its worker, senders on workers of their own and perhaps one on
+// the target's, and for each pair of workers one FIFO lane that carries messages and control.
+// Checked after every step:
 //
-//   bound         a mailbox holds no more messages than its capacity.
-//   conservation  free + held + on the way + paid + granted on the way + coming back = capacity, of
-//   a live actor. order         each sender's messages of one generation are delivered in the order
-//   sent, none left out. handles       no message of one generation reaches the next.
-// and at the end: nobody parked, nothing on the way, every credit free and where any thread finds
-// it.
+// - bound: a mailbox holds no more messages than its capacity.
+// - conservation: for a live actor, free + held + on the way + paid + granted on the way + coming
+//   back = capacity.
+// - order: each sender's messages of one generation are delivered in the order sent, without a gap.
+// - handles: no message of one generation reaches the next.
+// Checked at the end: no sender is parked, nothing is on the way, every credit is free, and any
+// thread finds it.
 #ifndef SLUICE_TESTS_MODEL_MAILBOX_MODEL_H_
 #define SLUICE_TESTS_MODEL_MAILBOX_MODEL_H_
 
@@ -48,11 +50,11 @@ class MailboxTestPeer {
 
 namespace sluice::model {
 
-// What a worker does wrong: each must be found.
+// A worker's fault: each must be found.
 enum class Fault {
   kNone,
   kLateGrantForgotten,    // A grant that finds its waiter ended is not sent back.
-  kNoGrantsAfterReturn,   // Credits that came back are given to no other waiter...
+  kNoGrantsAfterReturn,   // Returned credits are given to no other waiter...
   kNoPublishAfterReturn,  // ... or stay with the owner.
   kNoPublishAfterSlice,
   kPaidForgottenAtFullLane,  // A paid message that meets a full lane must take a credit again.
@@ -60,19 +62,19 @@ enum class Fault {
   kNotEagerWhenParked,       // A parked owner waits for half before it grants.
   kStaleReturnTaken,         // Credits of the old generation given to the new one...
   kStaleWaitTaken,           // ... and a wait for it.
-  kWaitersNotTold,           // Of the end.
+  kWaitersNotTold,           // Their target's end is not reported to them.
   kOutboxOvertaken,          // Later messages are sent while others wait.
 };
 
 struct MailboxConfig {
   uint32_t capacity = 1;
   int senders = 2;                 // Each on a worker of its own.
-  bool local_sender = false;       // One more, on the target's worker.
-  int messages = 2;                // Of one handler run of a sender,
-  int runs = 1;                    // which has so many.
+  bool local_sender = false;       // Another sender, on the target's worker.
+  int messages = 2;                // Messages of one handler run.
+  int runs = 1;                    // Handler runs of each sender.
   uint32_t lane_messages_max = 0;  // 0: the lane is never full.
-  int enders = 0;                  // So many senders may end while they are parked: the first ones.
-  int closes_max = 0;        // How often the target may end; the next actor moves into its slot.
+  int enders = 0;                  // The first `enders` senders may end while they are parked.
+  int closes_max = 0;  // How often the target may end; then the next actor moves into its slot.
   bool owner_parks = false;  // After its first message, until sender0 has sent all.
   Fault fault = Fault::kNone;
 };
@@ -80,12 +82,12 @@ struct MailboxConfig {
 struct Item {
   enum Kind : uint32_t { kMessage, kWait, kCancel, kGrant, kGrantBack, kClosed };
   Kind kind = kMessage;
-  uint32_t generation = 0;  // Of the target.
+  uint32_t generation = 0;  // The target's.
   uint32_t sender = 0;
   uint32_t sender_generation = 0;
   uint32_t episode = 0;
   uint32_t count =
-      0;  // Of credits; of a message: its place among those of its sender and generation.
+      0;  // Credits; for a message: its place among its sender's messages of one generation.
 
   uint64_t Fingerprint() const {
     uint64_t hash = kind;
@@ -111,7 +113,7 @@ class MailboxModel : public Model {
   void CheckEnd() override;
 
  private:
-  // A sending actor and its outbox, whose messages are all for the same target.
+  // A sending actor and its outbox, in which all messages are for the one target.
   struct Sender {
     uint32_t id = 0;
     bool local = false;
@@ -139,7 +141,7 @@ class MailboxModel : public Model {
     }
   };
 
-  // A sender's worker.
+  // Runs on a sender's worker.
   void SenderThread(Sender& sender);
   void RunHandler(Sender& sender);
   void KnowsOnly(const Sender& sender, uint64_t place);
@@ -154,7 +156,7 @@ class MailboxModel : public Model {
   void PostToOwner(const Sender& sender, Item item);
   uint32_t MessagesIn(const Lane<Item>& lane) const;
 
-  // The target's worker.
+  // Runs on the target's worker.
   void OwnerThread();
   bool OwnerRunnable() const { return live_ && !owner_parked_; }
   void Arrive(const Item& item);
@@ -169,7 +171,7 @@ class MailboxModel : public Model {
 
   const MailboxConfig config_;
   Mailbox<ModelAtomics> mailbox_;
-  ModelAtomic<uint32_t> ref_{0};  // The target's generation, for those who want to send to it.
+  ModelAtomic<uint32_t> ref_{0};  // The target's generation, read by senders.
   ModelAtomic<uint32_t> sender0_done_{0};
   std::deque<Lane<Item>> to_owner_;  // By sender.
   std::deque<Lane<Item>> to_sender_;
@@ -177,14 +179,14 @@ class MailboxModel : public Model {
   std::deque<Sender> senders_;
 
   // The owner's.
-  uint32_t generation_ = 0;  // Of the actor that lives or lingers there.
+  uint32_t generation_ = 0;  // Generation of the actor that lives or lingers in the slot.
   bool live_ = false;
   bool owner_parked_ = false;
   bool parks_once_;
   int closes_left_;
   std::vector<Item> queue_;
   uint32_t owner_in_hand_ = 0;      // Credits of a grant that is not in its lane yet.
-  std::vector<uint32_t> expected_;  // By sender: the next message of this generation.
+  std::vector<uint32_t> expected_;  // By sender: the number of its next message in this generation.
 
   // The ledger, in all.
   uint32_t sent_ = 0;

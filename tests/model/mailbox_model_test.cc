@@ -29,8 +29,8 @@ void ExpectFound(const MailboxConfig& config, const std::string& failure) {
   EXPECT_NE(report.failure.find(failure), std::string::npos) << report.failure;
 }
 
-// Everything at once: full lanes, a sender that ends while parked, a target that ends, the next one
-// in its slot.
+// Everything at once: full lanes, a sender that ends while parked, a target that ends, and the next
+// actor in its slot.
 constexpr MailboxConfig kAll = {.capacity = 1,
                                 .senders = 2,
                                 .messages = 2,
@@ -38,7 +38,7 @@ constexpr MailboxConfig kAll = {.capacity = 1,
                                 .enders = 1,
                                 .closes_max = 1};
 
-TEST(MailboxModel, HoldsWithCapacityOneWhenSendersAndTargetEndAnyTime) {
+TEST(MailboxModel, HoldsWithCapacityOneWhenActorsEnd) {
   ExpectHolds(kAll, 50'000);
   ExpectHolds(kAll, 50'000, Memory::kPso);
   ExpectHolds({.capacity = 1,
@@ -60,7 +60,7 @@ TEST(MailboxModel, HoldsWithThreeSenders) {
   ExpectHolds(config, 20'000);
 }
 
-TEST(MailboxModel, HoldsWhenSendersParkAgainAndFindTheNextActor) {
+TEST(MailboxModel, HoldsWhenReparkedSendersMeetTheNextActor) {
   ExpectHolds({.capacity = 1, .senders = 2, .messages = 1, .runs = 2, .enders = 1, .closes_max = 1},
               80'000);
   ExpectHolds({.capacity = 1, .senders = 2, .messages = 2, .runs = 2}, 40'000);
@@ -84,7 +84,7 @@ TEST(MailboxModel, HoldsWithCapacityThreeWhereGrantsWaitForHalf) {
               1'000);
 }
 
-TEST(MailboxModel, HoldsWithAReserveAndASenderOnTheTargetsWorker) {
+TEST(MailboxModel, HoldsWithAReserveAndALocalSender) {
   ExpectHolds({.capacity = 4,
                .senders = 1,
                .local_sender = true,
@@ -101,8 +101,8 @@ TEST(MailboxModel, HoldsWithAReserveAndASenderOnTheTargetsWorker) {
               20'000);
 }
 
-// A parked target handles nothing, so what is free now is all that it can grant; waiting for half
-// would make a deadlock where there is none.
+// A parked target handles nothing, so it can grant only the credits that are free now; waiting for
+// half of them would make a deadlock.
 TEST(MailboxModel, ParkedTargetGrantsWhatItHas) {
   MailboxConfig config = {.capacity = 3, .senders = 1, .messages = 4, .owner_parks = true};
   ExpectHolds(config, 200);
@@ -110,7 +110,7 @@ TEST(MailboxModel, ParkedTargetGrantsWhatItHas) {
   ExpectFound(config, "sender0 waits for ever");
 }
 
-// --- Planted faults: what makes the silence above worth something.
+// --- Planted faults: they show that the tests above can fail.
 
 TEST(MailboxModel, PlantedForgottenCreditsAreFound) {
   MailboxConfig config = kAll;
@@ -138,7 +138,7 @@ TEST(MailboxModel, PlantedWaitersThatNobodyTellsAreFound) {
   ExpectFound(config, "waits for ever");
 }
 
-// Whoever gives back a credit to the word instead of the owner passes by the waiters.
+// A sender that gives a credit back to the word instead of the owner passes by the waiters.
 TEST(MailboxModel, PlantedGiveByAStrangerIsFound) {
   ExpectFound({.capacity = 2,
                .senders = 2,

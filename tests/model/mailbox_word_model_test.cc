@@ -1,5 +1,5 @@
-// Every interleaving of threads that take credits with the owner, which gives some back, closes and
-// opens again.
+// Every interleaving of threads that take credits with the owner, which gives some back, closes the
+// word and opens it again.
 #include <string>
 
 #include "gtest/gtest.h"
@@ -8,7 +8,7 @@
 namespace sluice::model {
 namespace {
 
-// Take as it may not be: it takes first and puts back where nothing was.
+// A wrong Take: it takes first, and puts back if there was no credit.
 template <class Atomics>
 class AddFirstWord {
  public:
@@ -40,11 +40,11 @@ class AddFirstWord {
 
  private:
   static constexpr uint64_t kNone =
-      1000;  // So that one too few does not borrow from the generation.
+      1000;  // High enough that a credit too few does not borrow from the generation.
   typename Atomics::template Atomic<uint64_t> word_{kNone};
 };
 
-// Give as it may not be: it looks at the generation and adds afterwards.
+// A wrong Give: it checks the generation, and adds afterwards.
 template <class Atomics>
 class LooksThenGivesWord : public MailboxWord<Atomics> {
  public:
@@ -81,8 +81,7 @@ struct WordModel : Model {
           ++taken[generation];
           from_first = from_first || generation == 1;
         }
-        // A credit of the first actor, given back by somebody else: at any time, so mostly too
-        // late.
+        // A stranger gives back a credit of the first actor at any time, so mostly too late.
         if (stranger && from_first && word.Give(1, 1)) ++given[1];
       });
     }
@@ -104,7 +103,7 @@ struct WordModel : Model {
   }
 
   const int takers;
-  const int takes;  // Of each.
+  const int takes;  // By each taker.
   const uint32_t credits;
   const bool stranger;
   Word word;
@@ -118,7 +117,7 @@ Report ExploreWord(Memory memory, int takers, int takes, uint32_t credits, bool 
   ExploreOptions options;
   options.memory = memory;
   options.weak_failures_max = 1;
-  options.old_loads_max = 1;  // With two, a minute under a sanitizer, and nothing new.
+  options.old_loads_max = 1;  // Two would take a minute under a sanitizer, and find no more.
   const Report report = Explore<WordModel<Word>>(options, takers, takes, credits, stranger);
   std::printf("%s\n", report.Summary().c_str());
   return report;
@@ -127,7 +126,8 @@ Report ExploreWord(Memory memory, int takers, int takes, uint32_t credits, bool 
 TEST(L10Handles, WordModelStaleGenerationNeitherTakesNorGives) {
   for (const Memory memory : {Memory::kTso, Memory::kPso, Memory::kViews}) {
     for (const uint32_t credits : {1, 2}) {
-      if (memory != Memory::kTso && credits == 2) continue;  // As many again, and nothing new.
+      // As many states again, and no new failure.
+      if (memory != Memory::kTso && credits == 2) continue;
       for (const int takers : {1, 2}) {
         const int takes = 3 - takers;
         const Report report =
@@ -144,7 +144,7 @@ TEST(MailboxWordModel, PlantedTakeFirstAndUndoMeetsTheNextGeneration) {
   EXPECT_TRUE(ExploreWord<AddFirstWord<ModelAtomics>>(Memory::kSequential, 1, 1, 1, false).failed);
 }
 
-TEST(MailboxWordModel, PlantedGiveThatLooksFirstGivesToTheNextGeneration) {
+TEST(MailboxWordModel, PlantedLookBeforeGiveReachesTheNextGeneration) {
   EXPECT_TRUE(
       ExploreWord<LooksThenGivesWord<ModelAtomics>>(Memory::kSequential, 1, 1, 1, true).failed);
 }

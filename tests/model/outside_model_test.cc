@@ -1,5 +1,5 @@
-// Every interleaving of threads that are no workers with a drain, and with a worker that sleeps: a
-// blocking function that sends and answers, and two threads that share the outside lane.
+// Every interleaving of non-worker threads with a drain, and with a worker that sleeps: a blocking
+// function that sends and answers, and two threads that share the outside lane.
 #include <string>
 
 #include "gtest/gtest.h"
@@ -12,10 +12,10 @@ namespace {
 enum class Fault {
   kNone,
   kEndedBeforeReply,  // A function counts as ended before its reply is sent.
-  kRelaxedEnd,        // Nothing orders its end behind what it sent: the subtraction...
+  kRelaxedEnd,        // Nothing orders the end of a function after its sends: the subtraction...
   kRelaxedCount,      // ... or the coordinator's load.
   kRefused,           // A drain refuses functions from its first moment.
-  kLookBeforeCount,   // The coordinator reads what was sent, then whether functions run.
+  kLookBeforeCount,   // The coordinator reads the sends, then whether functions run.
 };
 
 template <Fault kFault>
@@ -36,7 +36,7 @@ class FaultyFunctions {
 };
 
 // A worker gives a function to a thread; the function sends a message and a reply to the worker; a
-// drain waits for all of it.
+// drain waits for both.
 template <class Functions>
 struct FunctionModel : Model {
   explicit FunctionModel(Fault fault) : fault(fault) {}
@@ -162,8 +162,8 @@ TEST(FunctionModel, PlantedFaultsAreFound) {
   EXPECT_TRUE(ExploreFunction(Memory::kSequential, Fault::kLookBeforeCount).failed);
 }
 
-// What a count of 0 says, where memory is weak: two functions, and a third that is accepted
-// meanwhile, whose addition stands between the ends of the others.
+// A count of 0 means that all sends are counted, also where memory is weak. Two functions end; a
+// third is accepted meanwhile, and its addition stands between the ends of the others.
 template <class Functions>
 struct EndedModel : Model {
   void Start() override {
@@ -179,7 +179,7 @@ struct EndedModel : Model {
     }
     StartThread("worker", [this] {
       functions.Accepted();
-      functions.Ended();  // It is dropped, and has sent nothing.
+      functions.Ended();  // Dropped: it has sent nothing.
     });
     StartThread("coordinator", [this] {
       for (int i = 0; i < 3; ++i) {
@@ -200,7 +200,7 @@ Report ExploreEnded(Memory memory) {
   return report;
 }
 
-TEST(EndedModel, WhoFindsNoFunctionFindsAllThatFunctionsHaveSent) {
+TEST(EndedModel, CountOfZeroShowsAllThatFunctionsSent) {
   for (const Memory memory : {Memory::kSequential, Memory::kTso, Memory::kPso, Memory::kViews}) {
     const Report report = ExploreEnded(memory);
     EXPECT_FALSE(report.failed) << report.failure;
@@ -214,11 +214,11 @@ TEST(EndedModel, PlantedOrdersAreFoundWhereMemoryIsWeak) {
   EXPECT_TRUE(ExploreEnded<FaultyFunctions<Fault::kRelaxedCount>>(Memory::kViews).failed);
 }
 
-// --- The outside lane: its sender's half belongs to whoever has the lock.
+// --- The outside lane: its sender's half belongs to the thread that holds the lock.
 
 enum class LaneFault {
   kNone,
-  kRelaxedUnlock,  // The next sender may not see what this one did.
+  kRelaxedUnlock,  // The next sender may not see this sender's writes.
   kRouseBeforeEnqueue,
   kNoLastLook,  // The worker sleeps without a last look.
 };
@@ -238,7 +238,7 @@ struct OutsideLaneModel : Model {
     }
     StartThread("worker", [this] { Worker(); });
   }
-  // As BeginOutside and CommitOutside do it; the mailbox's word has a model of its own.
+  // As BeginOutside and CommitOutside do; the mailbox's word has a model of its own.
   void Sender() {
     for (;;) {
       WaitUntil("the lock", [this] { return lock.load() == 0; });

@@ -1,5 +1,5 @@
 // Every interleaving of workers that send to each other, sleep and wake with the coordinator of a
-// drain, which looks whether all is quiet.
+// drain, which checks whether all workers rest.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -14,9 +14,9 @@ namespace {
 enum class Fault {
   kNone,
   kOneLook,             // The coordinator believes its first look.
-  kStaysAtRest,         // A worker takes and sends while it is still said to rest.
+  kStaysAtRest,         // A worker takes and sends while it is still published as resting.
   kCountsAfterEnqueue,  // An outside thread counts a message that can be taken already.
-  kRestsBeforeCounts,   // A worker says that it rests, and then how much it has sent and taken.
+  kRestsBeforeCounts,   // A worker publishes that it rests before its sent and taken counts.
   kRelaxedRest,         // Nothing orders the two: the worker's store...
   kRelaxedLook,         // ... or the coordinator's load.
 };
@@ -51,11 +51,11 @@ class FaultyCounts {
 constexpr int kWorkers = 2;
 
 struct RestConfig {
-  int64_t sends[2] = {1, 1};   // Each worker sends so many to the other one, in all,
-  int64_t at_once = 1;         // so many for each message that it takes, one after the other.
-  bool begins_at_work = true;  // Worker 0 sends one of its own accord.
-  bool outside = false;        // And an outside thread one to worker 0.
-  int looks = 2;               // Any time; then there are more, once all is done.
+  int64_t sends[2] = {1, 1};   // Messages of each worker to the other one, in all.
+  int64_t at_once = 1;         // Messages sent for each message taken, one by one.
+  bool begins_at_work = true;  // Worker 0 starts with messages to send.
+  bool outside = false;        // An outside thread sends one message to worker 0.
+  int looks = 2;               // At any time; more follow, once all is done.
 };
 
 template <class Counts>
@@ -67,7 +67,7 @@ struct RestModel : Model {
     ModelAtomic<uint32_t> eventfd{0};
     Counts rest;
     RestFigures figures;
-    ModelAtomic<int64_t> lanes[kWorkers + 1];  // By sender; the last one is the outside's.
+    ModelAtomic<int64_t> lanes[kWorkers + 1];  // By sender; the last lane is the outside's.
     int64_t taken_from[kWorkers + 1] = {};
     int64_t sends = 0;
     int64_t work = 0;  // Messages to send now.
@@ -117,7 +117,7 @@ struct RestModel : Model {
     hash = Mix(hash, static_cast<uint64_t>(worker.sends));
     Summarize(Mix(hash, worker.rest.Rests()));
   }
-  // As Worker::Turn and Worker::Sleep do it.
+  // As Worker::Turn and Worker::Sleep do.
   void Worker(int i) {
     WorkerState& worker = workers[i];
     WorkerState& next = workers[(i + 1) % kWorkers];
@@ -155,7 +155,7 @@ struct RestModel : Model {
     outside_done = true;
   }
 
-  // Nobody has work, and all that was sent was taken. (Who is awake may be so for nothing.)
+  // No worker has work, and all that was sent was taken. (A worker may be awake for nothing.)
   bool Calm() const {
     int64_t on_the_way = outside_enqueued;
     for (int i = 0; i < kWorkers; ++i) {
@@ -201,7 +201,7 @@ struct RestModel : Model {
       }
       return true;
     });
-    for (int i = 0; i < 6; ++i) {  // Two, and a few for loads that come late.
+    for (int i = 0; i < 6; ++i) {  // Two, and a few for loads that read old values.
       if (Look()) return;
     }
     Fail("quiet is never said");
@@ -234,7 +234,7 @@ void ExpectHolds(Memory memory, const RestConfig& config, int64_t executions) {
   EXPECT_GT(report.executions, executions);
 }
 
-TEST(RestModel, QuietIsNeverSaidTooEarlyAndIsSaidInTheEnd) {
+TEST(RestModel, QuietIsFoundAtLastNeverEarly) {
   ExpectHolds(Memory::kSequential, {.sends = {0, 1}}, 100'000);
   ExpectHolds(Memory::kSequential, {.sends = {0, 0}, .looks = 3}, 10'000);
   ExpectHolds(Memory::kTso, {.sends = {0, 0}, .begins_at_work = false, .outside = true}, 10'000);
@@ -268,7 +268,7 @@ TEST(RestModel, PlantedRestBeforeItsCountsIsFound) {
   ExpectFound(ExploreRest<FaultyCounts<Fault::kRestsBeforeCounts>>(Memory::kSequential, {}));
 }
 
-TEST(RestModel, PlantedRestWithoutOrderIsFoundWhereMemoryIsWeak) {
+TEST(RestModel, PlantedUnorderedRestIsFoundInWeakMemory) {
   ExpectFound(ExploreRest<FaultyCounts<Fault::kRelaxedRest>>(Memory::kPso, {}));
   ExpectFound(ExploreRest<FaultyCounts<Fault::kRelaxedLook>>(Memory::kViews, {}));
 }

@@ -1,5 +1,5 @@
-// An actor that fails and is made anew, in every order of the turns of three workers: who sends to
-// it, monitors it, stops it, is its parent or its child lives on another one.
+// Tests of an actor that fails and is recreated, in every order of the turns of three workers: its
+// senders, its monitor, its parent or its child live on other workers.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -24,15 +24,15 @@ SpawnOptions Placed(int worker, uint32_t capacity = 0) {
   return {.name = "", .mailbox_messages_max = capacity, .worker = worker};
 }
 
-// What one run saw; outlives its actors.
+// Observations of one run; outlives its actors.
 struct Seen {
   std::vector<int> handled;
   std::vector<int> failed;
-  int downs = 0;         // Of the target, and
-  int parent_downs = 0;  // of its parent.
-  int late = 0;          // Handled by the target when its Down was told.
+  int downs = 0;         // Down messages of the target.
+  int parent_downs = 0;  // Down messages of its parent.
+  int late = 0;          // Messages that the target handled after its Down.
   int made = 0;
-  int children = 0;  // Alive.
+  int children = 0;  // Alive now.
   int children_most = 0;
 };
 
@@ -73,7 +73,7 @@ class Sender : public Actor {
   Sender(Seen* seen, Ref<Target> target) : seen_(*seen), target_(target) {}
   void OnStart() override { Monitor(target_); }
   void On(Go go) {
-    // To a target that has ended it is closed, which some orders of turns are about.
+    // If the target has ended, Send answers kClosed; some orders of turns are about that.
     for (int i = 1; i <= go.count; ++i) (void)Send(target_, Work{i});
   }
   void OnDown(const Down&) override { ++seen_.downs; }
@@ -104,10 +104,10 @@ struct Story {
   std::vector<int> fails_at;
   uint32_t restarts_max = 10;
   int sends = 3;
-  bool outsider = false;      // An outside thread sends one, too.
-  bool stops = false;         // The target is told to stop, at any time.
-  bool parent = false;        // It has one, on the other worker,
-  bool parent_stops = false;  // which is told to stop, at any time.
+  bool outsider = false;      // An outside thread sends one message too.
+  bool stops = false;         // The target is ordered to stop, at any time.
+  bool parent = false;        // The target has a parent on another worker.
+  bool parent_stops = false;  // The parent is ordered to stop, at any time.
 };
 
 Options ThreeWorkers() {
@@ -179,21 +179,21 @@ void ExpectHolds(const Story& story, int64_t orders) {
   EXPECT_GT(report.runs, orders);
 }
 
-TEST(RestartTurns, KeepsItsMailboxAndLosesOnlyTheMessageThatItFailedOn) {
+TEST(RestartTurns, LosesOnlyTheMessageThatItFailedOn) {
   ExpectHolds({.fails_at = {1, 2}}, 30);
   ExpectHolds({.fails_at = {2, 3}, .sends = 4, .outsider = true}, 500);
 }
 
-TEST(RestartTurns, OneThatIsToldToStopMeanwhileEndsOnce) {
+TEST(RestartTurns, ActorStoppedMeanwhileEndsOnce) {
   ExpectHolds({.fails_at = {1, 2}, .outsider = true, .stops = true}, 2'000);
 }
 
-TEST(RestartTurns, OneThatGivesUpFailsItsParentAndEachEndIsToldOnce) {
+TEST(RestartTurns, GivingUpFailsTheParentWithOneDown) {
   ExpectHolds({.fails_at = {1, 2}, .restarts_max = 1, .outsider = true, .parent = true}, 700);
   ExpectHolds({.fails_at = {1, 2}, .restarts_max = 1, .parent = true, .parent_stops = true}, 500);
 }
 
-TEST(RestartTurns, AParentThatIsToldToStopMeanwhileEndsOnceAndItsChildBeforeIt) {
+TEST(RestartTurns, StoppedParentEndsOnceAfterItsChild) {
   ExpectHolds({.fails_at = {2}, .outsider = true, .parent = true, .parent_stops = true}, 5'000);
 }
 

@@ -65,13 +65,13 @@ int Run::Choose(int count) {
 void Run::Fail(std::string what) {
   {
     const std::string taken =
-        std::move(what);  // The caller's, which may be abandoned, owns nothing.
+        std::move(what);  // The caller's fiber may be abandoned, so its string must own nothing.
     if (!failed_) failure_ = taken;
   }
   failed_ = true;
   if (running_ == nullptr) return;
   running_->state = ThreadState::kFailed;
-  running_->fiber->Yield();  // For ever.
+  running_->fiber->Yield();  // Never resumed.
 }
 
 void Run::Note(const std::string& text) {
@@ -107,7 +107,7 @@ void Run::WaitUntil(Predicate predicate, void* argument, const char* what, Wait 
   if (tracing_) Note(std::string("goes on: ") + what);
 }
 
-// A run that is repeated: the next step is this thread's too, so it need not come back to the
+// In a repeated run, if the next step is this thread's too, the thread goes on without the
 // scheduler.
 bool Run::GoesOn(const Thread& thread) {
   const Choice& next = (*path_)[depth_];
@@ -144,7 +144,7 @@ void Run::Leave(Thread& thread, size_t pending) {
   }
 }
 
-// Before a read-modify-write: everything, or what must leave before a store to `only` can.
+// Before a read-modify-write: empties the buffer, or only as far as a store to `only` needs.
 void Run::Drain(const Cell* only) {
   Thread& self = *running_;
   if (only == nullptr) {
@@ -203,7 +203,7 @@ void Run::FindMoves() {
       moves_.push_back({static_cast<int16_t>(i), -1});
     }
   };
-  add(last_);  // The thread that went last comes first: fewest switches.
+  add(last_);  // The last thread comes first: fewest switches.
   const bool last_can = !moves_.empty();
   const bool only_last = last_can && steps_ > 0 && options_.preemptions_max >= 0 &&
                          preemptions_ >= options_.preemptions_max;

@@ -1,5 +1,5 @@
-// Run is one run of a model: virtual threads, cells, store buffers and the choices between what can
-// happen next. Part of the explorer; models include explorer.h only.
+// Run is one run of a model: virtual threads, cells, store buffers and the choices between the
+// possible next moves. Part of the explorer; models include explorer.h only.
 //
 // Owner:  Explore(), which runs it again and again.
 // Thread: one of the system; the model's own are fibers.
@@ -21,14 +21,14 @@
 
 namespace sluice::model::internal {
 
-// One way on from a state: a thread takes its next step, or a store of it reaches memory.
+// A possible move from a state: a thread takes its next step, or one of its stores reaches memory.
 struct Move {
   int16_t thread;
   int16_t pending;  // -1: a step.
 };
 
-// What a run chose, and out of how many: a move, or a model's Choose(), which is no move of any
-// thread.
+// The choice that a run made, and among how many: a move, or a model's Choose(), which is no move
+// of any thread.
 struct Choice {
   uint16_t taken;
   uint16_t count;
@@ -60,7 +60,7 @@ struct Thread {
   View view;  // Memory::kViews.
 };
 
-// One run of the model, from its start; the search gives it the choices to begin with.
+// Runs the model once, from its start; the search gives the first choices.
 class Run {
  public:
   enum class Outcome { kEnded, kKnown, kTooLong, kFailed };
@@ -102,7 +102,7 @@ class Run {
     ++weak_failures_;
     return true;
   }
-  // Memory::kViews; nothing else does anything here.
+  // Memory::kViews only; in the other models these do nothing.
   uint64_t LoadView(int cell, std::memory_order order);
   void StoreView(int cell, uint64_t value, std::memory_order order);
   void ModifyView(int cell, uint64_t value, std::memory_order order);
@@ -118,9 +118,7 @@ class Run {
   void Leave(Thread& thread, size_t pending);
   uint64_t Fingerprint() const;
   Choice& Pick(size_t count);
-  bool Replays() const {
-    return depth_ + 1 < given_;
-  }  // The last choice that was given is a new one.
+  bool Replays() const { return depth_ + 1 < given_; }  // The last given choice is a new one.
   bool GoesOn(const Thread& thread);
   void Clear();
 

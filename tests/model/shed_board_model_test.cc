@@ -14,11 +14,11 @@ enum class Fault {
   kTimeBeforeBytes,  // A proposal's time is stored before its bytes.
   kRelaxedTime,      // Nothing orders the two: the store...
   kRelaxedLook,      // ... or the load.
-  kLoadAndStore,     // A claim that is no compare-exchange.
-  kEachItsOwnTime,   // Who comes second overwrites since when memory is spent.
+  kLoadAndStore,     // The claim is no compare-exchange.
+  kEachItsOwnTime,   // The second worker overwrites the time since when memory is spent.
 };
 
-// A copy of ShedBoard, as far as these models need it, with a fault.
+// A copy of ShedBoard with a fault, as far as these models need it.
 template <Fault kFault>
 class FaultyBoard {
  public:
@@ -80,7 +80,7 @@ class FaultyBoard {
   ModelAtomic<int64_t> last_ms_{-1'000'000};
 };
 
-// Two workers, of which the first holds more, propose and decide at the same time.
+// Two workers propose and decide at the same time; the first holds more bytes.
 template <class Board>
 struct ShedModel : Model {
   void Start() override {
@@ -93,7 +93,7 @@ struct ShedModel : Model {
     constexpr int64_t kSinceMs = 1'000;
     const int64_t now_ms = 1'300 + 10 * i;
     const bool heavy = i == 0;
-    // What this one proposed before was less, and is not fresh any more.
+    // The worker's earlier proposal was smaller, and is no longer fresh.
     board.Propose(i, 10, 1'000);
     board.Propose(i, heavy ? 500 : 100, now_ms);
     const bool knows = board.Fresh(1 - i, now_ms);
@@ -140,7 +140,7 @@ Report ExploreWith(Memory memory) {
   return report;
 }
 
-TEST(ShedBoardModel, EndsOneConnectionAtATimeAndTheHeaviestThatIsKnown) {
+TEST(ShedBoardModel, EndsHeaviestKnownConnectionsOneByOne) {
   for (const Memory memory : {Memory::kSequential, Memory::kTso, Memory::kPso, Memory::kViews}) {
     const Report report = ExploreWith<ShedModel<ShedBoard<ModelAtomics>>>(memory);
     EXPECT_FALSE(report.failed) << report.failure;
@@ -169,7 +169,7 @@ TEST(ShedBoardModel, PlantedTimeBeforeItsBytesIsFound) {
       ExploreWith<ShedModel<FaultyBoard<Fault::kTimeBeforeBytes>>>(Memory::kSequential).failed);
 }
 
-TEST(ShedBoardModel, PlantedTimeWithoutOrderIsFoundWhereMemoryIsWeak) {
+TEST(ShedBoardModel, PlantedUnorderedTimeIsFoundInWeakMemory) {
   EXPECT_TRUE(ExploreWith<ShedModel<FaultyBoard<Fault::kRelaxedTime>>>(Memory::kPso).failed);
   EXPECT_TRUE(ExploreWith<ShedModel<FaultyBoard<Fault::kRelaxedLook>>>(Memory::kViews).failed);
 }

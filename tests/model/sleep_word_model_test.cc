@@ -1,5 +1,5 @@
-// Every interleaving of a worker that goes to sleep with senders that have mail for it, the mail in
-// store-buffered lanes.
+// Every interleaving of a worker that goes to sleep with senders that have mail for it; the lanes
+// hold the mail behind store buffers.
 #include "gtest/gtest.h"
 #include "sluice/tests/model/words.h"
 
@@ -11,7 +11,7 @@ using Word = SleepWord<ModelAtomics>;
 // Faults, each of which must be found.
 enum class Fault {
   kNone,
-  kLoadInsteadOfRouse,   // The sender looks, and rouses only who looks asleep.
+  kLoadInsteadOfRouse,   // The sender loads the word, and rouses only a worker that looks asleep.
   kStoreInsteadOfSleep,  // The worker falls asleep by a plain store.
   kNoLookAfterSleep,     // The worker does not look into the lanes again.
   kRouseBeforeEnqueue,
@@ -90,11 +90,11 @@ struct SleepModel : Model {
     if (fault == Fault::kLoadInsteadOfRouse && !word.LooksAsleep()) return;
     if (word.Rouse() || fault == Fault::kSignalAlways) {
       ++signals;
-      eventfd.fetch_add(1);  // A system call: the store buffer is empty behind it.
+      eventfd.fetch_add(1);  // A system call: the store buffer is empty after it.
     }
   }
 
-  // One real attempt on every lane.
+  // A real dequeue attempt on every lane.
   bool Drain() {
     bool found = false;
     for (int i = 0; i < senders; ++i) {
@@ -168,7 +168,7 @@ void ExpectHolds(const Report& report, int64_t executions) {
   EXPECT_GT(report.executions, executions);
 }
 
-TEST(SleepWordModel, NoWakeUpIsLostAndOneSignalForASleep) {
+TEST(SleepWordModel, LosesNoWakeUpAndSignalsOnce) {
   for (const Memory memory : {Memory::kSequential, Memory::kTso, Memory::kPso, Memory::kViews}) {
     ExpectHolds(ExploreSleep(memory, 1, 3), 1'500);
     ExpectHolds(ExploreSleep(memory, 2, 1), 800);
@@ -176,15 +176,15 @@ TEST(SleepWordModel, NoWakeUpIsLostAndOneSignalForASleep) {
   ExpectHolds(ExploreSleep(Memory::kTso, 2, 2), 500'000);
 }
 
-TEST(SleepWordModel, PlantedLoadLosesAWakeUpThroughTheStoreBuffer) {
+TEST(SleepWordModel, PlantedLoadLosesAWakeUpThroughBuffering) {
   const Report report = ExploreSleep(Memory::kTso, 1, 1, Fault::kLoadInsteadOfRouse);
   EXPECT_TRUE(report.failed);
   EXPECT_NE(report.failure.find("worker waits for ever: eventfd"), std::string::npos);
-  // Interleavings alone do not show it.
+  // Without a store buffer, no interleaving shows it.
   EXPECT_FALSE(ExploreSleep(Memory::kSequential, 1, 1, Fault::kLoadInsteadOfRouse).failed);
 }
 
-TEST(SleepWordModel, PlantedStoreLosesAWakeUpThroughTheStoreBuffer) {
+TEST(SleepWordModel, PlantedStoreLosesAWakeUpThroughBuffering) {
   EXPECT_TRUE(ExploreSleep(Memory::kTso, 1, 1, Fault::kStoreInsteadOfSleep).failed);
   EXPECT_FALSE(ExploreSleep(Memory::kSequential, 1, 1, Fault::kStoreInsteadOfSleep).failed);
 }
@@ -194,13 +194,13 @@ TEST(SleepWordModel, PlantedOrderOfStepsLosesAWakeUp) {
   EXPECT_TRUE(ExploreSleep(Memory::kSequential, 1, 1, Fault::kRouseBeforeEnqueue).failed);
 }
 
-TEST(SleepWordModel, PlantedRelaxedExchangeLosesAWakeUpWhereStoresMayPassIt) {
+TEST(SleepWordModel, PlantedRelaxedExchangeLosesWakeUpsInPso) {
   EXPECT_TRUE(ExploreSleep(Memory::kPso, 1, 1, Fault::kRelaxedRouse).failed);
   EXPECT_FALSE(ExploreSleep(Memory::kTso, 1, 1, Fault::kRelaxedRouse).failed);  // x86 forgives it.
 }
 
-// Both hold on x86, and one where stores alone are weak.
-TEST(SleepWordModel, PlantedHalfOrderLosesAWakeUpWhereLoadsMayReadWhatIsOld) {
+// On x86 neither fault shows. Where only stores are weak, the missing acquire does not show.
+TEST(SleepWordModel, PlantedHalfOrderLosesWakeUpsInViews) {
   EXPECT_TRUE(ExploreSleep(Memory::kViews, 1, 1, Fault::kSleepWithoutAcquire).failed);
   EXPECT_FALSE(ExploreSleep(Memory::kTso, 1, 1, Fault::kSleepWithoutAcquire).failed);
   EXPECT_FALSE(ExploreSleep(Memory::kPso, 1, 1, Fault::kSleepWithoutAcquire).failed);

@@ -9,9 +9,9 @@ namespace sluice::model {
 
 namespace {
 
-constexpr int kTurnsMax = 1'000;  // Of one run: past them it seems to have no end.
-// With a clock that stands still a worker that waits for mail before it sleeps does so for
-// thousands of rounds.
+constexpr int kTurnsMax = 1'000;  // Turns of one run; a longer run seems to have no end.
+// If the clock stood still, a worker that polls for mail before it sleeps would do so for thousands
+// of rounds.
 constexpr int64_t kTickNs = 10'000;
 
 struct Choice {
@@ -37,7 +37,7 @@ void TurnsSystem::Turn(int worker) {
 
 bool TurnsSystem::HasWork(int worker) {
   Worker& w = runtime.worker(worker);
-  return !slept_[worker] || w.inbox().Waiting() > 0 || os.HasEvents(w.Poller()) ||
+  return !slept_[worker] || w.inbox().Count() > 0 || os.HasEvents(w.Poller()) ||
          w.timers().NextMs() <= os.NowNs() / 1'000'000;
 }
 
@@ -72,7 +72,7 @@ void TurnsSystem::End() {
   Expect(runtime.ActorCount() == 0, "actors are left");
 }
 
-// One run: the choices to begin with are given, the rest are first ones.
+// Runs a system once: takes the given choices first, then always the first move.
 class TurnsRun {
  public:
   TurnsRun(TurnsSystem& system, std::vector<Choice>& path) : system_(system), path_(path) {}
@@ -81,7 +81,7 @@ class TurnsRun {
     const int workers = system_.runtime.WorkerCount();
     std::vector<size_t> happened(system_.outside.size(), 0);
     for (int turns = 0; system_.failure.empty(); ++turns) {
-      std::vector<int> moves;  // A worker, or, below 0, a list of what happens.
+      std::vector<int> moves;  // A worker; below 0: a list of outside events.
       for (int w = 0; w < workers; ++w) {
         if (system_.HasWork(w)) moves.push_back(w);
       }

@@ -1,6 +1,6 @@
-// AllTurns runs a small system of real workers once for every order in which they can take their
-// turns and in which things can happen from outside. One thread; a turn is one step, so this is
-// about messages and lives, and the explorer about what happens within a turn.
+// AllTurns runs a small system of real workers once for every order of their turns and of outside
+// events. One thread; a turn is one step. So these tests check messages and lives, and the explorer
+// checks what happens within a turn.
 //
 // A worker that would sleep is passed over until it has mail, an event or a timer that is due: such
 // a turn does nothing. So a system that comes to rest has a finite number of orders, and complete
@@ -24,8 +24,8 @@
 
 namespace sluice::model {
 
-// Made anew for each run. A constructor of a subclass fills the runtime, lets it Settle(), and says
-// what is to happen.
+// Recreated for each run. A subclass's constructor fills the runtime, lets it Settle(), and lists
+// the outside events.
 class TurnsSystem {
  public:
   explicit TurnsSystem(Options options);
@@ -33,19 +33,21 @@ class TurnsSystem {
   TurnsSystem(const TurnsSystem&) = delete;
   TurnsSystem& operator=(const TurnsSystem&) = delete;
 
-  // At rest, and all has happened. Then the runtime is drained, and the ledger must balance.
+  // Called at rest, after all outside events. Then the runtime is drained, and the ledger must
+  // balance.
   virtual void CheckEnd() {}
   void Expect(bool holds, const std::string& what) {
     if (!holds && failure.empty()) failure = what;
   }
   void Settle();  // Turns, one worker after the other, until all would sleep.
 
-  // What happens from outside: each list in its order, between any two turns.
+  // Outside events: each list in its order, between any two turns.
   std::vector<std::vector<std::function<void()>>> outside;
   std::string failure;
 
  protected:
-  // A connection of a session of class S on a worker, on a wire that lives as long as this.
+  // Opens a connection for a session of class S on `worker`. Requires: `wire` lives as long as
+  // this.
   template <class S, class... Args>
   Slot* Open(int worker, testing::Wire& wire, Args... args) {
     Worker& on = runtime.worker(worker);
@@ -56,7 +58,7 @@ class TurnsSystem {
     Connection::Open(on, slot, std::make_unique<testing::WireStream>(wire), ConnectionOwner{},
                      Connection::Start::kConnected, absl::InfiniteDuration());
     on.Leave();
-    slept_[worker] = false;  // What it said on opening is staged.
+    slept_[worker] = false;  // The output of OnOpen is staged: the worker has work.
     return slot;
   }
 
@@ -65,7 +67,7 @@ class TurnsSystem {
 
  private:
   friend class TurnsRun;
-  std::vector<bool> slept_;  // By worker: the end of its last turn.
+  std::vector<bool> slept_;  // By worker: its last turn ended asleep.
   void Turn(int worker);
   bool HasWork(int worker);
   void CheckCredits();
@@ -75,8 +77,8 @@ class TurnsSystem {
 struct TurnsReport {
   bool complete = false;
   int64_t runs = 0;
-  int longest = 0;      // Turns and events of one run that were chosen.
-  std::string failure;  // And the order that led to it.
+  int longest = 0;      // Chosen turns and events in the longest run.
+  std::string failure;  // With the order that led to it.
 
   std::string Summary() const;
 };

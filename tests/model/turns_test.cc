@@ -1,4 +1,5 @@
-// The search over turns itself: it must find the one order that breaks, and run no order twice.
+// Tests of the search over turns: it must find the one order that breaks a promise, and run no
+// order twice.
 #include "sluice/tests/model/turns.h"
 
 #include <string>
@@ -22,7 +23,7 @@ class Writer : public Actor {
 class Sender : public Actor {
  public:
   explicit Sender(Ref<Writer> writer) : writer_(writer) {}
-  void On(Word word) { (void)Send(writer_, word); }  // What is missing is seen in the text.
+  void On(Word word) { (void)Send(writer_, word); }  // A refused word is missing in the text.
 
  private:
   const Ref<Writer> writer_;
@@ -35,7 +36,7 @@ Options ThreeWorkers() {
 }
 SpawnOptions On(int worker) { return {.name = "", .mailbox_messages_max = 0, .worker = worker}; }
 
-// Two senders on workers of their own: whose word comes first?
+// Two senders on workers of their own race: the first word to arrive stands first in the text.
 class Race : public TurnsSystem {
  public:
   explicit Race(bool expect_order) : TurnsSystem(ThreeWorkers()), expect_order_(expect_order) {
@@ -55,8 +56,8 @@ class Race : public TurnsSystem {
   std::string text_;
 };
 
-// 1 and 2 in both orders, the writer's turn between them or not; it takes its lanes in order, so
-// one order gives "ba".
+// Workers 1 and 2 in both orders, with the writer's turn between them or not; the writer takes its
+// lanes in order, so one order gives "ba".
 TEST(Turns, RunEachOrderOnce) {
   const TurnsReport report = AllTurns<Race>(1'000, false);
   EXPECT_EQ(report.failure, "");

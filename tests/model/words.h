@@ -1,6 +1,6 @@
 // The words that threads share, for the explorer: a SLUICE_CHECK in them that fails is a failure of
-// the run, with its steps, and not the end of the process. For that, no source file of a model may
-// include those headers before.
+// the run, with its steps, and does not end the process. Therefore no source file of a model may
+// include those headers before this one.
 #ifndef SLUICE_TESTS_MODEL_WORDS_H_
 #define SLUICE_TESTS_MODEL_WORDS_H_
 

@@ -1,5 +1,6 @@
-// What epoll and the calls on sockets answer, step by step: the same on Linux and simulated. Each
-// step waits until the other side's doing has arrived, so that nothing hangs on time.
+// Tests of epoll's events and the results of socket calls, step by step: the same on Linux and
+// simulated. Each step waits until the other side's action has arrived, so no result depends on
+// timing.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,7 +39,7 @@ std::string Result(int64_t result) {
                     : absl::StrCat(result);
 }
 
-// Two sockets that are connected, each with a poller of its own, and what was seen of them.
+// Two connected sockets, each with a poller of its own, and a log of their events and results.
 class Pair {
  public:
   Pair(Os& os, const std::string& address) : os_(os) {
@@ -70,7 +71,7 @@ class Pair {
   }
 
   int Open(int family) { return os_.SocketOpen(family, SOCK_STREAM); }
-  // Events until those wanted are among them; the last is noted.
+  // Takes events until all those wanted are among them; returns the last event.
   uint32_t Await(int poller, uint32_t wanted) {
     epoll_event event{};
     for (int waits = 0; waits < 1'000; ++waits) {
@@ -317,7 +318,7 @@ std::vector<std::string> SeenOn(Os& os, const Steps& steps, const std::string& a
 void ExpectTheSame(const Steps& steps, const std::string& address) {
   const std::vector<std::string> on_linux = SeenOn(LinuxOs(), steps, address);
   for (uint64_t seed = 1; seed <= 50; ++seed) {
-    // Of the faults, those that Linux does not show a program that does not meet them.
+    // Without the faults that Linux shows only to a program that meets them.
     sim::Faults faults;
     faults.short_send = faults.refused_send = faults.spurious_event = 0;
     faults.part_segment = faults.one_byte_segment = 0;

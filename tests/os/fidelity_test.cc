@@ -1,5 +1,5 @@
-// One promise on both systems: what a program and its peer see of a script does not depend on
-// whether the kernel is Linux or simulated.
+// The same promise on both systems: a program and its peer see the same in a script, whether the
+// kernel is Linux or simulated.
 #include <gtest/gtest.h>
 
 #include "sluice/tests/os/script.h"

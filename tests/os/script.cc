@@ -17,7 +17,7 @@ namespace sluice::testing {
 
 namespace {
 
-// Does what its client's lines say, and logs all that it hears.
+// Obeys its client's lines, and logs all its callbacks.
 class Server : public Session {
  public:
   explicit Server(Log* log) : log_(*log) {}
@@ -33,7 +33,7 @@ class Server : public Session {
   }
   void OnEof() override {
     log_.Add(absl::StrCat("end of input, ", Unconsumed().size(), " bytes left"));
-    if (keep_) (void)Write("bye\n");  // What is refused is missing in the peer's log.
+    if (keep_) (void)Write("bye\n");  // A refused write would be missing in the peer's log.
     Close();
   }
   void OnClose(CloseReason reason) override {
@@ -46,7 +46,7 @@ class Server : public Session {
     const std::string_view verb = line.substr(0, space);
     const std::string_view rest = line.substr(std::min(space + 1, line.size()));
     int bytes = 0;
-    // What is refused is missing in the peer's log.
+    // A refused write would be missing in the peer's log.
     if (verb == "say") (void)Write(absl::StrCat(ToAbsl(rest), "\n"));
     if (verb == "flood" && absl::SimpleAtoi(ToAbsl(rest), &bytes)) {
       (void)Write(std::string(static_cast<size_t>(bytes), 'x'));
@@ -89,7 +89,7 @@ Options OptionsOf(const Script& script) {
   return options;
 }
 
-// The test may run twice at once.
+// The process id keeps two test runs at once apart.
 std::string UnixName() { return absl::StrCat("unix:@sluice-fidelity-", getpid()); }
 
 Seen Run(const Script& script, Os& os, std::function<void()> sleep) {

@@ -1,8 +1,8 @@
-// A script of tests/os: what a client does to a server, step by step, and all that both sides saw
-// of it. It runs on Linux and on the simulated system, and both must have seen the same.
+// A script of tests/os: a client's steps against a server, and a log of all that both sides saw. It
+// runs on Linux and on the simulated system, and both logs must be equal.
 //
-// The server's session does what lines tell it: "say TEXT", "flood BYTES", "close", "close_write",
-// "abort", "throw", "stop". Each step waits for its effect, so that nothing hangs on time.
+// The server's session obeys the client's lines: "say TEXT", "flood BYTES", "close", "close_write",
+// "abort", "throw", "stop". Each step waits for its effect, so no result depends on timing.
 //
 // Owner:  the test. Thread: the client's, but Log::Add, which any thread may call. Bound: none.
 // Errors: a time-out stands in the log, and so differs.
@@ -35,10 +35,10 @@ class Log {
   std::vector<std::string> lines_;
 };
 
-// What a script has at hand.
+// A script's means: the system, the server's log and a client.
 class Stage {
  public:
-  // `sleep` waits a little, on whatever system this is.
+  // sleep` waits a little, on whichever system this is.
   Stage(Os& os, Runtime& runtime, Log& server, std::function<void()> sleep)
       : os_(os), runtime_(runtime), server_(server), sleep_(std::move(sleep)), client_(os) {}
 
@@ -47,7 +47,7 @@ class Stage {
   Log& server() { return server_; }  // Events of the server's sessions and of outgoing ones.
   sim::Client& client() { return client_; }
 
-  // Each notes its outcome in the client's log.
+  // Each logs its outcome in client_lines.
   void Connect();
   void ConnectTo(std::string_view address);
   void Tell(std::string_view line);
@@ -58,7 +58,7 @@ class Stage {
   void CloseWrite();
   void Close();
   void Reset();
-  void AwaitServer(std::string_view line);  // That the server has logged it.
+  void AwaitServer(std::string_view line);  // Waits until the server has logged `line`.
 
   std::vector<std::string> client_lines;
 
@@ -72,13 +72,13 @@ class Stage {
 };
 
 struct Script {
-  std::string name;  // Of the promise.
+  std::string name;  // Names the promise.
   std::function<void(Stage&)> run;
   std::function<void(Options&)> options = nullptr;
   std::string listen = "127.0.0.1:0";
 };
 
-// What both sides saw.
+// The logs of both sides.
 struct Seen {
   std::vector<std::string> client;
   std::vector<std::string> server;
@@ -86,7 +86,7 @@ struct Seen {
   bool operator==(const Seen&) const = default;
 };
 
-// How a failed test shows it.
+// Printed when a test fails.
 inline std::ostream& operator<<(std::ostream& out, const Script& script) {
   return out << script.name;
 }

@@ -25,7 +25,7 @@ TEST_F(Closes, AConnectionThatEndsTwiceOrNeverIsFound) {
   EXPECT_THAT(simulation.violation(), HasSubstr("ended twice: closed, then reset by the peer"));
 }
 
-TEST_F(Closes, ASessionThatNeverHearsItsEndIsFound) {
+TEST_F(Closes, SessionNeverNotifiedOfItsEndIsFound) {
   CloseCheck closes(simulation);
   closes.Opened();
   closes.AtEnd(ConnectionLedger::Totals());

@@ -1,5 +1,5 @@
-// Corners that faults planted from outside have lived in: what happens rarely, and once a user of
-// it is there, must be as exact as the rest.
+// Corner cases in which faults planted from outside have survived: rare cases, which must be as
+// exact as the rest once a user meets them.
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,12 +12,12 @@ namespace sluice::sim::corners_test {
 namespace {
 
 constexpr std::string_view kDoor = "10.0.0.1:7001";
-constexpr size_t kFullBytes = 900'000;  // More than all buffers to a client take.
+constexpr size_t kFullBytes = 900'000;  // More than all buffers on the way to a client take.
 
 // --- The blocking pool.
 
-// One that waits for another needs it to run: a thread that is idle serves one call, not two.
-TEST(Corners, TwoBlockingCallsOfOneMomentRunAtTheSameTime) {
+// A call that waits for another needs that other to run: an idle thread serves one call, not two.
+TEST(Corners, SimultaneousBlockingCallsRunAtTheSameTime) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -30,7 +30,7 @@ TEST(Corners, TwoBlockingCallsOfOneMomentRunAtTheSameTime) {
           EXPECT_TRUE(status.ok()) << status;
           ++done;
         };
-        // So that one thread is there, and idle.
+        // Leaves one thread there, and idle.
         Tell(doer,
              [&](Doer& self) { EXPECT_EQ(self.RunBlocking([] {}, told), Answer::kAccepted); });
         EXPECT_TRUE(simulation.RunUntil([&] { return done == 1; }, absl::Seconds(1)));
@@ -53,7 +53,7 @@ TEST(Corners, TwoBlockingCallsOfOneMomentRunAtTheSameTime) {
       FewSeeds());
 }
 
-// Its destructor takes long, as that of a file on a slow disk does.
+// A function with a slow destructor, like that of a file on a slow disk.
 struct SlowToGo {
   explicit SlowToGo(Simulation* in) : simulation(in) {}
   SlowToGo(SlowToGo&& other) noexcept : simulation(std::exchange(other.simulation, nullptr)) {}
@@ -64,7 +64,7 @@ struct SlowToGo {
   Simulation* simulation;
 };
 
-TEST(Corners, ACallWhoseCapturesAreDestroyedWhenTheDrainEndsIsCountedOnce) {
+TEST(Corners, CallDestroyedAtDrainEndIsCountedOnce) {
   ForEachSeed(
       [](Simulation& simulation) {
         Site site(simulation, SmallOptions(1));
@@ -90,7 +90,7 @@ TEST(Corners, ACallWhoseCapturesAreDestroyedWhenTheDrainEndsIsCountedOnce) {
 
 // --- Monitors.
 
-TEST(Corners, AMonitorOfASessionThatEndedAndStillFlushesIsToldAtOnceAndOnce) {
+TEST(Corners, MonitorOfAFlushingSessionGetsOneDown) {
   ForEachSeed(
       [](Simulation& simulation) {
         Site site(simulation, SmallOptions(2));
@@ -126,8 +126,8 @@ TEST(Corners, AMonitorOfASessionThatEndedAndStillFlushesIsToldAtOnceAndOnce) {
       FewSeeds());
 }
 
-// More than one step of an end tells.
-TEST(Corners, EachOfManyMonitorsIsToldOfTheEndOnce) {
+// An actor's end notifies many monitors in more than one step.
+TEST(Corners, EachOfManyMonitorsGetsOneDown) {
   ForEachSeed(
       [](Simulation& simulation) {
         constexpr int kMonitors = 700;
@@ -150,8 +150,8 @@ TEST(Corners, EachOfManyMonitorsIsToldOfTheEndOnce) {
 
 // --- Closing.
 
-// Silent is who sends nothing: a drain reads on from a peer that still has something to say.
-TEST(Corners, ADrainDoesNotCutOffAPeerThatSendsOn) {
+// "Silent" means a peer that sends nothing: a drain reads on from a peer that still sends.
+TEST(Corners, DrainDoesNotCutOffASendingPeer) {
   ForEachSeed(
       [](Simulation& simulation) {
         Site site(simulation, SmallOptions(1));
@@ -177,7 +177,7 @@ TEST(Corners, ADrainDoesNotCutOffAPeerThatSendsOn) {
 
 // --- A drain that holds newcomers.
 
-TEST(Corners, ALimitThatIsRaisedWhileADrainHoldsNewcomersLetsThemIn) {
+TEST(Corners, RaisedLimitInADrainAdmitsHeldNewcomers) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -216,8 +216,8 @@ TEST(Corners, ALimitThatIsRaisedWhileADrainHoldsNewcomersLetsThemIn) {
 
 // --- Timers.
 
-// Each stays due while its actor is parked, and the first that runs parks it again.
-TEST(Corners, TimersThatAreDueBehindOneThatParksTheirActorAgainAllCome) {
+// Each timer stays due while its actor is parked, and the first that runs parks the actor again.
+TEST(Corners, DueTimersComeThoughTheirActorParksAgain) {
   ForEachSeed(
       [](Simulation& simulation) {
         constexpr int kTimers = 4;

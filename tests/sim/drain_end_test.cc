@@ -1,5 +1,5 @@
-// The end of a drain, on the simulated system: what it waits for past its deadline, and for how
-// long.
+// Tests of a drain's end, on the simulated system: what the drain waits for past its deadline, and
+// for how long.
 #include <signal.h>
 
 #include <cstdio>
@@ -43,7 +43,7 @@ Ref<Slow> Make(Site& site, int worker, absl::Duration at_end = absl::ZeroDuratio
                                         &site.simulation(), at_end);
 }
 
-// Takes the steps of a drain, as RunUntilSignal does, until it says that all is over.
+// Takes the steps of a drain, as RunUntilSignal does, until DrainStep reports the end.
 absl::Duration StepsUntilOver(Site& site, absl::Duration timeout) {
   Simulation& simulation = site.simulation();
   const int64_t start_ns = simulation.NowNs();
@@ -52,7 +52,7 @@ absl::Duration StepsUntilOver(Site& site, absl::Duration timeout) {
   return absl::Nanoseconds(simulation.NowNs() - start_ns);
 }
 
-// Sends to another one each millisecond.
+// Sends to another actor each millisecond.
 class Ticker : public Actor {
  public:
   explicit Ticker(Ref<Slow> to) : to_(to) {}
@@ -64,8 +64,9 @@ class Ticker : public Actor {
   const Ref<Slow> to_;
 };
 
-// Before: no pause between two looks was quiet, and at the deadline children ended in any order.
-TEST(DrainEnd, TimersThatSendToAnotherWorkerDoNotKeepADrainFromItsEnd) {
+// Regression: no interval between two looks was quiet, and at the deadline children ended in any
+// order.
+TEST(DrainEnd, DrainEndsDespiteTimersThatSendAcrossWorkers) {
   Simulation simulation(1, Faults::None());
   Site site(simulation, SmallOptions(2));
   for (int i = 0; i < 2; ++i) {
@@ -80,8 +81,8 @@ TEST(DrainEnd, TimersThatSendToAnotherWorkerDoNotKeepADrainFromItsEnd) {
   EXPECT_EQ(simulation.violation(), "");
 }
 
-// Before: a second after the deadline the process ended itself, without these actors' ends.
-TEST(DrainEnd, ASlowMachineIsNotTakenForAStuckHandler) {
+// Regression: a second after the deadline the process ended itself, before these actors had ended.
+TEST(DrainEnd, SlowMachineIsNotAStuckHandler) {
   Simulation simulation(1, Faults::None());
   Options options = SmallOptions(2);
   options.drain_timeout = absl::Milliseconds(10);
@@ -104,7 +105,7 @@ SeedOptions FewSeeds() {
 
 struct Again {};
 
-// Is never at rest.
+// Never at rest.
 class Busy : public Actor {
  public:
   explicit Busy(Simulation* simulation) : simulation_(*simulation) {}
@@ -132,7 +133,7 @@ class Polite : public Session {
   int64_t& told_ns_;
 };
 
-TEST(DrainEnd, SessionsAreToldThoughAnActorIsNeverAtRest) {
+TEST(DrainEnd, SessionsAreNotifiedThoughAnActorNeverRests) {
   ForEachSeed(
       [](Simulation& simulation) {
         Site site(simulation, SmallOptions(2));
@@ -155,7 +156,7 @@ TEST(DrainEnd, SessionsAreToldThoughAnActorIsNeverAtRest) {
       FewSeeds());
 }
 
-// Fails as soon as it is made.
+// Fails as soon as it is constructed.
 class Fails : public Actor {
  public:
   explicit Fails(int* starts) : starts_(*starts) {}
@@ -168,7 +169,7 @@ class Fails : public Actor {
   int& starts_;
 };
 
-TEST(DrainEnd, AnActorThatFailsAtOnceIsNotMadeAgainAndAgainInADrain) {
+TEST(DrainEnd, DrainDoesNotRestartAnAlwaysFailingActor) {
   ForEachSeed(
       [](Simulation& simulation) {
         Site site(simulation, SmallOptions(1));
@@ -185,7 +186,7 @@ TEST(DrainEnd, AnActorThatFailsAtOnceIsNotMadeAgainAndAgainInADrain) {
       FewSeeds());
 }
 
-TEST(DrainEnd, AHandlerThatDoesNotReturnIsHeldAfterASecondAndTheOtherWorkersHaveEnded) {
+TEST(DrainEnd, EndlessHandlerIsHeldAndOtherWorkersEnd) {
   for (const int held : {0, 1, 2}) {
     Simulation simulation(1, Faults::None());
     Site site(simulation, SmallOptions(3));
@@ -199,7 +200,7 @@ TEST(DrainEnd, AHandlerThatDoesNotReturnIsHeldAfterASecondAndTheOtherWorkersHave
     EXPECT_GE(took, absl::Milliseconds(1'500));
     EXPECT_LT(took, absl::Milliseconds(1'550));
     EXPECT_EQ(site.runtime().ActorCount(), 3);  // Those of the held worker.
-    // Drain() itself waits for the handler, and counts what waits behind it.
+    // Drain() itself waits for the handler, and counts the message that waits behind it.
     site.End();
     EXPECT_GT(simulation.NowNs(), 20'000'000'000);
     EXPECT_EQ(site.runtime().ActorCount(), 0);
@@ -210,7 +211,7 @@ TEST(DrainEnd, AHandlerThatDoesNotReturnIsHeldAfterASecondAndTheOtherWorkersHave
   }
 }
 
-TEST(DrainEnd, AHandlerThatReturnsWithinTheSecondIsWaitedFor) {
+TEST(DrainEnd, DrainWaitsASecondForHandlersToReturn) {
   Simulation simulation(1, Faults::None());
   Site site(simulation, SmallOptions(2));
   const Ref<Slow> slow = Make(site, 1);
@@ -238,8 +239,7 @@ TEST(DrainEnd, ProgressWithoutAnEndIsWaitedForAMinute) {
   EXPECT_EQ(simulation.violation(), "");
 }
 
-// A program with a worker that is held, which is sent these signals. At the last one it must end
-// itself.
+// A program with a held worker gets these signals. At the last one it must end itself.
 void SendSignals(const std::vector<std::pair<absl::Duration, int>>& signals) {
   Simulation simulation(1, Faults::None());
   Options options = SmallOptions(2);
@@ -257,8 +257,9 @@ void SendSignals(const std::vector<std::pair<absl::Duration, int>>& signals) {
   std::_Exit(4);
 }
 
-// Before: what came while the dump waited for the held worker was taken a second later, as one.
-TEST(DrainEndDeathTest, ASecondSignalEndsTheProcessAtOnceThoughADumpWaits) {
+// Regression: signals that came while the dump waited for the held worker were taken a second
+// later, as one.
+TEST(DrainEndDeathTest, SecondSignalEndsTheProcessDuringADump) {
   EXPECT_DEATH(SendSignals({{absl::Milliseconds(50), SIGUSR1},
                             {absl::Milliseconds(100), SIGTERM},
                             {absl::Milliseconds(400), SIGTERM}}),
@@ -270,13 +271,13 @@ TEST(DrainEndDeathTest, ASecondSignalEndsTheProcessAtOnceThoughADumpWaits) {
 }
 
 // The drain is over after 1.5 s; then the ledger waits for a second.
-TEST(DrainEndDeathTest, ASecondSignalEndsTheProcessAtOnceThoughTheLedgerWaits) {
+TEST(DrainEndDeathTest, SecondSignalEndsTheProcessDuringTheLedger) {
   EXPECT_DEATH(
       SendSignals({{absl::Milliseconds(5), SIGTERM}, {absl::Milliseconds(2'000), SIGTERM}}),
       "ended itself with code 1");
 }
 
-// What a blocking function holds, and takes its time to destroy.
+// Captured by a blocking function; slow to destroy.
 class SlowToDestroy {
  public:
   SlowToDestroy(Simulation* simulation, int* destroyed)
@@ -304,7 +305,7 @@ class Blocker : public Actor {
   }
 };
 
-TEST(DrainEnd, WhatBlockingFunctionsHoldIsDestroyedBeforeTheDrainIsOver) {
+TEST(DrainEnd, BlockingFunctionsCapturesAreDestroyedInADrain) {
   for (const int threads : {1, 2, 3}) {
     Simulation simulation(1, Faults::None());
     Options options = SmallOptions(2);
@@ -323,7 +324,7 @@ TEST(DrainEnd, WhatBlockingFunctionsHoldIsDestroyedBeforeTheDrainIsOver) {
   }
 }
 
-// Before: a wait on a descriptor that is none, over and over.
+// Regression: the drain waited on an invalid descriptor, over and over.
 TEST(DrainEnd, ADrainNeedsNoDescriptor) {
   Simulation simulation(1, Faults::None());
   Site site(simulation, SmallOptions(2));
@@ -336,7 +337,7 @@ TEST(DrainEnd, ADrainNeedsNoDescriptor) {
   EXPECT_EQ(simulation.violation(), "");
 }
 
-// Sends so many to another one, in one handler; two of them wait for each other.
+// Sends `count` messages to another actor in one handler; two such actors wait for each other.
 struct Number {
   int number;
 };
@@ -355,7 +356,7 @@ class Linked : public Actor {
   int& handled_;
 };
 
-TEST(DrainEnd, ACycleOfWaitsIsBrokenInADrainAsBeforeAndWhatWasAcceptedIsHandled) {
+TEST(DrainEnd, DrainBreaksWaitCyclesAndHandlesAcceptedMessages) {
   for (const int after_ms : {1, 20, 90}) {
     for (const int workers : {1, 2}) {
       Simulation simulation(1, Faults::None());
@@ -380,7 +381,8 @@ TEST(DrainEnd, ACycleOfWaitsIsBrokenInADrainAsBeforeAndWhatWasAcceptedIsHandled)
       StepsUntilOver(site, absl::Seconds(5));
       EXPECT_GT(site.runtime().WaitCyclesFound(), 0);
       const Ledger ledger = site.runtime().TotalLedger();
-      // A message that breaks a cycle is dropped under its own name, and nothing else is.
+      // A message that breaks a cycle is dropped with a reason of its own; no other message is
+      // dropped.
       const int64_t broken = ledger.parked_dropped[static_cast<int>(DropReason::kDeadlock)];
       EXPECT_EQ(handled + broken, 20) << ledger.ToString();
       EXPECT_GE(handled, 10);
@@ -390,7 +392,7 @@ TEST(DrainEnd, ACycleOfWaitsIsBrokenInADrainAsBeforeAndWhatWasAcceptedIsHandled)
   }
 }
 
-// Before: it held every drain to its deadline.
+// Regression: this actor held every drain to its deadline.
 class Late : public Actor {
  public:
   explicit Late(Simulation* simulation) : simulation_(*simulation) {}
@@ -402,7 +404,7 @@ class Late : public Actor {
   Simulation& simulation_;
 };
 
-TEST(DrainEnd, TimersThatAreNeverInTimeDoNotKeepADrainFromItsEnd) {
+TEST(DrainEnd, DrainEndsDespiteTimersThatAreAlwaysLate) {
   for (const int timers : {1, 3}) {
     ForEachSeed(
         [timers](Simulation& simulation) {
@@ -420,7 +422,7 @@ TEST(DrainEnd, TimersThatAreNeverInTimeDoNotKeepADrainFromItsEnd) {
   }
 }
 
-// In its OnStop one of these asks the pool, once more or for the first time.
+// Calls the pool in its OnStop, again or for the first time.
 class AsksAtTheEnd : public Actor {
  public:
   AsksAtTheEnd(bool before, int* ran) : before_(before), ran_(*ran) {}
@@ -437,7 +439,7 @@ class AsksAtTheEnd : public Actor {
   int& ran_;
 };
 
-TEST(DrainEnd, ABlockingFunctionThatIsAskedForInOnStopRuns) {
+TEST(DrainEnd, BlockingFunctionSubmittedInOnStopRuns) {
   for (const bool before : {false, true}) {
     for (const int actors : {1, 7}) {
       Simulation simulation(1, Faults::None());
@@ -502,7 +504,7 @@ class Parent : public Actor {
   int* const handled_;
 };
 
-TEST(DrainEnd, WhatAChildSaysInOnStopIsHandledByASiblingThatWasSpawnedBeforeIt) {
+TEST(DrainEnd, MessagesFromOnStopReachAnOlderSibling) {
   for (const bool elsewhere : {false, true}) {
     ForEachSeed(
         [elsewhere](Simulation& simulation) {
@@ -512,7 +514,8 @@ TEST(DrainEnd, WhatAChildSaysInOnStopIsHandledByASiblingThatWasSpawnedBeforeIt) 
           Site site(simulation, options);
           int accepted = 0;
           int handled = 0;
-          // From another worker, as many as there is room for; else more, and the speakers linger.
+          // From another worker: as many as there is room for. Otherwise more, and the speakers
+          // linger.
           const int count = elsewhere ? 20 : 256;
           site.runtime().SpawnWith<Parent>({.name = "", .mailbox_messages_max = 0, .worker = 0},
                                            elsewhere ? 1 : 0, count, &accepted, &handled);
@@ -538,7 +541,7 @@ TEST(DrainEnd, ConnectOnADrainedRuntimeSaysSo) {
   EXPECT_EQ(connected.status().code(), absl::StatusCode::kFailedPrecondition) << connected.status();
 }
 
-// --- What hubs hold back for a session.
+// --- Messages that hubs hold back for a session.
 
 class Reader : public Session {
  public:
@@ -571,13 +574,13 @@ class Publisher : public Actor {
   const Ref<Hub> hub_;
 };
 
-// One peer subscribes, and reads nothing until so long after the drain has begun.
+// A peer subscribes, and starts to read `reads_after` after the drain has begun.
 HubTotals DrainBeside(SubscribeOptions subscribe, absl::Duration reads_after, size_t* received) {
   Simulation simulation(1, Faults::None());
   Options options = SmallOptions(2);
   options.memory_bytes_max = 64 << 20;
   options.outbox_messages_max = kPublished;
-  options.output_bytes_max = 100'000;  // So a Close takes with it only a part of what waits.
+  options.output_bytes_max = 100'000;  // A Close takes only a part of the waiting bytes with it.
   options.write_stalled_timeout = absl::InfiniteDuration();
   options.close_timeout = absl::InfiniteDuration();
   Site site(simulation, options);
@@ -609,7 +612,7 @@ HubTotals DrainBeside(SubscribeOptions subscribe, absl::Duration reads_after, si
   return HubLedger::Of(site.runtime());
 }
 
-TEST(DrainEnd, ASlowReaderThatMayMissNothingHasAllBeforeItsSessionIsToldOfTheDrain) {
+TEST(DrainEnd, ParkingReaderGetsEverythingBeforeOnDrain) {
   size_t received = 0;
   const HubTotals totals = DrainBeside({.slow = SlowPolicy::kPark, .queue_messages_max = 4},
                                        absl::Milliseconds(500), &received);
@@ -617,7 +620,7 @@ TEST(DrainEnd, ASlowReaderThatMayMissNothingHasAllBeforeItsSessionIsToldOfTheDra
   EXPECT_EQ(received, size_t{kPublished} * kPieceBytes);
 }
 
-TEST(DrainEnd, WhatAHubHasQueuedForASlowReaderIsWrittenBeforeItsSessionIsToldOfTheDrain) {
+TEST(DrainEnd, SlowReadersQueueIsWrittenBeforeOnDrain) {
   size_t received = 0;
   const HubTotals totals =
       DrainBeside({.slow = SlowPolicy::kDropOldest, .queue_messages_max = 2 * kPublished},
@@ -626,12 +629,13 @@ TEST(DrainEnd, WhatAHubHasQueuedForASlowReaderIsWrittenBeforeItsSessionIsToldOfT
   EXPECT_EQ(received, size_t{kPublished} * kPieceBytes);
 }
 
-TEST(DrainEnd, AReaderThatNeverReadsHoldsTheOthersForHalfOfTheTimeOnly) {
+TEST(DrainEnd, NonReaderHoldsOthersForHalfTheTime) {
   size_t received = 0;
   const HubTotals totals = DrainBeside({.slow = SlowPolicy::kPark, .queue_messages_max = 4},
                                        absl::Seconds(8), &received);
   EXPECT_LT(totals.received, kPublished) << totals.ToString();
-  // Bytes that left for the socket by half of the time arrive, and the connection ends with FIN.
+  // Bytes that left for the socket within half of the time arrive, and the connection ends with
+  // FIN.
   EXPECT_EQ(received, static_cast<size_t>(totals.received) * kPieceBytes);
 }
 

@@ -1,5 +1,5 @@
-// The ledger and the dump of a runtime that runs, on the simulated system: what they wait for, how
-// long, and what they say of a worker that is held.
+// Tests of a running runtime's ledger and dump, on the simulated system: what they wait for, how
+// long, and what they say of a held worker.
 #include <functional>
 #include <string>
 
@@ -49,7 +49,7 @@ class Figures : public ::testing::Test {
     EXPECT_EQ(handlers_[worker].TrySend(Hold{time}), Answer::kAccepted);
     simulation_.Sleep(absl::Milliseconds(1));
   }
-  // In a handler on worker 0.
+  // Runs `look` in a handler on worker 0.
   void InAHandler(std::function<void()> look) {
     bool done = false;
     std::function<void()> order = [&] {
@@ -73,7 +73,7 @@ class Figures : public ::testing::Test {
   Ref<Handler> handlers_[2];
 };
 
-TEST_F(Figures, AWorkerThatIsBusyIsWaitedForThoughNoDescriptorIsLeft) {
+TEST_F(Figures, BusyWorkerIsAwaitedWithoutAnyDescriptorLeft) {
   site_.os().descriptors_max = 0;
   HoldWorker(1, absl::Milliseconds(300));
   std::string text;
@@ -84,7 +84,7 @@ TEST_F(Figures, AWorkerThatIsBusyIsWaitedForThoughNoDescriptorIsLeft) {
   EXPECT_LT(took, absl::Milliseconds(310));
 }
 
-TEST_F(Figures, AWorkerThatIsHeldIsNamedAfterASecond) {
+TEST_F(Figures, HeldWorkerIsNamedAfterASecond) {
   site_.os().descriptors_max = 0;
   HoldWorker(1, absl::Seconds(5));
   std::string text;
@@ -95,7 +95,7 @@ TEST_F(Figures, AWorkerThatIsHeldIsNamedAfterASecond) {
   EXPECT_LT(took, absl::Milliseconds(1'010));
 }
 
-TEST_F(Figures, AHandlerDoesNotWaitAndFindsItsOwnWorkersFiguresExact) {
+TEST_F(Figures, HandlerGetsItsWorkersExactFiguresAtOnce) {
   HoldWorker(1, absl::Seconds(5));
   InAHandler([&] {
     std::string text;
@@ -108,12 +108,12 @@ TEST_F(Figures, AHandlerDoesNotWaitAndFindsItsOwnWorkersFiguresExact) {
     EXPECT_TRUE(Has(text, "\nworker 0: 1 actors")) << text;
     EXPECT_TRUE(Has(text, " ms ago: worker 1: ")) << text;
     EXPECT_FALSE(Has(text, "no answer")) << text;
-    // This message is in hand; the other one, on worker 1, is not known of yet.
+    // This message is in hand; the other message, on worker 1, is not known yet.
     EXPECT_EQ(ledger.held, 1) << ledger.ToString();
   });
 }
 
-TEST_F(Figures, AHandlerFindsOfOtherWorkersWhatTheyToldWhenTheyWereAskedLast) {
+TEST_F(Figures, HandlerGetsOtherWorkersLastReportedFigures) {
   HoldWorker(1, absl::Milliseconds(10));
   simulation_.Sleep(absl::Seconds(2));
   const auto delivered = [&] {
@@ -122,11 +122,11 @@ TEST_F(Figures, AHandlerFindsOfOtherWorkersWhatTheyToldWhenTheyWereAskedLast) {
     simulation_.Sleep(absl::Milliseconds(1));
     return count;
   };
-  EXPECT_EQ(delivered(), 0);      // Of worker 1 as it started. It is asked now.
-  EXPECT_EQ(delivered(), 1 + 1);  // One of each.
+  EXPECT_EQ(delivered(), 0);      // Worker 1 counts as when it started. It is asked now.
+  EXPECT_EQ(delivered(), 1 + 1);  // A message of each worker.
 }
 
-TEST_F(Figures, InAHandlerTheLedgerIsBalancedWithTheMessageThatIsInHand) {
+TEST_F(Figures, LedgerInAHandlerCountsItsOwnMessage) {
   InAHandler([&] {
     const Ledger ledger = site_.runtime().TotalLedger();
     EXPECT_TRUE(ledger.Balanced()) << ledger.ToString();
@@ -134,10 +134,10 @@ TEST_F(Figures, InAHandlerTheLedgerIsBalancedWithTheMessageThatIsInHand) {
   });
 }
 
-TEST_F(Figures, AWorkerThatIsHeldIsSentABoundedNumberOfQuestions) {
+TEST_F(Figures, HeldWorkerGetsABoundedNumberOfQuestions) {
   HoldWorker(1, absl::Minutes(10));
   for (int i = 0; i < 200; ++i) (void)site_.runtime().TotalLedger();
-  // Each waited for a second, in vain.
+  // Each call waited for a second, in vain.
   EXPECT_LE(site_.runtime().worker(1).inbox().Count(), 64u);
   InAHandler([&] {
     for (int i = 0; i < 200; ++i) (void)site_.runtime().TotalLedger();
@@ -145,7 +145,7 @@ TEST_F(Figures, AWorkerThatIsHeldIsSentABoundedNumberOfQuestions) {
   EXPECT_LE(site_.runtime().worker(1).inbox().Count(), 65u);
 }
 
-TEST(FiguresAtRest, AreReadWithoutAWaitBeforeTheStartAndAfterTheDrain) {
+TEST(FiguresAtRest, AreReadAtOnceWithoutRunningWorkers) {
   Simulation simulation(1, Faults::None());
   Site site(simulation, SmallOptions(2));
   const int64_t start_ns = simulation.NowNs();

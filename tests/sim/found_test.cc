@@ -1,5 +1,5 @@
-// Bugs that the code has had, each with a run that finds it: with the plant of that name
-// (core/base/plant.h) each of these fails, and here nothing may break.
+// Former bugs, each with a run that finds it: with the plant of that name (core/base/plant.h) the
+// run fails, and here nothing may break.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace {
 
 struct Found {
   std::string_view scenario;
-  std::string_view set;  // As ./sluice sim takes and prints it.
+  std::string_view set;  // In the format of ./sluice sim --set.
   std::string_view bug;  // The name of its plant.
 };
 
@@ -38,7 +38,7 @@ void ExpectWhole(std::string_view name, std::string_view set) {
   ASSERT_TRUE(setup.Apply(set).ok()) << set;
   setup.faults = FaultsOf(setup.seed, scenario->faults);
   setup.amounts = scenario->usual;
-  ASSERT_TRUE(setup.Apply(set).ok());  // Over what the seed has.
+  ASSERT_TRUE(setup.Apply(set).ok());  // Replaces settings that the seed chose.
   EXPECT_EQ(RunOnce(setup, scenario->run).violation, "");
 }
 
@@ -48,9 +48,9 @@ class FoundBug : public ::testing::TestWithParam<Found> {};
 
 TEST_P(FoundBug, IsNotBack) { ExpectWhole(GetParam().scenario, GetParam().set); }
 
-// A scenario has been wrong, too: here a download takes so long that the rest of its connection's
+// A scenario has been wrong, too: here a download takes so long that its connection's remaining
 // lifetime is shorter than the bound for its last silence.
-TEST(FoundFalseAlarm, ADownloadThatReachesItsLifetimeIsNotABrokenClose) {
+TEST(FoundFalseAlarm, DownloadEndedByItsLifetimeIsAccepted) {
   for (const std::string_view set : {"seed=8936", "seed=15357", "seed=16827", "seed=18580"}) {
     ExpectWhole("dead_peers", set);
   }

@@ -1,5 +1,5 @@
-// The laws of a simulation: a healthy run breaks none, whatever happens in it; and what is broken
-// on purpose is found by the look that is meant to find it.
+// Tests of a simulation's laws: a healthy run breaks no law, whatever happens in it; and the
+// matching check finds each deliberate breach.
 #include "sluice/sim/check/laws.h"
 
 #include <functional>
@@ -60,7 +60,8 @@ struct Crowd {
   Ref<Wanderer> Any() { return all[simulation.random().Below(all.size())]; }
 };
 
-// Passes messages on to anyone, and monitors, fails, stops, blocks and waits as the seed has it.
+// Passes messages on to any actor, and monitors, fails, stops, blocks and waits as the seed
+// decides.
 class Wanderer : public Actor {
  public:
   explicit Wanderer(Crowd* crowd) : crowd_(*crowd) {}
@@ -137,7 +138,7 @@ void RunCrowd(uint64_t seed, const Faults& faults) {
       simulation.Sleep(absl::Microseconds(100));
     }
     for (const ThreadId client : clients) simulation.Join(client);
-    // In some seeds there is no time for it all.
+    // Some seeds leave no time for everything.
     runtime.Drain(seed % 4 == 0 ? absl::Milliseconds(1) : absl::Seconds(10));
     laws.AtEnd(runtime);
     EXPECT_GT(runtime.TotalLedger().delivered, 20);
@@ -154,19 +155,19 @@ TEST(Laws, AHealthyRunBreaksNone) {
   }
 }
 
-// --- What is broken on purpose.
+// --- Deliberate breaches.
 
 struct Poke {};
 struct Note {
   int number;
 };
 
-// Rests, and can be made to hold what it is sent.
+// Idle, and can be made to hold its messages.
 class Rester : public Actor {
  public:
   explicit Rester(bool beats) : beats_(beats) {}
   void OnStart() override {
-    // So that there are steps, and with each of them a look.
+    // The timer makes steps, and each step checks the laws.
     if (beats_) Every(absl::Milliseconds(1), [] {});
   }
   void On(Poke) {}
@@ -177,12 +178,12 @@ class Rester : public Actor {
   const bool beats_;
 };
 
-// `rest` and `full` hold what comes to them; `parked` waits for a place in `full`.
+// rest` and `full` hold their messages; `parked` waits for a place in `full`.
 class Doctored : public ::testing::Test {
  protected:
   static Options RestingOptions() {
     Options options = LawOptions(2);
-    options.probe_after = absl::Hours(1);  // What is parked says nothing meanwhile.
+    options.probe_after = absl::Hours(1);  // A parked actor sends no probes meanwhile.
     return options;
   }
   Doctored() : laws_(simulation_), runtime_(RestingOptions(), simulation_.os()) {
@@ -221,7 +222,7 @@ class Doctored : public ::testing::Test {
     while (!done) simulation_.Sleep(absl::Microseconds(100));
   }
   void Wait() { simulation_.Sleep(absl::Milliseconds(300)); }
-  // What is found while it is broken.
+  // Returns the violation that is found between `harm` and `heal`.
   std::string Broken(const std::function<void()>& harm, const std::function<void()>& heal) {
     harm();
     Wait();
@@ -267,7 +268,7 @@ TEST_F(Doctored, AMessageThatALaneLosesIsFound) {
   EnvelopePool pool;
   EnvelopeList lost;
   Inbox& inbox = runtime_.worker(1).inbox();
-  Inbox::Lane& lane = inbox.LaneFrom(2);  // Of outside threads.
+  Inbox::Lane& lane = inbox.LaneFrom(2);  // The lane of outside threads.
   const std::string found = Broken(
       [&] {
         runtime_.Call(1, [](Worker&) {});
@@ -291,7 +292,7 @@ TEST_F(Doctored, AWakeUpThatIsLostIsFound) {
   EXPECT_THAT(found, HasSubstr("worker 1 sleeps, was roused, and no signal has come"));
 }
 
-TEST_F(Doctored, MailForASleeperThatNobodyWillWakeIsFound) {
+TEST_F(Doctored, MailForANeverWokenWorkerIsFound) {
   Worker& worker = runtime_.worker(1);
   const std::string found = Broken(
       [&] {
@@ -313,11 +314,11 @@ TEST_F(Doctored, ATimerThatIsSleptOverIsFound) {
   const std::string found =
       Broken([&] { timers.Arm(timer, runtime_.worker(1).NowMs()); }, [&] { timers.Cancel(timer); });
   EXPECT_THAT(found, StartsWith("L5 progress"));
-  // The wheel says when it has to be looked at, which may be before the timer's own tick.
+  // The wheel reports when it must be checked, which may be before the timer's own tick.
   EXPECT_THAT(found, HasSubstr("worker 1 sleeps for -1 ms, and its next timer is due in "));
 }
 
-TEST_F(Doctored, AnActorWithMailThatIsNotScheduledIsFound) {
+TEST_F(Doctored, UnscheduledActorWithMailIsFound) {
   const std::string found =
       Broken([&] { rest_.slot()->suspended = false; }, [&] { rest_.slot()->suspended = true; });
   EXPECT_THAT(found, StartsWith("L5 progress"));
@@ -364,7 +365,7 @@ TEST_F(Doctored, MemoryGivenBackTwiceIsFound) {
 
 TEST_F(Doctored, ASlotThatIsLostIsFound) {
   std::vector<Slot*>& free = WorkerTestPeer::FreeSlots(runtime_.worker(0));
-  OnWorker(0, [](Worker& worker) {  // It has slots of its own from here on.
+  OnWorker(0, [](Worker& worker) {  // From here on the worker has slots of its own.
     Slot* slot = worker.AllocateSlot();
     WorkerTestPeer::FreeSlots(worker).push_back(slot);
     worker.shared().slots.Uncount();
@@ -397,7 +398,7 @@ TEST_F(Doctored, WhatIsLeftAtTheEndIsTold) {
 }
 
 TEST_F(Doctored, ActorsThatAreLeftAreTold) {
-  // Counted, and its place is free again.
+  // The actor is counted, and its place is free again.
   std::vector<Slot*> places = {runtime_.shared().slots.Take(runtime_.worker(0), nullptr)};
   runtime_.shared().slots.Give(&places, 0);
   runtime_.Drain(absl::ZeroDuration());

@@ -1,4 +1,4 @@
-// A relay by the name of its upstream, on the simulated system: what becomes of its clients.
+// Tests of a relay that knows its upstream by name, on the simulated system: how its clients fare.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -20,7 +20,7 @@
 namespace sluice::sim::names_test {
 namespace {
 
-// To another name each time, all of which stand for the second machine.
+// Connects to another name each time; all names stand for the second machine.
 class ToAnyName : public Pipe {
  public:
   explicit ToAnyName(int* names) : names_(*names) {}
@@ -36,8 +36,7 @@ class Echo : public Session {
   void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
-// A relay on the first machine, an echo on the second, whose address is 10.0.0.2, a client's on the
-// third.
+// Three machines: a relay, an echo with the address 10.0.0.2, and a client.
 class Relayed {
  public:
   explicit Relayed(const std::vector<std::string>& addresses,
@@ -66,7 +65,7 @@ class Relayed {
     return static_cast<double>(simulation.NowNs() - start_ns) / 1e9;
   }
 
-  // `clients` at once, each of which says something: how many of them were answered in that time.
+  // clients` connect at once and send; returns how many of them are answered within `in_time`.
   int Served(int clients, absl::Duration in_time, std::string_view door = "10.0.0.1:7003") {
     int served = 0;
     const int64_t start_ns = simulation.NowNs();
@@ -82,7 +81,7 @@ class Relayed {
     for (const ThreadId thread : threads) simulation.Join(thread);
     return served;
   }
-  // Of a client that says nothing, from its connect on.
+  // Time from connect to reset, for a client that sends nothing.
   double SecondsToReset() {
     Client client(machine);
     EXPECT_TRUE(client.Connect("10.0.0.1:7003").ok());
@@ -98,7 +97,7 @@ class Relayed {
   SimOs& machine;
 };
 
-TEST(Names, WhatIsSaidBeforeTheNameIsKnownIsNotLost) {
+TEST(Names, DataSentBeforeTheLookUpIsKept) {
   Relayed relayed({"10.0.0.2"});
   Client client(relayed.machine);
   ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
@@ -110,7 +109,7 @@ TEST(Names, WhatIsSaidBeforeTheNameIsKnownIsNotLost) {
   EXPECT_EQ(*heard, said);
 }
 
-TEST(Names, OfSeveralAddressesTheNextIsTriedWhereOneRefusesOrIsSilent) {
+TEST(Names, NextAddressIsTriedAfterRefusalOrSilence) {
   Relayed relayed({"10.0.0.1", "10.9.9.9", "10.0.0.2"});
   Client client(relayed.machine);
   ASSERT_TRUE(client.Connect("10.0.0.1:7003").ok());
@@ -121,7 +120,8 @@ TEST(Names, OfSeveralAddressesTheNextIsTriedWhereOneRefusesOrIsSilent) {
 }
 
 TEST(Names, DeadAddressesMayStandInAnyPosition) {
-  // Refuses, is silent, and lives: each in each place, and two dead ones of one kind.
+  // An address that refuses, one that is silent and one that lives: each in each place, and two
+  // dead ones of one kind.
   const std::string refuses = "10.0.0.1", silent = "10.9.9.9", other = "10.9.9.10";
   const std::string lives = "10.0.0.2";
   const std::vector<std::vector<std::string>> lists = {
@@ -142,8 +142,8 @@ TEST(Names, DeadAddressesMayStandInAnyPosition) {
     const auto heard = client.ReadExactly(5);
     ASSERT_TRUE(heard.ok()) << heard.status();
     EXPECT_EQ(*heard, "hello");
-    // A silent one costs its share of the timeout before the next is tried; one that refuses costs
-    // nothing, and those behind the one that lives neither.
+    // A silent address costs its share of the timeout before the next is tried; an address that
+    // refuses costs nothing, and neither do addresses behind the live one.
     bool waits = false;
     for (const std::string& address : addresses) {
       if (address == lives) break;
@@ -153,10 +153,11 @@ TEST(Names, DeadAddressesMayStandInAnyPosition) {
   }
 }
 
-TEST(Names, AClientIsResetWhereEachAddressRefusesOrIsSilentInWhateverOrder) {
+TEST(Names, ClientIsResetIfAllAddressesFail) {
   const std::string refuses = "10.0.0.1", silent = "10.9.9.9";
   EXPECT_NEAR(Relayed({refuses, silent}).SecondsToReset(), 3, 0.1);
-  EXPECT_NEAR(Relayed({silent, refuses}).SecondsToReset(), 1.5, 0.1);  // Its half of the time.
+  // The silent address gets half of the time.
+  EXPECT_NEAR(Relayed({silent, refuses}).SecondsToReset(), 1.5, 0.1);
   EXPECT_LT(Relayed({refuses, refuses}).SecondsToReset(), 0.1);
 }
 
@@ -181,7 +182,7 @@ TEST(Names, AHundredClientsAtOnceShareOneLookUp) {
   EXPECT_EQ(relayed.Served(1, absl::Milliseconds(1'200)), 1);
 }
 
-// Sixteen can be looked up in the three seconds for which the clients wait.
+// The three seconds for which the clients wait are enough for sixteen look-ups.
 TEST(Names, LookUpsThatNobodyWaitsForAreNeverBegun) {
   Relayed relayed({"10.0.0.2"});
   int names = 0;
@@ -194,7 +195,7 @@ TEST(Names, LookUpsThatNobodyWaitsForAreNeverBegun) {
   EXPECT_EQ(relayed.Served(1, absl::Milliseconds(2'200), "10.0.0.1:7004"), 1);
 }
 
-TEST(Names, AClientThatHasGoneIsNotLookedUpFor) {
+TEST(Names, NoLookUpBeginsForDepartedClients) {
   Relayed relayed({"10.0.0.2"}, absl::Seconds(60));
   int names = 0;
   relayed.relay.runtime().Listen<ToAnyName>("10.0.0.1:7004", &names);
@@ -208,8 +209,8 @@ TEST(Names, AClientThatHasGoneIsNotLookedUpFor) {
   EXPECT_LE(names, 40);
 }
 
-// One packet that is lost costs its own second, and not the five for which its look-up waits.
-TEST(Names, WhoComesLaterIsNotHeldUpByALookUpThatIsNeverAnswered) {
+// A lost packet costs a second of its own, and not the five for which its look-up waits.
+TEST(Names, AnUnansweredLookUpDoesNotDelayNewcomers) {
   Relayed relayed({"10.0.0.2"});
   relayed.simulation.faults.lost_lookup = 1'000'000;
   Client unlucky(relayed.machine);
@@ -217,13 +218,13 @@ TEST(Names, WhoComesLaterIsNotHeldUpByALookUpThatIsNeverAnswered) {
   relayed.simulation.Sleep(absl::Milliseconds(1'100));
   relayed.simulation.faults.lost_lookup = 0;
   EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100)), 1);
-  EXPECT_TRUE(unlucky.Write("hello").ok());  // And its answer is for all.
+  EXPECT_TRUE(unlucky.Write("hello").ok());  // The answer reaches all that wait.
   EXPECT_TRUE(unlucky.ReadExactly(5).ok());
 }
 
-// Each of these look-ups is answered at once. Before: the third and the fourth client were tied to
-// the look-up that hangs, as the age of the last one counted, which had its answer already.
-TEST(Names, BesideALookUpThatHangsEachNewcomerHasOneOfItsOwn) {
+// Each of these look-ups is answered at once. Regression: the third and fourth client were bound to
+// the hanging look-up, because the age of the last look-up counted, which was answered already.
+TEST(Names, NewcomersBypassAHangingLookUp) {
   Relayed relayed({"10.0.0.2"});
   relayed.simulation.faults.lost_lookup = 1'000'000;
   Client unlucky(relayed.machine);
@@ -237,7 +238,7 @@ TEST(Names, BesideALookUpThatHangsEachNewcomerHasOneOfItsOwn) {
   EXPECT_EQ(Resolver::TotalsOf(relayed.relay.runtime()).run, 4);
 }
 
-TEST(Names, BesideALookUpThatHangsAnErrorIsToldAtOnce) {
+TEST(Names, ErrorBypassesAHangingLookUp) {
   Relayed relayed({});
   relayed.simulation.faults.lost_lookup = 1'000'000;
   Client unlucky(relayed.machine);
@@ -245,15 +246,16 @@ TEST(Names, BesideALookUpThatHangsAnErrorIsToldAtOnce) {
   relayed.simulation.Sleep(absl::Milliseconds(1'500));
   relayed.simulation.faults.lost_lookup = 0;
   for (int i = 0; i < 3; ++i) EXPECT_LT(relayed.SecondsToReset(), 0.1) << i;
-  // The one that hangs is still awaited by the client that asked for it.
+  // The client that started the hanging look-up still waits for it.
   relayed.simulation.network().SetHost("api.test", {"10.0.0.2"});
   EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100)), 1);
   EXPECT_TRUE(unlucky.Write("hello").ok());
   EXPECT_TRUE(unlucky.ReadExactly(5).ok());
 }
 
-// The second look-up fails while the first one hangs; the third client came behind its beginning.
-TEST(Names, BesideALookUpThatHangsWhoComesWhileAnotherOneFailsHasOneOfItsOwn) {
+// The second look-up fails while the first one hangs; the third client came after the second
+// look-up had begun.
+TEST(Names, FailingSecondLookUpLeavesNewcomersTheirOwn) {
   Relayed relayed({});
   relayed.simulation.network().SetLookUpTime(absl::Milliseconds(400));
   relayed.simulation.faults.lost_lookup = 1'000'000;
@@ -274,9 +276,9 @@ TEST(Names, BesideALookUpThatHangsWhoComesWhileAnotherOneFailsHasOneOfItsOwn) {
   EXPECT_LT(relayed.SecondsSince(start_ns), 0.7);
 }
 
-// A name server that is gone: newcomers begin another one each second, and leave a thread for other
-// names.
-TEST(Names, LookUpsThatHangLeaveAThreadForOtherNames) {
+// The name server is gone: newcomers begin another look-up each second, and leave a thread for
+// other names.
+TEST(Names, HangingLookUpsLeaveOtherNamesAThread) {
   Relayed relayed({"10.0.0.2"}, absl::Seconds(60));
   int names = 0;
   relayed.relay.runtime().Listen<ToAnyName>("10.0.0.1:7004", &names);
@@ -293,8 +295,8 @@ TEST(Names, LookUpsThatHangLeaveAThreadForOtherNames) {
   EXPECT_EQ(relayed.Served(1, absl::Milliseconds(100), "10.0.0.1:7004"), 1);
 }
 
-// The answer that there is no such host was asked for before the second one came.
-TEST(Names, WhoComesWhileALookUpFailsHasOneOfItsOwn) {
+// The look-up that finds no such host began before the second client came.
+TEST(Names, NewcomerInAFailingLookUpStartsAnother) {
   Relayed relayed({});
   relayed.simulation.network().SetLookUpTime(absl::Milliseconds(400));
   Client first(relayed.machine);
@@ -308,23 +310,23 @@ TEST(Names, WhoComesWhileALookUpFailsHasOneOfItsOwn) {
   EXPECT_TRUE(second.ReadExactly(5).ok());
 }
 
-TEST(Names, AClientIsResetAtOnceWhereThereIsNoSuchName) {
+TEST(Names, UnknownNameResetsTheClientAtOnce) {
   Relayed relayed({});
   EXPECT_LT(relayed.SecondsToReset(), 0.1);
 }
 
-TEST(Names, AClientIsResetAfterTheTimeoutWhereNobodyAnswersForTheName) {
+TEST(Names, ClientIsResetAfterTimeoutWithoutNameServer) {
   Relayed relayed({"10.0.0.2"});
   relayed.simulation.faults.lost_lookup = 1'000'000;
   EXPECT_NEAR(relayed.SecondsToReset(), 3, 0.1);
 }
 
-TEST(Names, AClientIsResetAfterTheTimeoutWhereEveryAddressIsSilent) {
+TEST(Names, SilentAddressesResetTheClientAfterTimeout) {
   Relayed relayed({"10.9.9.8", "10.9.9.9", "10.9.9.10"});
   EXPECT_NEAR(relayed.SecondsToReset(), 3, 0.1);
 }
 
-TEST(Names, ADrainDoesNotWaitForAConnectionWhoseNameIsNotKnown) {
+TEST(Names, DrainDoesNotWaitForALookUp) {
   Relayed relayed({"10.0.0.2"}, absl::Seconds(60));
   relayed.simulation.faults.lost_lookup = 1'000'000;
   Client client(relayed.machine);

@@ -1,5 +1,5 @@
-// What an operator finds in the log when something goes wrong, on the simulated system: each
-// trouble is a line that says who, once a minute, with a count.
+// Tests of the operator's log when something goes wrong, on the simulated system: each trouble is
+// logged with its peer, once a minute, with a count.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -33,7 +33,7 @@ class Echo : public Session {
   void OnData(Input& in) override { WriteOrAbort(in.TakeAll()); }
 };
 
-// A server on the first machine, whose address is 10.0.0.1; a client's is 10.0.0.2.
+// A server on the first machine, at 10.0.0.1, and a client at 10.0.0.2.
 class Told {
  public:
   explicit Told(Options options, const relay::Upstream* upstream = nullptr,
@@ -56,7 +56,7 @@ class Told {
     (void)::testing::internal::GetCapturedStderr();
     SetLogLevel(LogLevel::kInfo);
   }
-  // Those since the last call that speak of it.
+  // The lines since the last call that contain `of`.
   std::vector<std::string> Lines(std::string_view of = "") {
     EXPECT_TRUE(LogFlush());
     const std::string text = ::testing::internal::GetCapturedStderr();
@@ -74,7 +74,7 @@ class Told {
     EXPECT_TRUE(client->Connect(kDoor).ok());
     return client;
   }
-  // One whom the server serves.
+  // A client that the server serves.
   std::unique_ptr<Client> Served() {
     std::unique_ptr<Client> client = Connect();
     EXPECT_TRUE(client->Write("hello").ok());
@@ -94,7 +94,7 @@ class Told {
   }
 };
 
-TEST(OperatorLog, ARefusalAtTheLimitIsToldWithItsPeerAndACount) {
+TEST(OperatorLog, RefusalAtTheLimitNamesPeerAndCount) {
   Options options = SmallOptions(1);
   options.max_connections = 1;
   Told told(options);
@@ -118,7 +118,7 @@ TEST(OperatorLog, NewcomersThatWaitAtTheLimitAreTold) {
   EXPECT_THAT(told.Lines("accept"), ElementsAre(HasSubstr("newcomers wait, as 1 connections")));
 }
 
-TEST(OperatorLog, APeerThatIsRefusedForWantOfADescriptorIsTold) {
+TEST(OperatorLog, RefusalWithoutADescriptorIsLogged) {
   Told told(SmallOptions(1));
   told.Served();
   told.simulation.os().RefuseDescriptors(EMFILE, 1);
@@ -127,7 +127,7 @@ TEST(OperatorLog, APeerThatIsRefusedForWantOfADescriptorIsTold) {
               ElementsAre(AllOf(HasSubstr("Too many open files"), HasSubstr("10.0.0.2:"))));
 }
 
-TEST(OperatorLog, AnIdleEndIsToldWithItsPeerAndItsTimeout) {
+TEST(OperatorLog, IdleEndIsLoggedWithPeerAndTimeout) {
   Options options = SmallOptions(1);
   options.idle_timeout = absl::Seconds(5);
   Told told(options);
@@ -170,7 +170,7 @@ TEST(OperatorLog, EachAddressOfAnUpstreamThatFailsIsNamed) {
                         HasSubstr("10.9.9.9:80: Connection timed out"))));
 }
 
-TEST(OperatorLog, ANameThatCannotBeLookedUpIsToldWithTheClient) {
+TEST(OperatorLog, FailedLookUpIsLoggedWithTheClient) {
   const relay::Upstream upstream{*Target::Parse("api.test:80"), absl::Seconds(2)};
   Told told(SmallOptions(1), &upstream);
   EXPECT_FALSE(told.Connect()->ReadExactly(1).ok());

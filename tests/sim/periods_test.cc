@@ -1,4 +1,4 @@
-// A periodic timer keeps its time, to the millisecond: as many calls as periods have passed.
+// A periodic timer keeps its time to the millisecond: it is called as often as periods have passed.
 #include <cstdint>
 
 #include "absl/time/time.h"
@@ -59,7 +59,7 @@ TEST(Periods, EachMillisecondHasItsCall) {
   EXPECT_EQ(tally.skipped, 0);
 }
 
-TEST(Periods, CallsAndSkippedOnesTogetherAreThePeriodsThatPassed) {
+TEST(Periods, CallsAndSkipsAddUpToPassedPeriods) {
   const Tally tally = RunClock(absl::Microseconds(3'500), absl::Seconds(3));
   EXPECT_GE(tally.calls, 700);
   EXPECT_GE(tally.calls + tally.skipped, 2'992);

@@ -1,7 +1,6 @@
 // Proof that the simulation finds bugs: plants each fault of core/base/plant.h, one after the
-// other, runs the simulation until a seed shows that something is wrong, and says which one. A
-// fault that no seed finds fails this program, and so does a simulation that finds something where
-// nothing is planted.
+// other, runs the simulation until a seed fails, and reports that seed. This program fails if no
+// seed finds a fault, or if the simulation finds something although nothing is planted.
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -49,7 +48,7 @@ namespace sluice {
 
 namespace {
 
-// Where a fault should be found first, so that few runs are in vain.
+// The scenario most likely to find the fault, tried first to save runs.
 std::string_view ScenarioFor(Plant plant) {
   switch (plant) {
     case Plant::kCreditLeakedOnDeath:
@@ -155,8 +154,8 @@ std::string_view ScenarioFor(Plant plant) {
   }
 }
 
-// The users who meet a fault that few of the seeds of a scenario show, as --set has them. Without
-// them a change elsewhere, which moves all seeds, would hide the fault from 300 of them by chance.
+// Settings, in the format of --set, for a fault that few seeds of a scenario show. Without them a
+// change elsewhere, which shifts all seeds, could hide the fault from 300 seeds by chance.
 std::string_view SettingsFor(Plant plant) {
   switch (plant) {
     case Plant::kCreditBeforeMemory:
@@ -182,7 +181,7 @@ std::string_view SettingsFor(Plant plant) {
 
 struct Outcome {
   bool found = false;
-  int64_t seed = 0;  // Where it was found; 0: the program ended in another way.
+  int64_t seed = 0;  // The seed that found it; 0: the program ended in another way.
   std::string what;
 };
 
@@ -190,11 +189,11 @@ std::string Quoted(std::string_view text) {
   return absl::StrCat("'", absl::StrJoin(absl::StrSplit(ToAbsl(text), '\''), "'\\''"), "'");
 }
 
-// What one run takes at most, in processor time: they take a fraction of a second.
+// Limit of one run, in processor time: a run takes a fraction of a second.
 constexpr int kRunSecondsMax = 10;
 
-// Runs the simulation until a seed fails; it says `seed 17: L1 ledger is broken at ...` and ends
-// with 1, or it crashes.
+// Runs the simulation until a seed fails. Then it prints `seed 17: L1 ledger is broken at ...` and
+// ends with 1, or it crashes.
 Outcome RunSeeds(std::string_view scenario, int plant, std::string_view settings, int64_t first,
                  int64_t count) {
   const std::string command = absl::StrFormat(
@@ -212,7 +211,7 @@ Outcome RunSeeds(std::string_view scenario, int plant, std::string_view settings
   char buffer[4096];
   while (std::fgets(buffer, sizeof(buffer), output) != nullptr) {
     absl::string_view line = absl::StripSuffix(buffer, "\n");
-    // A check is what a crash is about; else it is the last word.
+    // A failed check explains a crash; otherwise the last line does.
     if (!line.empty() && !absl::StrContains(last, "SLUICE_CHECK")) last = std::string(line);
     const std::pair<absl::string_view, absl::string_view> parts =
         absl::StrSplit(line, absl::MaxSplits(": ", 1));
@@ -240,7 +239,7 @@ Outcome Find(std::string_view scenario, int plant, std::string_view settings) {
   const int64_t count = absl::GetFlag(FLAGS_seeds);
   Outcome outcome = RunSeeds(scenario, plant, settings, first, count);
   if (!outcome.found || outcome.seed != 0) return outcome;
-  // A crash takes with it which seed it was.
+  // A crash hides its seed.
   for (int64_t seed = first; seed < first + count; ++seed) {
     Outcome one = RunSeeds(scenario, plant, settings, seed, 1);
     if (!one.found) continue;
@@ -251,13 +250,13 @@ Outcome Find(std::string_view scenario, int plant, std::string_view settings) {
   return outcome;
 }
 
-// One line, whole: other threads print too.
+// Prints a whole line at once: other threads print too.
 void Say(const std::string& line) {
   std::fputs(line.c_str(), stdout);
   std::fflush(stdout);
 }
 
-// True: some scenario found it.
+// True: some scenario found the plant.
 bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios) {
   const int number = static_cast<int>(info.plant);
   std::vector<std::string> order = scenarios;
@@ -286,7 +285,8 @@ bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios)
 
 // Calls `work` with each index below `count`, --jobs of them at once.
 void ForEachIndex(size_t count, const std::function<void(size_t)>& work) {
-  std::atomic<size_t> next{0};  // Its partner is itself: relaxed, as only each number counts.
+  // Relaxed: only the number itself counts, and no other data depends on it.
+  std::atomic<size_t> next{0};
   std::vector<std::thread> threads;
   for (int64_t job = 0; job < std::max<int64_t>(1, absl::GetFlag(FLAGS_jobs)); ++job) {
     threads.emplace_back([&] {
@@ -313,7 +313,7 @@ int Main() {
   ForEachIndex(scenarios.size(), [&](size_t index) {
     const Outcome outcome =
         RunSeeds(scenarios[index], 0, "", absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
-    if (outcome.what.empty()) return;  // No time to end is no proof either.
+    if (outcome.what.empty()) return;  // A run without time to end is no proof either.
     Say(absl::StrFormat("nothing is planted, and %s fails: seed %d: %s\n", scenarios[index],
                         outcome.seed, outcome.what));
     sound = false;

@@ -1,4 +1,4 @@
-// The search for planted faults, on a script in place of the simulation.
+// Tests of the search for planted faults, with a script in place of the simulation.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -23,7 +23,7 @@ static_assert(!Planted(Plant::kLostWakeUp));
 
 using Result = testing::CommandResult;
 
-// `body` sees $scenario, $seed, $seeds and $plant.
+// body` can use $scenario, $seed, $seeds and $plant.
 Result RunPlants(std::string_view body, std::string_view flags) {
   const std::string path = ::testing::TempDir() + "/sim.sh";
   std::ofstream(path) << "#!/bin/sh\n"
@@ -34,7 +34,7 @@ Result RunPlants(std::string_view body, std::string_view flags) {
                              std::string(flags));
 }
 
-TEST(Plants, AtLeastTwentyAndEachNumberAndNameIsOfOne) {
+TEST(Plants, AreTwentyOrMoreWithUniqueNames) {
   std::set<Plant> numbers;
   std::set<std::string_view> names;
   for (const PlantInfo& info : kPlants) {
@@ -76,7 +76,7 @@ TEST(Plants, TheSeedOfACrashIsSearchedFor) {
               HasSubstr("life            9      9  it ends with 134: SLUICE_CHECK(x)"));
 }
 
-TEST(Plants, ASimulationThatFindsSomethingWhereNothingIsPlantedFails) {
+TEST(Plants, AFindWithoutAPlantFails) {
   const Result result = RunPlants("echo 'seed 4: L2 order is broken' && exit 1",
                                   "--only=lost_wake_up --scenarios=messages");
   EXPECT_EQ(result.code, 1) << result.text;
@@ -98,7 +98,7 @@ TEST(Plants, ASimulationWithNothingPlantedHasToEnd) {
   EXPECT_THAT(result.text, HasSubstr("nothing is planted, and messages fails"));
 }
 
-TEST(Plants, TheUserWhoMeetsAFaultIsAskedForInItsOwnScenario) {
+TEST(Plants, FaultSettingsApplyInTheirOwnScenario) {
   const Result result = RunPlants(
       "[ $plant != 0 ] && [ $scenario = blocking ] && [ $set = unstarted=3 ] && "
       "echo 'seed 2: L5' && exit 1",

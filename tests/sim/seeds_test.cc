@@ -1,4 +1,4 @@
-// Runs from seeds: what they are told with, how one that fails is made smaller, and its trace.
+// Tests of runs from seeds: how a failure is reported and made smaller, and its trace.
 #include "sluice/sim/run/seeds.h"
 
 #include <gmock/gmock.h>
@@ -23,7 +23,7 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-// Breaks a law where three or more clients come, and goes on for a while.
+// Breaks a law if three or more clients come, and goes on for a while.
 void FailsWithThree(Simulation& simulation) {
   (void)simulation.Amount("workers", 1, 4);
   const int64_t clients = simulation.Amount("clients", 1, 40);
@@ -39,7 +39,7 @@ Setup Failing() {
   return setup;
 }
 
-TEST(Seeds, ARunThatFailsIsMadeAsSmallAsItFails) {
+TEST(Seeds, FailingRunIsShrunkWhileItFails) {
   const sim::Setup least = Shrink(Failing(), FailsWithThree, 200);
   EXPECT_EQ(least.amounts, (Amounts{{"clients", 3}, {"workers", 1}}));
   for (const FaultName& fault : kFaultNames) EXPECT_EQ(least.faults.*fault.chance, 0) << fault.name;
@@ -94,7 +94,7 @@ TEST(Seeds, ATraceHoldsWhatCameAfterToo) {
   std::ifstream file(path);
   int64_t lines = 0;
   for (std::string line; std::getline(file, line);) ++lines;
-  EXPECT_EQ(lines, outcome.events + 1);  // And the violation.
+  EXPECT_EQ(lines, outcome.events + 1);  // Plus the violation.
 }
 
 TEST(Seeds, ATraceThatCannotBeWrittenIsTold) {
@@ -118,7 +118,7 @@ std::vector<std::string> FailuresOf(const Body& body) {
   return texts;
 }
 
-TEST(ForEachSeed, AnExpectationThatFailsIsToldWithItsThreadAtItsMomentAndTheCommand) {
+TEST(ForEachSeed, FailedExpectationNamesThreadMomentAndCommand) {
   const std::vector<std::string> failures = FailuresOf([](Simulation& simulation) {
     (void)simulation.Amount("clients", 1, 5);
     simulation.Join(simulation.StartThread(simulation.os(), "customer", [&] {
@@ -131,12 +131,13 @@ TEST(ForEachSeed, AnExpectationThatFailsIsToldWithItsThreadAtItsMomentAndTheComm
   for (const char* part : {"seed 1: an expectation is broken at t=1000.000200ms",
                            ", in customer: tests/sim/seeds_test.cc:",
                            "server/customer: spare() = 3\nan expectation is broken",
-                           "=ForEachSeed.AnExpectationThatFails", "SLUICE_SIM=seed=1,clients=1,"}) {
+                           "=ForEachSeed.FailedExpectationNamesThreadMomentAndCommand",
+                           "SLUICE_SIM=seed=1,clients=1,"}) {
     EXPECT_THAT(failures[0], HasSubstr(part));
   }
 }
 
-TEST(ForEachSeed, ATraceThatCannotBeWrittenFailsTheTestAndHidesNothing) {
+TEST(ForEachSeed, UnwritableTraceFailsTheTestAndHidesNothing) {
   ASSERT_EQ(setenv("SLUICE_SIM_TRACE", "/dev/full", 1), 0);
   EXPECT_THAT(FailuresOf([](Simulation& simulation) {
                 simulation.os().SpareOpen();

@@ -1,4 +1,4 @@
-// The program behind ./sluice sim: what it refuses, and how a failure is told.
+// Tests of the program behind ./sluice sim: what it refuses, and how it reports a failure.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -62,8 +62,8 @@ TEST(Simulate, AnAmountThatNobodyAskedForIsNamed) {
   EXPECT_THAT(Simulate("--scenario=echo --set=clients=1").text, ::testing::Not(HasSubstr("warn")));
 }
 
-// No scenario fails by itself: one that may not take as long as it does is told with its seed.
-TEST(Simulate, ARunThatNeverEndsIsToldWithItsSeed) {
+// No scenario fails by itself, so a time limit makes one fail: the failure names its seed.
+TEST(Simulate, EndlessRunIsReportedWithItsSeed) {
   const Result result = Simulate("--scenario=million --seed=5 --run_seconds=1");
   EXPECT_EQ(result.code, 1);
   EXPECT_THAT(result.text, HasSubstr("seed 5: L5 progress is broken: it has not ended after 1 s"));

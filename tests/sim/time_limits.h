@@ -1,6 +1,6 @@
-// TimeLimit judges one time limit: what it ends must not end before its time, and must end promptly
-// when the time has come. Each limit of docs/limits.md has such a test, under its name there;
-// tools/docs.py says which has none.
+// TimeLimit judges one time limit: the limit must not take effect before its time, and must take
+// effect promptly when the time has come. Each limit of docs/limits.md has such a test, under its
+// name there; tools/docs.py reports limits without a test.
 //
 //   TimeLimit idle(simulation, "idle_timeout", options.idle_timeout);
 //   ...  idle.Begins();  ...  idle.Ends();  ...
@@ -29,22 +29,22 @@
 
 namespace sluice::sim {
 
-// A worker that is on time: the tick of a millisecond that is under way, the rounding of its wait,
-// and what calls, segments and other threads take in between.
+// Lateness of a worker that is on time: the millisecond tick under way, the rounding of its wait,
+// and the time that calls, segments and other threads take in between.
 inline constexpr absl::Duration kPrompt = absl::Milliseconds(5);
-// Deadlines count from the millisecond in which the worker's turn began, so that they may come a
-// part of one early. A user's timer never does: kExact.
+// A deadline counts from the millisecond in which the worker's turn began, so it may come part of a
+// millisecond early. A user's timer never does: kExact.
 inline constexpr absl::Duration kTick = absl::Milliseconds(1);
 inline constexpr absl::Duration kExact = absl::ZeroDuration();
 
-// Enough, as each seed cuts segments and interleaves threads in its own way.
+// Ten are enough, as each seed cuts segments and interleaves threads in its own way.
 inline SeedOptions FewSeeds() {
   SeedOptions options;
   options.seeds = 10;
   return options;
 }
 
-// On that worker, with a mailbox of that size (0: the runtime's).
+// Places an actor on `worker`, with a mailbox of that size (0: the runtime's).
 inline SpawnOptions On(int worker, uint32_t mailbox_messages_max = 0) {
   SpawnOptions options;
   options.worker = worker;
@@ -62,19 +62,19 @@ class TimeLimit {
         early_max_(early_max),
         late_max_(late_max) {}
 
-  // Now; the last call before the end counts.
+  // The limit's time begins now; the last call before the end counts.
   void Begins() { began_ns_ = simulation_.NowNs(); }
   void Ends() {
     if (!ended_ns_.has_value()) ended_ns_ = simulation_.NowNs();
   }
   bool Ended() const { return ended_ns_.has_value(); }
-  // For one that is judged again and again.
+  // For a limit that is judged again and again.
   void Reopens() { ended_ns_.reset(); }
   void Promises(absl::Duration promised) { promised_ = promised; }
-  // For one that is a yes or a no: is so long longer?
+  // For a yes or no instead of an end: is `time` longer than the limit?
   bool IsPast(absl::Duration time) const { return time > promised_; }
 
-  // Waits for the end, past the time by which it has to come.
+  // Waits for the end, past the time by which it must come.
   void Await() {
     simulation_.RunUntil([this] { return Ended(); }, 2 * promised_ + absl::Minutes(1));
     Judge();
@@ -97,7 +97,7 @@ class TimeLimit {
   std::optional<int64_t> ended_ns_;
 };
 
-// An actor that does what it is told.
+// An actor that runs the functions that it is sent.
 class Doer : public Actor {
  public:
   struct Do {
@@ -139,7 +139,7 @@ inline void Tell(const Ref<Doer>& doer, std::function<void(Doer&)> what) {
   EXPECT_EQ(doer.TrySend(Doer::Do{std::move(what)}), Answer::kAccepted);
 }
 
-// A session that does what it is told; all of one test's, in one place.
+// A session that runs its script; all sessions of a test share the script.
 class Speaker : public Session {
  public:
   struct Script {

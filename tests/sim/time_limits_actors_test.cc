@@ -1,4 +1,5 @@
-// The time limits of actors, in virtual time: each comes when it is due, not before, and promptly.
+// The time limits of actors, in virtual time: each takes effect when it is due, not before, and
+// promptly.
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ TEST(TimeLimits, AfterComesNeverEarlyAndPromptly) {
         Site site(simulation, SmallOptions(1));
         const auto doer = site.runtime().Spawn<Doer>();
         if (!site.Start()) return;
-        // Where the timer wheel changes its level, on both sides.
+        // On both sides of each level change of the timer wheel.
         for (const absl::Duration delay :
              {absl::ZeroDuration(), absl::Microseconds(1), absl::Milliseconds(1),
               absl::Milliseconds(63), absl::Milliseconds(64), absl::Milliseconds(65),
@@ -81,7 +82,8 @@ TEST(TimeLimits, AnAskIsAnsweredAtItsDeadline) {
                       Answer::kAccepted);
           });
           ask.Await();
-          // The place of the answer is free again, and nobody is asked any more.
+          // The ask has ended and its answer's slot is free again: drop the question, which needs
+          // no answer.
           Tell(silent, [](Doer& self) { self.Forget(); });
         }
         site.End();
@@ -89,11 +91,11 @@ TEST(TimeLimits, AnAskIsAnsweredAtItsDeadline) {
       FewSeeds());
 }
 
-// A worker that is held keeps the messages for an actor on it waiting.
+// A held worker: messages for the actor on it keep waiting.
 struct Held {
   explicit Held(Simulation& simulation, const Options& options)
       : site(simulation, options), target(site.runtime().SpawnWith<Doer>(On(1, 1))) {}
-  // For so long its worker's handler does not return, and so no other message is taken.
+  // For `time` the worker's handler does not return, so the worker takes no other message.
   void Hold(absl::Duration time) {
     Tell(target, [this, time](Doer&) {
       holds = true;
@@ -101,7 +103,7 @@ struct Held {
     });
     site.simulation().RunUntil([this] { return holds; }, absl::Seconds(1));
   }
-  // More than its mailbox takes.
+  // Sends more than the target's mailbox takes.
   void Overfill(Doer& sender) {
     for (int i = 0; i < 3; ++i) (void)sender.Send(target, Doer::Do{[](Doer&) {}});
   }
@@ -162,7 +164,7 @@ TEST(TimeLimits, ARestartWaitsForLastMessagesUntilLingerTimeout) {
       FewSeeds());
 }
 
-// At once, then backoff_min, twice as long each time, at most backoff_max.
+// At once, then after backoff_min, twice as long each time, at most backoff_max.
 TEST(TimeLimits, RestartsBackOffAsThePolicySays) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -202,7 +204,7 @@ TEST(TimeLimits, RestartsBackOffAsThePolicySays) {
       FewSeeds());
 }
 
-// A failure counts against the limit for so long, and no longer.
+// A failure counts against the limit for `within`, and no longer.
 TEST(TimeLimits, ARestartIsForgottenAfterWithin) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -234,7 +236,7 @@ TEST(TimeLimits, ARestartIsForgottenAfterWithin) {
       FewSeeds());
 }
 
-// Two actors, each of which sends the other more than it takes, and waits.
+// Two actors: each sends the other more than it takes, and waits.
 struct Cycle {
   Cycle(Simulation& simulation, const Options& options, int messages) : site(simulation, options) {
     for (int i = 0; i < 2; ++i) {
@@ -256,7 +258,7 @@ TEST(TimeLimits, AWaitCycleIsFoundAfterProbeAfter) {
       [](Simulation& simulation) {
         const Options options = SmallOptions(2);
         TimeLimit probe(simulation, "probe_after", options.probe_after);
-        // The first message that is dropped lets both go on, or they wait for another one.
+        // The first dropped message lets both actors go on, or they wait again.
         TimeLimit again(simulation, "kProbeAfterBreakMs", absl::Milliseconds(1));
         Cycle cycle(simulation, options, 8);
         if (!cycle.site.Start()) return;
@@ -279,9 +281,9 @@ TEST(TimeLimits, AWaitCycleIsFoundAfterProbeAfter) {
       FewSeeds());
 }
 
-// A wait that follows another one in the same parking is a new wait: its first probe is not as late
-// as the old one's last.
-TEST(TimeLimits, AWaitThatFollowsALongOneIsProbedAfterProbeAfter) {
+// A new wait in the same parking has probes of its own: its first probe comes after probe_after,
+// not as late as the last probe of the old wait.
+TEST(TimeLimits, WaitBehindALongWaitIsProbedTimely) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(3);
@@ -298,7 +300,7 @@ TEST(TimeLimits, AWaitThatFollowsALongOneIsProbedAfterProbeAfter) {
             for (int i = 0; i < messages; ++i) (void)self.Send(to, Doer::Do{[](Doer&) {}});
           };
         };
-        // Waits 20 s for the held one, then for `second`, which waits for it by then.
+        // Waits 20 s for the held actor, then for `second`, which by then waits for `first`.
         Tell(first, [&](Doer& self) {
           held.Overfill(self);
           fill(second, 8)(self);
@@ -307,7 +309,7 @@ TEST(TimeLimits, AWaitThatFollowsALongOneIsProbedAfterProbeAfter) {
         Tell(second, fill(first, 8));
         EXPECT_TRUE(simulation.RunUntil(
             [&] { return first.slot()->parked && second.slot()->parked; }, absl::Seconds(1)));
-        // Its own probes die at `first`, which waits for the held one, and become rare.
+        // The probes of `second` end at `first`, which waits for the held actor; they become rare.
         EXPECT_EQ(runtime.WaitCyclesFound(), 0);
         EXPECT_TRUE(simulation.RunUntil(
             [&] {
@@ -325,7 +327,7 @@ TEST(TimeLimits, AWaitThatFollowsALongOneIsProbedAfterProbeAfter) {
       FewSeeds());
 }
 
-TEST(TimeLimits, AHandlerIsNamedWhenItRunsLongerThanSlowHandler) {
+TEST(TimeLimits, HandlerIsNamedWhenLongerThanSlowHandler) {
   ForEachSeed(
       [](Simulation& simulation) {
         const Options options = SmallOptions(1);

@@ -1,5 +1,5 @@
 // The time limits of connections, in virtual time: each ends a connection when it is due, not
-// before, promptly, and for the reason that is true of it.
+// before, promptly, and with the true reason.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -21,7 +21,7 @@ constexpr std::string_view kDoor = "10.0.0.1:7001";
 // More than all buffers between a server and its client take.
 constexpr size_t kFullBytes = 900'000;
 
-// A server of one script, and a client on another machine.
+// A server with one script, and a client on another machine.
 struct Scene {
   explicit Scene(Simulation& in, const Options& options = SmallOptions(1))
       : simulation(in),
@@ -35,14 +35,15 @@ struct Scene {
     site.runtime().Listen<Speaker>(kDoor, &script);
   }
   bool Start() { return site.Start() && client.Connect(kDoor).ok(); }
-  // The limit has to end the one connection there is, for this reason.
+  // The limit must end the scene's one connection with this reason.
   void Expect(TimeLimit& which, CloseReason reason) {
     simulation.RunUntil([this] { return closed.has_value(); }, absl::Hours(2));
     ASSERT_TRUE(closed.has_value());
     EXPECT_EQ(CloseReasonName(*closed), CloseReasonName(reason));
     which.Judge();
   }
-  // A byte of the server's leaves, or is taken: what waits has made progress.
+  // Calls `moved` after each step in which bytes left the server or were taken: the output made
+  // progress.
   void OnProgress(std::function<void()> moved) {
     simulation.AfterEachStep([this, moved = std::move(moved), before = int64_t{-1}]() mutable {
       const int64_t now = site.runtime()
@@ -93,7 +94,7 @@ TEST(TimeLimits, IdleComesAfterTheLastByteOfEitherSide) {
   }
 }
 
-TEST(TimeLimits, LifetimeEndsOneThatSpeaksAllTheTime) {
+TEST(TimeLimits, LifetimeEndsAConnectionThatNeverPauses) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -113,7 +114,7 @@ TEST(TimeLimits, LifetimeEndsOneThatSpeaksAllTheTime) {
       FewSeeds());
 }
 
-TEST(TimeLimits, HalfClosedCountsFromTheLastByteBehindTheEndOfEitherSide) {
+TEST(TimeLimits, HalfClosedCountsFromTheLastByte) {
   for (const bool peer_ends : {false, true}) {
     ForEachSeed(
         [=](Simulation& simulation) {
@@ -124,7 +125,7 @@ TEST(TimeLimits, HalfClosedCountsFromTheLastByteBehindTheEndOfEitherSide) {
           scene.limit = &half;
           scene.script.on_eof = [&](Speaker& self) {
             half.Begins();
-            // A download that goes on behind the peer's end, with pauses.
+            // A download that goes on after the peer's end, with pauses.
             for (int i = 1; i <= 3; ++i) {
               self.After(i * absl::Seconds(3), [&] {
                 half.Begins();
@@ -137,7 +138,8 @@ TEST(TimeLimits, HalfClosedCountsFromTheLastByteBehindTheEndOfEitherSide) {
             self.CloseWrite();
           };
           if (!scene.Start()) return;
-          simulation.Sleep(absl::Minutes(10));  // Of two open sides it says nothing.
+          // While both sides are open, half_closed_timeout does not apply.
+          simulation.Sleep(absl::Minutes(10));
           EXPECT_FALSE(scene.closed.has_value());
           if (peer_ends) {
             EXPECT_TRUE(scene.client.CloseWrite().ok());
@@ -154,7 +156,7 @@ TEST(TimeLimits, HalfClosedCountsFromTheLastByteBehindTheEndOfEitherSide) {
   }
 }
 
-TEST(TimeLimits, WriteStalledCountsFromTheLastByteThatWasTaken) {
+TEST(TimeLimits, WriteStalledCountsFromTheLastByteTaken) {
   for (const bool closes : {false, true}) {
     ForEachSeed(
         [=](Simulation& simulation) {
@@ -181,7 +183,7 @@ TEST(TimeLimits, WriteStalledCountsFromTheLastByteThatWasTaken) {
   }
 }
 
-TEST(TimeLimits, CloseTimeoutEndsAPeerThatTakesAByteNowAndThen) {
+TEST(TimeLimits, CloseTimeoutEndsAVerySlowReader) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -197,7 +199,7 @@ TEST(TimeLimits, CloseTimeoutEndsAPeerThatTakesAByteNowAndThen) {
         };
         scene.client.LimitBuffers(4'096, 4'096);
         if (!scene.Start()) return;
-        simulation.Sleep(absl::Minutes(1));  // What was before the close does not count.
+        simulation.Sleep(absl::Minutes(1));  // Time before the close does not count.
         EXPECT_TRUE(scene.client.Write("x").ok());
         while (!scene.closed.has_value() && !simulation.Failed()) {
           simulation.Sleep(absl::Seconds(1));
@@ -209,14 +211,14 @@ TEST(TimeLimits, CloseTimeoutEndsAPeerThatTakesAByteNowAndThen) {
       FewSeeds());
 }
 
-// It takes 10 kB now and then, for longer than each limit but the one of the close: nothing is
-// lost. Between two reads nothing has moved at some of the looks, which is no standstill yet.
-TEST(TimeLimits, AClosedSideWaitsForALateReaderThatIsSteady) {
+// The reader takes 10 kB now and then, for longer than each limit except close_timeout: nothing is
+// lost. Between two reads some looks find no progress, but the output does not stand still yet.
+TEST(TimeLimits, ClosedSideWaitsForALateSteadyReader) {
   for (const absl::Duration every : {absl::Seconds(5), absl::Seconds(13)}) {
     ForEachSeed(
         [=](Simulation& simulation) {
           Options options = SmallOptions(1);
-          // A kernel that has no memory for a moment says nothing of the peer.
+          // A kernel that has no memory for a moment says nothing about the peer.
           simulation.faults.refused_send = 0;
           options.close_timeout = absl::Hours(1);
           options.write_stalled_timeout = absl::Seconds(60);
@@ -237,7 +239,7 @@ TEST(TimeLimits, AClosedSideWaitsForALateReaderThatIsSteady) {
           EXPECT_EQ(*scene.client.ReadToEnd(), "");
           scene.client.Close();
           simulation.RunUntil([&] { return scene.closed.has_value(); }, absl::Minutes(1));
-          // The kernel of the peer may have had all of it for longer than linger_timeout.
+          // The peer's kernel may have had all of it for longer than linger_timeout.
           EXPECT_TRUE(scene.closed == CloseReason::kClosed ||
                       scene.closed == CloseReason::kLingered);
           scene.site.End();
@@ -246,7 +248,7 @@ TEST(TimeLimits, AClosedSideWaitsForALateReaderThatIsSteady) {
   }
 }
 
-TEST(TimeLimits, AClosedSocketLingersForAPeerThatDoesNotEnd) {
+TEST(TimeLimits, ClosedSocketLingersForAnOpenPeer) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -269,8 +271,8 @@ TEST(TimeLimits, AClosedSocketLingersForAPeerThatDoesNotEnd) {
       FewSeeds());
 }
 
-// The kernel's own limits, as they are told to it. It looks at idle connections from probe to
-// probe, so that a byte that came since the last one may put off its word by as much as one.
+// The kernel's own limits, as set on the socket. It checks idle connections from probe to probe, so
+// a byte that came after the last probe may delay the end by up to one probe.
 TEST(TimeLimits, KeepaliveFindsADeadPeerAfterItsProbes) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -281,7 +283,7 @@ TEST(TimeLimits, KeepaliveFindsADeadPeerAfterItsProbes) {
         TimeLimit idle(
             simulation, "keepalive_idle",
             options.keepalive_idle + options.keepalive_probes * options.keepalive_interval);
-        // The same time, from the last byte on: its two parts.
+        // The same end, counted from the last byte: the two parts of the time.
         TimeLimit probes(simulation, "keepalive_interval",
                          options.keepalive_probes * options.keepalive_interval);
         Scene scene(simulation, options);
@@ -300,8 +302,8 @@ TEST(TimeLimits, KeepaliveFindsADeadPeerAfterItsProbes) {
       FewSeeds());
 }
 
-// Counted from the first byte that waits for an answer. The peer is asked at least each fifth of
-// it, has a second to answer what it is asked after that, and is looked at at full seconds.
+// Counted from the first byte that waits for an answer. The kernel probes the peer at least each
+// fifth of the timeout, gives it a second to answer the last probe, and checks at full seconds.
 TEST(TimeLimits, UnacknowledgedFindsAVanishedPeer) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -356,14 +358,14 @@ TEST(TimeLimits, AConnectThatNobodyAnswersFailsAtItsTimeout) {
       FewSeeds());
 }
 
-// A UNIX socket whose backlog is full has no event for the room that there is again.
+// If the backlog of a UNIX socket is full, no event reports new room.
 TEST(TimeLimits, AFullUnixBacklogIsTriedAgainSoon) {
   ForEachSeed(
       [](Simulation& simulation) {
         SimOs& os = simulation.os();
         Site site(simulation, SmallOptions(1));
         TimeLimit again(simulation, "kConnectAgainMs", absl::Milliseconds(10),
-                        absl::Milliseconds(10));  // Any time up to it: the next try.
+                        absl::Milliseconds(10));  // At any time up to it: the next try.
         const Address door = *Address::Parse("unix:@full");
         const int listener = os.SocketOpen(AF_UNIX, SOCK_STREAM);
         ASSERT_EQ(os.Bind(listener, door.sockaddr(), door.size()), 0);
@@ -388,7 +390,7 @@ TEST(TimeLimits, AFullUnixBacklogIsTriedAgainSoon) {
         for (socklen_t size = sizeof(peer); !again.Ended() && !simulation.Failed();) {
           const int fd = os.Accept(listener, &peer, &size);
           if (fd >= 0) accepted.push_back(fd);
-          if (accepted.size() == before.size() - 1) break;  // All who had come before.
+          if (accepted.size() == before.size() - 1) break;  // All earlier clients.
         }
         again.Await();
         before.clear();
@@ -416,7 +418,7 @@ class Echo : public Session {
   void OnData(Input& in) override { EXPECT_EQ(Write(in.TakeAll()), Answer::kAccepted); }
 };
 
-TEST(TimeLimits, ALookUpThatNobodyAnswersIsGivenUpInTime) {
+TEST(TimeLimits, UnansweredLookUpIsGivenUpInTime) {
   ForEachSeed(
       [](Simulation& simulation) {
         const absl::Duration timeout = absl::Seconds(2);
@@ -436,8 +438,8 @@ TEST(TimeLimits, ALookUpThatNobodyAnswersIsGivenUpInTime) {
       FewSeeds());
 }
 
-// Each address has its part of the time that is left, wherever the live one stands.
-TEST(TimeLimits, ANameIsServedByItsLiveAddressInEveryPosition) {
+// Each address has its part of the time that is left, wherever the live address stands.
+TEST(TimeLimits, LiveAddressServesANameInEveryPosition) {
   constexpr int kAddresses = 3;
   for (int live = 0; live < kAddresses; ++live) {
     for (const bool refuses : {false, true}) {
@@ -482,9 +484,9 @@ TEST(TimeLimits, ANameIsServedByItsLiveAddressInEveryPosition) {
 
 // --- Drain.
 
-// Its peer has everything and does not end its side: a drain does not wait for it for long, also if
-// it lingered before the drain began.
-TEST(TimeLimits, ADrainWaitsForASilentPeerNoLongerThanItsLinger) {
+// The peer has everything and does not end its side: a drain does not wait long for it, even if the
+// connection lingered before the drain began.
+TEST(TimeLimits, DrainWaitsForSilentPeersWithinLinger) {
   for (const bool lingers_already : {false, true}) {
     ForEachSeed(
         [=](Simulation& simulation) {
@@ -513,7 +515,7 @@ TEST(TimeLimits, ADrainWaitsForASilentPeerNoLongerThanItsLinger) {
   }
 }
 
-// A pair that is silent for so long is closed; until then each byte begins the time anew.
+// A pair that is silent for kDrainQuiet is closed; until then each byte restarts the time.
 TEST(TimeLimits, ADrainClosesAPairThatIsQuiet) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -523,7 +525,7 @@ TEST(TimeLimits, ADrainClosesAPairThatIsQuiet) {
         site.runtime().Listen<Relay>(kDoor, std::string("10.0.0.2:80"), absl::Seconds(5));
         Client client(simulation.NewMachine("client"), absl::Hours(1));
         if (!far.Start() || !site.Start() || !client.Connect(kDoor).ok()) return;
-        // Looked at four times in that time.
+        // Checked four times in that time.
         TimeLimit quiet(simulation, "kDrainQuiet", Pipe::kDrainQuiet, kTick,
                         Pipe::kDrainQuiet / 4 + absl::Milliseconds(10));
         const ThreadId script =

@@ -1,5 +1,5 @@
-// The time limits of acceptors, hubs, memory and drains, in virtual time: each comes when it is
-// due, not before, and promptly.
+// The time limits of acceptors, hubs, memory and drains, in virtual time: each takes effect when it
+// is due, not before, and promptly.
 #include <cerrno>
 #include <csignal>
 #include <deque>
@@ -20,14 +20,14 @@ constexpr std::string_view kDoor = "10.0.0.1:7001";
 
 // --- Accepting.
 
-// 10 ms, twice as long each time, at most a second; and from the beginning after a success.
+// 10 ms, twice as long each time, at most a second; and from the start again after a success.
 TEST(TimeLimits, AcceptBacksOffWhileThereAreNoDescriptors) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
         options.at_limit = AtLimit::kWait;
         TimeLimit first(simulation, "kBackoffFirstMs", absl::ZeroDuration());
-        // So many waits may each be a tick or two late.
+        // The sum of several waits, each of which may be a tick or two late.
         TimeLimit most(simulation, "kBackoffMaxMs", absl::ZeroDuration(), kTick,
                        absl::Milliseconds(30));
         Speaker::Script script;
@@ -42,7 +42,7 @@ TEST(TimeLimits, AcceptBacksOffWhileThereAreNoDescriptors) {
           limit.Promises(after);
           script.on_open = [&](Speaker&) { limit.Ends(); };
           site.os().RefuseDescriptors(ENFILE, refusals);
-          // Each stays: the end of a connection begins the back-off anew, too.
+          // Each client stays: the end of a connection would restart the back-off too.
           clients.emplace_back(machine);
           limit.Begins();
           EXPECT_TRUE(clients.back().Connect(kDoor).ok());
@@ -58,7 +58,7 @@ TEST(TimeLimits, AcceptBacksOffWhileThereAreNoDescriptors) {
       FewSeeds());
 }
 
-// Its descriptor may be what was missing: the next pauses are short again.
+// The ended connection's descriptor may be the missing one: the next pauses are short again.
 TEST(TimeLimits, AConnectionThatEndsBeginsTheBackOffAnew) {
   ForEachSeed(
       [](Simulation& simulation) {
@@ -79,7 +79,7 @@ TEST(TimeLimits, AConnectionThatEndsBeginsTheBackOffAnew) {
         Client before(machine);
         if (!site.Start() || !before.Connect(kDoor).ok()) return;
         simulation.Sleep(absl::Milliseconds(50));
-        // Refused at 0, 10, 30 and 70 ms; once more when the other connection has ended.
+        // Refused at 0, 10, 30 and 70 ms; again when the other connection has ended.
         site.os().RefuseDescriptors(ENFILE, 5);
         waits = true;
         Client client(machine);
@@ -130,9 +130,9 @@ TEST(TimeLimits, AcceptsKeepToTheirRate) {
 
 // --- Hubs.
 
-// A member that took nothing for so long while publishers waited is ended, however many others come
-// and go meanwhile.
-TEST(TimeLimits, AMemberThatHoldsTheRoomIsEndedAfterParkTimeout) {
+// A member that took nothing for park_timeout while publishers waited is ended, however many other
+// members come and go meanwhile.
+TEST(TimeLimits, MemberHoldingTheRoomEndsAfterParkTimeout) {
   ForEachSeed(
       [](Simulation& simulation) {
         const absl::Duration park_timeout = absl::Seconds(6);
@@ -169,7 +169,7 @@ TEST(TimeLimits, AMemberThatHoldsTheRoomIsEndedAfterParkTimeout) {
           EXPECT_TRUE(guests.back().Connect("10.0.0.1:7002").ok());
         }
         simulation.Sleep(absl::Milliseconds(100));
-        // It publishes until it has to wait, and that is when the room is held.
+        // The publisher sends until it must wait; from then on the member holds the room.
         const auto publisher = site.runtime().Spawn<Doer>();
         const std::function<void(Doer&)> publish = [&](Doer& self) {
           (void)self.Send(hub, Publish{Bytes::Copy(std::string(20'000, 'x')), {}});
@@ -179,8 +179,8 @@ TEST(TimeLimits, AMemberThatHoldsTheRoomIsEndedAfterParkTimeout) {
         bool held = false;
         int64_t due = 0;
         simulation.AfterEachStep([&] {
-          // The spoke takes no message; it is the hub's child, the one that is suspended. If it
-          // dealt a line out since the step before, the room was free meanwhile.
+          // The spoke takes no message: it is the hub's child, and the suspended slot. If it dealt
+          // a line out since the step before, the room was free meanwhile.
           bool suspended = false;
           site.runtime().shared().slots.ForEach(&site.runtime().worker(0), [&](Slot* one) {
             suspended |= one->suspended && one->state == ActorState::kLive;
@@ -206,9 +206,9 @@ TEST(TimeLimits, AMemberThatHoldsTheRoomIsEndedAfterParkTimeout) {
 
 // --- Memory.
 
-// It has to be spent for so long, without a pause; then one stalled connection ends, and while that
-// is not enough twice as many as before each 100 ms.
-TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeTurnByTurn) {
+// Memory must be spent for shed_after without a pause; then one stalled connection ends. While that
+// is not enough, twice as many as before end each 100 ms.
+TEST(TimeLimits, StalledConnectionsAreShedInTurns) {
   ForEachSeed(
       [](Simulation& simulation) {
         Options options = SmallOptions(1);
@@ -216,14 +216,14 @@ TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeTurnByTurn) {
         options.memory_bytes_max = 32 * 1024 * 1024;
         options.max_connections = 128;
         options.write_stalled_timeout = absl::Minutes(10);
-        // Proposals are made each 100 ms, and a peer's standing still is known from the first look.
+        // Workers propose each 100 ms, and the first look already finds that a peer stands still.
         TimeLimit first(simulation, "shed_after", options.shed_after, kTick,
                         absl::Milliseconds(Shedder::kEveryMs) + absl::Milliseconds(15));
         TimeLimit next(simulation, "kEveryMs", absl::Milliseconds(Shedder::kEveryMs), kTick,
                        absl::Milliseconds(15));
         int shed = 0;
-        int turn = 1;  // So many connections it may end...
-        int left = 0;  // ...and so many of them are left.
+        int turn = 1;  // How many connections this turn may end...
+        int left = 0;  // ...and how many of them are left.
         Speaker::Script script;
         script.on_open = [&](Speaker& self) {
           (void)self.Write(std::string(static_cast<size_t>(options.output_bytes_max), 'x'));
@@ -274,7 +274,7 @@ TEST(TimeLimits, StalledConnectionsAreShedAfterTheirTimeTurnByTurn) {
       FewSeeds());
 }
 
-// Its peer does not read, or it would be read all the same.
+// The peer does not read: otherwise the session would be read all the same.
 class Taker : public Session {
  public:
   explicit Taker(TimeLimit* limit) : limit_(*limit) {}
@@ -292,8 +292,8 @@ TEST(TimeLimits, ReadingGoesOnSoonAfterThereIsMemory) {
   ForEachSeed(
       [](Simulation& simulation) {
         TimeLimit check(simulation, "kMemoryCheckMs", absl::Milliseconds(5),
-                        absl::Milliseconds(5));  // Any time up to it: the next look.
-        // Without the laws of a Site: what this test takes from the budget nobody holds.
+                        absl::Milliseconds(5));  // At any time up to it: the next look.
+        // Not a Site, for its laws would miss the memory that this test takes from the budget.
         Runtime runtime(SmallOptions(1), simulation.os());
         runtime.Listen<Taker>(kDoor, &check);
         Client client(simulation.NewMachine("client"));
@@ -356,8 +356,9 @@ TEST(TimeLimits, ADrainEndsAtItsTimeout) {
   }
 }
 
-// A handler that has not returned for so long after the deadline is held, and no longer waited for.
-TEST(TimeLimits, AHandlerIsHeldASecondAfterTheDrainsDeadline) {
+// A handler that has not returned a second after the deadline is held, and the drain no longer
+// waits for it.
+TEST(TimeLimits, HandlerIsHeldASecondAfterTheDeadline) {
   ForEachSeed(
       [](Simulation& simulation) {
         constexpr int64_t kDeadlineMs = 500;

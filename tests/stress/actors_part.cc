@@ -17,11 +17,11 @@ namespace {
 constexpr size_t kOpenAsksMax = 64;
 constexpr size_t kLatePromisesMax = 16;
 
-struct Tick {  // Lies in its envelope.
+struct Tick {  // Fits into its envelope.
   uint32_t from;
   uint64_t number;
 };
-struct Wide {  // Does not.
+struct Wide {  // Does not fit.
   uint32_t from;
   uint64_t number;
   std::array<uint64_t, 8> filler;
@@ -38,7 +38,7 @@ struct Query {
 };
 struct Go {};
 
-// Size and bytes of a parcel follow from who sends it and its number, so the receiver knows both.
+// A parcel's size and bytes follow from its sender and number, so the receiver knows both.
 size_t LoadSize(uint32_t from, uint64_t number) {
   const uint64_t draw = Mixed(number * 1'000 + from);
   if (draw % 4'096 == 0) return 128 * 1024;
@@ -90,7 +90,7 @@ class Node : public Actor {
   }
   void On(Query query, Promise<uint64_t> promise) {
     HandlerWatch watch(watch_, slot(), laws_);
-    if (query.nonce % 64 == 0) return;  // Dropped: answers failed.
+    if (query.nonce % 64 == 0) return;  // Dropped: the sender gets an error.
     if (query.nonce % 4 != 0) {
       promise.Resolve(AnswerTo(query.nonce));
       return;
@@ -188,7 +188,7 @@ class Node : public Actor {
     } else if (absl::IsDeadlineExceeded(reply.status())) {
       part_->deadlines.Add();
       if (Now() < deadline) laws_.Broken("asks", "a deadline came early");
-    } else if (nonce % 64 != 0) {  // Not one that the other side drops.
+    } else if (nonce % 64 != 0) {  // The other side drops the others.
       laws_.Broken("asks", absl::StrCat("no answer: ", reply.status().ToString()));
     }
   }
@@ -228,7 +228,7 @@ ActorsPart::~ActorsPart() {
 void ActorsPart::Prepare() {
   Random random(stress.seed);
   for (uint32_t i = 0; i < node_count; ++i) {
-    // Neighbours live apart, and some mailboxes hold one message only.
+    // Neighbours live on different workers, and some mailboxes hold one message only.
     SpawnOptions where;
     where.mailbox_messages_max = static_cast<uint32_t>(random.Between(1, i % 4 == 0 ? 4 : 128));
     where.worker = static_cast<int>(i) % stress.runtime.WorkerCount();

@@ -1,6 +1,6 @@
 // Messages: many actors on all workers send to each other, parked or not, and ask. Sends that may
-// park go from lower to higher numbers only, so the program itself makes no cycle of waits;
-// TrySend goes anywhere. Two threads that are no workers send as well.
+// park go from lower to higher numbers only, so the program itself makes no cycle of waits; TrySend
+// goes anywhere. Two non-worker threads send as well.
 //
 // Checks L1, L2 (each pair of sender and receiver counts), L3, L4, and each answer of an Ask once.
 #ifndef SLUICE_TESTS_STRESS_ACTORS_PART_H_
@@ -20,7 +20,7 @@ namespace sluice::stress {
 
 class Node;
 
-// For each pair, how many were accepted and how many came. A cell has one writer.
+// For each pair: how many messages were accepted, and how many arrived. A cell has one writer.
 class PairCounts {
  public:
   PairCounts(uint32_t senders, uint32_t receivers)
@@ -39,7 +39,8 @@ class PairCounts {
 
  private:
   const uint32_t receivers_;
-  // Relaxed: the sender's is its next number, the receiver's the one it expects; the run adds up.
+  // Relaxed: a sender's cell is its next number, a receiver's cell the number that it expects; the
+  // run adds them up.
   std::vector<std::atomic<uint64_t>> cells_;
 };
 

@@ -1,5 +1,5 @@
-// BadClient does what peers do that no server deserves. It checks nothing: that the others come to
-// no harm is checked by them.
+// BadClient behaves as no server deserves. It checks nothing: the other clients check that they
+// come to no harm.
 #ifndef SLUICE_TESTS_STRESS_BAD_CLIENT_H_
 #define SLUICE_TESTS_STRESS_BAD_CLIENT_H_
 

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr int64_t kFinishMs = 3'000 * kSlack;  // For clients that go on while the runtime drains.
 
-// Shared by the clients of a thread: what one has received is looked at before the next receives.
+// Shared by the clients of a thread: a client reads the bytes before the next client receives.
 thread_local std::unique_ptr<char[]> read_buffer;
 
 }  // namespace
@@ -43,12 +43,13 @@ bool Client::Connect(uint16_t port, int poller) {
   if (const int bytes = ReceiveBufferBytes(); bytes > 0) {
     setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
   }
-  // From any of 127.0.0.0/8: one address has 28,000 ports, and a closed one rests for a minute.
+  // From any of 127.0.0.0/8: one address has 28,000 ports, and a closed port rests for a minute.
   setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(0x7f000001u + static_cast<uint32_t>(random_.Below(250)));
-  bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address);  // Or as the kernel likes.
+  // On failure the kernel chooses.
+  bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(port);
   epoll_event event = {};
@@ -77,7 +78,7 @@ Client::Got Client::Receive(std::string_view* bytes, size_t most) {
 
 size_t Client::Send(std::string_view bytes) {
   const ssize_t count = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-  return count < 0 ? 0 : static_cast<size_t>(count);  // What failed is found by Receive.
+  return count < 0 ? 0 : static_cast<size_t>(count);  // Receive finds the failure.
 }
 
 bool Client::Connected() {
@@ -144,7 +145,7 @@ void ClientLoop::Run() {
       }
       if (place.client != nullptr && place.client->Ended()) {
         place.client.reset();
-        // Not at once: who was refused would do nothing but come again.
+        // Not at once: a refused client would do nothing but come again.
         place.not_before_ms = now_ms + static_cast<int64_t>(random_.Below(30));
       }
       if (place.client == nullptr && !stopping && place.not_before_ms <= now_ms) {

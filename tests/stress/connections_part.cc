@@ -82,7 +82,7 @@ void ConnectionsPart::Prepare() {
   echo_ = stress_.runtime.Listen<EchoSession>("127.0.0.1:0", &stress_, &ends_);
   lines_ = stress_.runtime.Listen<LineEchoSession>("127.0.0.1:0", &stress_, &ends_);
   bool set = echo_.TrySend(SetConnectionLimit{kEchoMax, AtLimit::kRefuse}) == Answer::kAccepted;
-  // Here they wait in the backlog instead.
+  // At this acceptor's limit clients wait in the backlog instead.
   set &= lines_.TrySend(SetConnectionLimit{kLinesMax, AtLimit::kWait}) == Answer::kAccepted;
   if (!set) stress_.laws.Broken("set-up", "an acceptor takes no limit");
 }

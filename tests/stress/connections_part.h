@@ -19,16 +19,17 @@
 
 namespace sluice::stress {
 
-// The port of an acceptor of 127.0.0.1:0. Waits for its worker; 0 when that does not answer.
+// The port of an acceptor of 127.0.0.1:0. Waits for the acceptor's worker; 0 if that does not
+// answer.
 uint16_t PortOf(Runtime& runtime, const Ref<Acceptor>& acceptor);
 
 class ConnectionsPart : public Part {
  public:
-  // Sums of what runs at once: connections that the runtime serves, clients that want to be.
+  // Maxima at once: connections that the runtime serves, and clients that want one.
   static constexpr int kEchoMax = 96;
   static constexpr int kLinesMax = 64;
   static constexpr int kEchoClients = 320;  // At the limit they are refused.
-  static constexpr int kLineClients = 112;  // At the limit they wait, and only so many may.
+  static constexpr int kLineClients = 112;  // At the limit they wait, so there are fewer of them.
 
   explicit ConnectionsPart(Stress& stress);
   std::string Name() const override { return "connections"; }
@@ -57,7 +58,7 @@ class ConnectionsPart : public Part {
   ClientTally tally_;
   std::array<Count, BadClient::kKinds> bad_;
   std::array<Count, 4> good_;  // By manner.
-  std::string noise_;          // What echo clients say: each a piece of it. No LF in it.
+  std::string noise_;          // Echo clients send pieces of it. No LF in it.
   std::vector<LineScript> line_scripts_;
   Ref<Acceptor> echo_, lines_;
   uint16_t echo_port_ = 0, lines_port_ = 0;

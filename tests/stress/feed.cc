@@ -14,7 +14,7 @@ std::string MissedNotice(int64_t missed) { return absl::StrCat("m ", missed, "\n
 
 void Publisher::On(Go) {
   if (stress_->Stopping()) {
-    // One more when the flood is over: what memory refused before is told with the next message.
+    // Publish a last message after the flood: it reports the messages that memory refused before.
     After(absl::Milliseconds(50), [this] { PublishLast(); });
     return;
   }
@@ -74,7 +74,7 @@ void FeedSession::OnLine(std::string_view line) {
   }
   asked_ = true;
   options.slow = static_cast<SlowPolicy>(policy);
-  // Refused for lack of memory: its client sees the end, and the reason.
+  // Refused for lack of memory: the client sees the end, and the reason.
   if (Send((*feeds_)[hub].hub, Subscribe(this, options)) != Answer::kAccepted) {
     Abort(CloseReason::kMemory);
   }

@@ -1,8 +1,8 @@
 // The runtime's side of the flood of broadcasts: publishers that flood hubs, and sessions that
-// subscribe to them as their clients say.
+// subscribe to them as their clients ask.
 //
-// A client says `HUB POLICY QUEUE` and later `bye`; it hears `s SEQUENCE` when it has joined,
-// `p PUBLISHER NUMBER FILLER` for each message, `m COUNT` for messages it missed, `b
+// A client sends `HUB POLICY QUEUE` and later `bye`. It receives `s SEQUENCE` when it has joined,
+// `p PUBLISHER NUMBER FILLER` for each message, `m COUNT` for messages that it missed, and `b
 // SEQUENCE` at the end.
 #ifndef SLUICE_TESTS_STRESS_FEED_H_
 #define SLUICE_TESTS_STRESS_FEED_H_
@@ -27,7 +27,8 @@ std::string MissedNotice(int64_t missed);
 struct Feed {
   Ref<Hub> hub;
   int publishers = 1;
-  // Accepted by the hub or by its publisher's outbox: after the end of the flood, all it numbered.
+  // Accepted by the hub or by its publisher's outbox: after the end of the flood, all numbered
+  // messages.
   Count published;
   Count publishers_done;
 };

@@ -10,7 +10,8 @@ namespace sluice::stress {
 
 namespace {
 
-constexpr int64_t kFinishMsMax = 8'000 * kSlack;  // Behind its own life, or the end of the flood.
+// Counted from the end of its life, or of the flood.
+constexpr int64_t kFinishMsMax = 8'000 * kSlack;
 constexpr int64_t kFeedExplainMsMax = 2'000 * kSlack;
 constexpr size_t kFeedStepBytesMax = 128 * 1024;
 
@@ -55,7 +56,7 @@ void FeedClient::Step(int64_t now_ms) {
     Reset();
     return;
   }
-  // Those who stay have everything only when the publishers have said their last.
+  // Clients that stay have everything only after the publishers' last messages.
   if (over && subscribed_ && !bye_sent_ && !(stopping && plan_.stays)) {
     bye_sent_ = Send("bye\n") == 4;
   }
@@ -71,7 +72,7 @@ void FeedClient::Step(int64_t now_ms) {
     tally_.stayed.Add();
     bye_sent_ = Send("bye\n") == 4;
   }
-  // While the flood goes on, who stays has no deadline but for its first words.
+  // During the flood a client that stays has no deadline, except for its first words.
   const bool may_wait = plan_.stays && !stopping && subscribed_;
   if (may_wait) {
     finish_by_ms_ = 0;
@@ -126,7 +127,7 @@ void FeedClient::TakeLine(std::string_view line) {
     serial_ = *serial;
     const std::string order = absl::StrCat(plan_.hub, " ", static_cast<int>(plan_.policy), " ",
                                            random_.Between(1, 64), "\n");
-    Send(order);  // Fresh sockets take that much.
+    Send(order);  // A new socket has room for that much.
     return;
   }
   int64_t missed = 0;
@@ -174,13 +175,14 @@ void FeedClient::TakeMessage(std::string_view rest) {
   ++received_;
   tally_.received.Add();
   if (feed_.publishers == 1) {
-    // The hub's number is the publisher's.
+    // The hub's sequence is the publisher's number.
     first_number_ = number - static_cast<uint64_t>(received_ + missed_);
     CheckCount();
   }
 }
 
-// With one publisher each message says how many there must have been since the subscription.
+// With one publisher, each message shows how many messages there must have been since the
+// subscription.
 void FeedClient::CheckCount() {
   if (!subscribed_ || feed_.publishers != 1 || received_ == 0) return;
   if (first_number_ != joined_) {

@@ -64,10 +64,10 @@ class FeedClient : public Client {
   bool explaining_ = false;
   bool reset_ = false;
   uint64_t serial_ = 0;
-  uint64_t joined_ = 0;  // The hub's number when it joined.
+  uint64_t joined_ = 0;  // The hub's sequence when the client joined.
   int64_t received_ = 0;
   int64_t missed_ = 0;
-  uint64_t first_number_ = 0;  // What its first message must have been, by what it heard since.
+  uint64_t first_number_ = 0;  // The sequence when it joined, derived from messages.
   std::array<uint64_t, kPublishersMax> last_{};
   int64_t read_from_ms_ = 0;
   int64_t finish_by_ms_ = 0;  // 0: not known yet.

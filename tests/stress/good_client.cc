@@ -9,7 +9,7 @@ namespace sluice::stress {
 
 namespace {
 
-// For everything: far above what it takes, and the law is only that it comes to an end.
+// Limit of a whole talk: far above the usual time, as the law says only that a talk ends.
 constexpr int64_t kLifeMsMax = 8'000 * kSlack;
 constexpr int64_t kExplainMsMax = 2'000 * kSlack;
 constexpr size_t kStepBytesMax = 128 * 1024;
@@ -73,7 +73,7 @@ void GoodClient::ReadGreeting() {
   }
   greeting_.append(bytes);
   if (greeting_.size() < kGreetingBytes) {
-    WakeAt(0);  // The rest may have come with it.
+    WakeAt(0);  // The rest may have come too.
     return;
   }
   if (const auto serial = ParseGreeting(greeting_); serial.has_value()) {
@@ -92,14 +92,14 @@ void GoodClient::Write(int64_t now_ms) {
   size_t went = 0;
   while (sent_ < script_.input.size()) {
     if (went >= kStepBytesMax) {
-      WakeAt(0);  // Others of this thread first.
+      WakeAt(0);  // Other clients of this thread first.
       return;
     }
     size_t piece = random_.OneIn(2) ? random_.Between(1, 64) : random_.Between(1, 20'000);
     if (script_.manner == Manner::kOneByte) piece = 1;
     piece = std::min(piece, script_.input.size() - sent_);
     const size_t count = Send(script_.input.substr(sent_, piece));
-    if (count == 0) return;  // OUT follows, or the end.
+    if (count == 0) return;  // EPOLLOUT follows, or the end.
     sent_ += count;
     went += count;
     const bool pause = script_.manner == Manner::kOneByte
@@ -187,7 +187,7 @@ void GoodClient::Explain(int64_t now_ms) {
     return;
   }
   tally_.cut.Add();
-  // Memory that was spent is the one reason there is to end a peer that does all it should.
+  // Spent memory is the only reason to end a peer that behaves well.
   if (reason == CloseReason::kMemory) {
     Leave();
     return;

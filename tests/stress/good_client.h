@@ -1,6 +1,6 @@
-// GoodClient says what a script says, in random pieces, and checks each byte that comes back; also
-// slowly, late, and behind its half-close. It may be refused at once, and by nothing else cut
-// short, unless the server has a reason that counts.
+// GoodClient sends a script in random pieces, and checks each byte that comes back; also slowly,
+// late, and after its half-close. The server may refuse it at once. Later the server may cut it
+// short only for a reason that counts.
 #ifndef SLUICE_TESTS_STRESS_GOOD_CLIENT_H_
 #define SLUICE_TESTS_STRESS_GOOD_CLIENT_H_
 
@@ -13,7 +13,7 @@
 
 namespace sluice::stress {
 
-// What becomes of clients, by kind; shared by all loops.
+// Counts of the clients' ends; shared by all loops.
 struct ClientTally {
   Count good_done, good_idle_drained, refused, cut, bytes_checked;
 };
@@ -25,7 +25,8 @@ class GoodClient : public Client {
     uint16_t port = 0;
     std::string_view input;
     std::string_view expected;
-    // The last line has no end: only a half-close makes it a line. Or: the server ends it first.
+    // must_half_close: the last line has no LF, and only a half-close makes it a line. server_ends:
+    // the server ends the connection first.
     bool must_half_close = false;
     bool server_ends = false;
     Manner manner = Manner::kBrisk;
@@ -43,9 +44,9 @@ class GoodClient : public Client {
   enum class Phase : uint8_t {
     kGreeting,
     kTalking,
-    kEnding,     // All has come; the server's FIN has not.
-    kIdle,       // All has come, and nothing is said until the drain ends it.
-    kExplaining  // It was cut short; the server's reason is awaited.
+    kEnding,     // All bytes have come; the server's FIN has not.
+    kIdle,       // All bytes have come; silent until the drain ends the session.
+    kExplaining  // Cut short: the client awaits the server's reason.
   };
   void ReadGreeting();
   void Write(int64_t now_ms);

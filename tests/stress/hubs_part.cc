@@ -48,7 +48,7 @@ std::unique_ptr<Client> HubsPart::MakeClient(Random& random) {
   plan.manner = random.OneIn(12)  ? FeedClient::Manner::kStops
                 : random.OneIn(3) ? FeedClient::Manner::kPauses
                                   : FeedClient::Manner::kReads;
-  // Who does not read and may park would hold its hub most of the time: rare.
+  // A subscriber that does not read and may park would hold its hub most of the time: rare.
   plan.policy = random.OneIn(16) ? SlowPolicy::kPark
                                  : static_cast<SlowPolicy>(1 + random.Below(kPoliciesMax - 1));
   plan.stays = plan.manner != FeedClient::Manner::kStops && random.OneIn(6) &&

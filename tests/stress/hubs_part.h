@@ -1,5 +1,5 @@
-// Broadcasts: publishers flood hubs whose subscribers read at once, with pauses, or not at all,
-// under each policy.
+// Broadcasts: publishers flood hubs; subscribers read at once, with pauses, or not at all, under
+// each policy.
 //
 // Checks L1 of hubs: for each subscriber received + missed = published since it joined, exactly.
 #ifndef SLUICE_TESTS_STRESS_HUBS_PART_H_
@@ -20,7 +20,7 @@ class HubsPart : public Part {
  public:
   static constexpr int kSubscribersMax = 96;
   static constexpr int kClients = 128;
-  static constexpr int kStaying = 24;  // From their coming to the end of the flood.
+  static constexpr int kStaying = 24;  // From their arrival to the end of the flood.
   static constexpr int kHubs = 4;
 
   explicit HubsPart(Stress& stress);

@@ -1,4 +1,4 @@
-// Laws is where the parts of a stress run say which promise was broken, and how.
+// Laws collects the broken promises that the parts of a stress run report.
 //
 // Owner:  the run.
 // Thread: any; behind a lock, as a run that passes never takes it.
@@ -20,7 +20,7 @@ class Laws {
 
   void Broken(const std::string& law, std::string how);
   int64_t BrokenCount() const;
-  std::vector<std::string> Lines() const;  // One for each text, and one for those not kept.
+  std::vector<std::string> Lines() const;  // A line for each kept text, and one for the rest.
 
  private:
   struct Breaches {

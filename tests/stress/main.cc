@@ -1,5 +1,5 @@
 // stress floods a runtime with actors, births and deaths, timers, connections and broadcasts, and
-// fails when a law broke. `./sluice stress --help` says how.
+// fails if a law broke. Usage: `./sluice stress --help`.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

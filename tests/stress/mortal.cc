@@ -73,7 +73,7 @@ void Mortal::OnStart() {
       if (!child) part_->refused.Add();
     }
   }
-  // Never heard of again where its actor ends first; a use of freed memory, if it were.
+  // If the actor ends first, the timer must not fire: it would use freed memory.
   After(absl::Milliseconds(50), [this] { lives_ += 0; });
   if (death_ == Death::kThrowsInStart) throw std::runtime_error("did not start");
   if (death_ == Death::kStopsInStart) Stop("started, and that was all");
@@ -96,9 +96,10 @@ void Mortal::On(Hello hello) {
   if (death_ != Death::kWaitsForParent && death_ != Death::kThrowsInTimer && --lives_ <= 0) Die();
 }
 
-// Its mailbox closes with this handler, so nobody whom its last words wait for waits for it.
+// The mailbox closes with this handler: while the last words wait for an actor, that actor cannot
+// wait for this one.
 void Mortal::Die() {
-  // Closed when the mourner has ended, too.
+  // Send answers kClosed if the mourner has ended, too.
   for (int i = 0; i < kLastWords; ++i) (void)Send(mourner_, LastWord{serial_});
   if (death_ == Death::kThrowsStd || death_ == Death::kHasChildrenThrows) {
     throw std::runtime_error("it was time");

@@ -1,4 +1,4 @@
-// Mortal is an actor that dies, in the way it was told at its birth.
+// Mortal is an actor that dies in the way that its constructor is given.
 #ifndef SLUICE_TESTS_STRESS_MORTAL_H_
 #define SLUICE_TESTS_STRESS_MORTAL_H_
 
@@ -12,7 +12,7 @@
 namespace sluice::stress {
 
 struct Hello {
-  uint64_t to;  // The serial number of the actor it is meant for.
+  uint64_t to;  // Serial number of the intended actor.
 };
 struct LastWord {
   uint64_t from;
@@ -28,15 +28,15 @@ enum class Death : uint8_t {
   kStopsInStart,
   kThrowsInStop,
   kThrowsInTimer,
-  kWaitsForParent,  // Its parent's end, or an order, ends it.
-  kHasChildren,     // Stops, and its children with it.
+  kWaitsForParent,  // Ended by its parent's end, or by an order.
+  kHasChildren,     // Stops, and its children end with it.
   kHasChildrenThrows,
 };
 inline constexpr int kDeathCount = 12;
 
 class Mortal : public Actor {
  public:
-  // How many of the children of one actor are alive; shared, as who is checked may be gone.
+  // How many children of one actor are alive; shared, as the parent that is checked may be gone.
   using Alive = std::shared_ptr<Count>;
 
   Mortal(SpawnsPart* part, uint64_t serial, Death death, int lives, Recipient<LastWord> mourner,
@@ -46,7 +46,8 @@ class Mortal : public Actor {
   void OnStop() override;
   void On(Hello hello);
 
-  static bool Fails(Death death);  // Its end has the reason `failed`, unless it was ordered before.
+  // True: its end has the reason `failed`, unless it was ordered to stop before.
+  static bool Fails(Death death);
 
  private:
   void Die();

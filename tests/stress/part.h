@@ -1,7 +1,7 @@
-// Part is one flood of a stress run: it makes load, counts what must come of it, and compares.
+// Part is one flood of a stress run: it makes load, counts the expected results, and compares.
 //
 // Owner:  the run.
-// Thread: the run's, for all methods; what a part shares with workers and clients is atomic.
+// Thread: the run's, for all methods; data that a part shares with workers and clients is atomic.
 // Bound:  each part bounds what it has under way.
 #ifndef SLUICE_TESTS_STRESS_PART_H_
 #define SLUICE_TESTS_STRESS_PART_H_
@@ -28,17 +28,18 @@ inline constexpr bool kSanitized = SLUICE_TSAN != 0 || SLUICE_STRESS_ASAN != 0;
 // Deadlines of a run: how long a peer or an actor may take for what it must do.
 inline constexpr int kSlack = kSanitized ? 6 : 1;
 
-// What all parts share.
+// Shared by all parts.
 struct Stress {
   Runtime& runtime;
   Laws& laws;
   const uint64_t seed;
-  // Nothing new is begun. Set by the run, read by actors and clients. Relaxed: no data hangs on it.
+  // True: parts begin nothing new. Set by the run, read by actors and clients. Relaxed: no other
+  // data depends on it.
   std::atomic<bool> stopping{false};
   bool Stopping() const { return stopping.load(std::memory_order_relaxed); }
 };
 
-// A count that several threads add to and the run reads. Relaxed: no other data hangs on it.
+// A count that several threads add to and the run reads. Relaxed: no other data depends on it.
 class Count {
  public:
   void Add(int64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }
@@ -48,7 +49,8 @@ class Count {
   std::atomic<int64_t> value_{0};
 };
 
-// Draws of our own: the same on every machine, and 8 bytes for each of thousands of actors.
+// A random generator of our own: the same on every machine, and 8 bytes for each of thousands of
+// actors.
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -77,10 +79,10 @@ class Part {
   virtual ~Part() = default;
   virtual std::string Name() const = 0;
   virtual void Prepare() = 0;  // Before the workers' threads run.
-  virtual void Start() {}      // After that.
-  // Everything that was begun has ended, after Stress::stopping.
+  virtual void Start() {}      // After their start.
+  // True: after Stress::stopping, everything that was begun has ended.
   virtual bool Done() = 0;
-  virtual std::string State() = 0;       // For a run that hangs: what it waits for.
+  virtual std::string State() = 0;       // For a run that hangs: what the part waits for.
   virtual int64_t Progress() const = 0;  // Grows as long as the part lives.
   virtual void CheckDone() {}            // Once Done(), before the drain.
   virtual void Finish() {}               // After the drain: threads are joined, sums compared.

@@ -27,7 +27,7 @@ ProcessFigures LookAtProcess() {
     if (word == "VmHWM:" && status >> kib) figures.peak_bytes = kib * 1024;
   }
   status.close();
-  // Walking it takes one descriptor, each time the same.
+  // Walking the folder takes one descriptor, in each call.
   figures.descriptors = Entries("/proc/self/fd");
   figures.threads = Entries("/proc/self/task");
   return figures;

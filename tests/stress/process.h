@@ -1,4 +1,4 @@
-// What the kernel says of this process.
+// The kernel's figures of this process.
 #ifndef SLUICE_TESTS_STRESS_PROCESS_H_
 #define SLUICE_TESTS_STRESS_PROCESS_H_
 

@@ -17,12 +17,12 @@ namespace sluice::stress {
 namespace {
 
 constexpr int64_t kMiB = 1024 * 1024;
-// The program's own, as the ceiling is the runtime's: 3 MiB of noise, 3 MiB of scripts, the pairs'
-// counts (2 x 256 x 258 x 8 bytes), 2 MiB for two rings of ends, 3 read buffers and what 560
-// clients keep (at most 80 KiB each, where all subscribers have a message in pieces), and the
-// state of its actors: 1,024 timers or graves in each of some dozens, about 256 bytes each.
+// The stress program's own memory, as the ceiling is the runtime's: 3 MiB of noise, 3 MiB of
+// scripts, the pairs' counts (2 x 256 x 258 x 8 bytes), 2 MiB for two rings of ends, 3 read
+// buffers, 560 clients (at most 80 KiB each, if all subscribers have a message in pieces), and the
+// actors' state: 1,024 timers or graves in each of some dozens, about 256 bytes each.
 constexpr int64_t kOwnBytes = 32 * kMiB;
-// What may stay resident when all is over: pages that the allocator keeps.
+// Limit of the resident memory that is left at the end: pages that the allocator keeps.
 constexpr int64_t kResidueBytes = 48 * kMiB;
 
 std::string Short(double value) {
@@ -66,7 +66,7 @@ void CheckLedgers(Runtime& runtime, Laws& laws) {
     return ledger.dropped[static_cast<int>(reason)] +
            ledger.parked_dropped[static_cast<int>(reason)];
   };
-  // All parts were done before the drain, and it had time enough.
+  // All parts were done before the drain, and the drain had enough time.
   if (dropped(DropReason::kShutdown) != 0) {
     laws.Broken("drain", absl::StrCat(dropped(DropReason::kShutdown),
                                       " messages were dropped by a drain that had time"));
@@ -95,7 +95,7 @@ void CheckLedgers(Runtime& runtime, Laws& laws) {
     laws.Broken("L9", absl::StrCat(totals.BytesHeld(),
                                    " written bytes were neither sent nor counted as lost"));
   }
-  // Time-outs that no client provokes, and errors that loopback does not make.
+  // Time-outs that no client provokes, and errors that loopback does not cause.
   for (const CloseReason reason :
        {CloseReason::kIdle, CloseReason::kLifetime, CloseReason::kHalfClosed,
         CloseReason::kWriteStalled, CloseReason::kDeadPeer, CloseReason::kConnectFailed,

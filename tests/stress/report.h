@@ -1,4 +1,4 @@
-// What a run prints at its end, and the laws that only the whole process can break.
+// Prints a run's results at its end, and checks the laws that only the whole process can break.
 #ifndef SLUICE_TESTS_STRESS_REPORT_H_
 #define SLUICE_TESTS_STRESS_REPORT_H_
 
@@ -14,9 +14,9 @@ namespace sluice::stress {
 using Parts = std::vector<std::unique_ptr<Part>>;
 
 void PrintRates(const Parts& parts, double seconds);
-// After the drain: prints the ledgers, and checks that they balance and that nothing is held.
+// After the drain: prints the ledgers, and checks that they balance and hold nothing.
 void CheckLedgers(Runtime& runtime, Laws& laws);
-// After the runtime's end.
+// Called after the runtime's end.
 void CheckProcess(const ProcessFigures& before, const Ceiling& ceiling, Laws& laws);
 
 }  // namespace sluice::stress

@@ -26,16 +26,16 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int64_t kStandstillMs = 10'000 * kSlack;  // Of one part, while it should make load.
-constexpr milliseconds kStopTime(6'000 * kSlack);   // From the end of the flood to all being done.
+constexpr int64_t kStandstillMs = 10'000 * kSlack;  // For a part that should make load.
+constexpr milliseconds kStopTime(6'000 * kSlack);   // From the end of the flood until all are done.
 constexpr absl::Duration kDrainTime = absl::Seconds(10 * kSlack);
-constexpr absl::Duration kHopelessDrainTime = absl::Seconds(1);  // Of a run that has failed.
+constexpr absl::Duration kHopelessDrainTime = absl::Seconds(1);  // For a run that has failed.
 
 Options OptionsFor(const Plan& plan) {
   Options options;
   options.workers = plan.workers;
   options.memory_bytes_max = plan.memory_bytes_max;
-  // Few: bounds are to be met.
+  // Low, so that the bounds are met.
   options.actors_max = 4'096;
   options.lane_messages_max = 256;
   options.outbox_messages_max = 256;
@@ -67,7 +67,7 @@ class Signals {
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
   }
-  int Wait(milliseconds time) {  // 0: none came.
+  int Wait(milliseconds time) {  // 0: no signal came.
     const timespec timeout = {time.count() / 1'000, time.count() % 1'000 * 1'000'000};
     return std::max(0, sigtimedwait(&set_, nullptr, &timeout));
   }
@@ -83,7 +83,7 @@ void DumpTo(std::FILE* file, Runtime& runtime, const Parts& parts) {
   std::fprintf(file, "%s", runtime.Dump().c_str());
 }
 
-// Until the time is over, a signal comes, or a part stands still.
+// Runs until the time is over, a signal comes, or a part stands still.
 void Flood(const Plan& plan, Stress& stress, const Parts& parts, Signals& signals) {
   const int64_t end_ms = SteadyMs() + absl::ToInt64Milliseconds(plan.length);
   struct Seen {
@@ -138,11 +138,11 @@ const std::vector<std::string>& PartNames() {
 
 int Run(const Plan& plan) {
   Signals signals;
-  std::thread([] {}).join();  // A sanitizer starts a thread of its own with the first of ours.
+  std::thread([] {}).join();  // A sanitizer starts its thread with our first.
   const ProcessFigures before = LookAtProcess();
   Laws laws;
   Ceiling ceiling;
-  std::string again;  // The command that repeats this run, as far as threads let it.
+  std::string again;  // Repeats this run, as far as threads let it.
   {
     Runtime runtime(OptionsFor(plan));
     again = absl::StrCat("./sluice stress --seed=", plan.seed, " --workers=", runtime.WorkerCount(),

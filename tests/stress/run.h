@@ -20,8 +20,8 @@ struct Plan {
 
 const std::vector<std::string>& PartNames();
 
-// The exit code: 0 when every law held. SIGINT and SIGTERM end the run early, and it is checked
-// all the same; SIGUSR1 prints what the runtime does. Requires: no other thread runs yet.
+// Returns the exit code: 0 if every law held. SIGINT and SIGTERM end the run early, and it is
+// checked all the same; SIGUSR1 prints the runtime's state. Requires: no other thread runs yet.
 int Run(const Plan& plan);
 
 }  // namespace sluice::stress

@@ -11,8 +11,7 @@ namespace sluice::stress {
 
 namespace {
 
-// A session may always write as much as it was given to read; only a socket that has failed
-// refuses.
+// A session may always write as many bytes as it was given to read; only a failed socket refuses.
 void CheckWrite(Stress& stress, Answer answer) {
   if (answer == Answer::kAccepted || answer == Answer::kClosed) return;
   stress.laws.Broken("L9",

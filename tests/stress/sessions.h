@@ -33,11 +33,12 @@ class SessionEnds {
   Laws& laws_;
   std::atomic<uint64_t> next_{0};  // Relaxed: only its own value counts.
   Count ended_;
-  // 0: it lives; else the reason plus 1. Release by the session, acquire by its client.
+  // 0: the session lives; otherwise the reason plus 1. Release by the session, acquire by its
+  // client.
   std::unique_ptr<std::atomic<uint8_t>[]> reasons_;
 };
 
-// What a session says first: its serial number, 16 digits and LF. Then it is accepted.
+// A session's greeting: its serial number, 16 digits and LF. A greeted client is accepted.
 inline constexpr size_t kGreetingBytes = 17;
 std::string Greeting(uint64_t serial);
 std::optional<uint64_t> ParseGreeting(std::string_view greeting);
@@ -60,7 +61,7 @@ inline constexpr std::string_view kLongLineAnswer = "too long\n";
 inline constexpr std::string_view kThrowLine = "throw";
 inline constexpr std::string_view kThrowAnswer = "dying\n";
 
-// Echoes each line; one that is `throw` is answered, and then the session fails.
+// Echoes each line. The line `throw` is answered, and then the session fails.
 class LineEchoSession : public LineSession {
  public:
   LineEchoSession(Stress* stress, SessionEnds* ends)

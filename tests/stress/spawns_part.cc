@@ -49,7 +49,7 @@ class Nursery : public Actor {
                                       " ended with: ", std::string(EndReasonName(down.reason)), " ",
                                       down.text));
     }
-    // Every message of the dead has come when the first Down of this actor does.
+    // All messages of a dead actor have come before this actor's first Down from it.
     if (child.ref) Bury(child);
     if (watched_.empty() && stopped_ && !told_) {
       told_ = true;
@@ -97,14 +97,15 @@ class Nursery : public Actor {
     where.worker = static_cast<int>(random_.Below(runtime().WorkerCount()));
     child.ref = SpawnWith<Mortal>(where, part_, child.serial, child.death,
                                   static_cast<int>(random_.Between(1, 5)), RefOf(this));
-    // A monitor of nobody hears Down as well. (The constructor threw, or actors_max.)
+    // A monitor of an empty Ref gets a Down too. (The constructor threw, or actors_max was
+    // reached.)
     MonitorId last = 0;
     for (uint64_t i = random_.Between(1, 2); i > 0; --i) {
       last = Monitor(child.ref);
       watched_.emplace(last, child);
       part_->monitors.Add();
     }
-    if (random_.OneIn(8)) {  // This one: another may be the one whose Down is missing.
+    if (random_.OneIn(8)) {  // Only this monitor: another Down is still due.
       Demonitor(last);
       watched_.erase(last);
       part_->demonitored.Add();
@@ -133,9 +134,10 @@ class Nursery : public Actor {
     buried_.erase(graves_.front().serial);
     graves_.pop_front();
   }
-  // First in a handler: while the outbox holds anything, Send puts everything behind it, also what
-  // is for the dead, and counts it as dropped later. So it does where the lane there is full. Room
-  // and memory are asked for before the target's word: without them the answer may be theirs.
+  // Called first in a handler: while the outbox holds a message, Send queues all later ones behind
+  // it, also those to a dead actor, and counts them as dropped later. Send does the same if the
+  // lane is full. Send checks room and memory before the target's word, so a lack of them may be
+  // its answer.
   void VisitGraves() {
     for (int i = 0; i < 8 && !graves_.empty(); ++i) {
       const Child& child = graves_[random_.Below(graves_.size())];
@@ -149,7 +151,7 @@ class Nursery : public Actor {
       return;
     }
   }
-  // Until actors_max, perhaps: then each spawn is refused, and nothing else happens.
+  // Perhaps until actors_max: then each spawn is refused, and nothing else happens.
   void BearMany() {
     for (int i = 0; i < kBurst; ++i) {
       const Ref<Mortal> child = Spawn<Mortal>(part_, NextSerial(), Death::kWaitsForParent, 1,

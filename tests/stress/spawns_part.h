@@ -1,8 +1,9 @@
-// Births and deaths: parents spawn children here and elsewhere that die in every way there is, are
-// monitored, written to while they live and long after.
+// Births and deaths: parents spawn children here and elsewhere that die in every possible way; they
+// are monitored, and get messages while they live and long after.
 //
-// Checks L8 (each Down once, after the last message; the dead answer closed; children end before
-// their parents; nobody is left) and L10 (a message never reaches who has the slot next).
+// Checks L8 (each Down once, after the last message; a dead actor answers closed; children end
+// before their parents; no actor is left) and L10 (a message never reaches the next actor in the
+// slot).
 #ifndef SLUICE_TESTS_STRESS_SPAWNS_PART_H_
 #define SLUICE_TESTS_STRESS_SPAWNS_PART_H_
 

@@ -19,7 +19,7 @@ constexpr size_t kEveriesMax = 32;
 
 struct Grain {};
 
-// Full so often that the clocks that send to it park.
+// Full so often that clocks park when they send to it.
 class Hourglass : public Actor {
  public:
   void On(Grain) {}
@@ -61,7 +61,7 @@ class Clock : public Actor {
       Cancel(afters_, afters_.begin());
     }
     if (random_.OneIn(16)) {
-      // To be parked; past the outbox there is no need for more.
+      // Parks the clock; messages beyond its outbox are not needed.
       for (int i = 0; i < 64; ++i) (void)Send(glass_, Grain{});
     }
   }

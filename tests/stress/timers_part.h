@@ -1,7 +1,8 @@
 // Timers: thousands of After, Every and Cancel, on actors that park now and then.
 //
-// Checks by the Os's clock that none fires before its delay from Now() is over, that a cancelled
-// one never fires, and each After once, the k-th firing of an Every not before k intervals.
+// Checks by the Os's clock that no timer fires before its delay from Now() is over, that a
+// cancelled timer never fires, that each After fires once, and that the k-th firing of an Every
+// does not come before k intervals.
 #ifndef SLUICE_TESTS_STRESS_TIMERS_PART_H_
 #define SLUICE_TESTS_STRESS_TIMERS_PART_H_
 
@@ -25,7 +26,7 @@ class TimersPart : public Part {
   std::vector<Rate> Rates() const override;
   std::string Notes() const override;
 
-  void NoteLateness(int64_t ns);  // From any worker.
+  void NoteLateness(int64_t ns);  // Called by any worker.
 
   Stress& stress;
   Count armed, fired, cancelled, every_fired, clocks_done;

@@ -1,5 +1,5 @@
-// HandlerWatch stands in each handler of an actor and finds what L3 and L4 forbid: overlapping
-// handlers, a handler on another worker's thread, a mailbox past its capacity.
+// HandlerWatch lives as long as a handler of an actor runs, and finds breaches of L3 and L4:
+// overlapping handlers, a handler on another worker's thread, a mailbox past its capacity.
 #ifndef SLUICE_TESTS_STRESS_WATCH_H_
 #define SLUICE_TESTS_STRESS_WATCH_H_
 

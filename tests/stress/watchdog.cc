@@ -38,7 +38,7 @@ void Watchdog::Run() {
   std::unique_lock<std::mutex> lock(lock_);
   while (!over_) {
     if (std::chrono::steady_clock::now() >= deadline_) Bite();
-    // Looked at again after a second: wait_until would overflow with max().
+    // Polled each 100 ms: wait_until would overflow with time_point::max().
     changed_.wait_for(lock, std::chrono::milliseconds(100));
   }
 }

@@ -1,4 +1,4 @@
-// Watchdog ends a process that hangs: it prints what is known, says that it failed, and exits.
+// Watchdog ends a process that hangs: it prints the dump and the phase, and exits with failure.
 //
 // Owner:  the run.
 // Thread: Restart() and the destructor the run's; it has a thread of its own.

@@ -1,8 +1,8 @@
-// An acceptor on real sockets whose workers take their turns on the test's thread, with an Os that
-// fails on demand and a clock that the test moves.
+// AcceptorRig is an acceptor on real sockets. Its workers take their turns on the test's thread,
+// with an Os that fails on demand and a clock that the test moves.
 //
-// The sockets are UNIX sockets, unless the test names other addresses: what one side has done is
-// there for the other when the call returns. A packet over TCP's loopback may still wait for its
+// The sockets are UNIX sockets, unless the test names other addresses: a call at one end has taken
+// effect at the other end when it returns. A packet over TCP's loopback may still wait for its
 // processor (a softirq, or RPS) when the workers have come to rest, and the test would go on
 // without it; WaitToHear() waits for it.
 #ifndef SLUICE_TESTS_SUPPORT_ACCEPTOR_RIG_H_
@@ -33,7 +33,7 @@ class FailingOs : public ForwardingOs {
  public:
   int64_t NowNs() override {
     return ++now_ns;
-  }  // It moves a little, or a spinning worker would wait for ever.
+  }  // Each look advances the clock: otherwise a spinning worker would wait forever.
   int Accept(int fd, sockaddr_storage* peer, socklen_t* peer_size) override {
     ++accepts;
     if (!accept_errors.empty()) {
@@ -41,7 +41,7 @@ class FailingOs : public ForwardingOs {
       accept_errors.pop_front();
       if (error != 0) return -error;
     }
-    // As Linux does: a descriptor is looked for first, whether anybody waits or not.
+    // As on Linux, accept looks for a free descriptor first, whether a peer waits or not.
     if (descriptors_left == 0) return -EMFILE;
     const int accepted = ForwardingOs::Accept(fd, peer, peer_size);
     if (accepted >= 0 && descriptors_left > 0) --descriptors_left;
@@ -67,12 +67,12 @@ class FailingOs : public ForwardingOs {
     if (clock_runs) now_ns += 1'000'000;
     return count;
   }
-  // A drain that waits for nothing: only the test's turns move time.
+  // A drain does not wait: only the test's turns move time.
   void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   int64_t now_ns = 1'000'000'000'000;
   std::deque<int> accept_errors;
   int descriptors_left = -1;  // -1: no limit.
-  int taken_at_close = 0;     // So many that become free are taken by somebody else at once.
+  int taken_at_close = 0;     // In so many closes, another thread takes the freed descriptor.
   int accepts = 0;
   bool slept = false;
   bool clock_runs = false;
@@ -92,7 +92,7 @@ class AcceptorRig {
     EXPECT_TRUE(runtime.status().ok()) << runtime.status();
     Settle();
   }
-  // Of no other rig, in no other process.
+  // Unique among all rigs and processes.
   static std::string NewAddress() {
     static std::atomic<int> count{0};
     return absl::StrCat("unix:@sluice-rig-", ::getpid(), "-", count.fetch_add(1));
@@ -137,12 +137,12 @@ class AcceptorRig {
     Settle();
   }
   Acceptor& actor() { return *static_cast<Acceptor*>(acceptor.slot()->actor); }
-  // It stands in the backlog when connect has returned.
+  // When Connect() returns, the client stands in the backlog.
   int Connect(std::string_view address = "") {
     const Address to = *Address::Parse(address.empty() ? Where(0) : std::string(address));
     const int fd = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    // A name of its own, by which the server's end is found: the kernel gives it (unix(7),
-    // autobind).
+    // The kernel gives the client a name of its own (unix(7), autobind). Tests find the server's
+    // end by that name.
     const sockaddr autobind{AF_UNIX, {}};
     if (to.family() == AF_UNIX) {
       EXPECT_EQ(::bind(fd, &autobind, sizeof(sa_family_t)), 0);
@@ -153,7 +153,7 @@ class AcceptorRig {
     return fd;
   }
   std::string Where(size_t socket) { return actor().Addresses()[socket].ToString(); }
-  // What the client can read now: bytes, "EOF", "RST" or "" for nothing yet.
+  // Returns what the client can read now: bytes, "EOF", "RST" or "" for nothing yet.
   static std::string Heard(int fd) {
     char buffer[64];
     const ssize_t count = ::recv(fd, buffer, sizeof(buffer), 0);
@@ -161,7 +161,7 @@ class AcceptorRig {
     if (count == 0) return "EOF";
     return errno == ECONNRESET ? "RST" : "";
   }
-  // The first that a client of TCP hears; "" if nothing comes in a minute.
+  // Returns the first thing that a TCP client can read; "" if nothing comes in a minute.
   std::string WaitToHear(int fd) {
     std::string heard;
     Eventually([&] {

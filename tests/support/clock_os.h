@@ -1,4 +1,4 @@
-// ClockOs is Linux with clocks that only the test moves, and no wait: the worker is stepped.
+// ClockOs is Linux with clocks that only the test moves. No call waits: the test steps the worker.
 #ifndef SLUICE_TESTS_SUPPORT_CLOCK_OS_H_
 #define SLUICE_TESTS_SUPPORT_CLOCK_OS_H_
 
@@ -25,7 +25,7 @@ class ClockOs : public ForwardingOs {
   void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   void Advance(absl::Duration by) { now_ns_ += absl::ToInt64Nanoseconds(by); }
   void UseProcessor(absl::Duration by) { processor_ns_ += absl::ToInt64Nanoseconds(by); }
-  // Time in which the thread waited for something, and in which others had its processor.
+  // Block: the thread waited that long. Preempt: other threads had its processor that long.
   void Block(absl::Duration by) {
     Advance(by);
     ++switches_.voluntary;
@@ -34,8 +34,8 @@ class ClockOs : public ForwardingOs {
     Advance(by);
     ++switches_.involuntary;
   }
-  int64_t looks = 0;  // At the clock.
-  bool runs = false;  // The end of a test: time goes by itself, so that deadlines come.
+  int64_t looks = 0;  // Calls of NowNs().
+  bool runs = false;  // Set at a test's end: each look then advances the clock, so deadlines pass.
 
  private:
   int64_t now_ns_ = 1'000'000'000'000;

@@ -1,6 +1,6 @@
 // RunCommand runs a program as a shell would, and waits for its end.
 //
-// Owner:  the caller. Thread: any; it waits. Bound: none. Errors: as the shell's, a code of 127.
+// Owner: the caller. Thread: any; it waits. Bound: none. Errors: as the shell's, a code of 127.
 #ifndef SLUICE_TESTS_SUPPORT_COMMAND_H_
 #define SLUICE_TESTS_SUPPORT_COMMAND_H_
 
@@ -13,7 +13,7 @@ namespace sluice::testing {
 
 struct CommandResult {
   int code = 0;
-  std::string text;  // Of stdout and stderr.
+  std::string text;  // Both stdout and stderr.
 };
 
 inline CommandResult RunCommand(const std::string& command) {

@@ -1,4 +1,5 @@
-// ForwardingOs hands every call to LinuxOs(): a test double overrides the few that it is about.
+// ForwardingOs forwards every call to LinuxOs(). A test double overrides the few calls that it
+// needs.
 #ifndef SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
 #define SLUICE_TESTS_SUPPORT_FORWARDING_OS_H_
 

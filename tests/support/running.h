@@ -1,5 +1,5 @@
-// What tests of running actors share: waiting for an event, a small runtime's options, turns
-// without threads, and a look at what is free when all is at rest.
+// Helpers for tests of running actors: waiting for an event, a small runtime's options, turns
+// without threads, and a check of all credits when all is at rest.
 #ifndef SLUICE_TESTS_SUPPORT_RUNNING_H_
 #define SLUICE_TESTS_SUPPORT_RUNNING_H_
 
@@ -17,7 +17,7 @@
 
 namespace sluice::testing {
 
-// Waits for the event itself; the deadline is only for a test that would else hang.
+// Waits for the event itself; the deadline only ends a test that would otherwise hang.
 inline bool Eventually(absl::FunctionRef<bool()> happened, int seconds_max = 60) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds_max);
   while (!happened()) {
@@ -75,8 +75,8 @@ inline void OnEachWorker(Runtime& runtime, absl::FunctionRef<void(Worker&)> look
   }
 }
 
-// Empty when every mailbox has all its credits back and nobody is parked; else who does not.
-// Requires: at rest.
+// Returns "" when every mailbox has all its credits back and no actor is parked; otherwise names
+// the slots of which this is not true. Requires: at rest.
 inline std::string CreditsMissing(Runtime& runtime) {
   std::string missing;
   OnEachWorker(runtime, [&](Worker& worker) {

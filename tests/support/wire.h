@@ -1,5 +1,6 @@
-// Connections without a kernel: a Wire is a socket as a test plays it, WireOs gives its readiness
-// and a clock that only the test moves, and Rig takes the turns of one worker on the test's thread.
+// Connections without a kernel: the test plays the socket through a Wire, WireOs supplies its
+// readiness and a clock that only the test moves, and Rig takes the turns of one worker on the
+// test's thread.
 #ifndef SLUICE_TESTS_SUPPORT_WIRE_H_
 #define SLUICE_TESTS_SUPPORT_WIRE_H_
 
@@ -22,15 +23,16 @@
 #include "sluice/actors/connection/session.h"
 #include "sluice/actors/connection/stream.h"
 #include "sluice/core/actor/actor.h"
-#include "sluice/core/base/log.h"
 #include "sluice/core/memory/budget.h"
 #include "sluice/core/runtime/runtime.h"
 #include "sluice/core/worker/worker.h"
 #include "sluice/tests/support/forwarding_os.h"
+#include "sluice/tests/support/log_level_scope.h"
 
 namespace sluice::testing {
 
-// One socket, and what happened to it. The test changes it; edges are given by WireOs::Event.
+// Wire is one socket and the record of what happened to it. The test changes it; WireOs::Event
+// gives the edges.
 struct Wire {
   int fd = -1;
   bool tcp = true;
@@ -39,21 +41,21 @@ struct Wire {
   size_t read_max = SIZE_MAX;
   bool ended = false;
   int read_error = 0;
-  std::function<bool()> delay;  // True: this call answers EAGAIN, whatever there is.
-  // To write: as much as there is room, at most write_max at a time.
+  std::function<bool()> delay;  // True: this call answers EAGAIN, whatever input or room there is.
+  // To write: as much as `room` allows, at most write_max at a time.
   std::string output;
   int64_t room = INT64_MAX;
   size_t write_max = SIZE_MAX;
   int write_error = 0;
   int socket_error = 0;  // SO_ERROR.
   int64_t unacknowledged = 0;
-  std::function<int64_t()> acknowledged_ms;  // None: nobody can tell.
+  std::function<int64_t()> acknowledged_ms;  // Unset: unknown.
   std::function<void()> on_close;
-  // How long the peer has been silent though it was asked, each second once more; none: it answers.
+  // How long the peer has not answered, though it is asked again each second; unset: it answers.
   std::function<int64_t()> unanswered_ms;
-  std::function<Unanswered()> unanswered;  // Or all of it.
+  std::function<Unanswered()> unanswered;  // Instead of unanswered_ms: the whole result.
   int64_t round_trip_ms = 0;
-  // What was done.
+  // The connection's calls so far.
   int reads = 0;
   int writes = 0;
   int looks = 0;
@@ -140,7 +142,7 @@ class WireOs : public ForwardingOs {
   void Event(const Wire& wire, uint32_t events) { due_.emplace_back(wire.fd, events); }
   bool Registered(const Wire& wire) const { return registered_.contains(wire.fd); }
   const std::vector<std::unique_ptr<Wire>>& wires() const { return wires_; }
-  int64_t tick_ns = 0;  // So much passes with each look at the clock.
+  int64_t tick_ns = 0;  // Each look at the clock advances it by this.
   bool HasEvents(int poller) const {
     return std::any_of(due_.begin(), due_.end(), [&](const auto& due) {
       const auto found = registered_.find(due.first);
@@ -151,7 +153,7 @@ class WireOs : public ForwardingOs {
   int add_error = 0;
   // The last wait would have slept: there was nothing to do, and nothing came.
   bool slept = false;
-  // The end of a test: time goes by itself, so that deadlines come.
+  // Set at a test's end: each wait then advances the clock, so deadlines pass.
   bool clock_runs = false;
 
   int PollerAdd(int poller, int fd, uint32_t events, uint64_t data) override {
@@ -163,7 +165,7 @@ class WireOs : public ForwardingOs {
   int PollerRemove(int poller, int fd) override {
     if (fd < kFirstFd) return ForwardingOs::PollerRemove(poller, fd);
     EXPECT_EQ(registered_.erase(fd), add_error == 0 ? 1u : 0u);
-    // Events of the current batch still come: that is the trap.
+    // As with epoll, events already in the worker's current batch still come.
     return 0;
   }
   int PollerWait(int poller, epoll_event* events, int events_max, int timeout_ms) override {
@@ -185,7 +187,7 @@ class WireOs : public ForwardingOs {
     slept = count == 0 && timeout_ms != 0;
     return count;
   }
-  // A drain that waits for nothing: only the test's turns move time.
+  // A drain does not wait: only the test's turns move time.
   void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override {
     if (fd < kFirstFd) return ForwardingOs::OptionGet(fd, level, name, value, size);
@@ -206,13 +208,12 @@ class WireOs : public ForwardingOs {
   std::deque<std::pair<int, uint32_t>> due_;
 };
 
-// A session whose handlers a test writes; it notes what it heard.
+// ScriptSession has handlers that the test writes; it notes which handlers ran.
 class ScriptSession : public Session {
  public:
   struct Notes {
-    std::string
-        data;  // Consumed or not: all it was offered by the default OnData, which takes all.
-    std::string heard;  // A letter for each call: Open, Data, Eof, Writable, sHutdown, Close.
+    std::string data;   // Taken by the default OnData, which takes all input.
+    std::string heard;  // A letter for each call: Open, Data, Eof, Writable, H for OnDrain, Close.
     CloseReason reason = CloseReason::kError;
     std::function<void(ScriptSession&)> on_start, on_open, on_eof, on_writable, on_drain, on_close;
     std::function<void(ScriptSession&, Input&)> on_data;
@@ -304,7 +305,6 @@ class Rig {
   explicit Rig(Options options = WireOptions()) : runtime(options, os), worker(runtime.worker(0)) {
     EXPECT_TRUE(runtime.status().ok()) << runtime.status();
     worker.Enter();
-    SetLogLevel(LogLevel::kOff);
   }
   ~Rig() {
     os.clock_runs = true;
@@ -316,7 +316,7 @@ class Rig {
     for (const auto& wire : os.wires()) EXPECT_TRUE(wire->closed || !os.Registered(*wire));
   }
 
-  // A wire and the notes of the session to come; both live as long as the rig.
+  // A wire, and the notes of the session that will use it; both live as long as the rig.
   struct Peer {
     Wire& wire;
     Notes& notes;
@@ -326,7 +326,7 @@ class Rig {
     return {os.NewWire(), *notes_.back()};
   }
 
-  // A connection of a session of class S on a wire of its own.
+  // Opens a connection on `wire`, with a session of class S.
   template <class S, class... Args>
   Slot* OpenAs(Wire& wire, Connection::Start start, absl::Duration connect_timeout, Args... args) {
     Slot* slot = worker.AllocateSlot();
@@ -344,7 +344,7 @@ class Rig {
     return OpenAs<ScriptSession>(wire, Connection::Start::kConnecting, timeout, &notes);
   }
 
-  // Turns until the worker would sleep; a worker that never does is a busy loop.
+  // Takes turns until the worker would sleep; a worker that never does is a busy loop.
   void Settle(int turns_max = 20'000) {
     for (int i = 0; i < turns_max; ++i) {
       Turn();
@@ -362,7 +362,7 @@ class Rig {
     Settle();
   }
 
-  // What the kernel does.
+  // Events of the kernel.
   void Arrive(Wire& wire, std::string_view bytes) {
     wire.input += bytes;
     os.Event(wire, EPOLLIN);
@@ -380,7 +380,7 @@ class Rig {
     os.Event(wire, EPOLLOUT);
   }
 
-  // All that is left of the budget, until it is given back.
+  // True: takes all that is left of the budget. False: gives it back.
   void TakeMemory(bool take) {
     Budget& budget = runtime.budget();
     if (take && memory_taken == 0) {
@@ -421,6 +421,9 @@ class Rig {
   Runtime runtime;
   Worker& worker;
   int64_t memory_taken = 0;
+
+ private:
+  const LogLevelScope quiet_{LogLevel::kOff};
 };
 
 }  // namespace sluice::testing
