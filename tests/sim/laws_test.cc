@@ -305,7 +305,7 @@ TEST_F(Doctored, MailForANeverWokenWorkerIsFound) {
         if (worker.sleep_word().Rouse()) worker.Signal();
       });
   EXPECT_THAT(found, StartsWith("L5 progress"));
-  EXPECT_THAT(found, HasSubstr("sleeps with 1 messages in its inbox, and nobody will rouse it"));
+  EXPECT_THAT(found, HasSubstr("sleeps with 1 messages in its inbox, and nothing will rouse it"));
 }
 
 TEST_F(Doctored, ATimerThatIsSleptOverIsFound) {

@@ -66,7 +66,8 @@ TEST(Simulate, AnAmountThatNobodyAskedForIsNamed) {
 TEST(Simulate, EndlessRunIsReportedWithItsSeed) {
   const Result result = Simulate("--scenario=million --seed=5 --run_seconds=1");
   EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.text, HasSubstr("seed 5: L5 progress is broken: it has not ended after 1 s"));
+  EXPECT_THAT(result.text,
+              HasSubstr("seed 5: L5 progress is broken: the run has not ended after 1 s"));
 }
 
 }  // namespace
