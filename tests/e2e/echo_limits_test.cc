@@ -151,7 +151,7 @@ TEST(EchoLimits, TooLowSoftLimitOfDescriptorsIsRaised) {
   EXPECT_EQ(server.StandardError().find("exceeds the descriptor limit"), std::string::npos);
 }
 
-TEST(EchoLimits, WhatDescriptorsDoNotAllowIsSaid) {
+TEST(EchoLimits, LackOfDescriptorsIsLogged) {
   Server server("echo", {"--max_connections=5000"},
                 {.descriptors_max = 400, .descriptors_soft_max = 64});
   EXPECT_TRUE(WaitFor([&] {

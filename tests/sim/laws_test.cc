@@ -374,7 +374,7 @@ TEST_F(Doctored, ASlotThatIsLostIsFound) {
   EXPECT_THAT(Broken([&] { free.pop_back(); }, [&] { free.push_back(lost); }), StartsWith("leak"));
 }
 
-TEST_F(Doctored, WhatIsLeftAtTheEndIsTold) {
+TEST_F(Doctored, LeftoversAtTheEndAreReported) {
   runtime_.Drain(absl::ZeroDuration());
   EXPECT_EQ(simulation_.violation(), "");
   const int left = simulation_.os().SpareOpen();
