@@ -9,12 +9,14 @@
 #include "sluice/core/os/flags.h"
 #include "sluice/sluice.h"
 
-ABSL_FLAG(uint32_t, topics_max, 1'024, "Topics there may be.");
-ABSL_FLAG(uint32_t, subscriptions_max, 64, "Subscriptions of a connection; names of a topic.");
+ABSL_FLAG(uint32_t, topics_max, 1'024, "Most topics at once.");
+ABSL_FLAG(uint32_t, subscriptions_max, 64,
+          "Most subscriptions of a connection, and most names of a topic.");
 ABSL_FLAG(uint32_t, message_max, 8'192, "Longest message, in bytes.");
-ABSL_FLAG(uint32_t, window, 16, "Messages of a name that may be sent and not acknowledged.");
-ABSL_FLAG(uint32_t, queue, 256, "Messages that may wait for a subscription.");
-ABSL_FLAG(sluice::TimeSpan, park_timeout, {absl::Seconds(10)}, "How long publishers wait for one.");
+ABSL_FLAG(uint32_t, window, 16, "Most messages of a name that are sent and not yet acknowledged.");
+ABSL_FLAG(uint32_t, queue, 256, "Messages that may wait for one subscription, or for one name.");
+ABSL_FLAG(sluice::TimeSpan, park_timeout, {absl::Seconds(10)},
+          "With the policy park: how long publishers wait for one full queue.");
 
 int main(int argc, char** argv) {
   sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));

@@ -180,7 +180,7 @@ TEST_F(BrokerTest, SubscriberReceivesAllMessagesPublishedFromThenOn) {
   EXPECT_EQ(publisher->Ask("STATS"),
             "STATS topics=1 published=50 due=98 received=98 missed=0 queued=0");
   EXPECT_EQ(one->Ask("UNSUB t"), "OK UNSUB t");
-  EXPECT_EQ(one->Ask("UNSUB t"), "ERR this connection does not hear this topic");
+  EXPECT_EQ(one->Ask("UNSUB t"), "ERR this connection has not subscribed to this topic");
 }
 
 TEST_F(BrokerTest, StoppedReaderIsToldExactlyHowMuchItMissed) {
@@ -430,8 +430,8 @@ TEST_F(BrokerTest, ErrorsAreExplainedAndExcessIsRefused) {
   Start({"--topics_max=2", "--subscriptions_max=2", "--message_max=10"});
   auto peer = Connect();
   const std::string name_rule = " has 1 to 64 letters, digits, '_', '-', '.' or '/'";
-  EXPECT_EQ(peer->Ask("SING"), "ERR unknown command; HELP tells what there is");
-  EXPECT_EQ(peer->Ask(""), "ERR unknown command; HELP tells what there is");
+  EXPECT_EQ(peer->Ask("SING"), "ERR unknown command; HELP lists the commands");
+  EXPECT_EQ(peer->Ask(""), "ERR unknown command; HELP lists the commands");
   EXPECT_EQ(peer->Ask("PUB"), "ERR a topic" + name_rule);
   EXPECT_EQ(peer->Ask("PUB a*b x"), "ERR a topic" + name_rule);
   EXPECT_EQ(peer->Ask("HOLD t"), "ERR a name" + name_rule);
@@ -444,10 +444,9 @@ TEST_F(BrokerTest, ErrorsAreExplainedAndExcessIsRefused) {
   EXPECT_EQ(peer->Ask("ACK t 1"), "ERR this connection does not hold this topic");
   EXPECT_EQ(peer->Ask("DROP t"), "ERR this connection does not hold this topic");
   EXPECT_EQ(peer->Ask("SUB t"), "OK SUB t");
-  EXPECT_EQ(peer->Ask("SUB t"), "ERR this connection hears this topic already");
+  EXPECT_EQ(peer->Ask("SUB t"), "ERR this connection has subscribed to this topic already");
   EXPECT_EQ(peer->Ask("HOLD t one"), "OK HOLD t one");
-  EXPECT_EQ(peer->Ask("ACK t x"),
-            "ERR ACK TOPIC NUMBER: what is not a number cannot be acknowledged");
+  EXPECT_EQ(peer->Ask("ACK t x"), "ERR ACK TOPIC NUMBER: NUMBER must be a number");
   EXPECT_EQ(peer->Ask("SUB u"), "ERR this connection has no place for another subscription");
   auto other = Connect();
   EXPECT_EQ(other->Ask("HOLD t two"), "OK HOLD t two");

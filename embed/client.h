@@ -105,7 +105,7 @@ class Client : public sluice::LineSession {
     static constexpr std::string_view kCommands[] = {"PUB", "SUB",  "UNSUB", "HOLD",
                                                      "ACK", "DROP", "STATS"};
     if (std::find(std::begin(kCommands), std::end(kCommands), command) == std::end(kCommands)) {
-      return Refuse("unknown command; HELP tells what there is");
+      return Refuse("unknown command; HELP lists the commands");
     }
     if (!GoodName(topic)) return RefuseName("topic");
     if (command == "PUB") return Publish(topic, line);
@@ -240,7 +240,8 @@ class Client : public sluice::LineSession {
   void Subscribe(const std::string& topic, std::string_view policy_name) {
     const std::optional<sluice::SlowPolicy> policy = Policy(policy_name);
     if (!policy || !MaySubscribe()) return;
-    if (heard_.contains(topic)) return Refuse("this connection hears this topic already");
+    if (heard_.contains(topic))
+      return Refuse("this connection has subscribed to this topic already");
     WithTopic(topic, [this, topic, policy](const TopicRefs& refs) {
       joining_ = topic;
       PauseReading();  // Until On(Subscribed).
@@ -253,7 +254,7 @@ class Client : public sluice::LineSession {
   }
   void Unsubscribe(const std::string& topic) {
     const auto found = heard_.find(topic);
-    if (found == heard_.end()) return Refuse("this connection does not hear this topic");
+    if (found == heard_.end()) return Refuse("this connection has not subscribed to this topic");
     PauseReading();  // Until On(Unsubscribed).
     unsubscribing_ = topic;
     sluice::Unsubscribe(*this, found->second);
@@ -305,7 +306,7 @@ class Client : public sluice::LineSession {
     if (found == held_.end()) return Refuse("this connection does not hold this topic");
     uint64_t number = 0;
     if (!absl::SimpleAtoi(sluice::ToAbsl(number_text), &number)) {
-      return Refuse("ACK TOPIC NUMBER: what is not a number cannot be acknowledged");
+      return Refuse("ACK TOPIC NUMBER: NUMBER must be a number");
     }
     AskTopic(found->second.refs, broker::Acknowledge{RefOf(this), number}, [](uint64_t) {});
   }

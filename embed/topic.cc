@@ -91,7 +91,7 @@ void Topic::Offer(Names::iterator at, Message message) {
   ++name.due;
   if (Full(name)) {
     if (name.slow == SlowPolicy::kDisconnect) {
-      End(at, "it was too slow");
+      End(at, "its queue was full");
       return;
     }
     ++name.dropped;

@@ -29,12 +29,12 @@ std::string AbslUnparseFlag(SlowPolicy policy) { return std::string(SlowPolicyNa
 
 ABSL_FLAG(uint32_t, max_line, 8'192, "Longest line, in bytes; a longer one is skipped.");
 ABSL_FLAG(sluice::SlowPolicy, slow, sluice::SlowPolicy::kDropOldest,
-          "What becomes of a message for a member who does not read: park (everybody waits), "
-          "drop_oldest, "
-          "drop_newest, disconnect.");
+          "What happens to a message for a member who does not read: park (the room waits), "
+          "drop_oldest, drop_newest, disconnect.");
 ABSL_FLAG(uint32_t, queue, 256, "Messages that wait for a member who does not read.");
 ABSL_FLAG(sluice::TimeSpan, park_timeout, {sluice::SubscribeOptions().park_timeout},
-          "With --slow=park: how long everybody waits for such a member, who is ended then.");
+          "With --slow=park: how long the room waits for such a member; after it, the member's "
+          "connection is ended.");
 
 int main(int argc, char** argv) {
   sluice::Runtime runtime(sluice::Options::FromFlags(argc, argv));

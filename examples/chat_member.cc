@@ -67,13 +67,13 @@ void Member::OnLine(std::string_view line) {
     AskRooms(ListMembers{RefOf(this)}, [this](const std::string& list) { Tell(list); });
   } else if (command == "help") {
     Tell(
-        "/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; all else is said to "
-        "the room");
+        "/nick NAME, /msg NAME TEXT, /join ROOM, /rooms, /who, /help, /quit; any other line is "
+        "sent to the room");
   } else if (command == "quit") {
     LeaveChat();
   } else {
     Tell(absl::StrCat("error: unknown command /", sluice::PrintableUtf8(command),
-                      "; /help tells what there is"));
+                      "; /help lists the commands"));
   }
 }
 
@@ -114,7 +114,7 @@ void Member::JoinRoom() {
   place_ = *std::exchange(next_place_, std::nullopt);
   std::string greeting = greeted_ ? absl::StrCat("* you are now in ", place_.room, "\n")
                                   : absl::StrCat("Welcome to the Sluice chat, ", place_.name,
-                                                 ". /help tells what there is.\n");
+                                                 ". /help lists the commands.\n");
   if (Send(place_.hub, sluice::Subscribe(this, options_, std::move(greeting))) !=
       Answer::kAccepted) {
     On(sluice::Subscribed{});

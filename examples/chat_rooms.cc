@@ -129,7 +129,7 @@ void Rooms::LeaveRoom(Person& person) {
 absl::StatusOr<sluice::Ref<Member>> Rooms::On(Find question) {
   auto found = by_name_.find(absl::AsciiStrToLower(question.name));
   if (found == by_name_.end())
-    return absl::NotFoundError(absl::StrCat("nobody is called ", question.name));
+    return absl::NotFoundError(absl::StrCat("no member is called ", question.name));
   return found->second;
 }
 

@@ -19,22 +19,25 @@
 #include "sluice/sim/run/seeds.h"
 
 ABSL_FLAG(std::string, scenario, "mixed",
-          "Which one to run; mixed: any of them, as the seed has it; list: tells which there are.");
+          "Scenario to run; mixed: the seed chooses one; list: lists them.");
 ABSL_FLAG(uint64_t, seed, 1, "The first seed.");
-ABSL_FLAG(int64_t, seeds, 1, "How many seeds, one after the other.");
-ABSL_FLAG(int64_t, seconds, 0, "Goes on with new seeds for so long; 0: --seeds says how many.");
+ABSL_FLAG(int64_t, seeds, 1, "Number of seeds, one after the other.");
+ABSL_FLAG(int64_t, seconds, 0,
+          "Runs new seeds for this number of seconds; 0: as many seeds as --seeds says.");
 ABSL_FLAG(std::string, set, "",
-          "What is not as the seed has it, as a failed run prints it: "
+          "Values that replace those of the seed, as a failed run prints them: "
           "clients=1,faults.reset=0.");
 ABSL_FLAG(std::string, trace, "",
-          "A file that takes every event, as lines: of the last run, where there are several.");
-ABSL_FLAG(bool, shrink, true, "Whether a run that fails is made smaller.");
-ABSL_FLAG(bool, quiet, false, "Without the line for each seed.");
+          "File for the trace: a line for each event of the run, or of the last run if there are "
+          "several.");
+ABSL_FLAG(bool, shrink, true, "Looks for the smallest setup that still fails.");
+ABSL_FLAG(bool, quiet, false, "Prints no line for each seed.");
 ABSL_FLAG(int64_t, run_seconds, 0,
-          "Seconds of processor time after which a run counts as one that never ends; 0: none.");
+          "Seconds of processor time after which a run counts as endless and fails; 0: no limit.");
 #ifdef SLUICE_PLANT
 ABSL_FLAG(int, plant, 0,
-          "Which fault of core/base/plant.h is planted; the first seed that finds it is the last.");
+          "Number of the fault of core/base/plant.h to plant; the run ends with the first seed "
+          "that finds it.");
 #endif
 
 namespace sluice::sim {
@@ -80,11 +83,12 @@ class Runs {
     const int64_t seconds = absl::GetFlag(FLAGS_run_seconds);
     const Outcome outcome = [&] {
       const RunLimit limit(
-          seconds, absl::StrFormat("seed %d: L5 progress is broken: it has not ended after %d s of "
-                                   "processor time\nrepeat it: ./sluice sim --scenario=%s --set=%s "
-                                   "--run_seconds=%d\n",
-                                   seed, seconds, ToAbsl(scenario.name),
-                                   setup.ToText(FaultsOf(seed, scenario.faults)), seconds));
+          seconds,
+          absl::StrFormat(
+              "seed %d: L5 progress is broken: the run has not ended after %d s of processor "
+              "time\nrepeat it: ./sluice sim --scenario=%s --set=%s --run_seconds=%d\n",
+              seed, seconds, ToAbsl(scenario.name), setup.ToText(FaultsOf(seed, scenario.faults)),
+              seconds));
       return RunOnce(setup, scenario.run, {.path = absl::GetFlag(FLAGS_trace)});
     }();
     ++runs_;
@@ -125,7 +129,7 @@ class Runs {
     if (told_.insert(scenario.name).second) {
       if (absl::GetFlag(FLAGS_shrink)) least = Shrink(setup, scenario.run, kShrinkRunsMax);
       const Outcome again = RunOnce(least, scenario.run, {.keep_lines = true});
-      absl::PrintF("%s\nas small as it was found: %s\n", again.last_lines, again.violation);
+      absl::PrintF("%s\nsmallest failing run found: %s\n", again.last_lines, again.violation);
     }
     absl::PrintF("repeat it: ./sluice sim --scenario=%s --set=%s\n", ToAbsl(scenario.name),
                  least.ToText(FaultsOf(setup.seed, scenario.faults)));
@@ -151,8 +155,7 @@ int Main() {
   }
   const Scenario* const chosen = Find(name);
   if (chosen == nullptr && name != "mixed") {
-    return Wrong(
-        absl::StrCat("there is no scenario '", name, "'; --scenario=list tells which there are"));
+    return Wrong(absl::StrCat("there is no scenario '", name, "'; --scenario=list lists them"));
   }
   const int64_t seeds = absl::GetFlag(FLAGS_seeds);
   const absl::Duration seconds = absl::Seconds(absl::GetFlag(FLAGS_seconds));
@@ -187,7 +190,7 @@ int Main() {
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // Line by line: Ctrl-C loses no finding.
   const std::vector<std::string> rest = sluice::ParseFlags(
-      argc, argv, "Runs whole systems on a simulated one, each run from a seed.");
+      argc, argv, "Runs whole systems on a simulated operating system, each run from a seed.");
   if (!rest.empty()) {
     return sluice::sim::Wrong(absl::StrCat("unexpected argument \"", rest[0], "\"; see --help"));
   }

@@ -30,8 +30,8 @@ void Session::OnInputFull() {
   if (connection_ == nullptr) return;
   LimitOf(worker(), CloseReason::kInputFull).Warn(worker().NowMs(), [this] {
     return absl::StrFormat(
-        "input: %s sent a frame longer than %d bytes (input_bytes_max), which its session cannot "
-        "take; the connection is reset",
+        "input: %s sent a frame longer than %d bytes (input_bytes_max or SetInputMax), which its "
+        "session cannot take; the connection is reset",
         PeerAddress().ToString(), connection_->InputMax());
   });
   Abort(CloseReason::kInputFull);

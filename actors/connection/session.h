@@ -165,7 +165,7 @@ class Session : public Actor {
             [shared](absl::StatusOr<typename M::Reply> reply) { (*shared)(std::move(reply)); });
     if (answer == Answer::kAccepted) return;
     (*shared)(absl::StatusOr<typename M::Reply>(absl::UnavailableError(
-        answer == Answer::kClosed ? "whom it was for has ended" : "too busy, try again")));
+        answer == Answer::kClosed ? "the actor asked has ended" : "too busy, try again")));
   }
   // Input that was offered and not consumed; for OnEof.
   std::string_view Unconsumed() const;

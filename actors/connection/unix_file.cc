@@ -88,7 +88,7 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
     if (known == -ENOTSOCK) return error(bound, "bind", "its file is no socket, and stays");
     int connected = known;
     if (const int looked = known < 0 ? 0 : LookBehind(os, address, &connected); looked < 0) {
-      return error(looked, "socket", "cannot look whether anybody listens there");
+      return error(looked, "socket", "cannot check whether a process listens there");
     }
     if (connected == -ENOENT) {  // An old server has removed the file meanwhile.
       bound = os.Bind(fd, address.sockaddr(), address.size());

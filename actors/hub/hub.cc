@@ -118,7 +118,7 @@ void Hub::On(Publish message) {
 
 void Hub::On(internal::SubscribeMessage message) {
   if (&message.slot->worker->runtime() != &runtime()) {
-    LogWarn("hub: a session of another runtime asked to join; its workers cannot write to it");
+    LogWarn("hub: refused a session of another runtime: this hub cannot write to its connection");
     Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
                          Subscribed{.hub = RefOf(this)});
     return;

@@ -149,7 +149,7 @@ void Spoke::Join() {
                        Subscribed{hub(), sequence, this->slot(), generation()});
   // Without the greeting the peer would take what follows for the whole.
   if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
-    LogDebug("hub: a subscriber's connection did not take its greeting; it is ended");
+    LogDebug("hub: a subscriber's connection did not take the greeting, and is ended");
     connection->Abort(CloseReason::kMemory);
   }
 }

@@ -59,9 +59,8 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
       std::move(factory));
   if (!acceptor) {
     runtime.KeepError(absl::ResourceExhaustedError(
-        absl::StrCat("cannot listen on ", texts.front(),
-                     ": there is no place for its acceptor, as actors_max = ", options.actors_max,
-                     " actors live; raise actors_max")));
+        absl::StrCat("cannot listen on ", texts.front(), ": ", options.actors_max,
+                     " actors exist already; raise actors_max")));
     return {};
   }
   if (runtime.Started()) {
@@ -106,8 +105,8 @@ struct AcceptedControl {
   }
   static void LogNoActor(Worker& worker) {
     LimitOf(worker, CloseReason::kRefused).Warn(worker.NowMs(), [&worker] {
-      return absl::StrCat("accept: a newcomer is refused, as there is no place for its session: ",
-                          worker.options().actors_max, " actors live (actors_max)");
+      return absl::StrCat("accept: a newcomer is refused, as ", worker.options().actors_max,
+                          " actors exist already (actors_max)");
     });
   }
   void Refuse(Worker& worker) {

@@ -38,7 +38,7 @@ absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl:
   if (absl::Status mapped = RefuseMapped(*parsed); !mapped.ok()) return mapped;
   if (timeout <= absl::ZeroDuration()) {
     return absl::InvalidArgumentError(
-        "the time to connect in must be longer than 0 (or inf for no limit)");
+        "the connect timeout must be longer than 0 (or inf for no limit)");
   }
   SessionFactory factory = [args...](Worker& worker, Slot* slot) {
     internal::Construct<S>(worker, slot, args...);

@@ -43,8 +43,8 @@ Pipe::~Pipe() { PartnerEnded(CloseReason::kFailed); }
 void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
   SLUICE_CHECK(partner_ == nullptr && attempts_ == nullptr, "a pipe has one partner");
   if (timeout <= absl::ZeroDuration()) {
-    LogWarn("connect to %s: the time for it, %s, is not longer than 0", target.ToString(),
-            absl::FormatDuration(timeout));
+    LogWarn("connect to %s: the connect timeout must be longer than 0, and is %s",
+            target.ToString(), absl::FormatDuration(timeout));
     Abort();
     return;
   }
@@ -72,14 +72,15 @@ void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
     if (attempts_ != nullptr && partner_ == nullptr) GiveUp("no answer in time");
   });
   if (in_time == 0) {
-    GiveUp("it has no timer left for its time to connect");
+    GiveUp("no timer left for the connect timeout (timers_max)");
     return;
   }
   const Answer asked = Ask(
       Resolver::Of(runtime()), LookUp{target, attempts_->deadline_ms, slot(), generation()},
       absl::InfiniteDuration(),
       [this](absl::StatusOr<std::vector<Address>> addresses) { OnLookedUp(std::move(addresses)); });
-  if (asked != Answer::kAccepted) GiveUp("it cannot be looked up: too much is under way");
+  if (asked != Answer::kAccepted)
+    GiveUp("the look-up is refused: too much is under way, or the runtime ends");
 }
 
 void Pipe::OnLookedUp(absl::StatusOr<std::vector<Address>> addresses) {
@@ -143,7 +144,7 @@ void Pipe::TryAgain() {
     ConnectNext();
     ResumeReading();
   });
-  if (timer == 0) GiveUp("it has no timer left to try again");
+  if (timer == 0) GiveUp("no timer left to try the next address (timers_max)");
 }
 
 void Pipe::GiveUp(std::string_view why) {
@@ -251,8 +252,8 @@ void Pipe::LookWhetherQuiet() {
     partner_->Close();
   } else if (After(quiet / kLooksPerQuiet, [this] { LookWhetherQuiet(); }) == 0) {
     LogWarn(
-        "a pipe has no timer left (timers_max) to look whether it is quiet: unless its partner "
-        "has, it goes on until the drain's deadline");
+        "a pipe has no timer left (timers_max) to check whether it is quiet: unless its partner "
+        "has a timer, the pipe stays open until the drain's deadline");
   }
 }
 

@@ -27,8 +27,9 @@ class LookUps {
     return resolver_;
   }
   std::string Report() const {
-    return absl::StrFormat("look-ups: asked for %d, run %d, of those nobody waited for dropped %d",
-                           asked.Get(), run.Get(), dropped.Get());
+    return absl::StrFormat(
+        "look-ups: asked for %d, run %d, dropped %d, as no asker waited any more", asked.Get(),
+        run.Get(), dropped.Get());
   }
   // Written by the resolver's worker.
   ConnectionLedger::Counter asked, run, dropped;
@@ -101,7 +102,7 @@ void Resolver::Begin() {
       Forget(key);
       for (Waiter& waiter : waiters) {
         waiter.promise.Fail(absl::UnavailableError(
-            "it cannot be looked up: too much is under way, or the runtime ends"));
+            "the look-up is refused: too much is under way, or the runtime ends"));
       }
       continue;
     }

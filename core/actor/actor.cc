@@ -205,7 +205,7 @@ void Actor::AskIsOver(AskId ask) {
   // The entry stays, without its callback: the reply, or the word that none can come, still needs
   // its place.
   auto callback = std::exchange(found->second.callback, nullptr);
-  if (callback) callback(nullptr, absl::DeadlineExceededError("no answer within the time given"));
+  if (callback) callback(nullptr, absl::DeadlineExceededError("no answer before the deadline"));
 }
 
 void Actor::Replied(AskId ask, void* reply) {

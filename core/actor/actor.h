@@ -82,7 +82,7 @@ class Actor : public ActorBase {
   Answer Send(const Ref<A>& target, M&& message) {
     using Sent = std::remove_cvref_t<M>;
     static_assert(Message<Sent>,
-                  "a message must be nothrow-movable, and say its HeldBytes() if it owns memory");
+                  "a message must be nothrow-movable, and define HeldBytes() if it owns memory");
     static_assert(Takes<A, Sent>, "this actor has no On() for this message");
     return SendWith(target.slot(), target.generation(), &internal::kMessageOps<A, Sent>,
                     std::forward<M>(message));
@@ -101,10 +101,10 @@ class Actor : public ActorBase {
   // If this actor ends or is restarted first, the callback never runs. Parks as Send does.
   template <class A, class M, class F>
   Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
-    static_assert(Question<M>, "a question says `using Reply = ...`");
+    static_assert(Question<M>, "a question defines `using Reply = ...`");
     static_assert(Answers<A, M>, "this actor does not answer this question");
     static_assert(Message<internal::Asked<M>>,
-                  "a question must be nothrow-movable and say its HeldBytes()");
+                  "a question must be nothrow-movable, and define HeldBytes() if it owns memory");
     using R = typename M::Reply;
     static_assert(std::invocable<F&, absl::StatusOr<R>>,
                   "the callback takes an absl::StatusOr of the reply");
@@ -143,7 +143,7 @@ class Actor : public ActorBase {
     using Task = internal::BlockingTaskOf<Function, Result>;
     using Value = typename Result::Value;
     static_assert(std::move_constructible<Value>,
-                  "what a blocking function returns must be movable");
+                  "the result of a blocking function must be movable");
     static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
                   "the callback takes an absl::StatusOr of what the function returns, or an "
                   "absl::Status where it returns void or a Status");
@@ -292,8 +292,8 @@ concept MadeFromCopies = (std::copy_constructible<std::decay_t<Args>> && ...) &&
 template <class A, class... Args>
 auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
   static_assert(A::kRestartable,
-                "this actor cannot be restarted: it is a session, an acceptor or a hub, and who is "
-                "connected to it is lost when it fails");
+                "this actor cannot be restarted: it is a session, an acceptor or a hub, and its "
+                "connections or subscribers are lost when it fails");
   static_assert(
       (std::copy_constructible<std::decay_t<Args>> && ...),
       "each argument of an actor that is restarted must be copyable: it is kept, and copied "

@@ -316,7 +316,7 @@ std::vector<std::string> BlockingPool::End() {
       }
       left.push_back(absl::StrCat("a blocking function of ", Demangle(thread.caller),
                                   thread.told
-                                      ? " has returned, but what it holds is still destroyed"
+                                      ? " has returned, but its captures are still being destroyed"
                                       : " has not returned"));
       if (!thread.told) state_->Drop(DropReason::kShutdown);
       shared_.os.ThreadDetach(threads_[i]);

@@ -132,7 +132,7 @@ class Ref {
   Answer TrySend(M&& message) const {
     using Sent = std::remove_cvref_t<M>;
     static_assert(Message<Sent>,
-                  "a message must be nothrow-movable, and say its HeldBytes() if it owns memory");
+                  "a message must be nothrow-movable, and define HeldBytes() if it owns memory");
     static_assert(Takes<A, Sent>, "this actor has no On() for this message");
     if constexpr (std::is_lvalue_reference_v<M>) {
       Sent copy(message);

@@ -103,7 +103,7 @@ std::string WhyNotHost(std::string_view text, std::string_view host, std::string
         Quote(host), " is not an IPv4 address: four numbers from 0 to 255, without leading zeros");
   }
   return absl::StrCat("the host ", Quote(host),
-                      " is not numeric: only numeric addresses and localhost serve here");
+                      " is not numeric: only numeric addresses and localhost are accepted here");
 }
 
 }  // namespace
@@ -216,7 +216,8 @@ absl::StatusOr<Address> Address::FromSockaddr(const ::sockaddr* from, socklen_t 
   Storage copy;
   std::memset(&copy, 0, sizeof(copy));
   if (size < sizeof(sa_family_t)) {
-    return absl::InvalidArgumentError(absl::StrCat("a socket address of ", size, " bytes is none"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a socket address of ", size, " bytes is too short"));
   }
   // The kernel says 111 for a path of all 108 bytes, and has written the 110 of a sockaddr_un.
   std::memcpy(&copy, from, std::min<size_t>(size, sizeof(sockaddr_un)));

@@ -91,57 +91,57 @@ std::vector<std::string>& ListenTexts() {
 }  // namespace sluice
 
 ABSL_FLAG(std::string, listen, "",
-          "Addresses to serve, with commas between, or in a flag each: HOST:PORT, [V6]:PORT, "
+          "Addresses to serve, separated by commas or in one flag each: HOST:PORT, [V6]:PORT, "
           "unix:PATH, unix:@NAME; port 0 picks one.")
     .OnUpdate([] { sluice::ListenTexts().push_back(absl::GetFlag(FLAGS_listen)); });
 ABSL_FLAG(sluice::Count, workers, {}, "Worker threads; auto: as many as processors.");
 ABSL_FLAG(sluice::Count, max_connections, {},
           "Connections at once; auto: what the descriptors allow, at most 65,536.");
 ABSL_FLAG(sluice::AtLimit, at_limit, sluice::AtLimit::kRefuse,
-          "What a peer past max_connections meets: refuse; wait, in the backlog; or evict_idle, "
-          "which ends the connection that has been silent longest.");
+          "How a peer past max_connections is treated: refuse; wait, in the backlog; or "
+          "evict_idle, which ends the connection that has been silent longest.");
 ABSL_FLAG(sluice::Rate, accept_rate, {},
           "Connections accepted in a second on each address; more wait in the backlog. 0: no "
           "limit.");
 ABSL_FLAG(sluice::TimeSpan, idle_timeout, sluice::DefaultOf(&sluice::Options::idle_timeout),
-          "Ends a connection that was silent for so long; inf: never.");
+          "Ends a connection that was silent for this long; inf: never.");
 ABSL_FLAG(sluice::TimeSpan, lifetime_timeout, sluice::DefaultOf(&sluice::Options::lifetime_timeout),
-          "Ends a connection so long after it began; inf: never.");
-ABSL_FLAG(
-    sluice::TimeSpan, half_closed_timeout, sluice::DefaultOf(&sluice::Options::half_closed_timeout),
-    "Ends a connection of which one side has ended and that was silent for so long; inf: never.");
+          "Ends a connection this long after it began; inf: never.");
+ABSL_FLAG(sluice::TimeSpan, half_closed_timeout,
+          sluice::DefaultOf(&sluice::Options::half_closed_timeout),
+          "Ends a connection with one side ended that was silent for this long; inf: never.");
 ABSL_FLAG(
     sluice::TimeSpan, write_stalled_timeout,
     sluice::DefaultOf(&sluice::Options::write_stalled_timeout),
-    "Ends a connection whose peer took no byte of what waits for it for so long; inf: never.");
+    "Ends a connection if its peer took no byte of the waiting output for this long; inf: never.");
 ABSL_FLAG(sluice::TimeSpan, close_timeout, sluice::DefaultOf(&sluice::Options::close_timeout),
-          "Ends a connection so long after this side closed it, whatever the peer does.");
+          "Ends a connection this long after this side closed it, whatever the peer does.");
 ABSL_FLAG(sluice::TimeSpan, linger_timeout, sluice::DefaultOf(&sluice::Options::linger_timeout),
-          "How long a closing connection may take to be read to its end.");
+          "How long a closing connection is read, at most, until its peer closes it, too.");
 ABSL_FLAG(sluice::TimeSpan, unacknowledged_timeout,
           sluice::DefaultOf(&sluice::Options::unacknowledged_timeout),
-          "Ends a connection whose peer gave no sign of life for so long though bytes or probes "
-          "wait for its answer; inf: never.");
+          "Ends a connection if its peer has not answered for this long, though bytes or probes "
+          "wait for an answer; inf: never.");
 ABSL_FLAG(sluice::TimeSpan, keepalive_idle, sluice::DefaultOf(&sluice::Options::keepalive_idle),
-          "Silence after which a peer is asked whether it lives, in whole seconds; inf: never.");
+          "Silence after which the kernel probes whether the peer is alive, in whole seconds; inf: "
+          "never.");
 ABSL_FLAG(sluice::TimeSpan, keepalive_interval,
           sluice::DefaultOf(&sluice::Options::keepalive_interval),
-          "Between two such questions, in whole seconds.");
+          "Time between two keepalive probes, in whole seconds.");
 ABSL_FLAG(sluice::TimeSpan, drain_timeout, sluice::DefaultOf(&sluice::Options::drain_timeout),
           "How long a drain may take, after SIGTERM, SIGINT or SIGHUP.");
 ABSL_FLAG(sluice::TimeSpan, shed_after, sluice::DefaultOf(&sluice::Options::shed_after),
-          "When memory stays spent for so long, connections that hold much of it and take nothing "
-          "are ended; inf: none is.");
+          "When memory stays spent for this long, connections are ended that hold much of it and "
+          "take nothing; inf: never.");
 ABSL_FLAG(sluice::TimeSpan, slow_handler, sluice::DefaultOf(&sluice::Options::slow_handler),
-          "A handler that holds its worker for longer is named in the log; inf: none is.");
+          "A handler that holds its worker for longer than this is named in the log; inf: never.");
 ABSL_FLAG(sluice::TimeSpan, probe_after, sluice::DefaultOf(&sluice::Options::probe_after),
-          "An actor that is parked for so long asks whether it waits for itself.");
+          "An actor that is parked for this long checks for a cycle of waits.");
 ABSL_FLAG(sluice::ByteCount, memory, {},
           "Memory for messages and buffers (64MB); 0: a quarter of the machine's, at most 1GB.");
-ABSL_FLAG(
-    sluice::FileMode, unix_mode, {},
-    "Mode of the file of a UNIX socket (0660): who may write to it may connect; umask: as the "
-    "umask leaves it.");
+ABSL_FLAG(sluice::FileMode, unix_mode, {},
+          "Mode of the file of a UNIX socket (0660): a user that may write to the file may "
+          "connect; umask: as the umask leaves it.");
 ABSL_FLAG(std::string, log_level, "info", "trace, debug, info, warning, error or off.");
 
 namespace sluice {

@@ -70,8 +70,8 @@ absl::StatusOr<Target> Target::Parse(std::string_view text) {
   if (!IsHostName(ToAbsl(host)) && LooksLikeName(ToAbsl(host))) {
     return absl::InvalidArgumentError(absl::StrCat(
         "address \"", absl::Utf8SafeCHexEscape(ToAbsl(text.substr(0, kShownBytesMax))),
-        "\": this is no host name: between its dots stand 1 to 63 letters, digits and hyphens, no "
-        "hyphen first or last, and at most 253 characters in all; write NAME:PORT"));
+        "\": this is not a host name: each part between dots has 1 to 63 letters, digits and "
+        "hyphens, no hyphen first or last, and all parts at most 253 characters; write NAME:PORT"));
   }
   uint32_t port = 0;
   if (!IsHostName(ToAbsl(host)) || port_text.size() > 5 ||

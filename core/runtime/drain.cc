@@ -40,8 +40,9 @@ void SayListening(const std::string& address) {
   if (dprintf(STDOUT_FILENO, "listening on %s\n", address.c_str()) >= 0) return;
   const int error = errno;
   // Through the log, whatever its level, as stderr may be a pipe that nobody reads.
-  LogAnyway(absl::StrCat("cannot write \"listening on ", address, "\" to stdout: ",
-                         absl::ErrnoToStatus(error, "write").message(), "; it is served"));
+  LogAnyway(absl::StrCat("cannot write \"listening on ", address,
+                         "\" to stdout: ", absl::ErrnoToStatus(error, "write").message(),
+                         "; the address is served all the same"));
 }
 
 // The signals of RunUntilSignal, and a poller that waits for them.
@@ -116,8 +117,8 @@ void Runtime::RefuseInHandler(const char* call) const {
   if (worker == nullptr || &worker->runtime() != this) return;
   const std::string text =
       absl::StrCat(call, " in ", worker->Running().Text(),
-                   ": it waits until every handler has returned, this one, too; send the process "
-                   "SIGTERM, or let a thread that is no worker call it");
+                   ": the call waits until every handler has returned, this one, too; send the "
+                   "process SIGTERM, or call it on a thread that is not a worker");
   SLUICE_CHECK(false, text.c_str());
 }
 
@@ -373,7 +374,7 @@ int Runtime::RunUntilSignal() {
     return 0;
   }
   // Their threads would use objects that main() is about to destroy.
-  LogWarn("drain: the process ends without them");
+  LogWarn("drain: the process ends without waiting for them");
   LogShutdown();
   FlushStdio();
   os_.ExitNow(0);

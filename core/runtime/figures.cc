@@ -170,7 +170,7 @@ std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
         &text,
         !of.text.empty() ? of.text
         : here != nullptr
-            ? absl::StrCat("worker ", worker->Index(), ": has told nothing yet\n")
+            ? absl::StrCat("worker ", worker->Index(), ": has not reported yet\n")
             : absl::StrCat("worker ", worker->Index(), ": no answer within 1 s; it is held by ",
                            worker->Running().Text(), "\n"));
   }

@@ -50,9 +50,8 @@ std::string Ceiling::Excess(int64_t memory_bytes) const {
   if (ProcessBytes() <= memory_bytes) return "";
   return absl::StrFormat(
       "memory: the ceiling of this process is %s, and it may have %s (the least of the machine, "
-      "the "
-      "control group, RLIMIT_AS and RLIMIT_DATA): it may end for want of memory before a bound "
-      "holds; a smaller --memory lowers the ceiling",
+      "the control group, RLIMIT_AS and RLIMIT_DATA): the process may run out of memory before its "
+      "limits apply; a smaller --memory lowers the ceiling",
       InWords(ProcessBytes()), InWords(memory_bytes));
 }
 
@@ -85,8 +84,8 @@ Runtime::Runtime(Options options, Os& os)
   if (const int64_t had = options_.ConnectionsWithDescriptors(os_);
       status_.ok() && had < options_.max_connections) {
     LogWarn(
-        "max_connections = %d cannot be had: the process may open %d descriptors (RLIMIT_NOFILE, "
-        "hard limit), which is enough for %d connections",
+        "max_connections = %d exceeds the descriptor limit: the process may open %d descriptors "
+        "(RLIMIT_NOFILE, hard limit), which is enough for %d connections",
         options_.max_connections, os_.DescriptorsMax(), had);
   }
   for (int i = 0; i < options_.workers; ++i) {

@@ -6,12 +6,11 @@
 //   return runtime.RunUntilSignal();
 //
 // Owner:  the program.
-// Thread: any, handlers included. But Start, Drain and RunUntilSignal belong to the thread that
-//         made the runtime, and not to a handler. Drain, RunUntilSignal and the destructor wait for
-//         all handlers; called in a handler, they end the process, with a line that names the
-//         handler. exit() in a handler ends the process at once, with its code: no drain, no
-//         destructors. Elsewhere exit() destroys static objects while workers run, so a program
-//         drains first.
+// Thread: any, handlers included. But Start, Drain and RunUntilSignal are called one at a time, and
+//         not in a handler. Drain, RunUntilSignal and the destructor wait for all handlers; called
+//         in a handler, they end the process, with a line that names the handler. exit() in a
+//         handler ends the process at once, with its code: no drain, no destructors. Elsewhere
+//         exit() destroys static objects while workers run, so a program drains first.
 // Bound:  the three numbers of Ceiling(): fixed part, budget, the kernel's worst case.
 // Errors: the first error before the run (an option, an address) is kept; Start and RunUntilSignal
 //         report it.

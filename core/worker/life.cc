@@ -262,7 +262,7 @@ bool Worker::EndActor(Slot* slot, int* budget) {
       slot->actor->OnEndedByFailure();
     } catch (...) {
       TryToLog([&] {
-        return absl::StrCat(NameOfActor(slot), " failed again, as it was told of its end: ",
+        return absl::StrCat(NameOfActor(slot), " failed again while it ended: ",
                             ExceptionText(std::current_exception()));
       });
     }
@@ -473,7 +473,7 @@ void Worker::AddWatcher(Slot* target, uint32_t generation, const Watcher& watche
     if (target->state == ActorState::kLingering) Schedule(target);
     return;
   }
-  TellDown(watcher, EndReason::kNotFound, MakeDownText("it had ended before"));
+  TellDown(watcher, EndReason::kNotFound, MakeDownText("the actor had already ended"));
 }
 
 void Worker::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {

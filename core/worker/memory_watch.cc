@@ -173,8 +173,8 @@ void Worker::ShedSome() {
   if (shed_left_ == 0 || !shared_.budget->Spent()) to_shed_.clear();
   if (unnamed > 0) {
     LogWarn(
-        absl::StrFormat("memory: and %d more connections whose peers stand still are ended, for "
-                        "which %d bytes were held",
+        absl::StrFormat("memory: %d more connections are ended: their peers stand still, and %d "
+                        "bytes were held for them",
                         unnamed, unnamed_bytes));
   }
 }

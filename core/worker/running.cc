@@ -12,7 +12,7 @@ const char* TypeNameOf(const ActorBase* actor) {
 }
 
 std::string NameOfActor(const Slot* slot) {
-  if (slot == nullptr) return "nobody";
+  if (slot == nullptr) return "no actor";
   if (slot->extra != nullptr && !slot->extra->name.empty()) return slot->extra->name;
   const char* type = TypeNameOf(slot->actor);
   if (type == nullptr && slot->extra != nullptr && slot->extra->restart != nullptr) {

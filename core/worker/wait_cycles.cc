@@ -127,14 +127,14 @@ void Worker::BreakCycle(std::vector<ProbeHop> cycle) {
   if (finding == WaitCycleBook::Finding::kKnown) return;
   ++ledger_.wait_cycles;
   if (finding == WaitCycleBook::Finding::kNew) {
-    std::string outcome = "it stays (on_wait_cycle is report)";
+    std::string outcome = "the cycle stays (on_wait_cycle is report)";
     if (options_.on_wait_cycle == OnWaitCycle::kDrop) {
-      outcome = absl::StrCat("the message that ", youngest.name, " waits with is dropped");
+      outcome = absl::StrCat("the waiting message of ", youngest.name, " is dropped");
     } else if (options_.on_wait_cycle == OnWaitCycle::kFail) {
       outcome = absl::StrCat(youngest.name, " fails");
     }
     LogError(absl::StrCat("wait cycle: ", text,
-                          " (each is parked on the next one's full mailbox); ", outcome));
+                          " (each actor waits for the full mailbox of the next); ", outcome));
   }
   if (options_.on_wait_cycle == OnWaitCycle::kReport) return;
   Slot* slot = shared_.slots.At(youngest.slot_id);

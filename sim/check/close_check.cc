@@ -26,12 +26,12 @@ void CloseCheck::AtEnd(const ConnectionLedger::Totals& totals) {
   for (const auto& [connection, reason] : connections_) {
     if (reason.has_value()) continue;
     simulation_.Broken(
-        "L9 close", absl::StrCat("the session of connection ", connection, " never heard its end"));
+        "L9 close", absl::StrCat("the session of connection ", connection, " never got OnClose"));
   }
   for (size_t i = 0; i < closed_.size(); ++i) {
     if (closed_[i] <= totals.closed[i]) continue;
     simulation_.Broken("L9 close",
-                       absl::StrCat(closed_[i], " sessions heard \"",
+                       absl::StrCat(closed_[i], " sessions ended with \"",
                                     ToAbsl(CloseReasonName(static_cast<CloseReason>(i))), "\"; ",
                                     totals.ToString()));
   }

@@ -130,7 +130,7 @@ void Laws::CheckSleep(const Watched& of, int index) {
   }
   Expect(worker.inbox == 0 || to_be_roused, "L5 progress", [&] {
     return absl::StrCat("worker ", index, " sleeps with ", worker.inbox,
-                        " messages in its inbox, and nobody will rouse it");
+                        " messages in its inbox, and nothing will rouse it");
   });
   Expect(!worker.has_work, "L5 progress",
          [&] { return absl::StrCat("worker ", index, " sleeps with work to do"); });
@@ -326,7 +326,7 @@ void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where
       expect(!slot.runnable || !mail || slot.mail_held,
              "it has mail, may run, and is not scheduled");
       expect(!slot.mail_held || slot.has_io, "its mail waits for a connection that is not there");
-      expect(!slot.stop_asked, "it was told to stop, and does not");
+      expect(!slot.stop_asked, "its stop was requested, and it does not stop");
       break;
     case ActorState::kStarting:
       expect(!slot.runnable || !slot.has_actor, "it was made, and is not started");

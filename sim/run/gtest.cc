@@ -76,7 +76,7 @@ void ForEachSeed(const Body& body, const SeedOptions& options) {
     const Outcome outcome = [&] {
       const RunLimit limit(
           options.run_seconds,
-          absl::StrCat("seed ", setup.seed, ": it has not ended after ", options.run_seconds,
+          absl::StrCat("seed ", setup.seed, ": the run has not ended after ", options.run_seconds,
                        " s of processor time\nrepeat it: ", Command(setup.ToText(usual)), "\n"));
       return RunOnce(setup, checked, {.path = Environment("SLUICE_SIM_TRACE")});
     }();
@@ -89,13 +89,13 @@ void ForEachSeed(const Body& body, const SeedOptions& options) {
       if (!told.empty()) return setup;
       const RunLimit limit(options.run_seconds,
                            absl::StrCat("seed ", setup.seed, ": ", outcome.violation,
-                                        "\n(with less of everything it does not end)\nrepeat it: ",
+                                        "\n(a smaller run did not end)\nrepeat it: ",
                                         Command(setup.ToText(usual)), "\n"));
       return Shrink(setup, checked, kShrinkRunsMax);
     }();
     const Outcome again = RunOnce(least, checked, {.keep_lines = true});
     ADD_FAILURE() << "seed " << setup.seed << ": " << outcome.violation << "\n\n"
-                  << again.last_lines << "\nas small as it was found: " << again.violation
+                  << again.last_lines << "\nsmallest failing run found: " << again.violation
                   << "\nrepeat it: " << Command(least.ToText(usual));
     return;
   }

@@ -83,7 +83,7 @@ void ComeAgain(Storm& storm, SimOs& machine) {
   while (!Visit(storm, client, door.address)) {
     storm.simulation.Sleep(absl::Milliseconds(storm.random.Between(50, 1'000)));
     if (storm.simulation.NowNs() - start_ns < 300'000'000'000) continue;
-    storm.simulation.Broken("L5 progress", absl::StrCat("nobody is let in at ", door.address,
+    storm.simulation.Broken("L5 progress", absl::StrCat("no client is accepted at ", door.address,
                                                         " though the storm is over"));
     return;
   }
@@ -179,7 +179,7 @@ void Run(Simulation& simulation) {
   if (totals.Open() != 0 || totals.BytesHeld() != 0) {
     simulation.Broken("L1 ledger", totals.ToString());
   }
-  if (storm.alive != 0) simulation.Broken("L9 close", "a session has not heard of its end");
+  if (storm.alive != 0) simulation.Broken("L9 close", "a session never got OnClose");
 }
 
 }  // namespace sluice::sim::accept_storm_scenario

@@ -156,7 +156,7 @@ class Caller : public Actor {
           Handling handling(world_.simulation, inside_, slot());
           if (std::exchange(heard, true)) Broken("L1 ledger", "a result comes twice");
           if (world_.incarnations[key_] != mine) {
-            Broken("L10 handles", "a result comes to one that did not ask");
+            Broken("L10 handles", "a result comes to an actor that did not ask");
           }
           Heard(number, result);
         });
@@ -293,7 +293,8 @@ void RunRuntime(World& world, const Options& options) {
   }
   if (early_drain) {
     simulation.Sleep(absl::Microseconds(simulation.random().Below(10'000)));
-  } else if (Happens(site, "all functions have run or were dropped, and all who wait have heard",
+  } else if (Happens(site,
+                     "all functions have run or were dropped, and all callers have their results",
                      [&] {
                        return world.lasting_at_work == 0 && world.open_of_lasting == 0 &&
                               runtime.blocking().Awaited() == 0 && world.functions == 0;

@@ -151,7 +151,8 @@ class Talker : public LineSession {
     if (unsubscribed.sequence.has_value()) {
       seat_->left = static_cast<int64_t>(*unsubscribed.sequence);
     } else if (connection() != nullptr && !seat_->closing) {
-      feed_.simulation.Broken("hub, leave", "a subscriber that leaves is not told where");
+      feed_.simulation.Broken("hub, leave",
+                              "a subscriber that leaves is not notified at which message");
     }
     ResumeReading();
     Left();
@@ -267,8 +268,8 @@ void CheckNewest(const Feed& feed) {
       const auto heard = subscriber.heard.find(key);
       const int64_t last = heard == subscriber.heard.end() ? 0 : heard->second;
       if (number <= subscriber.joined || last == number) continue;
-      feed.simulation.Broken("conflate", absl::StrCat("the last that is heard of key ", key, " is ",
-                                                      last, ", and ", number, " was said"));
+      feed.simulation.Broken("conflate", absl::StrCat("the last message received of key ", key,
+                                                      " is ", last, ", and ", number, " was said"));
     }
   }
 }

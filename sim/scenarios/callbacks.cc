@@ -212,7 +212,7 @@ void HearAll(World& world, SimOs& machine) {
     const std::string begin = absl::StrCat("m ", number, " ");
     if (line.ok() && line->compare(0, begin.size(), begin) == 0) continue;
     world.simulation.Broken(
-        "hub", absl::StrCat("who is polite hears, in place of message ", number, ": ",
+        "hub", absl::StrCat("a polite subscriber gets, in place of message ", number, ": ",
                             line.ok() ? line->substr(0, 20) : line.status().ToString()));
   }
 }

@@ -59,9 +59,9 @@ void CheckLeavers(Simulation& simulation, const std::deque<Stay>& stays) {
         return !own.contains(line) && !heard.contains(line);
       });
       if (unheard <= leaver.told) continue;
-      simulation.Broken("hub, leave", absl::StrCat("a member that left has not heard ", unheard,
+      simulation.Broken("hub, leave", absl::StrCat("a member that left has not received ", unheard,
                                                    " lines that came before its last one, ", *last,
-                                                   ", and was told of ", leaver.told));
+                                                   ", and was notified of ", leaver.told));
     }
   }
 }
@@ -93,7 +93,7 @@ class Person {
     if (!client_.Write("/quit\n").ok()) return Cut(absl::UnavailableError("/quit"));
     Listen(kQuietTimes);
     if (!over_ && !MayEndConnections(simulation_.faults)) {
-      Broken("L5 progress", "who has quit does not hear the end");
+      Broken("L5 progress", "the connection of a member that has quit does not end");
     }
   }
 
@@ -177,7 +177,8 @@ class Person {
       }
       if (!first && !is_private) gaps_ += number - last->second - 1;
       if (gaps_ > told_) {
-        Broken("L1 ledger", absl::StrCat(gaps_, " are missing, ", told_, " are told, at: ", line));
+        Broken("L1 ledger",
+               absl::StrCat(gaps_, " are missing, ", told_, " are reported, at: ", line));
       }
       last->second = number;
     } else if (line.find(", ") != std::string::npos && line[0] != '*' && words[0] != "Welcome") {

@@ -184,7 +184,7 @@ class DeadPeers {
     if (MayEndConnections(simulation_.faults)) return;
     simulation_.Sleep(kSlack);
     if (!fate.ended.has_value()) {
-      Broken(what, "the client heard of an end, the session did not");
+      Broken(what, "the client was notified of the end, the session was not");
     } else if (const CloseReason reason = *fate.ended; !MayBe(what, lived, reason)) {
       Broken(what, absl::StrCat("it ended as ", ToAbsl(CloseReasonName(reason))));
     } else if (fate.ended_ns + absl::ToInt64Nanoseconds(kSlack) <

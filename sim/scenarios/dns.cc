@@ -122,9 +122,9 @@ void Rush(Simulation& simulation, SimOs& machine) {
   const int64_t start_ns = simulation.NowNs();
   visit();
   if (served != 1) {
-    simulation.Broken("names", "nobody waits for a name any more, and a newcomer is not served");
+    simulation.Broken("names", "no asker waits for a name any more, and a new one is not served");
   } else if (simulation.NowNs() - start_ns > absl::ToInt64Nanoseconds(2.5 * kSlowLookUp)) {
-    simulation.Broken("names", "names that nobody waits for are looked up before a newcomer's");
+    simulation.Broken("names", "names without askers are looked up before the name of a new asker");
   }
 }
 
@@ -252,7 +252,7 @@ void Run(Simulation& simulation) {
   simulation.faults.lost_lookup = simulation.faults.lost_connect = 0;
   for (int tries = 0; !Visit(simulation, name, machine) && !simulation.Failed(); ++tries) {
     if (tries < (MayEndConnections(simulation.faults) ? 20 : 0)) continue;
-    simulation.Broken("L5 progress", "the name rests, and nobody is served");
+    simulation.Broken("L5 progress", "the name rests, and no client is served");
   }
   const bool calm = !simulation.Failed() && !MayEndConnections(simulation.faults);
   if (calm && options.blocking_threads_max >= 3) {  // A thread for the name beside the hanging one.

@@ -181,7 +181,7 @@ class Caller : public Session {
   void CheckDeadlines() {
     for (const auto& [number, deadline_ns] : deadlines_ns_) {
       if (deadline_ns + kLateNs < world_.simulation.NowNs()) {
-        Broken("a deadline has passed before OnOpen, and nobody was told");
+        Broken("a deadline has passed before OnOpen without a notice");
       }
     }
   }
@@ -266,7 +266,8 @@ class Hearer : public LineSession {
     size_t number = 0;
     if (!absl::SimpleAtoi(ToAbsl(line.substr(0, line.find(' '))), &number) ||
         number >= world_.calls.size()) {
-      world_.simulation.Broken("L2 order", absl::StrCat("a line that nobody said: ", ToAbsl(line)));
+      world_.simulation.Broken("L2 order",
+                               absl::StrCat("a line that no session wrote: ", ToAbsl(line)));
       return;
     }
     world_.calls[number].arrived += std::string(line) + "\n";
@@ -304,7 +305,8 @@ void SendFrame(Simulation& simulation, SimOs& machine, uint8_t thousands) {
   }
   const absl::Status end = written.ok() ? client.ReadToEnd().status() : written;
   if (absl::IsDeadlineExceeded(end) && !MayEndConnections(simulation.faults)) {
-    simulation.Broken("early", "a peer whose frame is too long is not told, and stands there");
+    simulation.Broken("early",
+                      "a peer that sent too long a frame is not notified, and stays connected");
   }
 }
 

@@ -57,7 +57,8 @@ class Speaker : public Session {
   void OnClose(CloseReason reason) override {
     tally_.closes.Closed(number_, reason);
     if (tally_.ending[&worker()]) {
-      tally_.simulation.Broken("L4 turns", "a session hears of its end in another one's handler");
+      tally_.simulation.Broken("L4 turns",
+                               "a session is notified of its end in another session's handler");
     }
     std::erase(tally_.waiting[&worker()], this);
   }

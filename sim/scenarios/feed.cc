@@ -103,7 +103,8 @@ bool Subscriber::Hear() {
       return false;
     } else if (feed_.done_ns != 0 &&
                simulation.NowNs() > feed_.done_ns + absl::ToInt64Nanoseconds(kPatience)) {
-      if (!MayEndConnections(simulation.faults)) Broken("L5 progress", "it does not hear of all");
+      if (!MayEndConnections(simulation.faults))
+        Broken("L5 progress", "it does not receive all messages");
       return false;
     }
   }
@@ -116,7 +117,8 @@ int64_t Subscriber::Skipped(int64_t upto) const {
 bool Subscriber::HeardAll() {
   if (feed_.done_ns == 0 || !seat().joined.has_value()) return false;
   const int64_t heard = HeardOf();
-  if (heard > feed_.published) Broken("L1 ledger", "a subscriber has heard of more than was said");
+  if (heard > feed_.published)
+    Broken("L1 ledger", "a subscriber has received more than was published");
   return heard >= feed_.published;
 }
 
@@ -125,7 +127,7 @@ void Subscriber::CheckLeft() {
   if (!seat().joined.has_value() || !seat().ordered.has_value()) return;
   if (HeardOf() < *seat().ordered || HeardOf() != seat().left.value_or(HeardOf())) {
     Broken("hub, leave",
-           absl::StrCat("it has left, and heard of all up to ", HeardOf(), "; in order were ",
+           absl::StrCat("it has left, and received all up to ", HeardOf(), "; in order were ",
                         *seat().ordered,
                         " when it asked to leave, and it is said to have left behind ",
                         seat().left.value_or(-1)));
@@ -142,7 +144,7 @@ bool Subscriber::Take(const std::string& line) {
   if (line == "!" || line == std::string(kAsideBytes, '?')) return true;
   if (line == "r") return client_.Close(), false;
   if (line.size() == 1 && line[0] == leaving_) return left_ = true;
-  Broken("L2 order", absl::StrCat("a line has come that nobody wrote: ", line.substr(0, 60)));
+  Broken("L2 order", absl::StrCat("a line has come that no publisher wrote: ", line.substr(0, 60)));
   return false;
 }
 

@@ -122,7 +122,8 @@ class Node : public Actor {
     Handling handling(world_.simulation, inside_, slot());
     const auto found = watching_.find(down.monitor);
     if (found == watching_.end()) {
-      Broken("L8 death", "a monitor hears of an end twice, or of one that it did not monitor");
+      Broken("L8 death",
+             "a monitor is notified of an end twice, or of one that it did not monitor");
       return;
     }
     if (world_.At(found->second).node != nullptr) Broken("L8 death", "a Down of one that is there");
@@ -378,7 +379,7 @@ void Run(Simulation& simulation) {
   if (early_drain) {
     simulation.Sleep(absl::Microseconds(simulation.random().Below(5'000)));
   } else {
-    Happens(site, "all is sent, handled, answered and told", [&] { return world.AllDone(); });
+    Happens(site, "all is sent, handled, answered and notified", [&] { return world.AllDone(); });
   }
   world.over = true;
   site.End();

@@ -113,7 +113,8 @@ void Run(Simulation& simulation) {
       "has its figure)\n",
       tally.open, tally.ended, per_connection, kKernel, (per_connection - kKernel) / 2);
   if (tally.wrong > 0) simulation.Broken("L2 order", "an echo differs from what was sent");
-  if (tally.ended > 0) simulation.Broken("L9 close", "a connection ended that nobody ended");
+  if (tally.ended > 0)
+    simulation.Broken("L9 close", "a connection ended that neither side had ended");
   for (auto& caller : callers) caller->End(absl::Minutes(5));
   server.End(absl::Minutes(5));
 }

@@ -65,7 +65,7 @@ bool Reads(Flood& flood, Client& client, int64_t number, int64_t lines) {
       }
       if (served) Allowed(flood.simulation, answer.status());
     } else if (served) {
-      Allowed(flood.simulation, absl::UnavailableError("who was served is cut off"));
+      Allowed(flood.simulation, absl::UnavailableError("a client that was served is cut off"));
     }
     return false;
   }
@@ -108,7 +108,7 @@ void ComeAfterwards(Flood& flood, SimOs& machine, int64_t number) {
   while (!client.Connect(door.address).ok() || !Reads(flood, client, number, 5)) {
     flood.simulation.Sleep(absl::Milliseconds(100));
     if (flood.simulation.NowNs() - start_ns < absl::ToInt64Nanoseconds(bound)) continue;
-    flood.simulation.Broken("L5 progress", "nobody is served though the flood is over");
+    flood.simulation.Broken("L5 progress", "no client is served though the flood is over");
     return;
   }
 }

@@ -122,12 +122,12 @@ void Run(Simulation& simulation) {
     simulation.Broken("drain", absl::StrCat("it took ", took_ns / 1'000'000, " ms"));
   }
   if (server.told != server.opened) {
-    simulation.Broken(
-        "drain", absl::StrCat("of ", server.opened, " sessions ", server.told, " are told of it"));
+    simulation.Broken("drain", absl::StrCat("of ", server.opened, " sessions ", server.told,
+                                            " are notified of it"));
   }
   const HubTotals totals = HubLedger::Of(site.runtime());
   if (!late && server.reader_told && totals.received + totals.skipped != totals.published) {
-    simulation.Broken("drain", "the reader is told before it has all: " + totals.ToString());
+    simulation.Broken("drain", "the reader is notified before it has all: " + totals.ToString());
   }
   const int64_t cut = ClosedFor(ConnectionsOf(site), CloseReason::kShutdown);
   if (cut != 0) simulation.Broken("drain", absl::StrCat(cut, " connections are cut short"));

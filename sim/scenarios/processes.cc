@@ -116,9 +116,10 @@ void Talk(Simulation& simulation, SimOs& machine, const std::string& address, ch
   const absl::StatusOr<std::string> end = client.ReadToEnd();
   if (harsh) return;
   if (absl::IsDeadlineExceeded(end.status())) {
-    simulation.Broken("L9 close", absl::StrCat("order ", std::string(1, order), " at ", address,
-                                               ": the peer does not hear of the end while a child "
-                                               "holds the descriptor"));
+    simulation.Broken(
+        "L9 close",
+        absl::StrCat("order ", std::string(1, order), " at ", address,
+                     ": the peer is not notified of the end while a child holds the descriptor"));
   } else if (order == 'a' && end.ok() && address.rfind("unix", 0) != 0) {
     simulation.Broken("L9 close", "an abort that a child held looks like an end");
   }
@@ -147,7 +148,7 @@ void EndWhileForked(Simulation& simulation) {
   Client late(*door.machine, kSlack);
   const absl::Status connected = late.Connect(door.address);
   if (connected.ok()) {
-    simulation.Broken("drain", absl::StrCat(door.address, ": somebody connects after the drain"));
+    simulation.Broken("drain", absl::StrCat(door.address, ": a client connects after the drain"));
   }
   late.Close();
   os.EndChild();

@@ -155,7 +155,8 @@ class Near {
       simulation_.Sleep(absl::Milliseconds(5));
     }
     if (!upstream_->ended.has_value()) {
-      simulation_.Broken("L9 close", absl::StrCat("the upstream has not heard of ", ToAbsl(how)));
+      simulation_.Broken("L9 close",
+                         absl::StrCat("the upstream was not notified of ", ToAbsl(how)));
     } else if (upstream_->eof != clean && !way_.draining) {
       simulation_.Broken("L9 close",
                          absl::StrCat("the upstream took ", ToAbsl(how), " for something else: ",

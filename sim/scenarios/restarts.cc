@@ -271,13 +271,13 @@ void World::CheckRestart(Life& life) {
     return failed_ns - before_ns < within_ns - kSlackNs;
   });
   if (known && counted >= int64_t{life.policy.restarts_max}) {
-    simulation.Broken("restart", "an actor is made anew more often than it may be");
+    simulation.Broken("restart", "an actor is recreated more often than it may be");
   }
   if (known && counted > 0 && !over) {
     const absl::Duration backoff =
         std::min(life.policy.backoff_max, life.policy.backoff_min * (int64_t{1} << (counted - 1)));
     if (now_ns - failed_ns < absl::ToInt64Nanoseconds(backoff) - kSlackNs) {
-      simulation.Broken("restart", "an actor is made anew before its back-off is over");
+      simulation.Broken("restart", "an actor is recreated before its back-off is over");
     }
   }
   life.failed_ns.push_back(failed_ns);
@@ -315,13 +315,13 @@ class Driver : public Actor {
     Handling handling(world_.simulation, inside_, slot());
     const auto found = watching_.find(down.monitor);
     if (found == watching_.end()) {
-      world_.simulation.Broken("L8 death", "a monitor hears of an end twice");
+      world_.simulation.Broken("L8 death", "a monitor is notified of an end twice");
       return;
     }
     Life& life = world_.At(found->second);
     --life.monitors;
     if (world_.Lives(found->second)) {
-      world_.simulation.Broken("L8 death", "a Down of an actor that is only made anew");
+      world_.simulation.Broken("L8 death", "a Down of an actor that is only recreated");
     }
     if (absl::StartsWith(down.text, "it failed again after")) {
       life.escalated = true;
@@ -332,7 +332,7 @@ class Driver : public Actor {
               ? absl::ZeroDuration()
               : absl::Nanoseconds(life.failing_ns - life.made_ns[life.made_ns.size() - most]);
       if (life.made_ns.size() < most || since > life.policy.within + absl::Milliseconds(3)) {
-        world_.simulation.Broken("restart", "an actor is given up though it may be made anew");
+        world_.simulation.Broken("restart", "an actor is given up though it may be recreated");
       }
     }
     watching_.erase(found);
@@ -397,8 +397,10 @@ void Run(Simulation& simulation) {
   if (!site.Start()) return;
   if (early_drain) {
     simulation.Sleep(absl::Milliseconds(simulation.random().Below(200)));
-  } else if (Happens(site, "what was sent to those who live is handled, and who must fail fails",
-                     [&] { return world.CheckDone(); })) {
+  } else if (Happens(
+                 site,
+                 "what was sent to live actors is handled, and actors that must fail have failed",
+                 [&] { return world.CheckDone(); })) {
     // The sink is quick: no message of an ended actor, even from its destructor, needs to be
     // dropped.
     for (int64_t i = 0; i < workers; ++i) {

@@ -55,7 +55,7 @@ void Reads(Flood& flood, SimOs& machine, int64_t number) {
     flood.longest_ns = std::max(flood.longest_ns, waited_ns);
     if (*echo != word) flood.simulation.Broken("L2 order", "an echo differs from what was sent");
     if (waited_ns > absl::ToInt64Nanoseconds(kWaitMost)) {
-      flood.simulation.Broken("L5 progress", absl::StrCat("one who reads has waited for ",
+      flood.simulation.Broken("L5 progress", absl::StrCat("a peer that reads has waited for ",
                                                           waited_ns / 1'000'000, " ms"));
     }
     if (round == 0) {
@@ -171,8 +171,8 @@ void Run(Simulation& simulation) {
   const ConnectionLedger::Totals totals = ConnectionsOf(site);
   if (times > 1) {
     absl::PrintF(
-        "%d peers that do not read: one who reads waited for %d ms at most; memory was spent for "
-        "%d ms at a time; %d were shed\n",
+        "%d peers that do not read: a peer that reads waited for %d ms at most; memory was spent "
+        "for %d ms at a time; %d were shed\n",
         stopped, flood.longest_ns / 1'000'000, spent_longest_ns / 1'000'000,
         ClosedFor(totals, CloseReason::kShed));
   }

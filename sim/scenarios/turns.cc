@@ -133,7 +133,7 @@ class Asker : public Actor {
                   world_.simulation.Broken(
                       "late", absl::StrCat("question ", number, " was answered ",
                                            (deadline_ns - answered->second) / kMs,
-                                           " ms before its deadline, and is told as late"));
+                                           " ms before its deadline, and is reported as late"));
                 }
               });
     for (int i = 0; i < 3; ++i) (void)Send(RefOf(this), Grain{});

@@ -119,7 +119,7 @@ class Asker : public Actor {
         answered != world_.answered_ns.end() && answered->second + kOnTheWayNs < deadline_ns;
     if (in_time && !reply.ok()) {
       world_.Broken("asks", absl::StrCat("an answer came ", deadline_ns - answered->second,
-                                         " ns before its deadline, and is told as: ",
+                                         " ns before its deadline, and is reported as: ",
                                          reply.status().ToString()));
     }
     After(absl::Milliseconds(world_.random.Between(1, 50)), [this] { AskOne(); });
@@ -396,13 +396,13 @@ void Run(Simulation& simulation) {
     }
   }
   Happens(
-      site, "each question is answered, and each end told",
+      site, "each question is answered, and each end reported",
       [&] { return world.ponged == world.pings && world.downs == crowd; }, absl::Minutes(5));
   world.over = true;
   site.End(absl::Minutes(1));
   if (world.downs != world.monitors) {
-    simulation.Broken(
-        "L8 death", absl::StrCat(world.monitors, " monitors were told of ", world.downs, " ends"));
+    simulation.Broken("L8 death", absl::StrCat(world.monitors, " monitors were notified of ",
+                                               world.downs, " ends"));
   }
 }
 

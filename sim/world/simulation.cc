@@ -114,7 +114,8 @@ bool Simulation::RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout
       until_ns, keep, [](void*, uint64_t) {}, 0);  // Without an event time would not get there.
   while (!done()) {
     if (now_ns_ >= until_ns) return false;
-    SLUICE_CHECK(running_ == threads_.front().get(), "RunUntil belongs to who made the simulation");
+    SLUICE_CHECK(running_ == threads_.front().get(),
+                 "RunUntil belongs to the thread that made the simulation");
     running_->state = SimThread::State::kBlocked;
     StepOthers();
     running_ = threads_.front().get();

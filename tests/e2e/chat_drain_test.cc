@@ -36,7 +36,7 @@ TEST(ChatDrain, EachMemberIsNotifiedBeforeEndOfStream) {
   }
 }
 
-TEST(ChatDrain, WhatHadBeenSaidIsHeard) {
+TEST(ChatDrain, LinesSaidBeforeADrainAreReceived) {
   Server server("chat", {"--drain_timeout=20s"});
   Member alice(server, "alice");
   Member bob(server, "bob");

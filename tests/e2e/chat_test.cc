@@ -398,7 +398,7 @@ TEST(Chat, CommandsAllowCapitalsAndSurroundingSpaces) {
   EXPECT_TRUE(ada.HearsTheEnd());
 }
 
-TEST(Chat, WhatTurnsOrBreaksLinesReachesNoTerminal) {
+TEST(Chat, BidiAndLineBreakersReachNoTerminal) {
   Server server("chat");
   Member bob(server, "bob");
   Member ada(server, "ada");
@@ -424,7 +424,7 @@ TEST(Chat, HelpNamesEveryCommand) {
   EXPECT_TRUE(missing.empty()) << testing::PrintToString(missing);
 }
 
-TEST(Chat, WhatWasSaidBeforeQuitIsHeard) {
+TEST(Chat, LinesSaidBeforeQuitAreReceived) {
   Server server("chat");
   Member alice(server, "alice");
   Member bob(server, "bob");

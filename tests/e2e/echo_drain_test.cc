@@ -30,7 +30,7 @@ TEST(EchoDrain, WithoutConnectionsASignalEndsItWithZero) {
   }
 }
 
-TEST(EchoDrain, WhatHadArrivedIsAnsweredAlsoToLateReaders) {
+TEST(EchoDrain, ArrivedInputIsAnsweredAlsoToLateReaders) {
   Server server("echo", {"--drain_timeout=20s"});
   std::vector<Client> clients;
   for (int i = 0; i < 100; ++i) {

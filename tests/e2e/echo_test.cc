@@ -154,7 +154,7 @@ TEST(Echo, UrgentBytesAmongManyOthersLoseNothing) {
 
 // Bytes behind an urgent mark give no event of their own: a server that trusts a short read would
 // sleep on them.
-TEST(Echo, WhatFollowsAnUrgentByteIsNotForgotten) {
+TEST(Echo, BytesBehindAnUrgentByteAreRead) {
   Server server("echo");
   for (int i = 0; i < 50; ++i) {
     Client client(server.address());

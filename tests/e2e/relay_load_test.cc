@@ -153,7 +153,7 @@ TEST(RelayLoad, DefaultLimitFitsTheDescriptors) {
 
 // --- Drain.
 
-TEST(RelayDrain, WhatFlowsIsFinished) {
+TEST(RelayDrain, TransfersUnderWayAreFinished) {
   Listener listener;
   Server relay("relay", To(listener, {"--drain_timeout=25s"}));
   Client client(relay.address());

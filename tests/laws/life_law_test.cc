@@ -218,7 +218,7 @@ class L1LedgerOfLives : public Lives {};
 class L8Death : public Lives {};
 class L10Handles : public Lives {};
 
-TEST_P(L1LedgerOfLives, WhatTheDeadDidNotReadIsCounted) {
+TEST_P(L1LedgerOfLives, UnreadMessagesOfTheDeadAreCounted) {
   Run();
   EXPECT_TRUE(ledger_.Balanced()) << ledger_.ToString();
   EXPECT_EQ(ledger_.held + ledger_.parked_held + ledger_.reserved_held, 0) << ledger_.ToString();

@@ -124,7 +124,7 @@ struct FunctionModel : Model {
     for (int i = 0; i < 6; ++i) {
       if (Look()) return;
     }
-    Fail("quiet is never said");
+    Fail("quiet was never reported");
   }
 
   const Fault fault;

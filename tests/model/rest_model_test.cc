@@ -204,7 +204,7 @@ struct RestModel : Model {
     for (int i = 0; i < 6; ++i) {  // Two, and a few for loads that read old values.
       if (Look()) return;
     }
-    Fail("quiet is never said");
+    Fail("quiet was never reported");
   }
 
   const RestConfig config;

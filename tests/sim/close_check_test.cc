@@ -29,7 +29,7 @@ TEST_F(Closes, SessionNeverNotifiedOfItsEndIsFound) {
   CloseCheck closes(simulation);
   closes.Opened();
   closes.AtEnd(ConnectionLedger::Totals());
-  EXPECT_THAT(simulation.violation(), HasSubstr("never heard its end"));
+  EXPECT_THAT(simulation.violation(), HasSubstr("never got OnClose"));
 }
 
 }  // namespace

@@ -305,7 +305,7 @@ TEST_F(Doctored, MailForANeverWokenWorkerIsFound) {
         if (worker.sleep_word().Rouse()) worker.Signal();
       });
   EXPECT_THAT(found, StartsWith("L5 progress"));
-  EXPECT_THAT(found, HasSubstr("sleeps with 1 messages in its inbox, and nobody will rouse it"));
+  EXPECT_THAT(found, HasSubstr("sleeps with 1 messages in its inbox, and nothing will rouse it"));
 }
 
 TEST_F(Doctored, ATimerThatIsSleptOverIsFound) {
@@ -374,7 +374,7 @@ TEST_F(Doctored, ASlotThatIsLostIsFound) {
   EXPECT_THAT(Broken([&] { free.pop_back(); }, [&] { free.push_back(lost); }), StartsWith("leak"));
 }
 
-TEST_F(Doctored, WhatIsLeftAtTheEndIsTold) {
+TEST_F(Doctored, LeftoversAtTheEndAreReported) {
   runtime_.Drain(absl::ZeroDuration());
   EXPECT_EQ(simulation_.violation(), "");
   const int left = simulation_.os().SpareOpen();

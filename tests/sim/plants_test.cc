@@ -45,7 +45,7 @@ TEST(Plants, AreTwentyOrMoreWithUniqueNames) {
   EXPECT_GE(numbers.size(), 20);
 }
 
-TEST(Plants, WhatALawFindsIsToldWithItsSeed) {
+TEST(Plants, FindingOfALawIsReportedWithItsSeed) {
   const Result result = RunPlants(
       "[ $plant != 0 ] && [ $scenario = hub ] && "
       "echo 'seed 17: L1 ledger is broken at t=2' && exit 1",

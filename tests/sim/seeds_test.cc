@@ -72,7 +72,7 @@ TEST(Seeds, ASetupIsReadAsItIsWritten) {
   EXPECT_EQ(again.ToText(Faults()), text);
 }
 
-TEST(Seeds, WhatIsNoSetupIsRefusedAndQuoted) {
+TEST(Seeds, BadSetupIsRefusedAndQuoted) {
   for (const char* text :
        {"clients", "clients=", "clients=x", "clients=-1", "seed=-1", "=1", "faults.none=1"}) {
     const absl::Status status = sim::Setup().Apply(text);

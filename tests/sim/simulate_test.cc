@@ -22,7 +22,7 @@ Result Simulate(const std::string& arguments) {
   return testing::RunCommand("sim/simulate " + arguments);
 }
 
-TEST(Simulate, WhatCannotBeMeantIsRefusedInOneLine) {
+TEST(Simulate, SenselessFlagsAreRefusedInOneLine) {
   for (const char* arguments :
        {"--seeds=0", "--seconds=-1", "--run_seconds=-1", "--scenario=none", "--set=clients",
         "--set=faults.none=1", "echo", "--trace=/dev/null/x", "--trace=/dev/full"}) {
@@ -32,7 +32,7 @@ TEST(Simulate, WhatCannotBeMeantIsRefusedInOneLine) {
   }
 }
 
-TEST(Simulate, WhatWasFoundIsKeptWhenItIsInterrupted) {
+TEST(Simulate, FindingsAreKeptWhenItIsInterrupted) {
   e2e::Process process("sim/simulate", {"--scenario=echo", "--seconds=600"});
   ASSERT_TRUE(process.ReadOutputLine().has_value());
   process.Signal(SIGINT);
@@ -66,7 +66,8 @@ TEST(Simulate, AnAmountThatNobodyAskedForIsNamed) {
 TEST(Simulate, EndlessRunIsReportedWithItsSeed) {
   const Result result = Simulate("--scenario=million --seed=5 --run_seconds=1");
   EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.text, HasSubstr("seed 5: L5 progress is broken: it has not ended after 1 s"));
+  EXPECT_THAT(result.text,
+              HasSubstr("seed 5: L5 progress is broken: the run has not ended after 1 s"));
 }
 
 }  // namespace

@@ -184,7 +184,7 @@ class Node : public Actor {
     if (open_.erase(ask) == 0) laws_.Broken("asks", "a question was answered twice");
     part_->answered.Add();
     if (reply.ok()) {
-      if (*reply != AnswerTo(nonce)) laws_.Broken("asks", "an answer belongs to another question");
+      if (*reply != AnswerTo(nonce)) laws_.Broken("asks", "an answer does not match its question");
     } else if (absl::IsDeadlineExceeded(reply.status())) {
       part_->deadlines.Add();
       if (Now() < deadline) laws_.Broken("asks", "a deadline came early");

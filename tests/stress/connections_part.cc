@@ -160,7 +160,7 @@ void ConnectionsPart::Finish() {
   for (const auto& loop : loops_) loop->Finish();
   if (ends_.Begun() != ends_.Ended()) {
     stress_.laws.Broken(
-        "L9", absl::StrCat("of ", ends_.Begun(), " sessions ", ends_.Ended(), " heard OnClose"));
+        "L9", absl::StrCat("of ", ends_.Begun(), " sessions ", ends_.Ended(), " got OnClose"));
   }
 }
 

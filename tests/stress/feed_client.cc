@@ -80,9 +80,9 @@ void FeedClient::Step(int64_t now_ms) {
     finish_by_ms_ = now_ms + life_ms_ + kFinishMsMax;
   } else if (now_ms > finish_by_ms_) {
     Broken("L5", !greeted_      ? "a client was neither accepted nor refused"
-                 : !subscribed_ ? "a client has not heard that it is subscribed"
-                 : bye_sent_    ? "a subscriber has said good-bye and not heard the end"
-                                : "a subscriber has not heard of all messages");
+                 : !subscribed_ ? "a client was not notified that it is subscribed"
+                 : bye_sent_    ? "a subscriber has said good-bye and its connection has not ended"
+                                : "a subscriber has not received all messages");
   }
 }
 
@@ -149,7 +149,8 @@ void FeedClient::TakeLine(std::string_view line) {
                                 missed_, ", and has left at ", left));
     }
   } else {
-    Broken("L9", absl::StrCat("a line has come that nobody wrote: ", ToAbsl(line.substr(0, 60))));
+    Broken("L9",
+           absl::StrCat("a line has come that no publisher wrote: ", ToAbsl(line.substr(0, 60))));
   }
 }
 

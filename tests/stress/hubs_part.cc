@@ -90,8 +90,8 @@ void HubsPart::Finish() {
     stress_.laws.Broken("L1", totals.ToString());
   }
   if (ends_.Begun() != ends_.Ended()) {
-    stress_.laws.Broken("L9", absl::StrCat("of ", ends_.Begun(), " feed sessions ", ends_.Ended(),
-                                           " heard OnClose"));
+    stress_.laws.Broken(
+        "L9", absl::StrCat("of ", ends_.Begun(), " feed sessions ", ends_.Ended(), " got OnClose"));
   }
 }
 

@@ -13,12 +13,14 @@
 #include "sluice/core/os/flags.h"
 #include "sluice/tests/stress/run.h"
 
-ABSL_FLAG(int, seconds, 10, "How long the flood lasts.");
+ABSL_FLAG(int, seconds, 10, "Seconds that the flood lasts.");
 ABSL_FLAG(int, workers, 0, "Worker threads; 0: as many as processors.");
 ABSL_FLAG(uint32_t, seed, 0,
-          "What the program draws follows from it, though not how its threads meet; 0: at random.");
-ABSL_FLAG(std::vector<std::string>, only, {},
-          "Only some of: actors, spawns, timers, connections, hubs.");
+          "Seed of the program's random choices, though not of the order of its threads; 0: a "
+          "random one.");
+ABSL_FLAG(
+    std::vector<std::string>, only, {},
+    "Parts to run, separated by commas: actors, spawns, timers, connections, hubs; empty: all.");
 ABSL_FLAG(sluice::ByteCount, memory, {64 << 20}, "The runtime's budget: 67108864, 64MB, 1GB.");
 ABSL_FLAG(std::string, log_level, "off",
           "trace, debug, info, warning, error or off. (Thousands of actors fail each second.)");
@@ -35,7 +37,7 @@ int Wrong(const char* what) {
 int main(int argc, char** argv) {
   if (!sluice::ParseFlags(argc, argv, "Floods a Sluice runtime, and fails when a law broke.")
            .empty()) {
-    return Wrong("an argument is no flag");
+    return Wrong("an argument is not a flag");
   }
 
   sluice::stress::Plan plan;
@@ -44,7 +46,7 @@ int main(int argc, char** argv) {
     return Wrong("--workers must be from 1 to 256");
   }
   plan.memory_bytes_max = absl::GetFlag(FLAGS_memory).bytes;
-  if (plan.memory_bytes_max < 1) return Wrong("--memory must be more than nothing");
+  if (plan.memory_bytes_max < 1) return Wrong("--memory must be more than 0 bytes");
   plan.length = absl::Seconds(absl::GetFlag(FLAGS_seconds));
   plan.workers = absl::GetFlag(FLAGS_workers);
   plan.seed = absl::GetFlag(FLAGS_seed);
@@ -57,7 +59,7 @@ int main(int argc, char** argv) {
     }
   }
   const auto level = sluice::ParseLogLevel(absl::GetFlag(FLAGS_log_level));
-  if (!level.ok()) return Wrong("--log_level is none of those");
+  if (!level.ok()) return Wrong("--log_level must be trace, debug, info, warning, error or off");
   sluice::SetLogLevel(*level);
   return sluice::stress::Run(plan);
 }

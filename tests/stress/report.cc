@@ -82,7 +82,7 @@ void CheckLedgers(Runtime& runtime, Laws& laws) {
   for (int i = 0; i < runtime.WorkerCount(); ++i) leased += runtime.worker(i).lease().LeftBytes();
   if (runtime.budget().UsedBytes() != leased) {
     laws.Broken("L1", absl::StrCat(runtime.budget().UsedBytes() - leased,
-                                   " bytes of the budget are charged to nobody"));
+                                   " charged bytes of the budget belong to nothing"));
   }
 
   const ConnectionLedger::Totals totals =
@@ -102,7 +102,7 @@ void CheckLedgers(Runtime& runtime, Laws& laws) {
         CloseReason::kShutdown, CloseReason::kError}) {
     const int64_t count = totals.closed[static_cast<int>(reason)];
     if (count == 0) continue;
-    laws.Broken("L9", absl::StrCat(count, " connections ended with a reason that nobody gave: ",
+    laws.Broken("L9", absl::StrCat(count, " connections ended with an unexpected close reason: ",
                                    ToAbsl(CloseReasonName(reason))));
   }
 }

@@ -119,8 +119,7 @@ void AwaitDone(Stress& stress, const Parts& parts, Signals& signals) {
     if (SteadyMs() < by_ms) continue;
     for (const auto& part : parts) {
       if (part->Done()) continue;
-      stress.laws.Broken("L5",
-                         absl::StrCat(part->Name(), " does not come to an end: ", part->State()));
+      stress.laws.Broken("L5", absl::StrCat(part->Name(), " does not end: ", part->State()));
     }
     DumpTo(stderr, stress.runtime, parts);
     return;

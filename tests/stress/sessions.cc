@@ -32,7 +32,7 @@ uint64_t SessionEnds::Begin() {
 void SessionEnds::End(uint64_t serial, CloseReason reason) {
   const auto told = static_cast<uint8_t>(static_cast<int>(reason) + 1);
   if (reasons_[serial % kKept].exchange(told, std::memory_order_acq_rel) != 0) {
-    laws_.Broken("L9", "a session heard OnClose twice");
+    laws_.Broken("L9", "a session got OnClose twice");
   }
   ended_.Add();
 }

@@ -201,7 +201,7 @@ std::string SpawnsPart::State() {
 void SpawnsPart::CheckDone() {
   if (monitors.Get() != downs.Get() + demonitored.Get()) {
     stress.laws.Broken("L8", absl::StrCat("of ", monitors.Get(), " monitors ", demonitored.Get(),
-                                          " were taken back and ", downs.Get(), " heard Down"));
+                                          " were taken back and ", downs.Get(), " got Down"));
   }
   if (constructed.Get() != destroyed.Get()) {
     stress.laws.Broken(

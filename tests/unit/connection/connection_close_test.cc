@@ -265,7 +265,7 @@ TEST(ConnectionClose, SessionMayEndItInEachCallback) {
   }
 }
 
-TEST(ConnectionClose, WhatAFailedSessionHadWrittenIsStillSent) {
+TEST(ConnectionClose, OutputOfAFailedSessionIsStillSent) {
   Rig rig;
   auto [wire, notes] = rig.New();
   wire.room = 2;
@@ -486,7 +486,7 @@ TEST(ConnectionDrain, APeersEndIsWaitedForNoLonger) {
   EXPECT_FALSE(one.wire.reset);
 }
 
-TEST(ConnectionDrain, WhatLiesUnreadIsNoSilence) {
+TEST(ConnectionDrain, UnreadInputIsNoSilence) {
   Rig rig;
   auto [wire, notes] = rig.New();
   notes.on_data = [](ScriptSession& session, Input& in) {

@@ -202,7 +202,7 @@ TEST(SessionEarly, ParkedAcceptedSessionGetsOnOpenFirst) {
   EXPECT_EQ(notes.heard, "Om");
 }
 
-TEST(SessionEarly, WhatIsWrittenLeavesWhenTheConnectionStands) {
+TEST(SessionEarly, EarlyOutputLeavesWhenTheConnectionStands) {
   Connecting c([](Early& session) {
     EXPECT_EQ(session.Write("in the constructor, "), Answer::kAccepted);
     EXPECT_EQ(session.Write(Bytes::Copy("and shared, ")), Answer::kAccepted);

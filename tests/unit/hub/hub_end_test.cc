@@ -484,7 +484,7 @@ TEST_F(HubEnd, StoppedMemberHoldsTheRoomNoLonger) {
   CheckSums();
 }
 
-TEST_F(HubEnd, WhoIsClosingDoesNotJoin) {
+TEST_F(HubEnd, ClosingSessionDoesNotJoin) {
   Wire& wire = rig_.os.NewWire();
   Slot* slot = rig_.OpenAs<Member>(wire, Connection::Start::kConnected, absl::InfiniteDuration(),
                                    hub_, SubscribeOptions{});

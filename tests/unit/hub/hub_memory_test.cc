@@ -79,7 +79,7 @@ class HubMemory : public ::testing::Test {
   int64_t spent_ = 0;
 };
 
-TEST_F(HubMemory, WhatIsQueuedIsWrittenWhenMemoryReturns) {
+TEST_F(HubMemory, QueuedMessagesAreWrittenWhenMemoryReturns) {
   Wire& wire = Join(SlowPolicy::kDropOldest);
   wire.room = 0;
   const std::string first(100'000, 'x');

@@ -224,7 +224,7 @@ TEST_F(HubPolicy, EachSubscriberThatParksHasItsOwnDeadline) {
 
 // While a message is handed round, some subscribers are ended as slow and the sockets of others
 // fail. All combinations of fates of five subscribers are tried.
-TEST_F(HubPolicy, WhoStaysGetsEachMessageWhoeverElseEndsMeanwhile) {
+TEST_F(HubPolicy, StayingSubscriberGetsEachMessageWhileOthersEnd) {
   constexpr int kMembers = 5;
   enum Fate { kStays, kIsSlow, kFails, kFates };
   for (int fates = 0; fates < 3 * 3 * 3 * 3 * 3; ++fates) {
@@ -309,7 +309,7 @@ TEST_F(HubPolicy, UnchargedPayloadIsChargedWhereItWaits) {
 
 // A subscription's queue counts for its connection. If two peers stand still, the one with the
 // longer queue is shed first, though both hold the same of each message.
-TEST_F(HubPolicy, WhatASubscriptionHoldsCountsWhenMemoryStaysSpent) {
+TEST_F(HubPolicy, BytesOfASubscriptionCountWhenMemoryStaysSpent) {
   Wire& longer = Join({.queue_messages_max = 64});
   Wire& shorter = Join({.queue_messages_max = 8});
   Wire& reader = Join({}, 1 << 30);
@@ -333,7 +333,7 @@ TEST_F(HubPolicy, WhatASubscriptionHoldsCountsWhenMemoryStaysSpent) {
 
 // With any policy, room and key: what each subscriber was sent adds up, and of each key the newest
 // came last.
-TEST_F(HubPolicy, WhateverComesTheCountsAreExact) {
+TEST_F(HubPolicy, CountsAreExactInAnyOrderOfEvents) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     std::mt19937_64 draw(seed);

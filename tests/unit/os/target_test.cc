@@ -62,8 +62,9 @@ TEST(Target, SaysWhatIsWrongWithAName) {
                                   std::string("a-.org"), std::string(64, 'a')}) {
     const absl::StatusOr<Target> target = Target::Parse(host + ":80");
     ASSERT_FALSE(target.ok()) << host;
-    EXPECT_NE(std::string(target.status().message()).find("is no host name: between its dots"),
-              std::string::npos)
+    EXPECT_NE(
+        std::string(target.status().message()).find("is not a host name: each part between dots"),
+        std::string::npos)
         << target.status();
   }
   const absl::StatusOr<Target> control = Target::Parse("a..org:\x1b[2J\n");

@@ -91,7 +91,7 @@ TEST(EvictIdle, AFractionOfASecondIsSeen) {
   EXPECT_EQ(rig.Heard(second), "EOF");
 }
 
-TEST(EvictIdle, WhatIsSentToAPeerIsActivityToo) {
+TEST(EvictIdle, OutputToAPeerIsActivityToo) {
   AcceptorRig rig(AcceptorRig::Small(2, AtLimit::kEvictIdle));
   const int first = rig.Connect();
   const int second = rig.Connect();

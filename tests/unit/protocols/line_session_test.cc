@@ -132,7 +132,7 @@ TEST_F(LineSessionTest, AskingAnEndedActorFailsAndReadingContinues) {
   rig_.Arrive(wire_, "a\nb\n");
   rig_.Settle();
   EXPECT_EQ(wire_.output,
-            "UNAVAILABLE: whom it was for has ended\nUNAVAILABLE: whom it was for has ended\n");
+            "UNAVAILABLE: the actor asked has ended\nUNAVAILABLE: the actor asked has ended\n");
 }
 
 // Stops in its first line, by its own Stop() or through its Ref.

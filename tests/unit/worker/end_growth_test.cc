@@ -172,7 +172,7 @@ TEST(EndGrowth, MonitorsAreTakenBackTheLastOneFirst) {
   });
 }
 
-TEST(EndGrowth, WhomManyMonitorEnds) {
+TEST(EndGrowth, ActorWithManyMonitorsEnds) {
   ExpectLinear("the end of whom many monitor", [](World& world, int count) {
     const Ref<Being> target = world.Make();
     const Ref<Being> monitor = world.Make();

@@ -212,8 +212,8 @@ INSTANTIATE_TEST_SUITE_P(
                                Where::kCallback, Where::kOnDown, Where::kOnStop})),
     NameOf);
 
-class IsMadeAnew : public Failure {};
-TEST_P(IsMadeAnew, AfterAnException) {
+class IsRecreated : public Failure {};
+TEST_P(IsRecreated, AfterAnException) {
   const Ref<Subject> subject = runtime_.SpawnRestarting<Subject>({}, {}, &plan_);
   Provoke(subject);
   ASSERT_TRUE(step_.Until([&] { return plan_.starts == 2; }));
@@ -228,7 +228,7 @@ TEST_P(IsMadeAnew, AfterAnException) {
     EXPECT_EQ(replies_[0].code(), absl::StatusCode::kAborted);
   }
 }
-INSTANTIATE_TEST_SUITE_P(Exceptions, IsMadeAnew,
+INSTANTIATE_TEST_SUITE_P(Exceptions, IsRecreated,
                          ::testing::ValuesIn(Cases({Where::kOnStart, Where::kHandler,
                                                     Where::kQuestion, Where::kTimer,
                                                     Where::kCallback, Where::kOnDown})),

@@ -81,7 +81,9 @@ TEST_F(RestartTest, AConstructorThatThrowsAtFirstFailsTheSpawn) {
   step_.Round(6);
   EXPECT_EQ(runtime_.ActorCount(), 1);
   EXPECT_EQ(TotalLedger().restarted + TotalLedger().escalated, 0);
-  EXPECT_EQ(Count("p1 down failed: not born") + Count("p1 down not found: it had ended before"), 1);
+  EXPECT_EQ(
+      Count("p1 down failed: not born") + Count("p1 down not found: the actor had already ended"),
+      1);
 }
 
 TEST_F(RestartTest, RepeatedFailureBacksOffAndDelaysNoOthers) {
