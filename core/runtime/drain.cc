@@ -123,8 +123,8 @@ void Runtime::RefuseInHandler(const char* call) const {
 }
 
 bool Runtime::Quiescent() {
-  // Check this first: once it is 0, all replies are among the sent messages. After the deadline the
-  // drain does not wait for blocking functions.
+  // Read Awaited() first: once it is 0, all replies are among the sent messages that are counted
+  // below. After the deadline the drain does not wait for blocking functions.
   if (phase_ != DrainPhase::kShutdown && blocking_->Awaited() > 0) {
     rest_watch_.Forget();
     return false;

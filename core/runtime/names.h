@@ -1,4 +1,4 @@
-// Names are how actors are found by a text: one actor for each name.
+// Names finds an actor by its name: one actor for each name.
 //
 // Owner:  the Runtime.
 // Thread: any. The lock is held for a map's look-up; for a walk over all names when names_max are
@@ -26,7 +26,8 @@ class Names {
  public:
   explicit Names(size_t names_max) : names_max_(names_max) {}
 
-  // AlreadyExists: a live actor has the name. ResourceExhausted: names_max live actors have names.
+  // FailedPrecondition: `slot` is nullptr (the Ref is empty). AlreadyExists: a live actor has the
+  // name. ResourceExhausted: names_max live actors have names.
   absl::Status Add(std::string_view name, Slot* slot, uint32_t generation,
                    const std::type_info& type);
   // {nullptr, 0}: no live actor of this type has the name.

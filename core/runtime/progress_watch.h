@@ -53,7 +53,7 @@ class ProgressWatch {
       seen_[i].mark = mark;
     }
   }
-  // No worker makes progress any more, or all together took too long.
+  // No worker makes progress any more, or kAllMs have passed since Begin().
   bool Over() const {
     return all_ms_ >= kAllMs || std::all_of(seen_.begin(), seen_.end(), [](const Seen& seen) {
              return seen.still_ms >= kStillMs;

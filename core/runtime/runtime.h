@@ -84,7 +84,7 @@ struct Ceiling {
   int64_t fixed_bytes = 0;      // Workers, lanes, pools, slots, connections without their buffers.
   int64_t budget_bytes = 0;     // Messages and buffers.
   int64_t kernel_bytes = 0;     // Socket buffers of max_connections at their worst.
-  int64_t allocator_bytes = 0;  // The allocator's share: an eighth of the first two.
+  int64_t allocator_bytes = 0;  // Allowance for the allocator, on top: an eighth of the first two.
   int64_t ProcessBytes() const { return fixed_bytes + budget_bytes + allocator_bytes; }
   int64_t SumBytes() const { return ProcessBytes() + kernel_bytes; }
   std::string ToString() const;
@@ -315,8 +315,8 @@ class Runtime {
   std::atomic<bool> started_{false};
   bool ended_ = false;
   // True while the workers' threads, or a drain, run turns: a thread that asks for figures must
-  // then not read the workers' state itself. Release when turns have ended; partner: acquire in
-  // CollectFigures().
+  // then not read the workers' state itself. Release when turns have ended; partners: acquire in
+  // CollectFigures() and DumpOf().
   std::atomic<bool> turning_{false};
   std::vector<std::unique_ptr<LastFigures>> last_figures_;  // By worker; each under its lock.
 

@@ -23,8 +23,8 @@ class ActorBase {
   // OnStart: only its destructor runs. A callback that is registered in OnStop never runs.
   virtual void OnStart() {}
   virtual void OnStop() {}
-  // A monitored actor has ended. Called exactly once for each Monitor(), after the last message of
-  // that actor; not called when the runtime ends first.
+  // A monitored actor has ended. Called exactly once for each Monitor() that was not taken back,
+  // after the last message of that actor; not called when the runtime ends first.
   virtual void OnDown(const Down&) {}
 
  protected:

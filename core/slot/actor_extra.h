@@ -204,7 +204,7 @@ struct ActorExtra {
   std::vector<TimerId> due_timers;                  // Fired while parked.
   Lazy<absl::btree_map<uint64_t, Child>> children;  // In order of spawn.
   uint64_t last_child = 0;
-  // While the actor ends: all children from this one on have been told to stop.
+  // While the actor ends or restarts: all children from this one on have been told to stop.
   uint64_t stop_below = 0;
   Slot* parent = nullptr;
   uint32_t parent_generation = 0;

@@ -10,8 +10,8 @@
 // Owner:  the process keeps the empty ones; a runtime has those that it took.
 // Thread: any. An outside thread (another runtime's worker, too) holds the lock for one message: to
 //         charge and enqueue it, and for the system call that wakes a sleeping worker. So outside
-//         threads wait for each other. A worker never takes a lock of its own runtime, and no
-//         handler runs under a lock.
+//         threads wait for each other. A worker never takes the lock of a home of its own runtime,
+//         and no handler runs under that lock.
 // Bound:  as many homes and chunks as were in use at one time.
 // Errors: none.
 #ifndef SLUICE_CORE_SLOT_HOME_H_

@@ -3,7 +3,8 @@
 // Owner:  the runtime's Shared.
 // Thread: any; functions that take a worker's own free slots: that worker's.
 // Bound:  actors_max actors; as many slots, and kFreeSlotsMax for each worker.
-// Errors: none: Take() answers nullptr when actors_max actors live.
+// Errors: none: Take() answers nullptr when actors_max actors live, or when so many slots are used
+//         up that none is free.
 #ifndef SLUICE_CORE_SLOT_SLOT_TABLE_H_
 #define SLUICE_CORE_SLOT_SLOT_TABLE_H_
 
@@ -36,9 +37,8 @@ class SlotTable {
   uint32_t Count() const { return chunk_count_.load(std::memory_order_acquire) * kSlotsPerChunk; }
   uint32_t CountMax() const { return count_max_; }
 
-  // Takes a free slot for one more actor of `worker`. nullptr: actors_max actors live. On the
-  // worker's thread, `kept` is the worker's own free slots, and is filled if empty; on other
-  // threads it is nullptr.
+  // Takes a free slot for one more actor of `worker`. nullptr: see Errors. On the worker's thread,
+  // `kept` is the worker's own free slots, and is filled if empty; on other threads it is nullptr.
   Slot* Take(Worker& worker, std::vector<Slot*>* kept);
   // Moves all of `free` but the first `kept` to the stock, so that a worker that has lost its
   // actors keeps no free slots from other workers.
@@ -70,7 +70,7 @@ class SlotTable {
   // Chunks are added, never removed. A chunk is published by its pointer (release) and then
   // counted.
   const std::unique_ptr<std::atomic<Slot*>[]> chunks_;
-  // Partner: readers in ForSome and AddChunk. Acquire/release.
+  // Release, after the chunk's pointer is stored. Partner: acquire in Count() and ForSome().
   std::atomic<uint32_t> chunk_count_{0};
   // Free slots that no worker keeps stand in the stock, for the worker that needs them next.
   std::mutex stock_lock_;     // Taken once for 64 actors, and for each actor that is placed.

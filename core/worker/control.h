@@ -80,7 +80,8 @@ struct LaneRoomControl {
 };
 
 // To a child, or from a Ref: stop. Sent by the one sender that turned the word's stop bit. If the
-// parent (or an ancestor, `restarting`) failed and is recreated: sent once for each life of it.
+// parent or another ancestor (`restarting`) failed and is recreated, the order is sent even if the
+// bit was turned before, once for each life of that ancestor.
 struct StopControl {
   EndReason reason;
   const Slot* restarting = nullptr;
@@ -135,7 +136,7 @@ struct UnwatchedControl {
 
 struct UnwatchControl {
   Watcher watcher;
-  bool answered = true;  // False for the end of the monitor.
+  bool answered = true;  // False when the monitor ends or restarts.
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
     worker.RemoveWatcher(target, generation, watcher);
     if (!answered) return;
@@ -146,8 +147,8 @@ struct UnwatchControl {
 
 static_assert(Envelope::kInline<WatchControl> && Envelope::kInline<UnwatchControl>);
 
-// Follows the chain of waits from each parked actor to its target (wait_cycles.cc). At most one on
-// its way for each parked actor.
+// Follows the chain of waits from each parked actor to its target (wait_cycles.cc). A parked actor
+// sends probes ever more rarely (ArmProbe()), so few wait at a worker that is held.
 struct ProbeControl {
   std::unique_ptr<std::vector<ProbeHop>> hops;
   Slot* origin = nullptr;

@@ -62,7 +62,8 @@ void Worker::OrderIo(void (IoHandler::*order)()) {
 void Worker::BeginDrain() {
   draining_ = true;
   shared_.slots.ForEach(this, [&](Slot* slot) {
-    if (slot->state == ActorState::kRestarting) Schedule(slot);  // A drain ends the back-off.
+    // Mail may end the back-off now (RestartStep).
+    if (slot->state == ActorState::kRestarting) Schedule(slot);
   });
   OrderIo(&IoHandler::OnDrain);
 }

@@ -16,12 +16,13 @@ namespace sluice {
 
 namespace {
 
-// Handlers that take so long together share a look at the clock.
+// Handlers that together take up to this time share one look at the clock.
 constexpr int64_t kGroupNs = 50'000;
-// Deadlines may be judged so much too early, and no more.
+// A time between two looks that is at least this long is noted as a gap (NotedMs). So a deadline
+// is judged too early by less than this time.
 constexpr int64_t kGapNs = 10'000'000;
 constexpr int64_t kProcessorLookNs = 2'000'000;  // Two system calls, so not for each group.
-// After a slow handler each one is timed alone for so long.
+// For this time after a slow handler, each handler is timed alone.
 constexpr int64_t kExactNs = 1'000'000'000;
 
 }  // namespace
@@ -71,8 +72,9 @@ int HandlerClock::ReportSlow(int64_t ns) {
   const int64_t processor_ns = std::clamp<int64_t>(os_.ThreadProcessorNs() - processor_ns_, 0, ns);
   const ThreadSwitches switches = os_.ThreadSwitchCounts();
   const int64_t waits = switches.voluntary - switches_.voluntary;
-  // A sleep that an event ended at once was no wait. So a wait more or less is judged by whether
-  // another thread had the processor.
+  // `sleeps_` may be too high: a poll that an event ended at once was no wait of the thread. A
+  // handler's wait could then pass for a sleep. So any wait counts, too, if no other thread took
+  // the processor from this one (no involuntary switch).
   const bool blocked =
       waits > sleeps_ || (waits > 0 && switches.involuntary == switches_.involuntary);
   if (processor_ns <= slow_handler_ns_ && !blocked) {

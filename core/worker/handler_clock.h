@@ -74,13 +74,14 @@ class HandlerClock {
   int64_t share_end_ns_ = 0;
   std::array<Noted, kGroupHandlersMax> noted_{};
   size_t noted_count_ = 0;
-  // The size at which a group ends. 1 after each poll, then doubled as long as groups take at most
-  // kGroupNs; 1 for kExactNs after a slow handler.
+  // The size at which a group ends. 1 after each poll; doubled after a group that took at most half
+  // of kGroupNs, reduced after a group that took longer than kGroupNs; 1 for kExactNs after a slow
+  // handler, so that the next slow handler is named alone.
   size_t noted_max_ = 1;
   int64_t exact_until_ns_ = 0;
   int64_t processor_ns_ = 0;  // This thread's processor time at processor_look_ns_...
-  ThreadSwitches switches_;   // ...and how often it had waited by then...
-  int64_t sleeps_ = 0;        // ...and since then, at most so often in the poller.
+  ThreadSwitches switches_;   // ...and how often it had waited by then.
+  int64_t sleeps_ = 0;        // The most waits in the poller since processor_look_ns_.
   int64_t processor_look_ns_ = -1'000'000'000;
   int64_t gap_from_ms_ = -1;  // The last long gap between two looks in a turn.
   int64_t gap_until_ms_ = -1;

@@ -255,8 +255,8 @@ bool Worker::EndActor(Slot* slot, int* budget) {
   const bool failed = slot->extra->reason == EndReason::kFailed;
   const HandlerScope scope(*this, slot, "its end", TypeNameOf(slot->actor));
   if (failed && std::exchange(slot->started, false)) {
-    // Notify the descriptor first: the words that the actor sends now must not count as part of its
-    // regular output.
+    // Notify the descriptor first: output that OnEndedByFailure() writes must not count as part of
+    // the actor's regular output.
     if (slot->io != nullptr) slot->io->OnActorEnded(failed);
     try {
       slot->actor->OnEndedByFailure();

@@ -48,8 +48,8 @@ void Worker::StageGrew(Stage& stage, Worker& to) {
   cross_sent_ += stage.count;
   to.inbox_.Enqueue(to.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
   stage.count = 0;
-  // The sleep word itself is exchanged when the slice ends; here only if the hint says that the
-  // worker sleeps.
+  // Flush() exchanges the sleep word, after some slices or at the end of the turn. Exchange it here
+  // only if the hint says that the receiving worker sleeps.
   if (to.sleep_.LooksAsleep() && to.sleep_.Rouse()) to.Signal();
 }
 

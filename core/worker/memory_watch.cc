@@ -146,7 +146,8 @@ void Worker::ChooseWhomToShed() {
                    [](const Stalled& a, const Stalled& b) { return a.bytes < b.bytes; });
 }
 
-// Ends connections until enough memory is free, or this worker's number is reached.
+// Ends connections, the heaviest first, until memory is no longer spent or `shed_left_` have ended.
+// After kShedNs the next look goes on.
 void Worker::ShedSome() {
   const int64_t stop_ns = os_.NowNs() + kShedNs;
   const int64_t stalled_ms = absl::ToInt64Milliseconds(options_.shed_after);
@@ -166,7 +167,8 @@ void Worker::ShedSome() {
     unnamed += !named;
     unnamed_bytes += named ? 0 : bytes;
     named = false;
-    // Memory that the connection held is free for all workers, and is seen in the budget.
+    // Return the memory that the connection held to the budget: all workers may use it, and Spent()
+    // sees it.
     lease_.ReturnIdle();
     if (os_.NowNs() >= stop_ns) break;
   }

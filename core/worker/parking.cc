@@ -2,8 +2,8 @@
 //
 // A message that cannot go waits in the sender's outbox, and the actor runs no handler until the
 // outbox is empty. Only the head waits, for one of three things: a credit of its target, room in
-// the lane to that worker, or memory. For a credit, the target's worker gets one order (Wait, with
-// the number of leading messages for that target), and answers with grants.
+// the lane to the target's worker, or memory. For a credit, the target's worker gets one order
+// (Wait, with the number of leading messages for that target), and answers with grants.
 #include <utility>
 #include <vector>
 
@@ -58,8 +58,8 @@ Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t cha
   outbox.list.Push(envelope);
   ++outbox.count;
   sender->has_outbox = true;
-  // The sender runs no handler of its own (a hub's filter sends for its session). Then no end of a
-  // handler would flush this outbox, and the sender would neither park nor go on.
+  // If another actor's code sends for this sender, no end of the sender's handler would flush this
+  // outbox, and the sender would neither park nor go on.
   if (sender != current_) Schedule(sender);
   ++ledger_.parked;
   ++ledger_.parked_held;
@@ -233,7 +233,8 @@ void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
   }
   target->mailbox.AddWaiter(generation, waiter);
   IssueGrants(target);
-  // No actor waits for the credits that are left now: they are for all senders.
+  // AddWaiter() took all credits from the word. If no actor waits any more, the credits that are
+  // left go back to the word, for all senders.
   target->mailbox.Publish(generation);
 }
 

@@ -12,7 +12,8 @@ namespace sluice {
 
 namespace {
 
-// How often a worker looks for free memory for its paused readers.
+// How often a worker looks for free memory, for paused readers and for actors that are parked for
+// memory.
 constexpr int64_t kMemoryCheckMs = 5;
 // 1 to 5 us are useless: a wake across cores takes about 30 us.
 constexpr int64_t kSpinMinNs = 20'000;
@@ -257,8 +258,8 @@ bool Worker::Spin() {
 }
 
 void Worker::Sleep(int64_t wait_until_ms) {
-  // Only a worker that other workers have sent mail to since its last sleep spins; a worker that
-  // only serves sockets never does.
+  // A worker spins only if other workers sent it mail since its last sleep, or since the sleep
+  // before that. A worker that only serves sockets never spins.
   if (mail_since_sleep_)
     spin_ns_ = std::clamp<int64_t>(spin_ns_ + spin_ns_ / 2, kSpinMinNs, kSpinMaxNs);
   mail_since_sleep_ = false;

@@ -99,7 +99,8 @@ class Worker {
   int Index() const { return index_; }
   int64_t NowMs() const { return clock_.NowMs(); }  // This turn's time, a moment old.
   int64_t NowNs() const { return clock_.NowNs(); }
-  // HandlerClock::NotedMs: a silence that was noted at `ms` is measured from there.
+  // HandlerClock::NotedMs(). A silence since an event that was noted at `ms` is measured from the
+  // answer.
   int64_t NotedMs(int64_t ms) const { return clock_.NotedMs(ms); }
   // Start of this turn plus `timeout`, in ms; kNever on overflow.
   int64_t DeadlineMs(absl::Duration timeout) const { return sluice::DeadlineMs(NowMs(), timeout); }
@@ -342,8 +343,9 @@ class Worker {
   std::vector<Holder> TopHolders(size_t count);
   std::string TextOf(const Holder& holder) const;
   int64_t ActorCount() const { return actor_count_; }
-  // Total of messages sent to other workers and taken from them. If the sums over all workers are
-  // equal, no message is on its way.
+  // Totals of envelopes of all kinds: sent to other workers; taken from other workers and from
+  // outside. If the sum of all that was sent, also from outside (OutsideGate::Sent), equals the sum
+  // taken, nothing is on its way.
   int64_t CrossSent() const { return cross_sent_; }
   int64_t CrossTaken() const { return cross_taken_; }
 
@@ -352,8 +354,8 @@ class Worker {
   friend class Runtime;
   friend class WorkerTestPeer;
 
-  // Gathers the messages to one other worker. They are enqueued in bulk when the stage is full and
-  // when the slice ends.
+  // Gathers the messages to one other worker. They are enqueued in bulk: when the stage is full,
+  // after every eighth slice, and at the end of the turn.
   struct Stage {
     std::array<Envelope, kStageMax> envelopes;
     int count = 0;
@@ -385,7 +387,7 @@ class Worker {
     here->Route(to, envelope);
     return true;
   }
-  // Does it belong to this worker's runtime? One of another runtime may be gone.
+  // Does `worker` belong to this worker's runtime? A worker of another runtime may be gone.
   bool IsOurs(const Worker* worker) const { return Home::Of(worker).IsOf(shared_.runtime); }
   Stage& StageFor(const Worker& to) { return *stages_[static_cast<size_t>(to.index_)]; }
   void StageAdded(Stage& stage, Worker& to) {
