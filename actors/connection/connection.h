@@ -124,7 +124,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // Ends this connection to make room for a newcomer.
   void Evict() { Finish(CloseReason::kEvicted); }
   // True: the peer has, or may have, taken bytes during its silence; then this connection counts as
-  // active now. False for a UNIX socket, as its kernel reports no acknowledgements.
+  // active now. False for a UNIX socket: the kernel reports no acknowledgements there.
   bool TakesBytesMeanwhile() {
     return !closing_ && !connecting_ && stream_->AcknowledgedMs() != Unanswered::kUnknown &&
            TakesBytes(worker().NowMs() - active_ms_);

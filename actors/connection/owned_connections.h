@@ -43,8 +43,8 @@ class OwnedConnections {
   // The connection that has been silent longest; a closing one only if none is open. nullptr: none.
   Connection* Oldest(int worker) const;
 
-  // A connection of `worker`, or one that never stood, has given back its place: the acceptor is
-  // notified.
+  // Notifies the acceptor that a connection on `worker` has ended, or was refused there before it
+  // was established: its place is free.
   void TellEnd(Worker& worker) const;
 
   // When the oldest open connection was last active; later than any time if all are closing, or

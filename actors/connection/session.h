@@ -12,9 +12,9 @@
 //   2. Write answers as always; accepted bytes leave when the connection is established.
 //   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when the connection is
 //      established, and so does a Close behind accepted bytes: the bytes leave, then the connection
-//      is closed, without OnOpen. (If the connect has no time limit, the session waits until
-//      close_timeout.) A Close with nothing to send, and Abort, end the connection before it is
-//      established.
+//      is closed, without OnOpen. (If the connect has no time limit, it may take close_timeout at
+//      most from there on.) A Close with nothing to send, and Abort, end the connection before it
+//      is established.
 //   4. A drain closes the session, as in 3, without OnDrain.
 // After the end of its connection these calls do nothing, and Write answers kClosed.
 //

@@ -26,7 +26,7 @@ struct Unanswered {
   static constexpr int64_t kUnknown = -1;
   bool Any() const { return silent_ms > 0; }
   int64_t silent_ms = 0;       // Since the peer's last sign of life; 0: nothing is unanswered.
-  int64_t asked_ms = 0;        // Since the peer was first asked. May be less, never more.
+  int64_t asked_ms = 0;        // Since the peer was first asked. May be too short, never too long.
   int64_t last_ms = kUnknown;  // Since the peer was last asked (a retransmission).
   uint32_t probes = 0;         // If last_ms is unknown: how often it was asked.
   int64_t round_trip_ms = 0;   // Time that an answer takes.

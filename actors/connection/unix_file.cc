@@ -109,7 +109,8 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
   if (const int known = os.SocketFile(file.path_, &file.id_); known < 0) {
     return error(known, "lstat");
   }
-  // Set the mode before listening: until then, no process can connect that the mode is to keep out.
+  // Set the mode before listening. No process can connect before that, so none that the mode keeps
+  // out gets in.
   if (options.unix_file_mode != 0) {
     if (const int set = os.SetFileMode(file.path_, options.unix_file_mode); set < 0) {
       os.Unlink(file.path_, file.id_);

@@ -62,10 +62,10 @@ enum class SlowPolicy : uint8_t {
   kDropOldest,  // The oldest message in the queue is dropped, and counted.
   kDropNewest,  // The new message is dropped, and counted.
   kDisconnect,  // The subscriber's connection ends.
-  // The message replaces the queued one with the same key, in its place in the queue, so that a key
-  // that changes often does not wait for ever. Each key keeps its newest message. A replaced
-  // message counts as conflated. Past keys_max keys the message that has waited longest is dropped,
-  // and counted as missed.
+  // The message replaces the queued one with the same key, if any, in its place in the queue, so
+  // that a key that changes often does not wait for ever. Each key keeps its newest message, and
+  // the messages of one key stay in order. A replaced message counts as conflated. Past keys_max
+  // keys the message that has waited longest is dropped, and counted as missed.
   kConflate,
 };
 
@@ -117,7 +117,7 @@ struct Subscribed {
   // Every message with a higher number is for this subscriber.
   uint64_t sequence = 0;
   // False: the session was not subscribed, and gets no message. Reasons: no memory, subscribed
-  // already, write side ended, or a hub of another runtime.
+  // already, write side ended, the spoke failed, or a hub of another runtime.
   bool Joined() const { return spoke != nullptr; }
   // For Unsubscribe: the spoke that serves the session.
   Slot* spoke = nullptr;
@@ -157,8 +157,8 @@ class HubLedger {  // An attachment of the runtime; only its worker writes a cel
   explicit HubLedger(int workers) : cells_(static_cast<size_t>(workers)) {}
   Cell& At(int worker) { return cells_[static_cast<size_t>(worker)]; }
   HubTotals Sum() const;
-  // Walks the spokes of one worker; a broken invariant ends the process. Requires: the worker does
-  // not run.
+  // Walks the spokes of one worker; a broken invariant ends the process. Requires: the worker is
+  // between turns, or has ended.
   void CheckInvariants(int worker) const;
   std::string Report() const { return Sum().ToString(); }
 
@@ -256,10 +256,10 @@ class Hub : public Actor {
   bool stops_when_left_ = false;
 };
 
-// Makes the message that a session sends to a hub to join it. S has On(Subscribed); each message
-// published afterwards is for the session. The greeting is written to its connection at the moment
-// of the join, before any of these messages; a connection without room for the greeting is reset
-// (kMemory). A hub of another runtime lets no session join.
+// Makes the message that a session sends to a hub to join it. S has On(Subscribed). Each message
+// that the hub takes after this one is for the session. The greeting is written to its connection
+// at the moment of the join, before any of these messages; a connection without room for the
+// greeting is reset (kMemory). A hub of another runtime lets no session join.
 template <class S>
 internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
                                      std::string greeting = "") {

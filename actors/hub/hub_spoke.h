@@ -60,7 +60,7 @@ struct DeliverKeyed {
   int64_t HeldBytes() const { return message.HeldBytes(); }
 };
 
-// Bytes that each holder of `payload` is charged; 0 if the payload is charged itself.
+// Bytes that each holder of `payload` is charged; 0 if the payload's block has its own charge.
 inline int64_t ChargeOf(const Bytes& payload) {
   return payload.SelfCharged() ? 0 : payload.AllocatedBytes();
 }

@@ -337,9 +337,9 @@ void Subscriber::Pump(bool all) {
   NoteFull();
 }
 
-// A payload that is charged itself counts with this subscriber's share. The number of sharers is
-// taken from the middle of the queue: only the slowest subscribers hold the oldest payloads, and
-// messages on their way hold the newest.
+// If a payload's block has its own charge, only this subscriber's share of it counts. The number of
+// sharers is taken from the middle of the queue: only the slowest subscribers hold the oldest
+// payloads, and messages on their way hold the newest.
 int64_t Subscriber::HeldBytes() const {
   const int64_t base = BaseBytes(filter_ != nullptr);
   if (backlog_ == nullptr) return base;

@@ -9,8 +9,9 @@
 //         close), wait (leave newcomers in the backlog), or evict_idle (end the connection that
 //         has been silent longest). Accept rate: accepts_per_second_max on each address.
 // Errors: the Runtime keeps the errors of Listen. EMFILE, ENFILE, ENOBUFS and ENOMEM on accept
-//         pause the acceptor with back-off. With a spare descriptor it refuses a newcomer
-//         politely, or (evict_idle) accepts it while another connection is ended. All are counted.
+//         pause the acceptor with back-off. For EMFILE and ENFILE a spare descriptor lets it refuse
+//         a newcomer politely (refuse), or accept it while another connection is ended
+//         (evict_idle). All are counted.
 #ifndef SLUICE_ACTORS_PEERS_ACCEPTOR_H_
 #define SLUICE_ACTORS_PEERS_ACCEPTOR_H_
 

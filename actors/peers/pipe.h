@@ -84,7 +84,7 @@ class Pipe : public Session {
   void PartnerEnded(CloseReason reason);
 
   std::unique_ptr<Attempts> attempts_;
-  bool end_passed_on_ = false;  // This side's FIN went to the partner, behind all its bytes.
+  bool end_passed_on_ = false;  // The FIN of this side's peer was passed on, behind all its bytes.
   Pipe* partner_ = nullptr;     // nullptr before there is one, and after either has ended.
 };
 

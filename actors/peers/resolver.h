@@ -18,7 +18,8 @@
 // Thread: its worker's; Of() any. The look-ups run on threads of the blocking pool.
 // Bound:  the pool gets blocking_threads_max look-ups at a time, and of one name one less (at least
 //         one): while that many hang, new questions for the name wait. If none is answered, a name
-//         begins at most one look-up each kYoung. Waiters: at most twice those with a live asker.
+//         begins at most one look-up each kYoung. Waiters of a name: at most twice those with a
+//         live asker, or 64. Names: those that have a waiter or a look-up.
 // Errors: of a look-up, Target::LookUp's. A waiter is dropped when its asker has ended or its
 //         deadline has passed. A look-up without waiters is never begun, and counted.
 #ifndef SLUICE_ACTORS_PEERS_RESOLVER_H_

@@ -20,8 +20,8 @@
 //
 // Owner:  a scenario or a test; ends after what it watches.
 // Thread: that which made the simulation.
-// Bound:  a step's check walks workers and lanes. Slots and their contents, so many as there are,
-//         are walked once in so many steps: the cost per step is constant.
+// Bound:  a step's check walks workers and lanes. Slots and their contents are walked once in as
+//         many steps as there are of them, so that the walks add a constant cost to each step.
 // Errors: Simulation::Broken, with what was seen; Lines() also has later violations.
 #ifndef SLUICE_SIM_CHECK_LAWS_H_
 #define SLUICE_SIM_CHECK_LAWS_H_

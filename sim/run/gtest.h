@@ -32,7 +32,7 @@ struct SeedOptions {
   // Processor time of one run, and again of shrinking one. A run that takes longer is reported as
   // one that never ends, and the process ends; 0: no limit.
   int64_t run_seconds = 60;
-  Faults faults;  // The maximum; each seed uses its own part of it.
+  Faults faults;  // The usual chances; each seed varies them (FaultsOf).
 };
 
 // ASSERT_* in `body` ends the body; its destructors drain what still runs.

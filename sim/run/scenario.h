@@ -16,8 +16,9 @@ namespace sluice::sim {
 struct Scenario {
   std::string_view name;
   std::string_view what;  // A line for users.
-  // The most faults that it takes. With Faults::Harsh() a connection may end at any time, and the
-  // scenario allows for that; otherwise an error that a client sees breaks a law.
+  // The usual chances of faults; each seed varies them (FaultsOf). With Faults::Harsh() a
+  // connection may end at any time, and the scenario allows for that; otherwise an error that a
+  // client sees breaks a law.
   Faults faults;
   void (*run)(Simulation& simulation);
   bool in_mixed = true;  // False: too long for a run of many seeds.

@@ -53,8 +53,8 @@ struct TraceOptions {
 
 Outcome RunOnce(const Setup& setup, const Body& body, const TraceOptions& trace = {});
 
-// The seed leaves each chance of `most` as it is, multiplies it by four, or sets it to 0: a fault
-// that two kinds hide together may show with one alone.
+// The seed leaves each chance of `most` as it is, multiplies it by four (500,000 at most), or sets
+// it to 0: a bug that two kinds of fault hide together may show with one of them alone.
 Faults FaultsOf(uint64_t seed, const Faults& most);
 
 // The smallest run found that still fails, with the amounts that it used.

@@ -106,7 +106,7 @@ struct SocketOptions {
   int keepalive_count = 9;
   int user_timeout_ms = 0;
   int retransmit_ms_max = 0;  // TCP_RTO_MAX_MS; 0: two minutes.
-  int send_bytes = 0;         // As SO_SNDBUF set it, doubled; 0: not set.
+  int send_bytes = 0;         // As SO_SNDBUF set it, doubled; 0: the Link chooses.
   int receive_bytes = 0;
 };
 

@@ -12,7 +12,9 @@ namespace sluice::sim {
 
 namespace {
 
-constexpr int kSynAttemptsMax = 7;  // tcp_syn_retries = 6: after 1, 2, 4, ... 64 s; 127 s in all.
+// tcp_syn_retries = 6: the SYN is sent again after 1, 2, 4, ... 32 s. Linux then waits 64 s more,
+// 127 s in all; here the connect fails when the last SYN finds no answer, after 63 s.
+constexpr int kSynAttemptsMax = 7;
 constexpr int64_t kSynRetryNs = 1'000'000'000;
 
 }  // namespace

@@ -63,7 +63,7 @@ class SimOs : public Os {
   // The next `count` calls that make a descriptor return -error.
   void RefuseDescriptors(int error, int count);
   int64_t OpenDescriptors() const { return open_; }
-  // From now on at most `count` more descriptors can be opened.
+  // From now on at most `count` more descriptors than now can be open.
   void LimitDescriptorsToOpenAnd(int64_t count) {
     descriptors_max = open_ + kFirstDescriptor + count;
   }

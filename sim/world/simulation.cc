@@ -211,7 +211,7 @@ void Simulation::Run(SimThread& thread) {
   thread.state = SimThread::State::kRunning;
   running_ = &thread;
   if (thread.id == 0) return;  // SwitchAway() returns to it.
-  // The C++ library keeps exceptions under way in a list for each thread of the system.
+  // The C++ library lists the exceptions that are being handled for each thread of the system.
   auto* const exceptions = reinterpret_cast<std::byte*>(abi::__cxa_get_globals());
   decltype(thread.exceptions) outside;
   std::copy_n(exceptions, outside.size(), outside.begin());

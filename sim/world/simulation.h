@@ -64,9 +64,9 @@ class Simulation {
   uint64_t seed() const { return seed_; }
   Faults faults;
   Random& random() { return random_; }
-  // An amount of something that a test makes: drawn by the seed from [least, most], unless told.
-  // Each name is drawn separately, so less of one changes no other. A name has one range in all of
-  // a run.
+  // An amount of something that a test makes. The seed draws it from [least, most]; if the
+  // constructor's `amounts` name it, it is theirs, clamped to that range. Each name is drawn
+  // separately, so less of one changes no other. A name has one range in all of a run.
   int64_t Amount(const std::string& name, int64_t least, int64_t most);
   const Amounts& amounts() const { return amounts_; }
   Trace& trace() { return trace_; }
@@ -79,7 +79,7 @@ class Simulation {
   // Starts a thread on that machine. The thread must end before the simulation does.
   ThreadId StartThread(SimOs& os, std::string name, std::function<void()> main);
   void Join(ThreadId thread);
-  // The running thread sleeps: in a handler, a slow handler. The others go on.
+  // The running thread sleeps, and the others go on. Called in a handler, it makes a slow handler.
   void Sleep(absl::Duration time);
   // False: `timeout` passed first. `done` is called whenever another thread has run.
   bool RunUntil(absl::FunctionRef<bool()> done, absl::Duration timeout);
