@@ -18,7 +18,8 @@ std::string MissedNotice(int64_t missed) {
   return absl::StrCat("* missed ", missed, " messages\n");
 }
 
-// Reads nothing until the member is in the lobby. From its Welcome on the member misses no message.
+// Reads nothing until the member is in the lobby, so that the member receives all that is said from
+// its Welcome on.
 void Member::OnOpen() {
   AskRooms(Enter{RefOf(this)}, [this](Place place) { EnterRoom(std::move(place)); });
 }

@@ -22,7 +22,8 @@ absl::Status CheckName(const std::string& what, const std::string& name) {
       absl::StrCat("a ", what, " has 1 to ", kNameBytesMax, " letters, digits, _ or -"));
 }
 
-// Otherwise a line of such a member ("error: ...") would look like one of the server's.
+// Refuses a name that looks like the server's own. Otherwise a line of such a member ("error: ...")
+// would look like one of the server's.
 absl::Status CheckNotTheServers(const std::string& name) {
   std::string letters = absl::AsciiStrToLower(name);
   std::erase_if(letters, [](char c) { return c == '_' || c == '-'; });

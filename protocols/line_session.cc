@@ -39,7 +39,8 @@ void LineSession::OnEof() {
       OnLongLine();
     }
   }
-  // If the last line has asked another actor, reading is paused: OnLastLine comes after the answer.
+  // If the last line has paused reading, as AskInOrder() does until the answer is here, OnLastLine
+  // comes when reading is resumed.
   last_line_due_ = ReadingPaused();
   if (!last_line_due_) OnLastLine();
 }

@@ -60,8 +60,8 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   timer->callback = std::move(callback);
   timer->interval_ms =
       interval > absl::ZeroDuration() ? std::max<int64_t>(1, WholeMs(interval)) : 0;
-  // Never early: from now on, as the handler may have run for a while, and without the tick under
-  // way.
+  // Never early: `delay` counts from now, not from an older reading of the clock, and from the next
+  // tick, as the present tick has begun already.
   const int64_t now_ms = worker().os().NowNs() / 1'000'000;
   timer->due_ms = DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay);
   worker().timers().Arm(*timer, timer->due_ms);
@@ -105,7 +105,8 @@ void Actor::Demonitor(MonitorId id) {
   if (found == slot_->extra->watching.end() || found->second.taken_back) return;
   Watched& watched = found->second;
   watched.taken_back = true;
-  // The answer frees its place; where its runtime has ended there is nobody to answer.
+  // The target's worker answers, and the answer frees the monitor's place. If the target's runtime
+  // has ended, no answer comes: free the place now.
   if (!Worker::Post(*watched.target->worker, watched.target, watched.generation,
                     UnwatchControl{Watcher(slot_, id)})) {
     slot_->extra->watching.erase(found);
@@ -116,8 +117,8 @@ void Actor::Demonitor(MonitorId id) {
 
 namespace {
 
-// Comes behind what waits in the mailbox when the deadline of a question has passed: an answer that
-// lies there was in time.
+// Sent to the asker itself when the deadline of a question has passed. AskOver stands behind the
+// messages that wait in the mailbox: an answer among those was in time.
 struct AskOver {
   AskId ask;
 };
@@ -129,7 +130,7 @@ const MessageOps kAskOverOps = {
     Envelope::RelocateOf<AskOver>(),
     [] { return typeid(AskOver).name(); },
 };
-// As many ticks a deadline waits at most for mail that is there and could not be taken in yet.
+// The most ticks that a deadline waits for mail that has come but is not taken in yet.
 constexpr uint8_t kMailLooksMax = 100;
 
 }  // namespace
@@ -150,7 +151,7 @@ AskId Actor::OpenAsk(absl::Duration timeout,
   }
   AskEntry& entry = extra.asks[ask];
   entry.timer = timer;
-  // In its destructor the question goes, and nobody hears the answer.
+  // In the actor's destructor the question is still sent, but the answer calls no callback.
   if (HearsBack()) entry.callback = std::move(callback);
   return ask;
 }
@@ -175,7 +176,8 @@ Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
           ? (worker().shared().outside_gate.IsShut() ? Answer::kClosed : Answer::kOverloaded)
           : worker().Send(slot_, gate, generation, &internal::kBlockingCallOps, call);
   if (answer == Answer::kAccepted) {
-    sent->Accepted(pool.state());  // It is still on this worker: the gate runs after this handler.
+    // The task is still on this worker: the gate runs after this handler.
+    sent->Accepted(pool.state());
   } else {
     call.task->Forget();
     CloseAsk(ask);
@@ -192,7 +194,7 @@ void Actor::AskTimedOut(AskId ask) {
     found->second.timer = After(absl::ZeroDuration(), [this, ask] { AskTimedOut(ask); });
     if (found->second.timer != 0) return;
   }
-  // Mail that is held waits for OnOpen: a deadline behind it would pass that much later, or never.
+  // Mail that is held waits for OnOpen: an AskOver behind it would come only then, or never.
   const bool mail_waits = !slot_->queue.Empty() && !slot_->MailHeld();
   if (!mail_waits || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
   Worker::SendReserved(slot_, generation(), &kAskOverOps, AskOver{ask});
@@ -202,8 +204,8 @@ void Actor::AskIsOver(AskId ask) {
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
-  // The entry stays, without its callback: the reply, or the word that none can come, still needs
-  // its place.
+  // The entry stays, without its callback: the late reply, or the notice that none can come, still
+  // needs its place.
   auto callback = std::exchange(found->second.callback, nullptr);
   if (callback) callback(nullptr, absl::DeadlineExceededError("no answer before the deadline"));
 }

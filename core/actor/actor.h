@@ -76,8 +76,8 @@ class Actor : public ActorBase {
   // To a handler's own target: never blocks. If the target is full, the message waits in the
   // outbox. The actor is then parked, once this handler has returned, until the outbox is empty.
   // kOverloaded: the outbox or the memory is spent; or the actor's own mailbox is full; or the
-  // target is full and lives in another runtime, where no actor can wait for it. The message is
-  // moved from only when it is accepted.
+  // target is full and lives in another runtime, as an actor cannot wait across runtimes. The
+  // message is moved from only when it is accepted.
   template <class A, class M>
   Answer Send(const Ref<A>& target, M&& message) {
     using Sent = std::remove_cvref_t<M>;
@@ -170,7 +170,7 @@ class Actor : public ActorBase {
   // A child that is recreated when it fails, from copies of the arguments, behind the same Ref and
   // with the messages that wait for it. If the child fails more often than the policy allows, it
   // ends and this actor fails. Does not compile for sessions, acceptors and hubs: a restart would
-  // lose their connections.
+  // lose their connections or subscribers.
   template <class A, class... Args>
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
@@ -215,7 +215,8 @@ class Actor : public ActorBase {
   Ref<Self> RefOf(Self* self) const {
     return Ref<Self>(self->slot_, self->slot_->generation);
   }
-  // Start of this turn on the Os's clock, from an arbitrary point in time: for differences only.
+  // The Os's clock as the worker last read it, in a turn a moment ago. Counts from an arbitrary
+  // point in time: for differences only.
   absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
   Worker& worker() const { return *slot_->worker; }
   Runtime& runtime() const { return worker().runtime(); }

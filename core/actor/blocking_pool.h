@@ -67,7 +67,7 @@ class BlockingTask {
   void Run();                               // The function; never throws.
   void Tell();                              // Sends the result to the caller; never throws.
   virtual void Fail(absl::Status why) = 0;  // Sends `why` instead.
-  // Sends no answer: the caller is gone.
+  // Sends no answer: the call was refused, or the runtime has ended.
   virtual void Forget() = 0;
   const char* Caller() const { return caller_; }  // The caller's type, mangled.
   void Accepted(std::shared_ptr<BlockingState> state);
@@ -166,7 +166,7 @@ extern const MessageOps kBlockingCallOps;
 
 class BlockingPool {
  public:
-  explicit BlockingPool(Shared& shared);  // Which outlives it.
+  explicit BlockingPool(Shared& shared);  // `shared` outlives this.
   ~BlockingPool();
 
   // The gate of a worker, on its thread; made when first asked for. {nullptr, 0}: actors_max.
@@ -183,9 +183,10 @@ class BlockingPool {
   // For the drain: calls accepted but not answered, or with captures that are not yet destroyed.
   int64_t Awaited() const;
   void DropWaiting();  // At the deadline: waiting calls never run.
-  // Ends the threads. A thread that still runs a function is detached: it touches nothing of the
-  // runtime any more, and its result is discarded and counted as dropped. Answers one text for each
-  // such thread: its state and its caller.
+  // Ends the threads. A thread that still runs a function, or destroys its captures, is detached:
+  // it touches nothing of the runtime any more. The result of a function that still runs is
+  // discarded and counted as dropped. Answers one text for each detached thread: its state and its
+  // caller.
   std::vector<std::string> End();
 
  private:

@@ -83,7 +83,7 @@ class Promise {
     Send(std::move(status));
   }
   int64_t HeldBytes() const { return 0; }
-  // Gives no answer: the question was never sent, and its asker already knows.
+  // Gives no answer: the question was never sent and its asker knows, or the runtime has ended.
   void Forget() { asker_ = nullptr; }
 
  private:

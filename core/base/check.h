@@ -3,7 +3,7 @@
 // Owner:  none.
 // Thread: any.
 // Bound:  one line on stderr, then abort().
-// Errors: none; never used for what a peer, a flag or the kernel can cause.
+// Errors: the process ends; never used for what a peer, a flag or the kernel can cause.
 #ifndef SLUICE_CORE_BASE_CHECK_H_
 #define SLUICE_CORE_BASE_CHECK_H_
 

@@ -20,7 +20,8 @@ inline constexpr size_t kReasonTextBytesMax = 1'024;
 std::string Demangle(const char* name);
 // Cuts a text that describes an end to the length that is kept, logged and sent.
 std::string BoundedReason(std::string text);
-// what(), or the exception's type if what() is empty; at most kReasonTextBytesMax.
+// what(), or the exception's type if it has none; at most kReasonTextBytesMax. Empty if what() is
+// empty, or if there is no memory for the text.
 std::string ExceptionText(const std::exception_ptr& error) noexcept;
 
 }  // namespace sluice

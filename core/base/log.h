@@ -35,7 +35,7 @@ std::string_view LogLevelName(LogLevel level);
 
 inline constexpr int kLogLinesMax = 1024;
 inline constexpr int kLogLineBytesMax = 1024;  // Text of one line; a cut one ends with "...".
-// The queue and the line that is being written, as the allocator takes them.
+// Bytes that the allocator takes for the queue and the line that is being written.
 inline constexpr int64_t kLogBytesMax = int64_t{kLogLinesMax + 2} * (64 + kLogLineBytesMax + 32);
 
 namespace internal {

@@ -20,7 +20,8 @@ namespace sluice {
 struct Slot;
 
 // The message is moved from only when the answer is kAccepted. An ignored answer may hide a lost
-// message or lost bytes, so the compiler warns; `(void)` marks an intended drop.
+// message or lost bytes, so the compiler warns; `(void)` marks an answer that is ignored on
+// purpose.
 enum class [[nodiscard]] Answer : uint8_t{
     kAccepted,    // Will be handled, or counted as dropped with a reason.
     kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.

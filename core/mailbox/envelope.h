@@ -36,8 +36,8 @@ enum class MessageKind : uint8_t {
 // message type.
 struct MessageOps {
   MessageKind kind;
-  // Hands the message to its target: an Actor*, or for control a Worker*. The message stays in the
-  // envelope.
+  // Hands the message to its target: an ActorBase*, or for control a Worker*. The message stays in
+  // the envelope.
   void (*handle)(void* target, Envelope& envelope);
   void (*destroy)(Envelope& envelope);             // nullptr: nothing to destroy.
   void (*relocate)(Envelope& from, Envelope& to);  // nullptr: its bytes may be copied.
@@ -55,8 +55,8 @@ class Envelope {
   static constexpr bool kInline = sizeof(M) <= kInlineBytes && alignof(M) <= alignof(void*);
 
   Envelope() = default;
-  // moodycamel destroys an element that was moved out (nothing is left in it) before it gives the
-  // block back, by a fence that ThreadSanitizer does not see.
+  // moodycamel destroys an element that was moved out (nothing is left in it), and then gives the
+  // block back. ThreadSanitizer does not see the fence that orders the two.
   SLUICE_TSAN_SKIPS ~Envelope() {
     if (ops_ != nullptr) Clear();
   }

@@ -1,5 +1,5 @@
 // MailboxWord is the part of a mailbox that all threads share: {generation, credits} in one atomic
-// word. Mailbox is the owner's side: the held messages, the free credits, and the waiters.
+// word. Mailbox is the owner's side: the count of held messages, the free credits, and the waiters.
 //
 // Owner:  the slot; its worker.
 // Thread: MailboxWord as marked; Mailbox its worker's.
@@ -31,7 +31,7 @@ enum class Taken : uint8_t { kCredit, kFull, kClosed };
 template <class Atomics = StdAtomics>
 class MailboxWord {
  public:
-  // The last generation: a slot that reaches it is not used again.
+  // No actor gets this generation: a slot that has reached the one before it is not used again.
   static constexpr uint32_t kGenerationLast = UINT32_MAX;
   static constexpr uint32_t kCreditsMax = INT32_MAX;
 
@@ -307,8 +307,8 @@ class Mailbox {
     waiters_ = nullptr;
   }
 
-  // Does the actor of this handle live here, and take messages? Any thread; true only on its
-  // worker.
+  // Does the actor of this handle live here, and take messages? Any thread: false for a stale
+  // handle, however old the read is. Only the actor's worker may act on true.
   bool Admits(uint32_t generation) const { return generation == generation_; }
 
   // A sender on the owner's worker. Needs no atomic while the owner has credits at hand; otherwise

@@ -38,7 +38,7 @@ class OutsideGate {
     const uint32_t phase = phase_.load(std::memory_order_acquire);
     return phase == kOpen || (phase == kDraining && awaited());
   }
-  // Has the drain's deadline passed? From then on no actor is placed.
+  // Has the drain's deadline passed? From then on no actor without a parent is placed.
   bool IsShut() const { return phase_.load(std::memory_order_acquire) == kShut; }
   bool Draining() const { return phase_.load(std::memory_order_acquire) != kOpen; }
   // Before a worker can take it.

@@ -38,8 +38,9 @@ struct RestFigures {
 template <class Atomics = StdAtomics>
 class RestCounts {
  public:
-  // The worker's. Rests: its lanes were empty after it had called FallAsleep(), and it has no work.
-  // The worker publishes that it does not rest before it takes anything again.
+  // The worker's. Rests: it has no work but timers, and found its lanes empty when it looked last;
+  // before a sleep it looks after FallAsleep(). The worker publishes that it does not rest before
+  // it takes anything again.
   void Publish(bool rests, const RestFigures& figures) {
     rests_ = rests;
     sent_.store(figures.sent, std::memory_order_relaxed);

@@ -19,8 +19,8 @@ int64_t Budget::TakeUpTo(int64_t bytes_min, int64_t bytes_max) {
     const int64_t taken = enough ? std::min(free, bytes_max) : 0;
     int64_t next = word + taken * 2;
     if (!enough && free < bytes_max_ / 16) next |= 1;
-    // Compare-exchange, not add and undo: other threads would see, and could act on, the excess
-    // between.
+    // Compare-exchange, not add and undo: between the two, other threads would see, and could act
+    // on, the excess.
     if (next == word || word_.compare_exchange_weak(word, next, std::memory_order_relaxed)) {
       return enough ? taken : -1;
     }
@@ -67,7 +67,7 @@ void Lease::ReturnIdle() {
 bool Lease::ChargeSlow(int64_t bytes) {
   SLUICE_CHECK(bytes >= 0);
   if (bytes == 0) return true;                   // Comes here only with a debt.
-  if (bytes > budget_.BytesMax()) return false;  // Impossible, and could overflow the sums below.
+  if (bytes > budget_.BytesMax()) return false;  // Never granted: the sums below stay small.
   const int64_t missing = bytes - left_bytes_;   // Includes the debt, if any.
   // Half of the idle maximum, so that neither the next charge nor the next refund comes back here.
   const int64_t taken = budget_.TakeUpTo(missing, missing + idle_bytes_max_ / 2);

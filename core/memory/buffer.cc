@@ -264,8 +264,8 @@ void InputBuffer::Consume(size_t bytes, Lease& lease) {
     Clear(lease);
   } else if (block_->capacity >= kShrinkBytesMin && size() <= block_->capacity / 8) {
     // A few bytes remain of a large frame, and perhaps no more bytes come for hours. Old and new
-    // block exist side by side for a moment, and only the old one is charged: a refusal is not
-    // possible here.
+    // block exist side by side for a moment, and only the old one is charged: a charge could be
+    // refused, and Consume() must not fail.
     const int64_t charge = ChargedBytes();
     Block* shrunk = NewBlock(Capacity(size()), view());
     ::operator delete(std::exchange(block_, shrunk));

@@ -1,6 +1,7 @@
 // ShedBoard is the state with which workers agree on the connections to end when memory stays
 // spent: since when it is spent, what each worker proposes, which worker has the turn, and how many
-// connections that turn may end: one in the first turn, and twice as many in each later one.
+// connections that turn may end: one in the first turn, in each later turn twice as many as in the
+// turn before.
 //
 // Owner:  a Shedder.
 // Thread: any worker; Propose() each worker for itself.
@@ -43,8 +44,8 @@ class ShedBoard {
   explicit ShedBoard(int workers, int64_t bytes_min, int64_t goes_on_ms = 10 * kEveryMs)
       : bytes_min_(bytes_min), goes_on_ms_(goes_on_ms), cells_(static_cast<size_t>(workers)) {}
 
-  // The time since which the budget has been spent, in the shortage after `recoveries` recoveries:
-  // `now_ms` of the first worker that asks, for all workers.
+  // When the present shortage began, the one after `recoveries` recoveries. The first worker that
+  // asks sets that time to its `now_ms`; all others get the same time.
   int64_t SpentSinceMs(uint32_t recoveries, int64_t now_ms) {
     watched_.store(true, std::memory_order_relaxed);
     const uint64_t number = uint64_t{recoveries} << kTimeBits;
@@ -80,7 +81,6 @@ class ShedBoard {
     for (int i = 0; i < static_cast<int>(cells_.size()); ++i) {
       if (!Fresh(i, now_ms)) {
         // The worker may only need to wake up. A held worker does not propose, and is not waited
-        // for.
         // for.
         if (now_ms - since_ms < kFreshMs) return ShedVerdict::kWait;
         continue;

@@ -9,9 +9,9 @@
 //
 // A simulation runs all threads on one, each as a fiber, and switches fibers only inside
 // PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Unlink, Wait, WaitFor and ThreadJoin.
-// So the framework calls none of these while it holds a mutex: another fiber that locked it would
-// stop them all (Wait and WaitFor release the mutex that they are given). A fiber that goes on must
-// get its thread-local state back: Worker::Current(), internal::ConstructionScope::current,
+// So the framework calls none of these while it holds a mutex: another fiber that tried to lock it
+// would stop them all (Wait and WaitFor release the mutex that they are given). A fiber that goes
+// on must get its thread-local state back: Worker::Current(), internal::ConstructionScope::current,
 // internal::FunctionScope::current, and the exceptions that the C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_OS_H_
 #define SLUICE_CORE_OS_OS_H_
@@ -137,7 +137,7 @@ class Os {
   // The path from the root: still names the same file when the process changes its folder.
   virtual std::string AbsolutePath(const std::string& path) = 0;
   // Locks the folder of `path`, and answers a descriptor for UnlockFolder, which unlocks the folder
-  // even if a forked child holds that descriptor, too. -EWOULDBLOCK: another process has the lock.
+  // even if a forked child holds that descriptor, too. -EWOULDBLOCK: another holder has the lock.
   virtual int LockFolderOf(const std::string& path) = 0;
   virtual int UnlockFolder(int fd) = 0;
 
