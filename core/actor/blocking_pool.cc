@@ -131,7 +131,7 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
 const MessageOps kBlockingCallOps = {
     MessageKind::kUser,
     [](void* actor, Envelope& e) {
-      static_cast<BlockingGate*>(static_cast<Actor*>(actor))->Take(e.Get<BlockingCall>());
+      static_cast<BlockingGate*>(static_cast<ActorBase*>(actor))->Take(e.Get<BlockingCall>());
     },
     Envelope::DestroyOf<BlockingCall>(),
     Envelope::RelocateOf<BlockingCall>(),

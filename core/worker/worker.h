@@ -102,7 +102,7 @@ class Worker {
   // HandlerClock::NotedMs(). A silence since an event that was noted at `ms` is measured from the
   // answer.
   int64_t NotedMs(int64_t ms) const { return clock_.NotedMs(ms); }
-  // Start of this turn plus `timeout`, in ms; kNever on overflow.
+  // NowMs() plus `timeout`; kNever on overflow.
   int64_t DeadlineMs(absl::Duration timeout) const { return sluice::DeadlineMs(NowMs(), timeout); }
   Lease& lease() { return lease_; }
   Ledger& ledger() { return ledger_; }
