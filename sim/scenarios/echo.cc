@@ -57,7 +57,7 @@ class Speaker : public Session {
   void OnClose(CloseReason reason) override {
     tally_.closes.Closed(number_, reason);
     if (tally_.ending[&worker()]) {
-      tally_.simulation.Broken("L4 turns",
+      tally_.simulation.Broken("L4 one at a time",
                                "a session is notified of its end in another session's handler");
     }
     std::erase(tally_.waiting[&worker()], this);
@@ -109,7 +109,7 @@ class Speaker : public Session {
     waiting.front()->Abort();
     tally_.ending[&worker()] = false;
     if (connection() == nullptr) {
-      tally_.simulation.Broken("L4 turns", "a connection ends in the middle of its own handler");
+      tally_.simulation.Broken("L4 one at a time", "a connection ends in the middle of its own handler");
     }
   }
   void Tell() {
