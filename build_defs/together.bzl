@@ -7,8 +7,7 @@ joined in one file; messages still show each source's own name and line numbers.
 Names in the unnamed namespaces of one target's sources must differ, also those of functions: an
 overload from another source could be called silently. The build with clang
 (--define=sluice_together=no) compiles each source by itself, and so finds a forgotten #include:
-all sources but those of tests and scenarios, which no program includes. Apart, these took half of
-that build's time.
+all sources but those of tests and scenarios, which no program includes.
 """
 
 _TOGETHER_MAX = 6
