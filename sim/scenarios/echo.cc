@@ -109,7 +109,8 @@ class Speaker : public Session {
     waiting.front()->Abort();
     tally_.ending[&worker()] = false;
     if (connection() == nullptr) {
-      tally_.simulation.Broken("L4 one at a time", "a connection ends in the middle of its own handler");
+      tally_.simulation.Broken("L4 one at a time",
+                               "a connection ends in the middle of its own handler");
     }
   }
   void Tell() {
