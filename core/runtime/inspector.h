@@ -1,5 +1,5 @@
-// Inspector shows the state of a runtime, for tests and simulations: what each part holds and owes.
-// It changes nothing.
+// Inspector shows the state of a runtime, for tests and simulations, and changes nothing: what each
+// part holds and owes.
 //
 // Owner:  its user; the runtime outlives it.
 // Thread: any, while no thread of the runtime runs: between two steps of a simulation, or after

@@ -5,6 +5,7 @@
 
 #include "gtest/gtest.h"
 #include "sluice/core/base/log.h"
+#include "sluice/tests/support/log_level_scope.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::input_full_test {
@@ -19,14 +20,13 @@ TEST(InputFull, OversizedFrameEndsItsConnectionAndIsLogged) {
   notes.on_data = WaitForMore;
   rig.Open(wire, notes);
   rig.Settle();
-  SetLogLevel(LogLevel::kWarning);
+  const LogLevelScope level(LogLevel::kWarning);
   EXPECT_TRUE(LogFlush());  // Lines of earlier tests.
   ::testing::internal::CaptureStderr();
   rig.Arrive(wire, std::string(200'000, 'f'));
   rig.Settle();
   EXPECT_TRUE(LogFlush());
   const std::string lines = ::testing::internal::GetCapturedStderr();
-  SetLogLevel(LogLevel::kOff);
   EXPECT_EQ(CloseReasonName(notes.reason), "frame too long");
   EXPECT_TRUE(wire.reset);
   EXPECT_NE(rig.Ledger().ToString().find("frame too long 1"), std::string::npos)

@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "sluice/core/slot/io_handler.h"
+#include "sluice/tests/support/log_level_scope.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::shedding_test {
@@ -425,13 +426,12 @@ TEST(Shedding, LogNamesHeaviestActorsWhenNoPeerStalls) {
       EXPECT_EQ(hoarders[i].TrySend(Big{std::string(100'000, 'x')}), Answer::kAccepted);
   }
   Spent spent(rig);
-  SetLogLevel(LogLevel::kWarning);
+  const LogLevelScope level(LogLevel::kWarning);
   EXPECT_TRUE(LogFlush());  // Lines of earlier tests.
   ::testing::internal::CaptureStderr();
   Pass(rig, absl::Milliseconds(4'000));
   LogFlush();
   const std::string log = ::testing::internal::GetCapturedStderr();
-  SetLogLevel(LogLevel::kOff);
   const size_t first = log.find("hoarder4 (");
   const size_t second = log.find("hoarder3 (");
   ASSERT_NE(first, std::string::npos) << log;

@@ -15,6 +15,7 @@
 #include "sluice/actors/peers/connector.h"
 #include "sluice/core/base/log.h"
 #include "sluice/tests/support/acceptor_rig.h"
+#include "sluice/tests/support/log_level_scope.h"
 
 namespace sluice::testing::acceptor_limits_test {
 namespace {
@@ -365,7 +366,7 @@ class Caller : public Session {
 TEST(OutOfResources, LoggedOnceAMinuteHoweverManyConnectionsEnd) {
   AcceptorRig rig(AcceptorRig::Small(100, AtLimit::kWait), "127.0.0.1:0", /*descriptors=*/3);
   std::vector<int> clients;
-  SetLogLevel(LogLevel::kWarning);
+  const LogLevelScope level(LogLevel::kWarning);
   EXPECT_TRUE(LogFlush());  // Lines of earlier tests.
   ::testing::internal::CaptureStderr();
   for (int i = 0; i < 30; ++i) clients.push_back(rig.Connect());
@@ -381,7 +382,6 @@ TEST(OutOfResources, LoggedOnceAMinuteHoweverManyConnectionsEnd) {
   rig.Advance(absl::Seconds(60));
   EXPECT_TRUE(LogFlush());
   lines = ::testing::internal::GetCapturedStderr();
-  SetLogLevel(LogLevel::kInfo);
   EXPECT_NE(lines.find("more since the last such line"), std::string::npos) << lines;
 }
 

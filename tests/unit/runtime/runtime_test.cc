@@ -15,6 +15,7 @@
 #include "sluice/core/base/log.h"
 #include "sluice/core/os/os_linux.h"
 #include "sluice/tests/support/forwarding_os.h"
+#include "sluice/tests/support/log_level_scope.h"
 #include "sluice/tests/support/running.h"
 
 namespace sluice::testing::runtime_test {
@@ -60,7 +61,7 @@ SpawnOptions On(int worker, uint32_t capacity = 0, std::string name = "") {
 // --- Set-up.
 
 TEST(Options, RuntimeWithoutLogLevelKeepsTheProcessLevel) {
-  SetLogLevel(LogLevel::kDebug);
+  const LogLevelScope level(LogLevel::kDebug);
   const Runtime silent_about_it(SmallOptions(1));
   EXPECT_TRUE(LogEnabled(LogLevel::kDebug));
   Options options = SmallOptions(1);
@@ -68,7 +69,6 @@ TEST(Options, RuntimeWithoutLogLevelKeepsTheProcessLevel) {
   const Runtime quiet(options);
   EXPECT_FALSE(LogEnabled(LogLevel::kWarning));
   EXPECT_TRUE(LogEnabled(LogLevel::kError));
-  SetLogLevel(LogLevel::kInfo);
 }
 
 TEST(Options, InvalidOptionIsNamedWithItsValue) {
@@ -128,15 +128,13 @@ TEST(Options, InvalidOptionIsNamedWithItsValue) {
 }
 
 TEST(Options, LogLevelHoldsDespiteAnotherInvalidOption) {
-  const LogLevel before = internal::log_level.load();
-  SetLogLevel(LogLevel::kInfo);
+  const LogLevelScope level(LogLevel::kInfo);
   Options options = SmallOptions(1);
   options.log_level = "off";
   options.keepalive_probes = 0;
   Runtime runtime(options);
   EXPECT_FALSE(runtime.Start().ok());
   EXPECT_FALSE(LogEnabled(LogLevel::kError));
-  SetLogLevel(before);
 }
 
 TEST(Options, TwoSocketsPerConnectionHalveTheDefault) {
