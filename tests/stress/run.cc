@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -137,7 +138,11 @@ const std::vector<std::string>& PartNames() {
 
 int Run(const Plan& plan) {
   Signals signals;
-  std::thread([] {}).join();  // A sanitizer starts its thread with our first.
+  // A sanitizer starts its thread with our first. The kernel lists a joined thread a moment longer.
+  pid_t first = 0;
+  std::thread([&first] { first = gettid(); }).join();
+  while (access(absl::StrCat("/proc/self/task/", first).c_str(), F_OK) == 0)
+    std::this_thread::yield();
   const ProcessFigures before = LookAtProcess();
   Laws laws;
   Ceiling ceiling;
