@@ -72,9 +72,9 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   if (LogEnabled(LogLevel::kDebug)) {
     connection->session_->traffic_ = std::make_unique<Session::Traffic>();
   }
-  worker.AttachIo(slot, connection);
-  const int added = worker.os().PollerAdd(worker.Poller(), connection->stream_->Descriptor(),
-                                          kInterest, Worker::PollData(slot));
+  worker.descriptors().Attach(slot, connection);
+  const int added = worker.os().PollerAdd(worker.descriptors().Poller(), connection->stream_->Descriptor(),
+                                          kInterest, Descriptors::PollData(slot));
   if (added < 0) {
     if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
     connection->session_->early_.reset();
@@ -101,7 +101,7 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
   if (start == Start::kConnected) {
     if (connection->OpenDue()) connection->TellOpen();
     if (connection->Ended()) return;
-    worker.MarkReady(connection);
+    worker.descriptors().MarkReady(connection);
   }
   connection->ArmTimer();
   if (worker.Draining()) connection->OnDrain();
@@ -118,7 +118,7 @@ void Connection::TakeEarlyCalls() {
   paused_ = early.pause_reading;
   wants_writable_ = early.wants_writable;
   if (early.close || early.close_write || early.abort) write_state_ = WriteState::kFlushing;
-  if (!early.abort) worker().FlushAfterSlice(this);
+  if (!early.abort) worker().descriptors().FlushAfterSlice(this);
 }
 
 void Connection::EndEarly() {
@@ -139,7 +139,7 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   if (session.early_ != nullptr) session.early_->Drop(worker);
   session.early_.reset();
   worker.HoldMail(slot);  // The connection never opens.
-  worker.StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  worker.life().StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
 // Every connection ends here. A handler of its own session may call this.
@@ -156,12 +156,12 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   write_state_ = WriteState::kShut;
   const int64_t lost = static_cast<int64_t>(OutputBytes());
   counters_->bytes_lost.Add(lost);
-  if (gathering_) owner_worker.ReleaseGather();
+  if (gathering_) owner_worker.descriptors().ReleaseGather();
   gathering_ = false;
   counters_->closed[static_cast<int>(reason)].Add(1);
   output_.Clear(owner_worker.lease());
   owner_worker.timers().Cancel(*this);
-  owner_worker.os().PollerRemove(owner_worker.Poller(), stream_->Descriptor());
+  owner_worker.os().PollerRemove(owner_worker.descriptors().Poller(), stream_->Descriptor());
   stream_->Close(reset || lost > 0);  // A FIN after lost bytes would look like a complete stream.
   // Detach the session before the listeners end: the destructor of a filter's captures may call the
   // session, which has no connection any more.
@@ -176,7 +176,7 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
     owner_->TellEnd(owner_worker);
   }
   if (session == nullptr) return;
-  owner_worker.StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  owner_worker.life().StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
 
 void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true, error); }
@@ -259,7 +259,7 @@ void Connection::OnEvents(uint32_t events) {
   if ((events & EPOLLERR) != 0) error_reported_ = true;
   // After ERR and HUP as well: the next write reports the error.
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) writable_ = true;
-  worker().MarkReady(this);
+  worker().descriptors().MarkReady(this);
 }
 
 bool Connection::MayGoOn() const {
@@ -296,7 +296,7 @@ void Connection::PairWith(Connection& other) {
   other.partner_ = this;
   for (Connection* side : {this, &other}) {
     side->offer_again_ = !side->input_.Empty();
-    worker().MarkReady(side);
+    worker().descriptors().MarkReady(side);
   }
 }
 
@@ -304,14 +304,14 @@ void Connection::Unpair() {
   if (!Paired()) return;
   Connection* const other = std::exchange(partner_, this);
   other->partner_ = other;
-  worker().MarkReady(other);  // `other` may have waited for room in this output.
+  worker().descriptors().MarkReady(other);  // `other` may have waited for room in this output.
 }
 
 bool Connection::QuietSince(int64_t ms) const {
   return !connecting_ && !HalfClosed() && OutputBytes() == 0 && input_.Empty() && active_ms_ <= ms;
 }
 
-void Connection::OnUnparked() { worker().MarkReady(this); }
+void Connection::OnUnparked() { worker().descriptors().MarkReady(this); }
 
 void Connection::OnTurn() {
   if (connecting_) {
@@ -376,12 +376,12 @@ void Connection::ConnectDone() {
   if (!output_.Empty()) stalled_ms_ = worker().NowMs();
   if (closing_) closing_ms_ = worker().NowMs();
   if (draining_) BeginDrainReading();
-  if (write_state_ == WriteState::kFlushing) worker().FlushAfterSlice(this);
+  if (write_state_ == WriteState::kFlushing) worker().descriptors().FlushAfterSlice(this);
   error_reported_ = false;
   readable_ = true;
   active_ms_ = worker().NowMs();
   ArmTimer();
-  if (Paired()) worker().MarkReady(partner_);
+  if (Paired()) worker().descriptors().MarkReady(partner_);
 }
 
 void Connection::ConnectFailed(int error, bool reset) {
@@ -394,7 +394,7 @@ void Connection::ConnectFailed(int error, bool reset) {
 // Notices a reset while nothing reads: the session is parked, its output is high, or memory is
 // spent.
 void Connection::LookForError() {
-  if (MayRead() && !worker().ReadingPaused()) return;  // The next read reports the error.
+  if (MayRead() && !worker().memory().ReadingPaused()) return;  // The next read reports the error.
   error_reported_ = false;
   int error = 0;
   socklen_t size = sizeof(error);
@@ -476,7 +476,7 @@ void Connection::OnDrain() {
   } else {
     BeginDrainReading();
   }
-  worker().MarkReady(this);
+  worker().descriptors().MarkReady(this);
 }
 
 // The first silence does not prove that all bytes sent before the drain have arrived: a closed
@@ -491,12 +491,12 @@ void Connection::OnDrainEndReading() {
   if (!draining_ || connecting_ || Paired() || write_state_ == WriteState::kLingering) return;
   if (input_drained_) return;
   input_drained_ = true;
-  worker().MarkReady(this);
+  worker().descriptors().MarkReady(this);
 }
 
 void Connection::OnDrainClose() {
   drain_close_ = true;
-  worker().MarkReady(this);
+  worker().descriptors().MarkReady(this);
 }
 
 void Connection::OnShutdown() { Finish(CloseReason::kShutdown, CutShort()); }

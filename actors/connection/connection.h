@@ -27,6 +27,7 @@
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/memory/buffer.h"
 #include "sluice/core/slot/io_handler.h"
+#include "sluice/core/slot/timer.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -80,7 +81,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool ReadingPaused() const { return paused_; }
   void WantWritable() {
     wants_writable_ = true;
-    worker().MarkReady(this);
+    worker().descriptors().MarkReady(this);
   }
   std::string_view Unconsumed() const { return input_.view(); }
   bool MayGoOn() const;
@@ -189,7 +190,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // count.
   bool UnreadByUs() const {
     return readable_ && !read_ended_ && !draining_ && session_ != nullptr && !paused_ &&
-           (!MayGoOn() || worker().ReadingPaused());
+           (!MayGoOn() || worker().memory().ReadingPaused());
   }
   // Bytes were received or sent. The acceptor's order of connections is exact to 2^kOrderShift ms.
   void Active() {

@@ -13,7 +13,7 @@ namespace {
 
 // Bytes that a closing side discards before it gives up on a peer that goes on sending.
 constexpr uint32_t kDiscardMax = 1024 * 1024;
-static_assert(kReadHeadroomBytes == Worker::kReadBytes * 2);
+static_assert(kReadHeadroomBytes == Descriptors::kReadBytes * 2);
 // Size of a read from the reserve. The smallest socket buffer takes the echo of such a read, so
 // that the echo never waits here.
 constexpr size_t kReserveReadBytes = 4 * 1024;
@@ -25,18 +25,18 @@ constexpr int64_t kAnswerExtraBytesMax = 32 * 1024;
 
 void Connection::ReadOnce() {
   Worker& w = worker();
-  size_t most = Worker::kReadBytes;
-  if (w.ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
-    w.PauseReading();
+  size_t most = Descriptors::kReadBytes;
+  if (w.memory().ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
+    w.memory().PauseReading();
     if (Planted(Plant::kReserveUnused) || !MayReadFromReserve()) {
-      w.WaitForMemory(this);
+      w.memory().WaitForMemory(this);
       return;
     }
     most = kReserveReadBytes;
   } else {
     w.lease().Refund(kReadHeadroomBytes);
   }
-  const int64_t count = stream_->Read(w.ReadBuffer(), most);
+  const int64_t count = stream_->Read(w.descriptors().ReadBuffer(), most);
   if (count > 0) {
     Active();
     received_ms_ = active_ms_;
@@ -47,9 +47,9 @@ void Connection::ReadOnce() {
                            stream_->ShortReadMeansEmpty();
     if (empty_now) readable_ = false;
     const int64_t accepted = counters_->bytes_accepted.Get();
-    OfferInput(std::string_view(w.ReadBuffer(), static_cast<size_t>(count)));
+    OfferInput(std::string_view(w.descriptors().ReadBuffer(), static_cast<size_t>(count)));
     amplifies_ = counters_->bytes_accepted.Get() - accepted > count + kAnswerExtraBytesMax;
-    if (!Ended() && !empty_now) w.MarkReady(this);
+    if (!Ended() && !empty_now) w.descriptors().MarkReady(this);
   } else if (count == 0) {
     readable_ = false;
     read_ended_ = true;
@@ -79,7 +79,7 @@ void Connection::OfferInput(std::string_view fresh) {
   bool may_go_on = false;
   offering_ = true;
   took_one_ = turn_over_ = false;
-  worker().BeginShare(Worker::kIoTurnNs);
+  worker().BeginShare(Descriptors::kHandlerNs);
   worker().RunHandler(slot_, "OnData", [&] {
     session_->OnData(in);
     may_go_on = !in.empty() && MayGoOn() && !turn_over_;
@@ -98,11 +98,11 @@ void Connection::OfferInput(std::string_view fresh) {
   if (!may_go_on || !MayGoOn()) {
     offer_again_ = true;  // The session had to stop; input_ may hold another frame.
     // The session may go on already, and no event would follow.
-    if (MayGoOn()) worker().MarkReady(this);
+    if (MayGoOn()) worker().descriptors().MarkReady(this);
   } else if (input_.size() >= input_bytes_max_) {
     offer_again_ = true;
     if (in.size() < offered) {
-      worker().MarkReady(this);  // The session takes one frame a call; there may be another one.
+      worker().descriptors().MarkReady(this);  // The session takes one frame a call; there may be another one.
     } else if (Planted(Plant::kInputFullUntold)) {
       paused_ = true;
     } else {
@@ -123,7 +123,7 @@ void Connection::TellInputFull() {
   } else {
     // There is room again: reading goes on, and the next bytes lead to OnData.
     offer_again_ = false;
-    worker().MarkReady(this);
+    worker().descriptors().MarkReady(this);
   }
 }
 
@@ -131,7 +131,7 @@ void Connection::TellInputFull() {
 // kernel send a reset, which may overtake our last answer.
 void Connection::Discard() {
   Worker& w = worker();
-  const int64_t count = stream_->Read(w.ReadBuffer(), Worker::kReadBytes);
+  const int64_t count = stream_->Read(w.descriptors().ReadBuffer(), Descriptors::kReadBytes);
   if (count > 0) {
     counters_->bytes_read.Add(count);
     counters_->bytes_discarded.Add(count);
@@ -144,7 +144,7 @@ void Connection::Discard() {
       readable_ = false;
       if (stream_->UnacknowledgedBytes() <= 0) Finish(CloseReason::kLingered);
     } else {
-      w.MarkReady(this);
+      w.descriptors().MarkReady(this);
     }
   } else if (count == -EAGAIN) {
     readable_ = false;
@@ -164,7 +164,7 @@ void Connection::PauseReading() { paused_ = true; }
 
 void Connection::ResumeReading() {
   paused_ = false;
-  worker().MarkReady(this);
+  worker().descriptors().MarkReady(this);
 }
 
 }  // namespace sluice

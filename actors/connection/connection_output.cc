@@ -22,7 +22,7 @@ constexpr int kPartsMax = 64;
 // --- Writing.
 
 size_t Connection::OutputBytes() const {
-  return output_.size() + (gathering_ ? worker().Gather().size() : 0);
+  return output_.size() + (gathering_ ? worker().descriptors().Gather().size() : 0);
 }
 
 Answer Connection::MayWrite(size_t bytes) {
@@ -39,16 +39,16 @@ Answer Connection::Write(std::string_view bytes) {
   if (!output_.Empty()) {
     if (!output_.AppendCopy(bytes, w.lease(), Charging::kOverdraft)) return Answer::kOverloaded;
     counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
-    w.FlushAfterSlice(this);
+    w.descriptors().FlushAfterSlice(this);
     return Answer::kAccepted;
   }
   counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
   if (!gathering_) {
-    w.AcquireGather(this);
+    w.descriptors().AcquireGather(this);
     gathering_ = true;
-    w.FlushAfterSlice(this);
+    w.descriptors().FlushAfterSlice(this);
   }
-  std::string& gather = w.Gather();
+  std::string& gather = w.descriptors().Gather();
   if (gather.size() + bytes.size() <= kGatherMax) {
     gather.append(bytes);
     return Answer::kAccepted;
@@ -62,7 +62,7 @@ Answer Connection::Write(std::string_view bytes) {
   const size_t from_gather = std::min(sent, gather.size());
   Keep(std::string_view(gather).substr(from_gather));
   Keep(bytes.substr(sent - from_gather));
-  w.ReleaseGather();
+  w.descriptors().ReleaseGather();
   return Answer::kAccepted;
 }
 
@@ -75,7 +75,7 @@ Answer Connection::Write(const Bytes& payload) {
     return Answer::kOverloaded;
   }
   counters_->bytes_accepted.Add(static_cast<int64_t>(payload.size()));
-  w.FlushAfterSlice(this);
+  w.descriptors().FlushAfterSlice(this);
   return Answer::kAccepted;
 }
 
@@ -115,15 +115,15 @@ void Connection::OnSliceEnd() {
   if (gathering_) FlushGather();
   FlushOutput();
   OutputMoved();
-  if (drain_close_ && !drain_told_ && !Ended()) worker().MarkReady(this);
+  if (drain_close_ && !drain_told_ && !Ended()) worker().descriptors().MarkReady(this);
 }
 
 void Connection::FlushGather() {
-  std::string& gather = worker().Gather();
+  std::string& gather = worker().descriptors().Gather();
   gathering_ = false;
   const iovec part{gather.data(), gather.size()};
   Keep(std::string_view(gather).substr(static_cast<size_t>(WriteParts(&part, 1))));
-  worker().ReleaseGather();
+  worker().descriptors().ReleaseGather();
 }
 
 void Connection::FlushOutput() {
@@ -156,10 +156,10 @@ void Connection::OutputMoved() {
   if (output_high_ && size <= options().output_bytes_low) {
     output_high_ = false;
     // Resume reading on this connection, or on the other one of a pair.
-    worker().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
+    worker().descriptors().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
   }
   if (size <= options().output_bytes_low) {
-    if (wants_writable_) worker().MarkReady(this);
+    if (wants_writable_) worker().descriptors().MarkReady(this);
     TellListeners(&OutputListener::OnOutputLow);
     if (Ended()) return;
   }
@@ -177,8 +177,8 @@ void Connection::RemoveListener(OutputListener* listener) { listeners_.RemoveIfL
 
 void Connection::TellListenersWhenMemoryReturns() {
   listeners_wait_for_memory_ = true;
-  worker().PauseReading();
-  worker().WaitForMemory(this);
+  worker().memory().PauseReading();
+  worker().memory().WaitForMemory(this);
 }
 
 // During a call a listener may remove itself, or all listeners may end with the connection or its
@@ -232,7 +232,7 @@ void Connection::BeginClose() {
     closing_ms_ = worker().NowMs();
     if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
   }
-  worker().FlushAfterSlice(this);  // Output of this callback goes first.
+  worker().descriptors().FlushAfterSlice(this);  // Output of this callback goes first.
   EndOutput();
 }
 
@@ -240,7 +240,7 @@ void Connection::CloseWrite() {
   if (write_state_ != WriteState::kOpen) return;
   FlushListeners();
   if (Ended() || write_state_ != WriteState::kOpen) return;
-  worker().FlushAfterSlice(this);
+  worker().descriptors().FlushAfterSlice(this);
   EndOutput();
 }
 
@@ -276,7 +276,7 @@ void Connection::FinishWriting() {
     readable_ = true;  // Bytes left unread while paused cause no new event.
     phase_ms_ = worker().NowMs();
     ArmTimer();
-    worker().MarkReady(this);
+    worker().descriptors().MarkReady(this);
   }
 }
 

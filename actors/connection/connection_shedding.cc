@@ -78,7 +78,7 @@ void Connection::Shed(int64_t bytes, bool named) {
 bool Connection::MayReadFromReserve() {
   if (!readable_ || amplifies_ || !MayRead() || partner_->OutputBytes() > 0) return false;
   const int64_t most = kReadHeadroomBytes + 2 * static_cast<int64_t>(input_.size());
-  return worker().ReserveHas(most) && partner_->stream_->UnacknowledgedBytes() <= 0;
+  return worker().memory().ReserveHas(most) && partner_->stream_->UnacknowledgedBytes() <= 0;
 }
 
 }  // namespace sluice

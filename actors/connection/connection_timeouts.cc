@@ -87,7 +87,7 @@ void Connection::ArmTimer() {
 void Connection::OnTimer(Worker& w) {
   if (NextDeadlineMs() > w.NowMs()) {
     if (!Planted(Plant::kIdleNotRearmed)) ArmTimer();
-  } else if (!w.JudgeAfterTurn(this)) {
+  } else if (!w.descriptors().JudgeAfterTurn(this)) {
     Judge();
   }
 }
@@ -182,7 +182,7 @@ void Connection::DrainSilenceOver() {
     ArmTimer();
   } else {
     input_drained_ = true;
-    worker().MarkReady(this);
+    worker().descriptors().MarkReady(this);
   }
 }
 
@@ -209,7 +209,7 @@ void Connection::ConnectTimerDue() {
   } else {
     connect_again_ = false;
     writable_ = true;
-    w.MarkReady(this);
+    w.descriptors().MarkReady(this);
   }
 }
 

@@ -215,7 +215,7 @@ void Spoke::TellGone(int64_t count) {
 void Spoke::NoteFull(int change) {
   const bool waited = full_ > 0;
   full_ += change;
-  if (waited != (full_ > 0)) worker().NoteHubWaits(full_ > 0 ? 1 : -1);
+  if (waited != (full_ > 0)) worker().drain().NoteHubWaits(full_ > 0 ? 1 : -1);
   UpdateWait();
 }
 

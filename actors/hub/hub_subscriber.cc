@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sluice/actors/hub/hub_spoke.h"
+#include "sluice/core/base/demangle.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/worker/control.h"

@@ -88,13 +88,13 @@ struct AcceptedControl {
 
   void Run(Worker& worker, Slot*, uint32_t) {
     // After the drain's deadline nothing would end a new connection.
-    Slot* slot = worker.ShuttingDown() ? nullptr : worker.AllocateSlot();
+    Slot* slot = worker.ShuttingDown() ? nullptr : worker.life().AllocateSlot();
     if (slot == nullptr) {
       if (!worker.ShuttingDown()) LogNoActor(worker);
       Refuse(worker);
       return;
     }
-    worker.Open(slot, worker.options().mailbox_messages_max);
+    worker.life().Open(slot, worker.options().mailbox_messages_max);
     (*factory)(worker, slot);
     if (slot->actor == nullptr) {  // The constructor threw: already counted and logged.
       Refuse(worker);
@@ -173,10 +173,10 @@ void Acceptor::OnStart() {
   counters_ = &CountersOf(worker());
   TakeSpare();
   io_ = new Io(*this);
-  worker().AttachIo(slot(), io_);
+  worker().descriptors().Attach(slot(), io_);
   for (ListeningSocket& socket : sockets_) {
-    const int added = worker().os().PollerAdd(worker().Poller(), socket.fd.Get(), EPOLLIN | EPOLLET,
-                                              Worker::PollData(slot()));
+    const int added = worker().os().PollerAdd(worker().descriptors().Poller(), socket.fd.Get(), EPOLLIN | EPOLLET,
+                                              Descriptors::PollData(slot()));
     if (added < 0) {
       LogError("epoll_ctl for %s: %s; nothing is accepted there", socket.address.ToString(),
                absl::ErrnoToStatus(-added, "add").ToString());
@@ -187,7 +187,7 @@ void Acceptor::OnStart() {
 }
 
 void Acceptor::Wake() {
-  if (io_ != nullptr) worker().MarkReady(io_);
+  if (io_ != nullptr) worker().descriptors().MarkReady(io_);
 }
 
 void Acceptor::On(SuspendAccept) { suspended_ = true; }
@@ -498,7 +498,7 @@ std::vector<Address> Acceptor::Addresses() const {
 
 void Acceptor::CloseSockets() {
   for (ListeningSocket& socket : sockets_) {
-    if (slot()->io != nullptr) worker().os().PollerRemove(worker().Poller(), socket.fd.Get());
+    if (slot()->io != nullptr) worker().os().PollerRemove(worker().descriptors().Poller(), socket.fd.Get());
     EndListening(worker().os(), socket);
   }
   sockets_.clear();

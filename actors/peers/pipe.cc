@@ -106,12 +106,12 @@ void Pipe::ConnectNext() {
           ? absl::InfiniteDuration()
           : absl::Milliseconds(std::max<int64_t>(attempts_->deadline_ms - here.NowMs(), 1)) / left;
   // After the drain's deadline nothing would end a new connection.
-  Slot* const made = here.ShuttingDown() ? nullptr : here.AllocateSlot();
+  Slot* const made = here.ShuttingDown() ? nullptr : here.life().AllocateSlot();
   if (made == nullptr) {
     Abort(CloseReason::kRefused);
     return;
   }
-  here.Open(made, here.options().mailbox_messages_max);
+  here.life().Open(made, here.options().mailbox_messages_max);
   ConnectOn(
       here, address, timeout,
       [this](Worker& its_worker, Slot* its_slot) {

@@ -4,6 +4,7 @@
 
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/worker/control.h"
 #include "sluice/core/worker/down.h"
 
@@ -21,7 +22,7 @@ void StopActor(Slot* slot, uint32_t generation) {
   if (slot == nullptr || !slot->mailbox.Word().MarkStop(generation)) return;
   Worker* const here = Worker::Current();
   if (here != nullptr && here->RunsHandlerOf(slot)) {
-    here->Stop(slot, EndReason::kStopped, "");
+    here->life().Stop(slot, EndReason::kStopped, "");
     return;
   }
   Worker::Post(*slot->worker, slot, generation, StopControl{EndReason::kStopped});
@@ -38,12 +39,12 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
     ++worker().ledger().spawn_refused;
     return nullptr;
   }
-  Slot* slot = worker().AllocateSlot();
+  Slot* slot = worker().life().AllocateSlot();
   if (slot == nullptr) return nullptr;
-  worker().Open(slot, options.MailboxMax(worker().options()));
+  worker().life().Open(slot, options.MailboxMax(worker().options()));
   ActorExtra& extra = worker().Extra(slot);
   extra.name = options.name;
-  extra.child_order = worker().AddChild(slot_, slot, slot->generation);
+  extra.child_order = worker().family().AddChild(slot_, slot, slot->generation);
   extra.parent = slot_;
   extra.parent_generation = slot_->generation;
   return slot;
@@ -68,6 +69,8 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   extra.timers.emplace(id, std::move(timer));
   return id;
 }
+
+void Actor::SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
 
 void Actor::CancelTimer(TimerId id) {
   if (slot_->extra == nullptr) return;
@@ -189,7 +192,7 @@ void Actor::AskTimedOut(AskId ask) {
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
   found->second.timer = 0;
-  if (!worker().MailSeen() && found->second.looks < kMailLooksMax) {
+  if (!worker().mail().Seen() && found->second.looks < kMailLooksMax) {
     ++found->second.looks;
     found->second.timer = After(absl::ZeroDuration(), [this, ask] { AskTimedOut(ask); });
     if (found->second.timer != 0) return;

@@ -42,6 +42,7 @@
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/slot/actor_base.h"
+#include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/worker/placing.h"
 #include "sluice/core/worker/worker.h"
 
@@ -206,10 +207,10 @@ class Actor : public ActorBase {
 
   // Ends this actor after this handler.
   void Stop(std::string reason = "") {
-    worker().Stop(slot_, EndReason::kStopped, std::move(reason));
+    worker().life().Stop(slot_, EndReason::kStopped, std::move(reason));
   }
 
-  void SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
+  void SetName(std::string name);
 
   template <class Self>
   Ref<Self> RefOf(Self* self) const {
@@ -275,13 +276,13 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
   Actor* actor = nullptr;
   try {
     const ConstructionScope scope(slot);
-    const Worker::HandlerScope handler(worker, slot, "the constructor", typeid(A).name());
+    const HandlerScope handler(worker.desk(), slot, "the constructor", typeid(A).name());
     actor = new A(std::forward<Args>(args)...);
   } catch (...) {
-    worker.SpawnFailed(slot, std::current_exception());
+    worker.life().Fail(slot, std::current_exception());
     return;
   }
-  worker.Install(slot, actor);
+  worker.life().Install(slot, actor);
   worker.PieceDone(slot, "the constructor");
 }
 
@@ -308,7 +309,7 @@ auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
     auto make = [kept = std::move(kept)](Worker& on, Slot* in) {
       std::apply([&](const auto&... arg) { Construct<A>(on, in, arg...); }, kept);
     };
-    worker.MakeRestarting(slot,
+    worker.restarts().Make(slot,
                           std::make_unique<Restart>(policy, typeid(A).name(), std::move(make)));
   };
 }
@@ -329,7 +330,7 @@ Ref<A> Place(Shared& shared, const SpawnOptions& options, Slot* parent, Args&&..
 
 template <class A, class... Args>
 Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
-  if (!worker().MayHaveChild(slot_)) return Ref<A>();
+  if (!worker().family().MayHaveChild(slot_)) return Ref<A>();
   if (!LivesHere(options)) {
     return internal::Place<A>(worker().shared(), options, slot_, std::forward<Args>(args)...);
   }
@@ -343,7 +344,7 @@ Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
 template <class A, class... Args>
 Ref<A> Actor::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options,
                               Args&&... args) {
-  if (!worker().MayHaveChild(slot_)) return Ref<A>();
+  if (!worker().family().MayHaveChild(slot_)) return Ref<A>();
   auto make = internal::RestartingMaker<A>(policy, std::forward<Args>(args)...);
   if (!LivesHere(options)) {
     const auto [slot, generation] =

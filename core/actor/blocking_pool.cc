@@ -61,7 +61,7 @@ namespace {
 // To a suspended gate: the threads have room for another call. Sent once for each suspension.
 struct BlockingRoomControl {
   void Run(Worker& worker, Slot* gate, uint32_t generation) const {
-    if (worker.Live(gate, generation)) worker.Resume(gate);
+    if (Desk::Live(gate, generation)) worker.Resume(gate);
   }
 };
 

@@ -129,6 +129,11 @@ class Envelope {
   static constexpr int64_t kChargeMax = UINT32_MAX;
 
   const MessageOps* Ops() const { return ops_; }
+  void AddressTo(Slot* to, uint32_t its_generation, int64_t charged) {
+    target = to;
+    generation = its_generation;
+    charge = static_cast<uint32_t>(charged);
+  }
   void Clear() {
     if (ops_ != nullptr && ops_->destroy != nullptr) ops_->destroy(*this);
     ops_ = nullptr;

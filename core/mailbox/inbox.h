@@ -24,6 +24,18 @@
 
 namespace sluice {
 
+class InboxLane {
+ public:
+  template <class Queue>
+  InboxLane(Queue& queue, uint64_t messages_max) : gate(messages_max), token_(queue) {}
+  LaneGate<> gate;  // Counts user messages only.
+
+ private:
+  friend class Inbox;
+  moodycamel::ProducerToken token_;
+  char emptied_ = 0;  // An address for ThreadSanitizer.
+};
+
 class Inbox {
   struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
     static const size_t BLOCK_SIZE = 64;  // 4 KiB of envelopes.
@@ -31,16 +43,7 @@ class Inbox {
   using Queue = moodycamel::ConcurrentQueue<Envelope, Traits>;
 
  public:
-  class Lane {
-   public:
-    Lane(Queue& queue, uint64_t messages_max) : gate(messages_max), token_(queue) {}
-    LaneGate<> gate;  // Counts user messages only.
-
-   private:
-    friend class Inbox;
-    moodycamel::ProducerToken token_;
-    char emptied_ = 0;  // An address for ThreadSanitizer.
-  };
+  using Lane = InboxLane;
 
   Inbox(int lanes, uint64_t lane_messages_max) : queue_(0) {
     for (int i = 0; i < lanes; ++i)

@@ -131,12 +131,12 @@ bool Runtime::Quiescent() {
   }
   return rest_watch_.Look(
       shared_.outside_gate.Sent(), workers_,
-      [](const auto& worker) -> auto& { return worker->rest_; });
+      [](const auto& worker) -> auto& { return worker->drain().rest(); });
 }
 
 int64_t Runtime::Published(bool io) {
   int64_t sum = 0;
-  for (const auto& worker : workers_) sum += io ? worker->rest_.Io() : worker->rest_.Actors();
+  for (const auto& worker : workers_) sum += io ? worker->drain().rest().Io() : worker->drain().rest().Actors();
   return sum;
 }
 
@@ -147,9 +147,9 @@ bool Runtime::AllRest() const {
 
 void Runtime::LookForProgress(int64_t now_ms) {
   progress_watch_.Look(now_ms, [this](size_t index) {
-    const Worker& worker = *workers_[index];
-    return ProgressWatch::Mark{worker.rest_.Steps(), worker.running_.SlotMark(),
-                               worker.running_.MessageMark(), worker.running_.HandlerMark()};
+    Worker& worker = *workers_[index];
+    return ProgressWatch::Mark{worker.drain().rest().Steps(), worker.Running().SlotMark(),
+                               worker.Running().MessageMark(), worker.Running().HandlerMark()};
   });
 }
 
@@ -161,7 +161,7 @@ void Runtime::PauseDrain() {
 
 bool Runtime::DrainStep(int64_t deadline_ms) {
   const int64_t now_ms = os_.NowNs() / 1'000'000;
-  const auto enter = [this](DrainPhase phase, void (Worker::*order)()) {
+  const auto enter = [this](DrainPhase phase, void (DrainOrders::*order)()) {
     phase_ = phase;
     looks_ = 0;
     rest_watch_.Forget();
@@ -172,7 +172,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     shared_.outside_gate.BeginDrain();
     tell_sessions_ms_ = now_ms + (deadline_ms - now_ms) / 2;
     end_reading_ms_ = now_ms + (deadline_ms - now_ms) / 4 * 3;
-    enter(DrainPhase::kReading, &Worker::BeginDrain);
+    enter(DrainPhase::kReading, &DrainOrders::Begin);
   }
   if (phase_ == DrainPhase::kDone) return true;
   if (phase_ != DrainPhase::kShutdown && now_ms >= deadline_ms) {
@@ -183,7 +183,7 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
     progress_watch_.Begin(workers_.size(), now_ms);
     shared_.outside_gate.Shut();
     blocking_->DropWaiting();
-    enter(DrainPhase::kShutdown, &Worker::ShutdownAll);
+    enter(DrainPhase::kShutdown, &DrainOrders::ShutdownAll);
   }
   // A peer that never stops sending must not hold its connection until the deadline: answers that
   // are still on their way would be lost.
@@ -191,13 +191,13 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
       now_ms >= end_reading_ms_) {
     end_reading_ms_ = TimerWheel::kNever;
     rest_watch_.Forget();
-    CallAll(&Worker::DrainEndReading);
+    CallAll(&DrainOrders::EndReading);
   }
   if (phase_ == DrainPhase::kShutdown) LookForProgress(now_ms);
   if (phase_ == DrainPhase::kShutdown && progress_watch_.Over()) {
     LogError("drain: some actors did not end");
     for (const auto& worker : workers_) {
-      if (worker->rest_.Resting()) continue;
+      if (worker->drain().rest().Resting()) continue;
       held_workers_.push_back(worker->Index());
       LogError(absl::StrFormat("drain: worker %d is held by %s, which has not returned",
                                worker->Index(), worker->Running().Text()));
@@ -217,9 +217,9 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
       LogWarn(
           "drain: half of its time is over and some actors still work, or wait for room; sessions "
           "close now");
-      CallAll(&Worker::LogWhatHoldsDrain);
+      CallAll(&DrainOrders::LogWhatHolds);
     }
-    enter(DrainPhase::kClosing, &Worker::DrainInsist);
+    enter(DrainPhase::kClosing, &DrainOrders::Insist);
     return false;
   }
   if (!quiescent) return false;
@@ -227,13 +227,13 @@ bool Runtime::DrainStep(int64_t deadline_ms) {
   const bool nobody = Published(/*io=*/false) == 0;
   switch (phase_) {
     case DrainPhase::kReading:
-      enter(DrainPhase::kClosing, &Worker::DrainClose);
+      enter(DrainPhase::kClosing, &DrainOrders::Close);
       return false;
     case DrainPhase::kClosing:
-      if (empty) enter(DrainPhase::kStopping, &Worker::StopRoots);
+      if (empty) enter(DrainPhase::kStopping, &DrainOrders::StopRoots);
       return false;
     case DrainPhase::kStopping:
-      if (empty && nobody) enter(DrainPhase::kLast, &Worker::StopGate);
+      if (empty && nobody) enter(DrainPhase::kLast, &DrainOrders::StopGate);
       return false;
     case DrainPhase::kLast:
     case DrainPhase::kShutdown:
@@ -254,7 +254,9 @@ void Runtime::JoinWorkers() {
   for (const std::string& left : blocking_->End()) {
     LogWarn(absl::StrCat("drain: ", left, "; it is left behind"));
   }
-  CallAll(&Worker::StopTurning);
+  for (int i = 0; i < options_.workers; ++i) {
+    Call(i, [](Worker& worker) { worker.StopTurning(); });
+  }
   JoinThreads();
   // From here on, messages from threads that do not know of the end are dropped, uncounted.
   for (auto& worker : workers_) Home::Of(worker.get()).Close();
@@ -268,7 +270,7 @@ void Runtime::JoinWorkers() {
       rest &= !worker->Turn(worker->NowMs());
       worker->Leave();
     }
-    for (auto& worker : workers_) on_the_way += worker->CrossSent() - worker->CrossTaken();
+    for (auto& worker : workers_) on_the_way += worker->mail().CrossSent() - worker->mail().CrossTaken();
     rest &= on_the_way == 0;
   }
   turning_.store(false, std::memory_order_release);

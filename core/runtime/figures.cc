@@ -9,7 +9,9 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/runtime/names.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -157,7 +159,7 @@ std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
                         "memory: %d of %d bytes used\n"
                         "connections: at most %d for each listener\n"
                         "descriptors: at most %d for the process\n",
-                        options_.workers, ActorCount(), options_.actors_max, names_.Count(),
+                        options_.workers, ActorCount(), options_.actors_max, names_->Count(),
                         options_.names_max, shared_.budget->UsedBytes(), shared_.budget->BytesMax(),
                         options_.max_connections, os_.DescriptorsMax());
   for (const auto& worker : workers_) {
@@ -204,11 +206,11 @@ std::vector<std::string> Runtime::Reports() {
 
 std::string Worker::Dump() {
   std::string text = absl::StrFormat(
-      "worker %d: %d actors, %d descriptors, %d timers, %d bytes of memory leased, %s\n", index_,
-      actor_count_, io_count_, timers_.Count(), lease_.LeftBytes(),
-      reading_paused_ ? "reading paused" : "reading");
+      "worker %d: %d actors, %d descriptors, %d timers, %d bytes of memory leased, %s\n", Index(),
+      desk_.actor_count, descriptors_.Count(), desk_.timers.Count(), desk_.lease.LeftBytes(),
+      memory_.ReadingPaused() ? "reading paused" : "reading");
   int parked = 0;
-  shared_.slots.ForEach(this, [&](Slot* slot) {
+  shared().slots.ForEach(this, [&](Slot* slot) {
     if (!slot->parked) return;
     // A dump of ten thousand parked actors helps nobody; their number does.
     if (++parked > 100) return;
@@ -220,9 +222,9 @@ std::string Worker::Dump() {
     // now.
     const bool ours = of == this && target->generation == outbox.list.Front()->generation;
     const std::string target_name =
-        ours          ? absl::StrCat(NameOfActor(target), " on worker ", index_)
-        : !IsOurs(of) ? "an actor of another runtime"
-                      : absl::StrCat("actor#", target->id, " on worker ", of->index_);
+        ours          ? absl::StrCat(NameOfActor(target), " on worker ", Index())
+        : !desk_.IsOurs(of) ? "an actor of another runtime"
+                      : absl::StrCat("actor#", target->id, " on worker ", of->Index());
     const char* why = outbox.waits_for_lane     ? "room in the lane to "
                       : outbox.waits_for_memory ? "memory to send to "
                                                 : "credits of ";
@@ -232,8 +234,8 @@ std::string Worker::Dump() {
   });
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
   constexpr size_t kHoldersShown = 5;
-  for (const Holder& holder : TopHolders(kHoldersShown)) {
-    absl::StrAppend(&text, "  holds most: ", TextOf(holder), "\n");
+  for (const MemoryHolder& holder : memory_.TopHolders(kHoldersShown)) {
+    absl::StrAppend(&text, "  holds most: ", holder.Text(), "\n");
   }
   return text;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "sluice/core/base/check.h"
+#include "sluice/core/mailbox/inbox.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -21,13 +23,13 @@ void ForEachEnvelope(const EnvelopeList& list, F&& visit) {
 }  // namespace
 
 Inspector::Lane Inspector::LaneAt(int from, int to) const {
-  const LaneGate<>& gate = runtime_.worker(to).inbox().LaneFrom(from).gate;
+  const LaneGate<>& gate = runtime_.worker(to).mail().inbox().LaneFrom(from).gate;
   Lane lane;
   lane.sent = static_cast<int64_t>(gate.SentTotal());
   lane.taken = static_cast<int64_t>(gate.TakenTotal());
   lane.capacity = static_cast<int64_t>(gate.Capacity());
   if (from < Workers()) {
-    const Worker::Stage& stage = *runtime_.worker(from).stages_[to];
+    const Mail::Stage& stage = runtime_.worker(from).mail().StageTo(to);
     lane.staged = stage.count;
     lane.to_be_roused = stage.dirty;
   }
@@ -48,28 +50,28 @@ Inspector::RuntimeView Inspector::Look() const {
 Inspector::WorkerView Inspector::Look(int index) const {
   Worker& worker = runtime_.worker(index);
   WorkerView view;
-  view.ledger = worker.ledger_;
-  view.cross_sent = worker.cross_sent_;
-  view.cross_taken = worker.cross_taken_;
-  view.inbox = static_cast<int64_t>(worker.inbox_.Count());
-  ForEachEnvelope(worker.batch_, [&](const Envelope&) { ++view.inbox; });
-  view.asleep = worker.sleep_.LooksAsleep();
+  view.ledger = worker.desk_.ledger;
+  view.cross_sent = worker.mail_.CrossSent();
+  view.cross_taken = worker.mail_.CrossTaken();
+  view.inbox = static_cast<int64_t>(worker.mail_.inbox().Count());
+  ForEachEnvelope(worker.mail_.batch_, [&](const Envelope&) { ++view.inbox; });
+  view.asleep = worker.mail_.sleep_word().LooksAsleep();
   view.has_work = worker.HasWork();
-  view.has_control = !worker.local_control_.Empty();
-  view.looks_for_memory = worker.reading_paused_ || !worker.memory_waiters_.empty();
+  view.has_control = worker.mail_.HasLocalControl();
+  view.looks_for_memory = worker.memory_.Active();
   view.turn_ms = worker.NowMs();
-  view.next_timer_ms = worker.timers_.NextMs();
-  view.timers = worker.timers_.Count();
-  view.lease_bytes = worker.lease_.LeftBytes();
-  view.actors = worker.actor_count_;
-  view.descriptors = worker.io_count_;
-  view.poller = worker.poller_;
+  view.next_timer_ms = worker.desk_.timers.NextMs();
+  view.timers = worker.desk_.timers.Count();
+  view.lease_bytes = worker.desk_.lease.LeftBytes();
+  view.actors = worker.desk_.actor_count;
+  view.descriptors = worker.descriptors_.Count();
+  view.poller = worker.descriptors_.Poller();
   return view;
 }
 
 int64_t Inspector::RunQueueLength(int worker) const {
   int64_t length = 0;
-  runtime_.worker(worker).run_queue_.ForEach([&](const Slot&) { ++length; });
+  runtime_.worker(worker).desk_.run_queue.ForEach([&](const Slot&) { ++length; });
   return length;
 }
 
@@ -78,7 +80,7 @@ int64_t Inspector::FreeSlots(int index) const {
   const SlotTable& slots = runtime_.shared_.slots;
   const auto in_stock = std::count_if(slots.stock_.begin(), slots.stock_.end(),
                                       [&](const Slot* slot) { return slot->worker == &worker; });
-  return static_cast<int64_t>(worker.free_slots_.size()) + in_stock;
+  return static_cast<int64_t>(worker.life_.free_slots_.size()) + in_stock;
 }
 
 uint32_t Inspector::SlotCount() const { return runtime_.shared_.slots.Count(); }
@@ -165,10 +167,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
 // Checks each count, flag and second list against the list that it describes.
 void Inspector::CheckInvariants(int index) const {
   const Worker& worker = runtime_.worker(index);
-  worker.timers_.CheckInvariants();
-  worker.CheckLists();
-  worker.pool_.CheckInvariants();
-  CheckStages(worker);
+  worker.CheckInvariants();
   int64_t actors = 0;
   int64_t descriptors = 0;
   int64_t scheduled = 0;
@@ -180,36 +179,23 @@ void Inspector::CheckInvariants(int index) const {
     scheduled += slot.scheduled;
     CheckExtra(slot, waits);
   });
-  SLUICE_CHECK(actors == worker.actor_count_);
-  SLUICE_CHECK(descriptors == worker.io_count_);
+  SLUICE_CHECK(actors == worker.desk_.actor_count);
+  SLUICE_CHECK(descriptors == worker.descriptors_.Count());
   SLUICE_CHECK(scheduled == RunQueueLength(index));
-  worker.run_queue_.CheckInvariants();
-  worker.run_queue_.ForEach([&](const Slot& slot) { SLUICE_CHECK(slot.worker == &worker); });
-  for (const Slot* slot : worker.free_slots_) {
+  worker.desk_.run_queue.ForEach([&](const Slot& slot) { SLUICE_CHECK(slot.worker == &worker); });
+  for (const Slot* slot : worker.life_.free_slots_) {
     SLUICE_CHECK(slot->state == ActorState::kFree && slot->worker == &worker);
   }
-  SLUICE_CHECK(worker.free_slots_.size() <= SlotTable::kFreeSlotsMax);
-}
-
-void Inspector::CheckStages(const Worker& worker) {
-  std::vector<int> dirty = worker.dirty_stages_;
-  std::sort(dirty.begin(), dirty.end());
-  SLUICE_CHECK(std::adjacent_find(dirty.begin(), dirty.end()) == dirty.end());
-  for (size_t to = 0; to < worker.stages_.size(); ++to) {
-    if (worker.stages_[to] == nullptr) continue;
-    const bool listed = std::binary_search(dirty.begin(), dirty.end(), static_cast<int>(to));
-    SLUICE_CHECK(worker.stages_[to]->dirty == listed);
-    SLUICE_CHECK(worker.stages_[to]->count == 0 || listed);
-  }
+  SLUICE_CHECK(worker.life_.free_slots_.size() <= SlotTable::kFreeSlotsMax);
 }
 
 // The actors on the lists for memory and for lanes. Some may have ended, or wait no more.
 Inspector::Waits Inspector::WaitsOf(const Worker& worker) {
   Waits waits;
-  for (const auto& [slot, generation] : worker.memory_waiters_) {
+  for (const auto& [slot, generation] : worker.parking_.memory_waiters_) {
     waits.memory.emplace_back(slot, generation);
   }
-  for (const auto& stage : worker.stages_) {
+  for (const auto& stage : worker.mail_.stages_) {
     if (stage == nullptr) continue;
     for (const auto& [slot, generation] : stage->room_waiters) {
       waits.lane.emplace_back(slot, generation);

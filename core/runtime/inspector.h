@@ -133,7 +133,6 @@ class Inspector {
     Handles lane;
   };
   static Waits WaitsOf(const Worker& worker);
-  static void CheckStages(const Worker& worker);
   static void CheckExtra(const Slot& slot, const Waits& waits);
   void ForEachPlace(const Worker& worker, absl::FunctionRef<void(const Slot&)> visit) const;
   static void Fill(const Slot& slot, SlotView* view);

@@ -10,6 +10,7 @@
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
+#include "sluice/core/runtime/names.h"
 #include "sluice/core/slot/home.h"
 #include "sluice/core/worker/control.h"
 #include "sluice/core/worker/worker.h"
@@ -79,7 +80,7 @@ Runtime::Runtime(Options options, Os& os)
       options_(shared_.options),
       blocking_(std::make_unique<BlockingPool>(shared_)),
       dumped_ns_(made_ns_),
-      names_(static_cast<size_t>(options_.names_max)) {
+      names_(std::make_unique<Names>(static_cast<size_t>(options_.names_max))) {
   if (!options_.log_level.empty()) SetLogLevel(*ParseLogLevel(options_.log_level));
   if (const int64_t had = options_.ConnectionsWithDescriptors(os_);
       status_.ok() && had < options_.max_connections) {
@@ -96,6 +97,7 @@ Runtime::Runtime(Options options, Os& os)
     home.Open();
     KeepError(workers_.back()->Open());
   }
+  for (Worker* const worker : shared_.workers) worker->mail().Connect(shared_.workers);
 }
 
 Runtime::~Runtime() {
@@ -107,6 +109,18 @@ void LeaveHome::operator()(Worker* worker) const {
   worker->~Worker();
   Home::Of(worker).GiveBack();
 }
+
+absl::Status Runtime::AddName(std::string_view name, Slot* slot, uint32_t generation,
+                              const std::type_info& type) {
+  return names_->Add(name, slot, generation, type);
+}
+
+std::pair<Slot*, uint32_t> Runtime::FindName(std::string_view name,
+                                             const std::type_info& type) const {
+  return names_->Find(name, type);
+}
+
+void Runtime::Unregister(std::string_view name) { names_->Remove(name); }
 
 void Runtime::KeepError(absl::Status status) {
   if (status.ok()) return;
@@ -156,9 +170,9 @@ sluice::Ceiling Runtime::Ceiling() const {
       int64_t{options_.lane_messages_max} * static_cast<int64_t>(sizeof(Envelope)) * 9 / 8;
   const int64_t worker_bytes =
       (workers + 1) * lane_bytes +
-      workers * static_cast<int64_t>(sizeof(Envelope)) * (Worker::kStageMax + 1) +
+      workers * static_cast<int64_t>(sizeof(Envelope)) * (Mail::kStageMax + 1) +
       EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
-      static_cast<int64_t>(Worker::kReadBytes) + 128 * 1024;
+      static_cast<int64_t>(Descriptors::kReadBytes) + 128 * 1024;
   const int64_t sockets =
       std::max(connections_, options_.max_connections) * options_.sockets_per_connection;
   sluice::Ceiling ceiling;
@@ -222,9 +236,9 @@ void Runtime::Call(int worker, absl::AnyInvocable<void(Worker&)> call) {
                CallControl{std::make_unique<absl::AnyInvocable<void(Worker&)>>(std::move(call))});
 }
 
-void Runtime::CallAll(void (Worker::*order)()) {
+void Runtime::CallAll(void (DrainOrders::*order)()) {
   for (int i = 0; i < options_.workers; ++i) {
-    Call(i, [order](Worker& worker) { (worker.*order)(); });
+    Call(i, [order](Worker& worker) { (worker.drain().*order)(); });
   }
 }
 

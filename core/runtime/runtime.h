@@ -21,15 +21,16 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <typeindex>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "sluice/core/actor/actor.h"
@@ -39,7 +40,6 @@
 #include "sluice/core/memory/budget.h"
 #include "sluice/core/os/options.h"
 #include "sluice/core/os/os.h"
-#include "sluice/core/runtime/names.h"
 #include "sluice/core/runtime/progress_watch.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/slot/shared.h"
@@ -54,6 +54,7 @@ struct LeaveHome {
   void operator()(Worker* worker) const;
 };
 class Acceptor;
+class Names;
 class Runtime;
 
 // Keeps an address in Runtime::Listening() until this object ends or is assigned to. Ends before
@@ -125,14 +126,14 @@ class Runtime {
   // overwrite it.
   template <class A>
   absl::Status Register(std::string_view name, const Ref<A>& ref) {
-    return names_.Add(name, ref.slot(), ref.generation(), typeid(A));
+    return AddName(name, ref.slot(), ref.generation(), typeid(A));
   }
   template <class A>
   Ref<A> Find(std::string_view name) const {
-    const auto [slot, generation] = names_.Find(name, typeid(A));
+    const auto [slot, generation] = FindName(name, typeid(A));
     return Ref<A>(slot, generation);
   }
-  void Unregister(std::string_view name) { names_.Remove(name); }
+  void Unregister(std::string_view name);
   // For errors that a program finds itself (in a flag of its own): Start and RunUntilSignal report
   // the first. Once the runtime runs, each is logged. Any thread.
   void KeepError(absl::Status status);
@@ -262,9 +263,12 @@ class Runtime {
     int64_t deadline_ns = 0;  // By the Os's clock; no thread waits longer.
   };
 
+  absl::Status AddName(std::string_view name, Slot* slot, uint32_t generation,
+                       const std::type_info& type);
+  std::pair<Slot*, uint32_t> FindName(std::string_view name, const std::type_info& type) const;
   bool Quiescent();
   int64_t Published(bool io);
-  void CallAll(void (Worker::*order)());
+  void CallAll(void (DrainOrders::*order)());
   void JoinWorkers();
   void JoinThreads();
   static void WatchExit();
@@ -307,7 +311,7 @@ class Runtime {
   int64_t dumped_ns_;
   int64_t dumped_delivered_ = 0;
   std::mutex attachments_lock_;
-  absl::flat_hash_map<std::type_index, std::shared_ptr<void>> attachments_;
+  std::map<std::type_index, std::shared_ptr<void>> attachments_;
   int64_t connections_ = 0;  // For all listeners together, at their limits.
   int64_t connections_user_bytes_ = 0;
   // Stored by Start and Drain; any thread reads it to see whether an error is still kept. Relaxed:
@@ -320,7 +324,7 @@ class Runtime {
   std::atomic<bool> turning_{false};
   std::vector<std::unique_ptr<LastFigures>> last_figures_;  // By worker; each under its lock.
 
-  Names names_;
+  const std::unique_ptr<Names> names_;
 
   DrainPhase phase_ = DrainPhase::kNone;
   int64_t looks_ = 0;             // In this phase.

@@ -31,7 +31,8 @@ class ActorBase {
   ActorBase() = default;
 
  private:
-  friend class Worker;
+  friend class Family;
+  friend class Life;
   // Called just before a failed actor is destroyed, if its OnStart had begun and it is not
   // restarted. For the layers above, not for programs.
   virtual void OnEndedByFailure() {}

@@ -23,22 +23,12 @@
 #include "sluice/core/mailbox/answer.h"
 #include "sluice/core/mailbox/envelope.h"
 #include "sluice/core/slot/restart_policy.h"
-#include "sluice/core/slot/timer_wheel.h"
+#include "sluice/core/slot/timer.h"
 
 namespace sluice {
 
 class IoHandler;
 class Worker;
-
-// A deadline that runs an action.
-class Timer : public TimerNode {
- public:
-  virtual ~Timer() = default;
-  virtual void OnTimer(Worker& worker) = 0;
-  // The descriptor that may receive what this deadline waits for: if it is ready, it has its turn
-  // before the timer. nullptr: none.
-  virtual IoHandler* Awaits() { return nullptr; }
-};
 
 // A timer of an actor, run as one of its handlers. While the actor is parked the timer stays due,
 // once.

@@ -28,12 +28,12 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   // The poller's events for the descriptor, as epoll reports them.
   virtual void OnEvents(uint32_t events) = 0;
   // The handler's turn: the worker has taken it off the ready list. OnTurn does a bounded piece of
-  // work, and puts the handler back (Worker::MarkReady) if there is more.
+  // work, and puts the handler back (Descriptors::MarkReady) if there is more.
   virtual void OnTurn() = 0;
-  // A deadline that Worker::JudgeAfterTurn() deferred until after this handler's turn.
+  // A deadline that Descriptors::JudgeAfterTurn() deferred until after this handler's turn.
   virtual void OnDeadline() {}
   // The callbacks of this slice have run, so their output may leave now (requested by
-  // Worker::FlushAfterSlice).
+  // Descriptors::FlushAfterSlice).
   virtual void OnSliceEnd() = 0;
   // Another handler needs the worker's gather buffer: its contents go to the kernel or are kept
   // elsewhere. No other consequence may follow before OnSliceEnd.
@@ -75,7 +75,8 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   bool WaitsForMemory() const { return memory_place_ != 0; }
 
  private:
-  friend class Worker;
+  friend class Descriptors;
+  friend class MemoryWatch;
   // Index among the handlers of its worker that wait for memory, from 1 on; 0: does not wait. (Four
   // bytes, where the links of a list take sixteen: an idle connection must be small.)
   uint32_t memory_place_ = 0;

@@ -12,11 +12,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
+#include <set>
 #include <string>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "sluice/core/base/language.h"
 
 namespace sluice {
@@ -40,8 +40,8 @@ class WaitCycleBook {
  private:
   mutable std::mutex lock_;
   std::string last_;
-  absl::flat_hash_set<std::string> noted_;
-  absl::flat_hash_map<std::string, int64_t> logged_ms_;  // By the cycle's actors.
+  std::set<std::string> noted_;
+  std::map<std::string, int64_t> logged_ms_;  // By the cycle's actors.
   std::atomic<int64_t> found_{0};                        // Relaxed: a count for figures.
 };
 

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
-#include "sluice/core/base/demangle.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -32,8 +32,9 @@ struct WaitControl {
   uint32_t episode;
   uint32_t wanted;
   void Run(Worker& worker, Slot* target, uint32_t target_generation) const {
-    worker.OnWait(target, target_generation,
-                  Waiter{reinterpret_cast<uint64_t>(waiter), generation, episode, wanted});
+    worker.parking().OnWait(
+        target, target_generation,
+        Waiter{reinterpret_cast<uint64_t>(waiter), generation, episode, wanted});
   }
 };
 
@@ -42,7 +43,8 @@ struct CancelControl {
   Slot* waiter;
   uint32_t generation;
   void Run(Worker& worker, Slot* target, uint32_t target_generation) const {
-    worker.OnCancel(target, target_generation, reinterpret_cast<uint64_t>(waiter), generation);
+    worker.parking().OnCancel(target, target_generation, reinterpret_cast<uint64_t>(waiter),
+                              generation);
   }
 };
 
@@ -53,7 +55,7 @@ struct GrantControl {
   uint32_t episode;
   uint32_t credits;
   void Run(Worker& worker, Slot* waiter, uint32_t generation) const {
-    worker.OnGrant(waiter, generation, episode, credits, target, target_generation);
+    worker.parking().OnGrant(waiter, generation, episode, credits, target, target_generation);
   }
 };
 
@@ -61,7 +63,7 @@ struct GrantControl {
 struct ClosedControl {
   uint32_t episode;
   void Run(Worker& worker, Slot* waiter, uint32_t generation) const {
-    worker.OnTargetClosed(waiter, generation, episode);
+    worker.parking().OnTargetClosed(waiter, generation, episode);
   }
 };
 
@@ -69,14 +71,14 @@ struct ClosedControl {
 struct GrantBackControl {
   uint32_t credits;
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
-    worker.OnGrantBack(target, generation, credits);
+    worker.parking().OnGrantBack(target, generation, credits);
   }
 };
 
 // To a sender with a full lane: the lane has room again.
 struct LaneRoomControl {
   int to_worker;
-  void Run(Worker& worker, Slot*, uint32_t) const { worker.OnLaneRoom(to_worker); }
+  void Run(Worker& worker, Slot*, uint32_t) const { worker.parking().OnLaneRoom(to_worker); }
 };
 
 // To a child, or from a Ref: stop. Sent by the one sender that turned the word's stop bit. If the
@@ -87,12 +89,12 @@ struct StopControl {
   const Slot* restarting = nullptr;
   int rounds = kMailRoundsMax;
   void Run(Worker& worker, Slot* slot, uint32_t generation) const {
-    if (restarting != nullptr) worker.NoteRestarting(slot, generation, restarting);
-    if (!worker.Live(slot, generation)) return;
+    if (restarting != nullptr) worker.life().NoteRestarting(slot, generation, restarting);
+    if (!Desk::Live(slot, generation)) return;
     if (reason == EndReason::kShutdown && restarting == nullptr) {
-      worker.StopBehindMail(slot, rounds);
+      worker.drain().StopBehindMail(slot, rounds);
     } else {
-      worker.Stop(slot, reason, "");
+      worker.life().Stop(slot, reason, "");
     }
   }
   // The most rounds of new mail that a stopping actor handles in a drain, after the mail it had.
@@ -105,7 +107,7 @@ struct ChildEndedControl {
   uint64_t order;
   bool lingers = false;
   void Run(Worker& worker, Slot* parent, uint32_t generation) const {
-    worker.ChildEnded(parent, generation, order, lingers);
+    worker.life().ChildEnded(parent, generation, order, lingers);
   }
 };
 
@@ -114,14 +116,14 @@ struct ChildEndedControl {
 struct EscalateControl {
   std::unique_ptr<std::string> text;
   void Run(Worker& worker, Slot* parent, uint32_t generation) const {
-    worker.Escalate(parent, generation, std::move(*text));
+    worker.life().Escalate(parent, generation, std::move(*text));
   }
 };
 
 struct WatchControl {
   Watcher watcher;
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
-    worker.AddWatcher(target, generation, watcher);
+    worker.family().AddWatcher(target, generation, watcher);
   }
 };
 
@@ -138,7 +140,7 @@ struct UnwatchControl {
   Watcher watcher;
   bool answered = true;  // False when the monitor ends or restarts.
   void Run(Worker& worker, Slot* target, uint32_t generation) const {
-    worker.RemoveWatcher(target, generation, watcher);
+    worker.family().RemoveWatcher(target, generation, watcher);
     if (!answered) return;
     Worker::Post(*watcher.slot->worker, watcher.slot, watcher.generation,
                  UnwatchedControl{watcher.monitor});
@@ -157,7 +159,7 @@ struct ProbeControl {
   uint32_t number = 0;
   bool confirms = false;  // The second round.
   void Run(Worker& worker, Slot* slot, uint32_t generation) {
-    worker.OnProbe(slot, generation, *this);
+    worker.wait_cycles().OnProbe(slot, generation, *this);
   }
 };
 

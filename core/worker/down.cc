@@ -1,6 +1,7 @@
 #include "sluice/core/worker/down.h"
 
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/actor_base.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {

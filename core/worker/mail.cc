@@ -1,81 +1,75 @@
-// Messages between actors: sending, staging for other workers, receiving. The common case of a
-// send, to an actor of the same worker, is in the header.
-#include <mutex>
+#include "sluice/core/worker/mail.h"
+
+#include <algorithm>
 
 #include "sluice/core/base/plant.h"
+#include "sluice/core/mailbox/inbox.h"
 #include "sluice/core/worker/control.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
 
-// --- Sending.
+Mail::Mail(Desk& desk, Otherwise otherwise)
+    : desk_(desk),
+      os_(desk.os),
+      otherwise_(otherwise),
+      // One lane more: the last is for outside threads.
+      inbox_(std::make_unique<Inbox>(desk.options.workers + 1, desk.options.lane_messages_max)) {}
 
-Answer Worker::Refuse(Answer answer) {
-  ledger_.refused_full += answer == Answer::kFull;
-  ledger_.refused_closed += answer == Answer::kClosed;
-  ledger_.refused_overloaded += answer == Answer::kOverloaded;
-  return answer;
+Mail::~Mail() {
+  while (HasLocalControl()) desk_.pool.Put(local_control_.Pop());
+  if (wake_fd_ >= 0) os_.Close(wake_fd_);
 }
+
+absl::Status Mail::Open() {
+  wake_fd_ = os_.WakeCreate();
+  return wake_fd_ < 0 ? absl::ErrnoToStatus(-wake_fd_, "eventfd for a worker") : absl::OkStatus();
+}
+
+void Mail::Connect(const std::vector<Worker*>& workers) {
+  for (Worker* const worker : workers) {
+    Mail& to = worker->mail();
+    stages_.push_back(&to == this ? nullptr
+                                  : std::make_unique<Stage>(to, to.inbox_->LaneFrom(desk_.index)));
+  }
+}
+
+// --- Sending.
 
 // The order matters: room and charge belong to this worker, which can give them back. A credit
 // cannot be given back here: only the owner may, as a waiter would not be told of a credit that
 // another worker returned.
-Answer Worker::ReserveRemote(Worker& to, Slot* target, uint32_t generation, int64_t charge,
-                             bool overdraft) {
+Answer Mail::Reserve(Stage& stage, Slot* target, uint32_t generation, int64_t charge,
+                     bool overdraft) {
   if (Planted(Plant::kCreditsApart)) generation = target->mailbox.Word().Generation();
-  Inbox::Lane& lane = to.inbox_.LaneFrom(index_);
-  if (!lane.gate.HasRoom()) {
+  LaneGate<>& gate = stage.lane.gate;
+  if (!gate.HasRoom()) {
     return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
   }
-  if (!lease_.Charge(charge) && !(overdraft && lease_.ChargeOverdraft(charge))) {
+  if (!desk_.lease.Charge(charge) && !(overdraft && desk_.lease.ChargeOverdraft(charge))) {
     return Answer::kOverloaded;
   }
   const Taken taken = target->mailbox.Word().Take(generation);
   if (taken != Taken::kCredit) {
-    lease_.Refund(charge);
+    desk_.lease.Refund(charge);
     return taken == Taken::kFull ? Answer::kFull : Answer::kClosed;
   }
-  lane.gate.Sent();
+  gate.Sent();
   return Answer::kAccepted;
 }
 
-void Worker::StageGrew(Stage& stage, Worker& to) {
-  if (!stage.dirty) {
-    stage.dirty = true;
-    dirty_stages_.push_back(to.index_);
-  }
-  if (stage.count < kStageMax) return;
-  cross_sent_ += stage.count;
-  to.inbox_.Enqueue(to.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
-  stage.count = 0;
-  // Flush() exchanges the sleep word, after some slices or at the end of the turn. Exchange it here
-  // only if the hint says that the receiving worker sleeps.
-  if (to.sleep_.LooksAsleep() && to.sleep_.Rouse()) to.Signal();
+bool Mail::TakeRoomOrWait(Stage& stage) {
+  LaneGate<>& gate = stage.lane.gate;
+  if (!gate.HasRoom() && gate.WaitForRoom()) return false;
+  gate.Sent();
+  return true;
 }
 
-void Worker::Flush(int to) {
-  Stage& stage = *stages_[to];
-  Worker& worker = *shared_.workers[static_cast<size_t>(to)];
-  if (stage.count > 0) {
-    cross_sent_ += stage.count;
-    worker.inbox_.Enqueue(worker.inbox_.LaneFrom(index_), stage.envelopes.data(), stage.count);
-    stage.count = 0;
-  }
-  stage.dirty = false;
-  if (Planted(Plant::kStageWakeLost) && cross_sent_ % kStageMax == 0) return;
-  if (worker.sleep_.Rouse()) worker.Signal();
-}
-
-void Worker::FlushStages() {
-  for (int to : dirty_stages_) Flush(to);
-  dirty_stages_.clear();
-}
-
-void Worker::Route(Worker& to, Envelope& envelope) {
+void Mail::Route(Mail& to, Envelope& envelope) {
   const bool reserved = envelope.Ops()->kind == MessageKind::kReserved;
-  ledger_.reserved_sent += reserved;
+  desk_.ledger.reserved_sent += reserved;
   if (&to == this) {
-    Envelope* kept = pool_.Get();
+    Envelope* const kept = desk_.pool.Get();
     *kept = std::move(envelope);
     if (reserved) {
       Arrive(kept);  // At once, so that it keeps its order among directly sent messages.
@@ -84,47 +78,57 @@ void Worker::Route(Worker& to, Envelope& envelope) {
     }
     return;
   }
-  Stage& stage = StageFor(to);
+  Stage& stage = StageTo(to.desk_.index);
   stage.Place() = std::move(envelope);
-  StageAdded(stage, to);
+  Added(stage);
 }
 
-// For an outside thread, the worker and its runtime are safe to use only while the thread holds the
-// lock of the worker's home, and the home is open. So the wake-up, too, happens under the lock.
-bool Worker::RouteOutside(Worker& to, Envelope& envelope, int64_t bytes) {
-  Home& home = Home::Of(&to);
-  std::lock_guard<std::mutex> lock(home.Lock());
-  if (!home.IsOpen()) return false;
-  Shared& shared = to.shared_;
-  if (bytes > 0 && bytes <= Envelope::kChargeMax && shared.budget->Take(bytes)) {
-    envelope.charge = static_cast<uint32_t>(bytes);
+void Mail::Enqueue(Stage& stage) {
+  cross_sent_ += stage.count;
+  stage.to.inbox_->Enqueue(stage.lane, stage.envelopes.data(), static_cast<size_t>(stage.count));
+  stage.count = 0;
+}
+
+void Mail::Grew(Stage& stage) {
+  if (!stage.dirty) {
+    stage.dirty = true;
+    dirty_stages_.push_back(stage.to.desk_.index);
   }
-  if (envelope.Ops()->kind == MessageKind::kReserved)
-    shared.outside_reserved.fetch_add(1, std::memory_order_relaxed);
-  shared.outside_gate.CountSent();
-  to.inbox_.Enqueue(to.inbox_.LaneFrom(shared.options.workers), &envelope, 1);
-  if (to.sleep_.Rouse()) to.Signal();
-  return true;
+  if (stage.count < kStageMax) return;
+  Enqueue(stage);
+  // Flush() exchanges the sleep word, after some slices or at the end of the turn. Exchange it here
+  // only if the hint says that the receiving worker sleeps.
+  if (stage.to.sleep_.LooksAsleep()) stage.to.Rouse();
 }
 
-Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge) {
-  Home& home = Home::Of(&to);
-  std::unique_lock<std::mutex> lock(home.Lock());
-  if (!home.IsOpen()) return Answer::kClosed;
-  Shared& shared = to.shared_;
+void Mail::Flush() {
+  for (const int to : dirty_stages_) {
+    Stage& stage = StageTo(to);
+    if (stage.count > 0) Enqueue(stage);
+    stage.dirty = false;
+    if (Planted(Plant::kStageWakeLost) && cross_sent_ % kStageMax == 0) continue;
+    stage.to.Rouse();
+  }
+  dirty_stages_.clear();
+}
+
+// --- From outside. The worker and its runtime are safe to use only while the thread holds the lock
+// of the worker's home, and the home is open. So the wake-up, too, happens under the lock.
+
+Answer Mail::ReserveOutside(Slot* target, uint32_t generation, int64_t charge) {
+  Shared& shared = desk_.shared;
   if (!shared.OutsideAdmits()) return Answer::kClosed;
   if (!shared.budget->Take(charge)) {
     // All workers may be asleep: wake one, to watch the spent memory.
-    if (shared.budget->Spent() && !shared.shedder.Watched() && to.sleep_.Rouse()) to.Signal();
+    if (shared.budget->Spent() && !shared.shedder.Watched()) Rouse();
     return Answer::kOverloaded;
   }
-  Inbox::Lane& lane = to.inbox_.LaneFrom(shared.options.workers);
+  LaneGate<>& gate = inbox_->LaneFrom(desk_.options.workers).gate;
   Answer answer = Answer::kFull;
-  if (lane.gate.HasRoom()) {
+  if (gate.HasRoom()) {
     const Taken taken = target->mailbox.Word().Take(generation);
     if (taken == Taken::kCredit) {
-      lane.gate.Sent();
-      lock.release();  // CommitOutside unlocks.
+      gate.Sent();
       return Answer::kAccepted;
     }
     if (taken == Taken::kClosed) answer = Answer::kClosed;
@@ -133,35 +137,47 @@ Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64
   return answer;
 }
 
-void Worker::CommitOutside(Worker& to, Envelope& envelope) {
-  const std::lock_guard<std::mutex> lock(Home::Of(&to).Lock(), std::adopt_lock);
-  Shared& shared = to.shared_;
+void Mail::EnqueueOutside(Envelope& envelope) {
+  Shared& shared = desk_.shared;
   shared.outside_gate.CountSent();
   shared.outside_sent.fetch_add(1, std::memory_order_relaxed);
-  Inbox::Lane& lane = to.inbox_.LaneFrom(shared.options.workers);
-  to.inbox_.Enqueue(lane, &envelope, 1);
+  InboxLane& lane = inbox_->LaneFrom(desk_.options.workers);
+  inbox_->Enqueue(lane, &envelope, 1);
   if (Planted(Plant::kOutsideWakeLost) && lane.gate.SentTotal() % 8 == 0) return;
-  if (to.sleep_.Rouse()) to.Signal();
+  Rouse();
+}
+
+void Mail::EnqueueReservedOutside(Envelope& envelope, int64_t bytes) {
+  Shared& shared = desk_.shared;
+  if (bytes > 0 && bytes <= Envelope::kChargeMax && shared.budget->Take(bytes)) {
+    envelope.charge = static_cast<uint32_t>(bytes);
+  }
+  if (envelope.Ops()->kind == MessageKind::kReserved) {
+    shared.outside_reserved.fetch_add(1, std::memory_order_relaxed);
+  }
+  shared.outside_gate.CountSent();
+  inbox_->Enqueue(inbox_->LaneFrom(desk_.options.workers), &envelope, 1);
+  Rouse();
 }
 
 // --- Receiving.
 
-bool Worker::DrainInbox() {
+bool Mail::Drain() {
   bool any = false;
-  const int64_t stop_ns = NowNs() + kTurnNs;
-  const int lanes = inbox_.LaneCount();
+  const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;
+  const int lanes = inbox_->LaneCount();
   const int first = first_lane_;
-  mail_seen_ = true;
+  seen_ = true;
   for (int i = 0; i < lanes; ++i) {
     const int from = first + i < lanes ? first + i : first + i - lanes;
-    if (from == index_) continue;
-    BeginShare(kSliceNs);
-    Inbox::Lane& lane = inbox_.LaneFrom(from);
+    if (from == desk_.index) continue;
+    desk_.clock.BeginShare(Desk::kSliceNs);
+    InboxLane& lane = inbox_->LaneFrom(from);
     // A lane's share of a turn is its capacity, so that one sender cannot keep out the others.
     // Lanes are served in rotation, as control may construct actors, which takes time.
     for (uint32_t taken = 0;;) {
-      if (taken >= options_.lane_messages_max || NowNs() >= stop_ns) {
-        mail_seen_ = false;
+      if (taken >= desk_.options.lane_messages_max || desk_.NowNs() >= stop_ns) {
+        seen_ = false;
         // The next turn begins with this lane if the lanes before it took all the time, or if some
         // of its batch is left; otherwise with the lane behind it.
         const int next = from + 1 < lanes ? from + 1 : 0;
@@ -169,82 +185,64 @@ bool Worker::DrainInbox() {
         break;
       }
       size_t count = kDrainMax;
-      if (batch_.Empty()) count = inbox_.Drain(lane, pool_, batch_, kDrainMax);
+      if (batch_.Empty()) count = inbox_->Drain(lane, desk_.pool, batch_, kDrainMax);
       if (count == 0) break;
       any = true;
-      mail_since_sleep_ |= from < options_.workers;
+      came_from_workers_ |= from < desk_.options.workers;
       uint32_t arrived = 0;
       uint64_t user_messages = 0;
-      while (!batch_.Empty() && NowNs() < stop_ns) {
+      while (!batch_.Empty() && desk_.NowNs() < stop_ns) {
         Envelope* envelope = batch_.Pop();
         user_messages += envelope->Ops()->kind == MessageKind::kUser;
         ++arrived;
         Arrive(envelope);
       }
       cross_taken_ += arrived;
-      if (user_messages > 0 && lane.gate.Take(user_messages) && from < options_.workers) {
-        Post(*shared_.workers[static_cast<size_t>(from)], nullptr, 0, LaneRoomControl{index_});
+      if (user_messages > 0 && lane.gate.Take(user_messages) && from < desk_.options.workers) {
+        Worker::Post(*desk_.shared.workers[static_cast<size_t>(from)], nullptr, 0,
+                     LaneRoomControl{desk_.index});
       }
       taken += arrived;
       if (count < kDrainMax && batch_.Empty()) break;
-      if (taken % (4 * kDrainMax) == 0) ReadClock();
+      if (taken % (4 * kDrainMax) == 0) desk_.ReadClock();
     }
-    if (NowNs() >= stop_ns && !mail_seen_) break;
+    if (desk_.NowNs() >= stop_ns && !seen_) break;
   }
   return any;
 }
 
-void Worker::Arrive(Envelope* envelope) {
+void Mail::Arrive(Envelope* envelope) {
   Slot* slot = envelope->target;
   if (Planted(Plant::kStaleHandle) && envelope->Ops()->kind == MessageKind::kUser &&
       slot->state == ActorState::kLive && slot->generation != envelope->generation &&
       slot->mailbox.TakeLocal(slot->generation) == Taken::kCredit) {
     envelope->generation = slot->generation;
   }
-  if (envelope->Ops()->kind != MessageKind::kUser || !Live(slot, envelope->generation)) {
-    ArriveOtherwise(envelope);
-    return;
-  }
-  ++ledger_.held;
-  slot->mailbox.Arrived();
-  slot->queue.Push(envelope);
-  if (!slot->scheduled) ScheduleIfRunnable(slot);
-}
-
-// For control, reserved messages, and messages for an actor that does not live here yet, or no
-// longer.
-void Worker::ArriveOtherwise(Envelope* envelope) {
-  Slot* slot = envelope->target;
-  if (slot != nullptr && slot->generation != envelope->generation) {
-    AdoptPlaced(slot, envelope->generation);
-  }
-  const MessageKind kind = envelope->Ops()->kind;
-  if (kind == MessageKind::kControl) {
-    envelope->Ops()->handle(this, *envelope);
-    pool_.Put(envelope);
-  } else if (!Live(slot, envelope->generation)) {
-    if (Planted(Plant::kChargeLeaked)) envelope->charge = 0;
-    lease_.Refund(envelope->charge);
-    if (kind == MessageKind::kReserved) {
-      ++ledger_.reserved_dropped;
-    } else {
-      ++ledger_.dropped[static_cast<int>(DropReason::kTargetEnded)];
-    }
-    pool_.Put(envelope);
-  } else if (kind == MessageKind::kReserved) {
-    ++ledger_.reserved_held;
-    slot->queue.Push(envelope);
-    ScheduleIfRunnable(slot);
+  if (envelope->Ops()->kind == MessageKind::kUser && slot->mailbox.Admits(envelope->generation))
+      [[likely]] {
+    desk_.TakeIn(slot, envelope);
   } else {
-    Arrive(envelope);
+    otherwise_(desk_.worker, envelope);
   }
 }
 
-void Worker::RunLocalControl() {
-  // This loop also runs control that its own control posts. Control for new connections runs the
-  // first handlers of their sessions, so the loop gets one share of the turn, and no more.
-  const int64_t stop_ns = NowNs() + kTurnNs;
-  while (!local_control_.Empty() && NowNs() < stop_ns) Arrive(local_control_.Pop());
+// This loop also runs control that its own control posts. Control for new connections runs the
+// first handlers of their sessions.
+void Mail::RunLocalControl() {
+  const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;
+  while (HasLocalControl() && desk_.NowNs() < stop_ns) Arrive(local_control_.Pop());
+}
+
+void Mail::CheckInvariants() const {
+  std::vector<int> dirty = dirty_stages_;
+  std::sort(dirty.begin(), dirty.end());
+  SLUICE_CHECK(std::adjacent_find(dirty.begin(), dirty.end()) == dirty.end());
+  for (size_t to = 0; to < stages_.size(); ++to) {
+    if (stages_[to] == nullptr) continue;
+    const bool listed = std::binary_search(dirty.begin(), dirty.end(), static_cast<int>(to));
+    SLUICE_CHECK(stages_[to]->dirty == listed);
+    SLUICE_CHECK(stages_[to]->count == 0 || listed);
+  }
 }
 
 }  // namespace sluice

@@ -1,14 +1,14 @@
-// Parking: what a worker does for an actor that sent to a full target.
-//
-// A message that cannot go waits in the sender's outbox, and the actor runs no handler until the
-// outbox is empty. Only the head waits, for one of three things: a credit of its target, room in
-// the lane to the target's worker, or memory. For a credit, the target's worker gets one order
-// (Wait, with the number of leading messages for that target), and answers with grants.
+#include "sluice/core/worker/parking.h"
+
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/worker/control.h"
+#include "sluice/core/worker/mail.h"
+#include "sluice/core/worker/wait_cycles.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -37,37 +37,37 @@ uint32_t LeadingRun(const Outbox& outbox) {
 
 }  // namespace
 
-Answer Worker::Park(Slot* sender, Slot* target, uint32_t generation, int64_t charge,
-                    Envelope** place) {
-  SLUICE_CHECK(sender->worker == this);
+Answer Parking::Park(Slot* sender, Slot* target, uint32_t generation, int64_t charge,
+                     Envelope** place) {
+  SLUICE_CHECK(sender->worker == &desk_.worker);
   // An actor cannot wait for its own mailbox: nothing else would make room.
   if (target == sender) return Answer::kOverloaded;
   // Another runtime's actors grant no credits here; and a message too large ever to be charged need
   // not wait.
-  if (!IsOurs(target->worker) ||
-      charge > std::min<int64_t>(shared_.budget->BytesMax(), Envelope::kChargeMax)) {
+  if (!desk_.IsOurs(target->worker) ||
+      charge > std::min<int64_t>(desk_.shared.budget->BytesMax(), Envelope::kChargeMax)) {
     return Answer::kOverloaded;
   }
-  Outbox& outbox = Extra(sender).outbox;
-  if (outbox.count >= options_.outbox_messages_max || outbox.uncharged > 0)
+  Outbox& outbox = desk_.Extra(sender).outbox;
+  if (outbox.count >= desk_.options.outbox_messages_max || outbox.uncharged > 0)
     return Answer::kOverloaded;
-  const bool charged = lease_.ChargeOverdraft(charge);
-  Envelope* envelope = pool_.Get();
-  Fill(*envelope, target, generation, charge);
+  const bool charged = desk_.lease.ChargeOverdraft(charge);
+  Envelope* envelope = desk_.pool.Get();
+  envelope->AddressTo(target, generation, charge);
   outbox.uncharged = charged ? 0 : 1;
   outbox.list.Push(envelope);
   ++outbox.count;
   sender->has_outbox = true;
   // If another actor's code sends for this sender, no end of the sender's handler would flush this
   // outbox, and the sender would neither park nor go on.
-  if (sender != current_) Schedule(sender);
-  ++ledger_.parked;
-  ++ledger_.parked_held;
+  if (sender != desk_.current) desk_.Schedule(sender);
+  ++desk_.ledger.parked;
+  ++desk_.ledger.parked_held;
   *place = envelope;
   return Answer::kAccepted;
 }
 
-bool Worker::OutboxHolds(Slot* sender, const Slot* target) const {
+bool Parking::OutboxHolds(const Slot* sender, const Slot* target) const {
   if (!sender->has_outbox) return false;
   const Outbox& outbox = sender->extra->outbox;
   const Envelope* envelope = outbox.list.Front();
@@ -77,23 +77,22 @@ bool Worker::OutboxHolds(Slot* sender, const Slot* target) const {
   return false;
 }
 
-// Sends the messages that can go. The actor is parked while any is left, and runs again when none
-// is.
-void Worker::FlushOutbox(Slot* slot) {
+void Parking::FlushOutbox(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (!slot->parked) {
     slot->parked = true;
     outbox.probes_sent = 0;
-    outbox.parked_since_ms = NowMs();
-    ArmProbe(slot);
+    outbox.parked_since_ms = desk_.NowMs();
+    cycles_.ArmProbe(slot);
   }
   if (outbox.waits_for_lane || outbox.waits_for_memory) return;
   while (outbox.count > 0) {
     Envelope* head = outbox.list.Front();
     Slot* target = head->target;
     Worker& to = *target->worker;
+    const bool here = &to == &desk_.worker;
     if (outbox.uncharged == 1 && outbox.count == 1) {
-      if (!lease_.ChargeOverdraft(head->charge)) {
+      if (!desk_.lease.ChargeOverdraft(head->charge)) {
         outbox.waits_for_memory = true;
         memory_waiters_.emplace_back(slot, slot->generation);
         return;
@@ -107,12 +106,11 @@ void Worker::FlushOutbox(Slot* slot) {
       continue;
     }
     // The target was placed here, and is not constructed yet.
-    if (&to == this && target->generation != head->generation)
-      AdoptPlaced(target, head->generation);
+    if (here && target->generation != head->generation) desk_.AdoptPlaced(target, head->generation);
     if (outbox.paid == 0) {
       if (outbox.waiting > 0) return;
-      const Taken taken = &to == this ? target->mailbox.TakeLocal(head->generation)
-                                      : target->mailbox.Word().Take(head->generation);
+      const Taken taken = here ? target->mailbox.TakeLocal(head->generation)
+                               : target->mailbox.Word().Take(head->generation);
       if (taken == Taken::kClosed) continue;  // The check above sees it in the next round.
       if (taken == Taken::kFull) {
         outbox.waiting = LeadingRun(outbox);
@@ -120,56 +118,52 @@ void Worker::FlushOutbox(Slot* slot) {
         // Earlier probes were about another wait.
         if (!outbox.probe.Armed() || outbox.probes_sent > 0) {
           outbox.probes_sent = 0;
-          ArmProbe(slot);
+          cycles_.ArmProbe(slot);
         }
-        Post(to, target, head->generation,
-             WaitControl{slot, slot->generation, outbox.episode, outbox.waiting});
+        Worker::Post(to, target, head->generation,
+                     WaitControl{slot, slot->generation, outbox.episode, outbox.waiting});
         return;
       }
       outbox.paid = 1;
     }
-    if (&to != this) {
-      LaneGate<>& gate = to.inbox_.LaneFrom(index_).gate;
-      if (!gate.HasRoom() && gate.WaitForRoom()) {
+    if (!here) {
+      Mail::Stage& stage = mail_.StageTo(to.Index());
+      if (!mail_.TakeRoomOrWait(stage)) {
         // The head keeps its credit (to clear `paid` would lose credits).
         if (Planted(Plant::kPaidMarkForgotten)) outbox.paid = 0;
         if (Planted(Plant::kOutboxRotated) && LeadingRun(outbox) == outbox.count)
           outbox.list.Push(outbox.list.Pop());
         outbox.waits_for_lane = true;
-        stages_[to.index_]->room_waiters.emplace_back(slot, slot->generation);
+        stage.room_waiters.emplace_back(slot, slot->generation);
         return;
       }
-      gate.Sent();
     }
     Envelope* envelope = outbox.list.Pop();
     slot->has_outbox = --outbox.count > 0;
     --outbox.paid;
-    ++ledger_.parked_left;
-    --ledger_.parked_held;
-    ++ledger_.sent;
-    if (&to == this) {
-      ++ledger_.held;
-      target->mailbox.Arrived();
-      target->queue.Push(envelope);
-      ScheduleIfRunnable(target);
+    ++desk_.ledger.parked_left;
+    --desk_.ledger.parked_held;
+    ++desk_.ledger.sent;
+    if (here) {
+      desk_.TakeIn(target, envelope);
     } else {
-      Stage& stage = StageFor(to);
+      Mail::Stage& stage = mail_.StageTo(to.Index());
       stage.Place() = std::move(*envelope);
-      pool_.Put(envelope);
-      StageAdded(stage, to);
+      desk_.pool.Put(envelope);
+      mail_.Added(stage);
     }
   }
   SLUICE_CHECK(outbox.paid == 0 && outbox.waiting == 0);
   Unpark(slot);
 }
 
-void Worker::Unpark(Slot* slot) {
+void Parking::Unpark(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   slot->parked = false;
   extra.outbox.last_round = nullptr;
-  timers_.Cancel(extra.outbox.probe);
+  desk_.timers.Cancel(extra.outbox.probe);
   if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) {
-    Schedule(slot);
+    desk_.Schedule(slot);
     return;
   }
   // Timers that became due meanwhile run among the worker's timers, in their order: there may be
@@ -180,55 +174,56 @@ void Worker::Unpark(Slot* slot) {
     if (found == extra.timers.end() || !found->second->due) continue;
     found->second->due = false;
     if (Planted(Plant::kDueForgotten) && id != due.front()) continue;
-    timers_.Arm(*found->second, found->second->due_ms);
+    desk_.timers.Arm(*found->second, found->second->due_ms);
   }
-  ScheduleIfRunnable(slot);
+  desk_.ScheduleIfRunnable(slot);
   if (slot->io != nullptr && slot->Runnable()) slot->io->OnUnparked();
 }
 
-void Worker::DropOutboxHead(Slot* slot, DropReason reason) {
+void Parking::DropOutboxHead(Slot* slot, DropReason reason) {
   Outbox& outbox = slot->extra->outbox;
   Envelope* envelope = outbox.list.Pop();
   if (outbox.uncharged == 1 && outbox.count == 1) {
     outbox.uncharged = 0;
   } else {
-    lease_.Refund(envelope->charge);
+    desk_.lease.Refund(envelope->charge);
   }
   slot->has_outbox = --outbox.count > 0;
   if (outbox.paid > 0) {
-    Post(*envelope->target->worker, envelope->target, envelope->generation, GrantBackControl{1});
+    Worker::Post(*envelope->target->worker, envelope->target, envelope->generation,
+                 GrantBackControl{1});
     --outbox.paid;
   }
-  ++ledger_.parked_dropped[static_cast<int>(reason)];
-  --ledger_.parked_held;
-  pool_.Put(envelope);
+  ++desk_.ledger.parked_dropped[static_cast<int>(reason)];
+  --desk_.ledger.parked_held;
+  desk_.pool.Put(envelope);
 }
 
 // Withdraws the wait at the head's target, which still owes credits that are no longer wanted.
-void Worker::WithdrawWait(Slot* slot) {
+void Parking::WithdrawWait(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (outbox.waiting == 0) return;
   const Envelope* head = outbox.list.Front();
-  Post(*head->target->worker, head->target, head->generation,
-       CancelControl{slot, slot->generation});
+  Worker::Post(*head->target->worker, head->target, head->generation,
+               CancelControl{slot, slot->generation});
   outbox.waiting = 0;
   ++outbox.episode;  // A grant on its way finds another episode, and goes back.
 }
 
-void Worker::DropOutbox(Slot* slot, DropReason reason) {
+void Parking::DropOutbox(Slot* slot, DropReason reason) {
   Outbox& outbox = slot->extra->outbox;
   if (outbox.count == 0) return;
   WithdrawWait(slot);
   while (outbox.count > 0) DropOutboxHead(slot, reason);
   outbox.waits_for_lane = outbox.waits_for_memory = false;
-  timers_.Cancel(outbox.probe);
+  desk_.timers.Cancel(outbox.probe);
   slot->parked = false;
 }
 
-void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
-  if (!Live(target, generation)) {
+void Parking::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
+  if (!Desk::Live(target, generation)) {
     Slot* slot = reinterpret_cast<Slot*>(waiter.key);
-    Post(*slot->worker, slot, waiter.generation, ClosedControl{waiter.episode});
+    Worker::Post(*slot->worker, slot, waiter.generation, ClosedControl{waiter.episode});
     return;
   }
   target->mailbox.AddWaiter(generation, waiter);
@@ -238,28 +233,29 @@ void Worker::OnWait(Slot* target, uint32_t generation, const Waiter& waiter) {
   target->mailbox.Publish(generation);
 }
 
-void Worker::OnCancel(Slot* target, uint32_t generation, uint64_t key, uint32_t waiter_generation) {
-  if (!Live(target, generation)) return;
+void Parking::OnCancel(Slot* target, uint32_t generation, uint64_t key,
+                       uint32_t waiter_generation) {
+  if (!Desk::Live(target, generation)) return;
   target->mailbox.RemoveWaiter(key, waiter_generation);
   IssueGrants(target);
   target->mailbox.Publish(generation);
 }
 
-void Worker::IssueGrants(Slot* slot) {
+void Parking::IssueGrants(Slot* slot) {
   Grant grant;
   while (slot->mailbox.NextGrant(&grant, /*eager=*/!slot->Runnable() || slot->MailHeld())) {
     Slot* waiter = reinterpret_cast<Slot*>(grant.waiter.key);
-    Post(*waiter->worker, waiter, grant.waiter.generation,
-         GrantControl{slot, slot->generation, grant.waiter.episode, grant.credits});
+    Worker::Post(*waiter->worker, waiter, grant.waiter.generation,
+                 GrantControl{slot, slot->generation, grant.waiter.episode, grant.credits});
   }
 }
 
-void Worker::OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint32_t credits,
-                     Slot* target, uint32_t target_generation) {
+void Parking::OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint32_t credits,
+                      Slot* target, uint32_t target_generation) {
   if (waiter->generation != generation || waiter->extra == nullptr ||
       waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
     if (Planted(Plant::kCreditLeakedOnDeath)) return;
-    Post(*target->worker, target, target_generation, GrantBackControl{credits});
+    Worker::Post(*target->worker, target, target_generation, GrantBackControl{credits});
     return;
   }
   Outbox& outbox = waiter->extra->outbox;
@@ -269,7 +265,7 @@ void Worker::OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint32
   FlushOutbox(waiter);
 }
 
-void Worker::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode) {
+void Parking::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode) {
   if (waiter->generation != generation || waiter->extra == nullptr ||
       waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
     return;
@@ -279,16 +275,16 @@ void Worker::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode)
   FlushOutbox(waiter);  // Finds the head's generation stale, and drops the messages for it.
 }
 
-void Worker::OnGrantBack(Slot* target, uint32_t generation, uint32_t credits) {
-  if (!Live(target, generation)) return;
+void Parking::OnGrantBack(Slot* target, uint32_t generation, uint32_t credits) {
+  if (!Desk::Live(target, generation)) return;
   target->mailbox.GrantReturned(generation, credits);
   IssueGrants(target);
   target->mailbox.Publish(generation);
 }
 
-void Worker::OnLaneRoom(int to_worker) {
+void Parking::OnLaneRoom(int to_worker) {
   std::vector<std::pair<Slot*, uint32_t>> waiting =
-      std::exchange(stages_[to_worker]->room_waiters, {});
+      std::exchange(mail_.StageTo(to_worker).room_waiters, {});
   for (const auto& [slot, generation] : waiting) {
     if (slot->generation != generation || slot->extra == nullptr) continue;
     if (!slot->extra->outbox.waits_for_lane) continue;
@@ -296,6 +292,67 @@ void Worker::OnLaneRoom(int to_worker) {
     if (slot->extra->outbox.count > 0) FlushOutbox(slot);
     if (Planted(Plant::kLaneRoomLost)) break;
   }
+}
+
+void Parking::ForgetMessagesFor(Slot* slot, const Slot* target) {
+  Outbox& outbox = slot->extra->outbox;
+  if (outbox.count == 0) return;
+  const bool head = outbox.list.Front()->target == target;
+  if (head) {
+    WithdrawWait(slot);
+    outbox.waits_for_lane = outbox.waits_for_memory = false;
+    while (outbox.count > 0 && outbox.list.Front()->target == target) {
+      DropOutboxHead(slot, DropReason::kSenderEnded);
+    }
+  }
+  // Behind the head no message has a credit yet, and only the last may be uncharged.
+  for (uint32_t left = outbox.count; left > 0; --left) {
+    Envelope* envelope = outbox.list.Pop();
+    if (envelope->target != target) {
+      outbox.list.Push(envelope);
+      continue;
+    }
+    if (left == 1 && outbox.uncharged == 1) {
+      outbox.uncharged = 0;
+    } else {
+      desk_.lease.Refund(envelope->charge);
+    }
+    slot->has_outbox = --outbox.count > 0;
+    ++desk_.ledger.parked_dropped[static_cast<int>(DropReason::kSenderEnded)];
+    --desk_.ledger.parked_held;
+    desk_.pool.Put(envelope);
+  }
+  if (head) FlushOutbox(slot);
+}
+
+bool Parking::BreakWait(Slot* slot, uint32_t generation, uint32_t episode) {
+  if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return false;
+  const Outbox& outbox = slot->extra->outbox;
+  if (outbox.episode != episode || !outbox.WaitsForCredit()) return false;
+  WithdrawWait(slot);  // From here on that episode is over.
+  DropOutboxHead(slot, DropReason::kDeadlock);
+  return true;
+}
+
+void Parking::RetryForMemory() {
+  const std::vector<std::pair<Slot*, uint32_t>> waiting = std::exchange(memory_waiters_, {});
+  for (const auto& [slot, generation] : waiting) {
+    if (slot->generation != generation || slot->extra == nullptr) continue;
+    if (!slot->extra->outbox.waits_for_memory) continue;
+    slot->extra->outbox.waits_for_memory = false;
+    FlushOutbox(slot);
+  }
+}
+
+int Parking::TellClosed(Slot* slot, int most) {
+  int told = 0;
+  Waiter waiter;
+  while (told < most && slot->mailbox.TakeWaiter(&waiter)) {
+    ++told;
+    Slot* parked = reinterpret_cast<Slot*>(waiter.key);
+    Worker::Post(*parked->worker, parked, waiter.generation, ClosedControl{waiter.episode});
+  }
+  return told;
 }
 
 }  // namespace sluice

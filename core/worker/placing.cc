@@ -60,7 +60,8 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
   // actor, and wait for it.
   const uint32_t generation = slot->mailbox.Word().Open(capacity);
   const uint32_t parent_generation = parent == nullptr ? 0 : uint32_t{parent->generation};
-  const uint64_t order = parent == nullptr ? 0 : parent->worker->AddChild(parent, slot, generation);
+  const uint64_t order =
+      parent == nullptr ? 0 : parent->worker->family().AddChild(parent, slot, generation);
   auto make = [capacity, name = options.name, parent, parent_generation, order,
                construct = std::move(construct)](Worker& worker, Slot* made) mutable {
     made->mailbox.Adopt(capacity);

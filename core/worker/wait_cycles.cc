@@ -1,16 +1,6 @@
-// Wait cycles: a worker finds parked actors that wait for each other, and breaks the cycle.
-//
-// From probe_after on, a parked actor sends a probe to the actor that it waits for; a parked actor
-// passes the probe on along its own wait. The probe ends where the chain ends: the target is not
-// parked, or waits for memory or a lane. A probe that returns to its origin has seen a cycle, or a
-// phantom: waits that never existed at one time. So a cycle counts only when a second probe, sent
-// after the first has returned, finds the same actors in the same episodes of waiting.
-//
-// The last actor to park gives way. Each hop says when its actor parked, so all actors that find
-// the cycle choose the same one. The order to that actor names the episode of its wait: a second
-// order for the same wait finds another episode, and does nothing.
+#include "sluice/core/worker/wait_cycles.h"
+
 #include <algorithm>
-#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -20,6 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/actor_extra.h"
+#include "sluice/core/slot/deadline.h"
 #include "sluice/core/worker/control.h"
 #include "sluice/core/worker/worker.h"
 
@@ -36,17 +28,18 @@ constexpr int64_t kProbeAfterBreakMs = 1;
 
 }  // namespace
 
-void Worker::ArmProbe(Slot* slot) {
+void WaitCycles::ArmProbe(Slot* slot) {
   // The last actor to park closes a cycle, and finds it with its first probe. Later probes are ever
   // rarer, so that they do not pile up at a worker that is held.
   Outbox& outbox = slot->extra->outbox;
   const int doublings = std::min<int>(outbox.probes_sent, kProbeDoublingsMax);
-  timers_.Arm(outbox.probe, DeadlineMs(options_.probe_after * (1 << doublings)));
+  desk_.timers.Arm(outbox.probe,
+                   DeadlineMs(desk_.NowMs(), desk_.options.probe_after * (1 << doublings)));
 }
 
-void ProbeTimer::OnTimer(Worker& worker) { worker.ProbeDue(slot_); }
+void ProbeTimer::OnTimer(Worker& worker) { worker.wait_cycles().ProbeDue(slot_); }
 
-void Worker::ProbeDue(Slot* slot) {
+void WaitCycles::ProbeDue(Slot* slot) {
   Outbox& outbox = slot->extra->outbox;
   if (outbox.WaitsForCredit()) {
     ProbeControl probe;
@@ -60,26 +53,26 @@ void Worker::ProbeDue(Slot* slot) {
     probe.hops->push_back(
         {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOfActor(slot)});
     const Envelope* head = outbox.list.Front();
-    Post(*head->target->worker, head->target, head->generation, std::move(probe));
+    Worker::Post(*head->target->worker, head->target, head->generation, std::move(probe));
   }
   ArmProbe(slot);
 }
 
-void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
+void WaitCycles::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
   Outbox& outbox = slot->extra->outbox;
   if (!outbox.WaitsForCredit()) return;
   if (probe.confirms && !Planted(Plant::kCycleUnconfirmed)) {
     const ProbeHop& last = probe.hops->back();
-    const auto key = reinterpret_cast<uint64_t>(shared_.slots.At(last.slot_id));
+    const auto key = reinterpret_cast<uint64_t>(desk_.shared.slots.At(last.slot_id));
     if (!slot->mailbox.IsWaitedForBy(key, last.generation, last.episode)) return;
   }
   if (slot == probe.origin) {
     if (generation != probe.origin_generation || outbox.episode != probe.origin_episode) return;
     if (probe.number == outbox.confirming && outbox.last_round != nullptr &&
         *outbox.last_round == *probe.hops) {
-      timers_.Cancel(outbox.probe);
-      BreakCycle(*std::exchange(outbox.last_round, nullptr));
+      desk_.timers.Cancel(outbox.probe);
+      Break(*std::exchange(outbox.last_round, nullptr));
       return;
     }
     if (Planted(Plant::kWaitCycleUnseen) && probe.hops->size() > 2) return;
@@ -98,12 +91,12 @@ void Worker::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   probe.hops->push_back(
       {slot->id, slot->generation, outbox.episode, outbox.parked_since_ms, NameOfActor(slot)});
   const Envelope* head = outbox.list.Front();
-  Post(*head->target->worker, head->target, head->generation, std::move(probe));
+  Worker::Post(*head->target->worker, head->target, head->generation, std::move(probe));
 }
 
 // Each actor of the cycle finds it, once for an episode. The first one logs the cycle, beginning
 // with the lowest slot, and gives the order.
-void Worker::BreakCycle(std::vector<ProbeHop> cycle) {
+void WaitCycles::Break(std::vector<ProbeHop> cycle) {
   std::rotate(
       cycle.begin(),
       std::min_element(cycle.begin(), cycle.end(),
@@ -123,38 +116,28 @@ void Worker::BreakCycle(std::vector<ProbeHop> cycle) {
   }
   names.push_back(names.front());
   const std::string text = absl::StrJoin(names, " -> ");
-  const WaitCycleBook::Finding finding = shared_.wait_cycles.Note(actors, waits, text, NowMs());
+  const WaitCycleBook::Finding finding =
+      desk_.shared.wait_cycles.Note(actors, waits, text, desk_.NowMs());
   if (finding == WaitCycleBook::Finding::kKnown) return;
-  ++ledger_.wait_cycles;
+  ++desk_.ledger.wait_cycles;
   if (finding == WaitCycleBook::Finding::kNew) {
     std::string outcome = "the cycle stays (on_wait_cycle is report)";
-    if (options_.on_wait_cycle == OnWaitCycle::kDrop) {
+    if (desk_.options.on_wait_cycle == OnWaitCycle::kDrop) {
       outcome = absl::StrCat("the waiting message of ", youngest.name, " is dropped");
-    } else if (options_.on_wait_cycle == OnWaitCycle::kFail) {
+    } else if (desk_.options.on_wait_cycle == OnWaitCycle::kFail) {
       outcome = absl::StrCat(youngest.name, " fails");
     }
     LogError(absl::StrCat("wait cycle: ", text,
                           " (each actor waits for the full mailbox of the next); ", outcome));
   }
-  if (options_.on_wait_cycle == OnWaitCycle::kReport) return;
-  Slot* slot = shared_.slots.At(youngest.slot_id);
-  Post(*slot->worker, slot, youngest.generation,
-       BreakWaitControl{youngest.episode, std::make_unique<std::string>(text)});
+  if (desk_.options.on_wait_cycle == OnWaitCycle::kReport) return;
+  Slot* slot = desk_.shared.slots.At(youngest.slot_id);
+  Worker::Post(*slot->worker, slot, youngest.generation,
+               BreakWaitControl{youngest.episode, std::make_unique<std::string>(text)});
 }
 
-void Worker::OnBreakWait(Slot* slot, uint32_t generation, uint32_t episode,
-                         const std::string& cycle) {
-  if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
-  Outbox& outbox = slot->extra->outbox;
-  if (outbox.episode != episode || !outbox.WaitsForCredit()) return;
-  WithdrawWait(slot);  // From here on that episode is over.
-  DropOutboxHead(slot, DropReason::kDeadlock);
-  if (options_.on_wait_cycle == OnWaitCycle::kFail) {
-    Fail(slot, std::make_exception_ptr(std::runtime_error("wait cycle: " + cycle)));
-  }
-  FlushOutbox(slot);
-  if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
-  if (outbox.WaitsForCredit()) timers_.Arm(outbox.probe, NowMs() + kProbeAfterBreakMs);
+void WaitCycles::ProbeSoon(Slot* slot) {
+  desk_.timers.Arm(slot->extra->outbox.probe, desk_.NowMs() + kProbeAfterBreakMs);
 }
 
 }  // namespace sluice

@@ -1,64 +1,63 @@
 #include "sluice/core/worker/worker.h"
 
 #include <algorithm>
+#include <mutex>
+#include <stdexcept>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
-#include "sluice/core/worker/control.h"
+#include "sluice/core/slot/actor_extra.h"
+#include "sluice/core/slot/home.h"
 
 namespace sluice {
 
 namespace {
 
-// How often a worker looks for free memory, for paused readers and for actors that are parked for
-// memory.
-constexpr int64_t kMemoryCheckMs = 5;
 // 1 to 5 us are useless: a wake across cores takes about 30 us.
 constexpr int64_t kSpinMinNs = 20'000;
 constexpr int64_t kSpinMaxNs = 50'000;
 constexpr int kSpinRoundsMax = 10'000;
 // While mail keeps coming, a worker does not sleep; it polls at least this often.
 constexpr int64_t kPollEveryNs = 100'000;
+// Timers that run between two looks at the clock, if they run no handler.
+constexpr int kLookEvery = 16;
 
 }  // namespace
 
 thread_local constinit Worker* Worker::current_worker_ = nullptr;
 
 Worker::Worker(Shared& shared, int index)
-    : shared_(shared),
-      os_(shared.os),
-      options_(shared.options),
-      index_(index),
-      clock_(os_, index, options_.slow_handler),
-      inbox_(shared.options.workers + 1, shared.options.lane_messages_max),
-      lease_(*shared.budget, shared.options.workers),
-      timers_(clock_.NowMs()),
-      read_buffer_(new char[kReadBytes]) {
-  for (int i = 0; i < options_.workers; ++i) {
-    stages_.push_back(i == index ? nullptr : std::make_unique<Stage>());
-  }
-}
+    : desk_(shared, *this, index),
+      mail_(desk_, &ArriveOtherwise),
+      cycles_(desk_),
+      parking_(desk_, mail_, cycles_),
+      descriptors_(desk_, mail_),
+      memory_(desk_, descriptors_, parking_),
+      family_(desk_),
+      life_(desk_, parking_, descriptors_, family_, restarts_),
+      restarts_(desk_, parking_, family_, life_),
+      drain_(desk_, mail_, descriptors_, life_) {}
 
 Worker::~Worker() {
-  while (!local_control_.Empty()) pool_.Put(local_control_.Pop());
-  lease_.ReturnIdle();  // Pays a debt: other workers may have refunded what this worker overdrew.
-  Bury();
-  if (poller_ >= 0) os_.Close(poller_);
-  if (wake_fd_ >= 0) os_.Close(wake_fd_);
+  // Pays a debt: other workers may have refunded what this worker overdrew.
+  desk_.lease.ReturnIdle();
+  descriptors_.Bury();
+}
+
+absl::Status Worker::Open() {
+  const absl::Status opened = mail_.Open();
+  return opened.ok() ? descriptors_.Open() : opened;
 }
 
 // --- Running.
 
 void Worker::RunActors() {
-  const int64_t stop_ns = NowNs() + kTurnNs;
+  const int64_t stop_ns = NowNs() + Desk::kTurnNs;
   int slices = 0;
-  while (!run_queue_.Empty()) {
-    RunSlice(run_queue_.Pop());
-    if (!local_control_.Empty()) RunLocalControl();
-    if ((++slices & 7) == 0 && !dirty_stages_.empty()) FlushStages();
-    if ((slices & 63) == 0) ReadClock();
+  while (!desk_.run_queue.Empty()) {
+    RunSlice(desk_.run_queue.Pop());
+    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    if ((++slices & 7) == 0 && mail_.HasStaged()) mail_.Flush();
+    if ((slices & 63) == 0) desk_.ReadClock();
     if (NowNs() >= stop_ns) break;
   }
 }
@@ -66,85 +65,71 @@ void Worker::RunActors() {
 void Worker::DeliverReserved(Slot* slot, Envelope* envelope) {
   try {
     envelope->Ops()->handle(slot->actor, *envelope);
-    ++ledger_.reserved_delivered;
+    ++desk_.ledger.reserved_delivered;
   } catch (...) {
-    ++ledger_.reserved_dropped;
-    Fail(slot, std::current_exception());
+    ++desk_.ledger.reserved_dropped;
+    life_.Fail(slot, std::current_exception());
   }
-  --ledger_.reserved_held;  // Not earlier: a handler that reads the ledger finds it balanced.
+  --desk_.ledger.reserved_held;  // Not earlier: a handler that reads the ledger finds it balanced.
 }
 
 // Used in RunSlice's loop only. Inline, as handling a message costs about as much as three calls.
 [[gnu::always_inline]] inline void Worker::Deliver(Slot* slot, Envelope* envelope) {
   const MessageOps* ops = envelope->Ops();
-  running_.Message(ops);
-  lease_.Refund(envelope->charge);  // The handler's own messages may use the memory.
+  desk_.running.Message(ops);
+  desk_.lease.Refund(envelope->charge);  // The handler's own messages may use the memory.
   if (ops->kind == MessageKind::kUser) [[likely]] {
     slot->mailbox.Left();
     try {
       ops->handle(slot->actor, *envelope);
-      ++ledger_.delivered;
+      ++desk_.ledger.delivered;
     } catch (...) {
-      ++ledger_.dropped[static_cast<int>(DropReason::kFailed)];
-      Fail(slot, std::current_exception());
+      ++desk_.ledger.dropped[static_cast<int>(DropReason::kFailed)];
+      life_.Fail(slot, std::current_exception());
     }
-    --ledger_.held;
+    --desk_.ledger.held;
     if (slot->mailbox.HasWaiters()) [[unlikely]]
-      IssueGrants(slot);
+      parking_.IssueGrants(slot);
   } else {
     DeliverReserved(slot, envelope);
   }
-  pool_.Put(envelope);
-  NoteHandler(slot, nullptr, ops);
+  desk_.pool.Put(envelope);
+  desk_.NoteHandler(slot, nullptr, ops);
 }
 
 void Worker::RunSlice(Slot* slot) {
   if (slot->state != ActorState::kLive) [[unlikely]] {
     if (slot->state == ActorState::kLingering) {
-      EndStep(slot);
+      life_.EndStep(slot);
       return;
     }
     if (slot->state == ActorState::kStopping) {
-      StopNextChild(slot);
+      family_.StopNextChild(slot);
       return;
     }
     if (slot->state == ActorState::kRestarting) {
-      RestartStep(slot);
+      restarts_.Step(slot);
       return;
     }
     if (slot->state != ActorState::kStarting || slot->actor == nullptr) return;
     if (slot->stop_asked) {
-      BeginStop(slot);  // Told to stop in another actor's handler.
+      life_.BeginStop(slot);  // Told to stop in another actor's handler.
       return;
     }
     if (!slot->Runnable()) return;
-    RunStart(slot);
+    life_.RunStart(slot);
   }
-  current_ = slot;
-  running_.Slice(slot);
-  clock_.BeginShare(kSliceNs);
+  desk_.current = slot;
+  desk_.running.Slice(slot);
+  desk_.clock.BeginShare(Desk::kSliceNs);
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
     if (slot->queue.Empty() || !slot->TakesMail()) break;
     Deliver(slot, slot->queue.Pop());
     if (TurnOver()) break;
   }
-  current_ = nullptr;
-  running_.Slice(nullptr);
+  desk_.current = nullptr;
+  desk_.running.Slice(nullptr);
   EndOfHandlers(slot);
-}
-
-void Worker::RunStart(Slot* slot) {
-  slot->state = ActorState::kLive;
-  slot->started = true;
-  {
-    const HandlerScope scope(*this, slot, "OnStart", TypeNameOf(slot->actor));
-    try {
-      slot->actor->OnStart();
-    } catch (...) {
-      Fail(slot, std::current_exception());
-    }
-  }
-  NoteHandler(slot, "OnStart", nullptr);
 }
 
 // After a handler or a slice of them: output leaves, credits are granted, and the actor parks,
@@ -152,107 +137,109 @@ void Worker::RunStart(Slot* slot) {
 void Worker::EndOfHandlers(Slot* slot) {
   // Not inside another actor's handler: a socket's failure would end the state that this handler is
   // using.
-  if (!flush_.Empty() && current_ == nullptr) RunFlushList(kIoTurnNs);
+  if (descriptors_.HasOutput() && desk_.current == nullptr) {
+    descriptors_.RunFlushList(Descriptors::kHandlerNs);
+  }
   if (slot->TakesMail() && !slot->mailbox.OwesCredits()) [[likely]] {
-    if (!slot->queue.Empty()) Schedule(slot);
+    if (!slot->queue.Empty()) desk_.Schedule(slot);
     return;
   }
   if (slot->state == ActorState::kFree) return;
-  if (slot->mailbox.HasWaiters()) IssueGrants(slot);
+  if (slot->mailbox.HasWaiters()) parking_.IssueGrants(slot);
   if (!slot->mailbox.Closed()) slot->mailbox.Publish(slot->generation);
   if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) {
     return;  // The actor failed, or has ended.
   }
   if (slot->has_outbox && !slot->parked) {
-    FlushOutbox(slot);
+    parking_.FlushOutbox(slot);
     // A parked actor frees no more credits: grant what is free now, however little.
-    if (slot->parked && slot->mailbox.HasWaiters()) IssueGrants(slot);
+    if (slot->parked && slot->mailbox.HasWaiters()) parking_.IssueGrants(slot);
   }
   if (slot->stop_asked && slot->state != ActorState::kStopping) {
-    BeginStop(slot);
+    life_.BeginStop(slot);
     return;
   }
-  ScheduleIfRunnable(slot);
+  desk_.ScheduleIfRunnable(slot);
 }
 
 // Runs timers that were due when the turn began, until the timers' share ends; the rest stay due.
 void Worker::RunTimers(int64_t due_ms) {
   timers_left_ = false;
-  if (timers_.NextMs() > due_ms) return;
-  const int64_t stop_ns = NowNs() + kTurnNs;
-  timers_.BeginRound(due_ms);
+  if (desk_.timers.NextMs() > due_ms) return;
+  const int64_t stop_ns = NowNs() + Desk::kTurnNs;
+  desk_.timers.BeginRound(due_ms);
   for (int ran = 1;; ++ran) {
-    TimerNode* node = timers_.PopDue(due_ms);
+    TimerNode* node = desk_.timers.PopDue(due_ms);
     if (node == nullptr) break;
     auto* timer = static_cast<Timer*>(node);
     IoHandler* const io = timer->Awaits();
-    BeginShare(kSliceNs);
+    BeginShare(Desk::kSliceNs);
     if (io != nullptr && io->OnReadyList() && !node->Deferred()) {
       // The timer fires after the descriptor's turn, unless the new events move the timer or end
       // its owner. It fires even if more events have come by then.
-      timers_.Defer(*node);
-      TakeTurn(io);
+      desk_.timers.Defer(*node);
+      descriptors_.TakeTurn(io);
     } else {
       timer->OnTimer(*this);
     }
-    if (!flush_.Empty()) RunFlushList(kIoTurnNs);
-    if (!local_control_.Empty()) RunLocalControl();
-    if (ran % kLookEvery == 0) ReadClock();
+    if (descriptors_.HasOutput()) descriptors_.RunFlushList(Descriptors::kHandlerNs);
+    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    if (ran % kLookEvery == 0) desk_.ReadClock();
     if (NowNs() >= stop_ns && !Planted(Plant::kTurnUnshared)) {
-      timers_left_ = timers_.NextMs() <= due_ms;
+      timers_left_ = desk_.timers.NextMs() <= due_ms;
       break;
     }
   }
-  timers_.EndRound();
+  desk_.timers.EndRound();
 }
 
 // --- One turn.
 
 bool Worker::Turn(int64_t wait_until_ms) {
-  if (rest_.Rests()) PublishRest(false);
-  if (draining_) rest_.CountStep();
-  ReadClock();
+  drain_.PublishWork();
+  if (Draining()) drain_.rest().CountStep();
+  desk_.ReadClock();
   // Deadlines up to now are judged in this turn, after what had arrived by now.
   const int64_t due_ms = NowMs();
-  const bool polled = std::exchange(polled_, false);
+  const bool polled = std::exchange(desk_.polled, false);
   const bool mail_found = std::exchange(mail_found_, false);
   if (polled) polled_ns_ = NowNs();
-  if ((timers_.NextMs() <= due_ms && !Planted(Plant::kJudgedBeforePoll)) ||
+  if ((desk_.timers.NextMs() <= due_ms && !Planted(Plant::kJudgedBeforePoll)) ||
       (!polled && !mail_found) || NowNs() - polled_ns_ >= kPollEveryNs) {
-    if (!dirty_stages_.empty()) FlushStages();  // From mail that was found before the worker slept.
+    if (mail_.HasStaged()) mail_.Flush();  // From mail that was found before the worker slept.
     Poll(0);
     polled_ns_ = NowNs();
   }
-  DrainInbox();
-  RunLocalControl();
+  mail_.Drain();
+  mail_.RunLocalControl();
   RestBesideTimers();
   RunTimers(due_ms);
-  if (rest_.Rests()) PublishRest(false);
+  drain_.PublishWork();
   RunActors();
   RunTasks();
-  RunReady();
+  descriptors_.RunReady();
   // Before the stages are flushed: actors that get memory here may send to other workers.
-  if (shared_.budget->Spent()) reading_paused_ = true;
-  if (reading_paused_ || !memory_waiters_.empty()) CheckMemory();
-  RunLocalControl();
-  if (!flush_.Empty()) RunFlushList(kTurnNs);
-  FlushStages();
-  if (clock_.HasNoted()) ReadClock();
+  if (desk_.shared.budget->Spent()) memory_.PauseReading();
+  if (memory_.Active()) memory_.Check();
+  mail_.RunLocalControl();
+  if (descriptors_.HasOutput()) descriptors_.RunFlushList(Desk::kTurnNs);
+  mail_.Flush();
+  if (desk_.clock.HasNoted()) desk_.ReadClock();
   const bool goes_on = HasWork() || !stop_turning_;
   if (!HasWork() && goes_on) Sleep(wait_until_ms);
   if (timers_left_) RestBesideTimers();  // For a coordinator that runs the turns itself.
-  Bury();
+  descriptors_.Bury();
   return goes_on;
 }
 
 // True: mail came within the spin time.
 bool Worker::Spin() {
   if (spin_ns_ == 0) return false;
-  const int64_t start_ns = os_.NowNs();
+  const int64_t start_ns = desk_.os.NowNs();
   // Bounded by rounds too: a simulated clock stands still between turns.
   for (int round = 0; round < kSpinRoundsMax; ++round) {
-    if (DrainInbox()) return true;
-    if (os_.NowNs() - start_ns >= spin_ns_) return false;
+    if (mail_.Drain()) return true;
+    if (desk_.os.NowNs() - start_ns >= spin_ns_) return false;
   }
   return false;
 }
@@ -260,32 +247,30 @@ bool Worker::Spin() {
 void Worker::Sleep(int64_t wait_until_ms) {
   // A worker spins only if other workers sent it mail since its last sleep, or since the sleep
   // before that. A worker that only serves sockets never spins.
-  if (mail_since_sleep_)
+  if (mail_.CameFromWorkers())
     spin_ns_ = std::clamp<int64_t>(spin_ns_ + spin_ns_ / 2, kSpinMinNs, kSpinMaxNs);
-  mail_since_sleep_ = false;
   if (Spin()) {
     mail_found_ = true;
     return;
   }
   spin_ns_ = spin_ns_ / 2 < kSpinMinNs ? 0 : spin_ns_ / 2;
-  lease_.ReturnIdle();
-  sleep_.FallAsleep();
+  desk_.lease.ReturnIdle();
+  mail_.sleep_word().FallAsleep();
   // An outside sender that is refused memory first marks the budget as spent, then wakes a worker
-  // (BeginOutside; its exchange and the one above order the two). If that happened before
+  // (Mail::ReserveOutside; its exchange and the one above order the two). If that happened before
   // FallAsleep(), no signal was sent, so check the budget again here.
-  if ((!Planted(Plant::kLostWakeUp) && DrainInbox()) || !local_control_.Empty() ||
-      (!reading_paused_ && shared_.budget->Spent())) {
+  if ((!Planted(Plant::kLostWakeUp) && mail_.Drain()) || mail_.HasLocalControl() ||
+      (!memory_.ReadingPaused() && desk_.shared.budget->Spent())) {
     mail_found_ = true;
-    sleep_.WakeUp();
+    mail_.sleep_word().WakeUp();
     return;
   }
   const int64_t until_ms =
-      std::min({wait_until_ms, timers_.NextMs(),
-                reading_paused_ || !memory_waiters_.empty() ? NowMs() + kMemoryCheckMs
-                                                            : TimerWheel::kNever});
+      std::min({wait_until_ms, desk_.timers.NextMs(),
+                memory_.Active() ? NowMs() + MemoryWatch::kCheckMs : TimerWheel::kNever});
   int64_t timeout_ns = -1;
   if (until_ms != TimerWheel::kNever) {
-    ReadClock();
+    desk_.ReadClock();
     constexpr int64_t kWaitMaxMs = int64_t{1} << 30;
     timeout_ns = until_ms - NowMs() > kWaitMaxMs
                      ? kWaitMaxMs * 1'000'000
@@ -293,37 +278,147 @@ void Worker::Sleep(int64_t wait_until_ms) {
   }
   // The worker rests until an event or its next turn: a coordinator that runs the turns itself
   // looks in between.
-  if (draining_) PublishRest(true);
-  if (timeout_ns != 0) clock_.WillSleep();
+  if (Draining()) drain_.Publish(true);
+  if (timeout_ns != 0) desk_.clock.WillSleep();
   Poll(timeout_ns);
-  polled_ = true;
-  sleep_.WakeUp();
+  desk_.polled = true;
+  mail_.sleep_word().WakeUp();
 }
 
-// --- Memory.
+void Worker::Poll(int64_t timeout_ns) {
+  descriptors_.Poll(timeout_ns, [this] { drain_.PublishWork(); });
+}
 
-void Worker::CheckMemory() {
-  if (NowMs() < memory_check_ms_) return;
-  memory_check_ms_ = NowMs() + kMemoryCheckMs;
-  std::vector<std::pair<Slot*, uint32_t>> waiting = std::exchange(memory_waiters_, {});
-  for (const auto& [slot, generation] : waiting) {
-    if (slot->generation == generation && slot->extra != nullptr &&
-        slot->extra->outbox.waits_for_memory) {
-      slot->extra->outbox.waits_for_memory = false;
-      FlushOutbox(slot);
-    }
+// If timers are late turn after turn, a worker never sleeps, and a drain would never find it at
+// rest. So in a drain a worker rests when it has only timers to run, also while they run: their
+// messages count as if the timers had fired a moment later.
+void Worker::RestBesideTimers() {
+  if (Draining() && !HasMoreThanTimers() && !mail_.HasStaged()) drain_.Publish(true);
+}
+
+// Runs one portion of each task in turn, until the tasks' share of the turn ends.
+void Worker::RunTasks() {
+  if (tasks_.Empty()) return;
+  const int64_t stop_ns = NowNs() + Desk::kTurnNs;
+  while (TurnTask* const task = tasks_.PopFront()) {
+    BeginShare(Descriptors::kHandlerNs);
+    task->OnTurn();
+    if (descriptors_.HasOutput()) descriptors_.RunFlushList(Desk::kTurnNs);
+    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    desk_.ReadClock();
+    if (NowNs() >= stop_ns) break;
   }
-  LookForShedding();
-  if (reading_paused_ && shared_.budget->Spent()) LookForReaders();
-  if (reading_paused_ && !shared_.budget->Spent()) {
-    reading_paused_ = false;
-    const std::vector<IoHandler*> waiting = std::exchange(memory_waiters_io_, {});
-    for (IoHandler* io : waiting) {
-      io->memory_place_ = 0;
-      if (Planted(Plant::kMemoryWaitersLost) && io != waiting.front()) continue;
-      MarkReady(io);
-    }
+}
+
+// --- Messages.
+
+Answer Worker::Refuse(Answer answer) {
+  desk_.ledger.refused_full += answer == Answer::kFull;
+  desk_.ledger.refused_closed += answer == Answer::kClosed;
+  desk_.ledger.refused_overloaded += answer == Answer::kOverloaded;
+  return answer;
+}
+
+bool Worker::Route(Worker& to, Envelope& envelope, int64_t bytes) {
+  Worker* const here = current_worker_;
+  if (here == nullptr || !here->desk_.IsOurs(&to)) return RouteOutside(to, envelope, bytes);
+  if (bytes > 0 && bytes <= Envelope::kChargeMax && here->desk_.lease.ChargeOverdraft(bytes)) {
+    envelope.charge = static_cast<uint32_t>(bytes);
   }
+  here->mail_.Route(to.mail_, envelope);
+  return true;
+}
+
+// A thread that is not a worker of the runtime may touch the worker only under the lock of the
+// worker's home, and only while the home is open.
+bool Worker::RouteOutside(Worker& to, Envelope& envelope, int64_t bytes) {
+  Home& home = Home::Of(&to);
+  const std::lock_guard<std::mutex> lock(home.Lock());
+  if (!home.IsOpen()) return false;
+  to.mail_.EnqueueReservedOutside(envelope, bytes);
+  return true;
+}
+
+Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64_t charge) {
+  Home& home = Home::Of(&to);
+  std::unique_lock<std::mutex> lock(home.Lock());
+  if (!home.IsOpen()) return Answer::kClosed;
+  const Answer answer = to.mail_.ReserveOutside(target, generation, charge);
+  if (answer == Answer::kAccepted) lock.release();  // CommitOutside unlocks.
+  return answer;
+}
+
+void Worker::CommitOutside(Worker& to, Envelope& envelope) {
+  const std::lock_guard<std::mutex> lock(Home::Of(&to).Lock(), std::adopt_lock);
+  to.mail_.EnqueueOutside(envelope);
+}
+
+// For control, reserved messages, and messages for an actor that does not live here yet, or no
+// longer.
+void Worker::ArriveOtherwise(Worker& worker, Envelope* envelope) {
+  Desk& desk = worker.desk_;
+  Slot* slot = envelope->target;
+  if (slot != nullptr && slot->generation != envelope->generation) {
+    desk.AdoptPlaced(slot, envelope->generation);
+  }
+  const MessageKind kind = envelope->Ops()->kind;
+  if (kind == MessageKind::kControl) {
+    envelope->Ops()->handle(&worker, *envelope);
+    desk.pool.Put(envelope);
+  } else if (!Desk::Live(slot, envelope->generation)) {
+    if (Planted(Plant::kChargeLeaked)) envelope->charge = 0;
+    desk.lease.Refund(envelope->charge);
+    if (kind == MessageKind::kReserved) {
+      ++desk.ledger.reserved_dropped;
+    } else {
+      ++desk.ledger.dropped[static_cast<int>(DropReason::kTargetEnded)];
+    }
+    desk.pool.Put(envelope);
+  } else if (kind == MessageKind::kReserved) {
+    ++desk.ledger.reserved_held;
+    slot->queue.Push(envelope);
+    desk.ScheduleIfRunnable(slot);
+  } else {
+    desk.TakeIn(slot, envelope);
+  }
+}
+
+// --- Handlers.
+
+bool Worker::MayHandle(Slot* slot) {
+  if (desk_.current != nullptr || !slot->Runnable() || slot->stop_asked || slot->actor == nullptr) {
+    return false;
+  }
+  if (slot->state != ActorState::kStarting) return true;
+  life_.RunStart(slot);
+  EndOfHandlers(slot);  // OnStart may have parked or stopped the actor.
+  return slot->Runnable();
+}
+
+void Worker::DetachIo(Slot* slot) {
+  memory_.Withdraw(descriptors_.Detach(slot));
+  if (slot->state == ActorState::kLingering) desk_.Schedule(slot);
+}
+
+void Worker::OnBreakWait(Slot* slot, uint32_t generation, uint32_t episode,
+                         const std::string& cycle) {
+  if (!parking_.BreakWait(slot, generation, episode)) return;
+  if (options().on_wait_cycle == OnWaitCycle::kFail) {
+    life_.Fail(slot, std::make_exception_ptr(std::runtime_error("wait cycle: " + cycle)));
+  }
+  parking_.FlushOutbox(slot);
+  if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
+  if (slot->extra->outbox.WaitsForCredit()) cycles_.ProbeSoon(slot);
+}
+
+void Worker::CheckInvariants() const {
+  desk_.timers.CheckInvariants();
+  desk_.pool.CheckInvariants();
+  desk_.run_queue.CheckInvariants();
+  tasks_.CheckInvariants();
+  mail_.CheckInvariants();
+  descriptors_.CheckInvariants();
+  memory_.CheckInvariants();
 }
 
 }  // namespace sluice

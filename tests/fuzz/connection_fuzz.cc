@@ -63,7 +63,7 @@ class World {
     for (Peer& peer : peers_) {
       if (peer.wire != nullptr) peer.wire->delay = nullptr;
     }
-    rig_.worker.ShutdownAll();
+    rig_.worker.drain().ShutdownAll();
     rig_.Settle();
     for (const Peer& peer : peers_) CheckEnd(peer);
     const ConnectionLedger::Totals totals = rig_.Ledger();
@@ -226,14 +226,14 @@ class World {
       case 15:
         switch (reader_.Number(15)) {
           case 0:
-            rig_.worker.BeginDrain();
+            rig_.worker.drain().Begin();
             break;
           case 1:
-            rig_.worker.BeginDrain();
-            rig_.worker.DrainClose();
+            rig_.worker.drain().Begin();
+            rig_.worker.drain().Close();
             break;
           case 2:
-            rig_.worker.ShutdownAll();
+            rig_.worker.drain().ShutdownAll();
             break;
         }
         break;
@@ -336,7 +336,7 @@ class World {
 
   // At rest: no session waits for what is there already.
   void CheckProgress() {
-    if (rig_.memory_taken != 0 || rig_.worker.ReadingPaused()) return;
+    if (rig_.memory_taken != 0 || rig_.worker.memory().ReadingPaused()) return;
     for (const Peer& peer : peers_) {
       if (peer.notes == nullptr || peer.notes->session == nullptr) continue;
       ScriptSession& session = *peer.notes->session;

@@ -44,7 +44,7 @@ TEST(L9Close, EachReasonCountsOnceWithItsLostBytes) {
          rig.Settle();
          rig.Advance(absl::Minutes(10));
        }},
-      {CloseReason::kShutdown, 6, [](Rig& rig, Wire&, Notes&) { rig.worker.ShutdownAll(); }},
+      {CloseReason::kShutdown, 6, [](Rig& rig, Wire&, Notes&) { rig.worker.drain().ShutdownAll(); }},
       {CloseReason::kError, 6, [](Rig& rig, Wire& wire, Notes&) { rig.Reset(wire, EBADMSG); }},
   };
   for (const Case& c : cases) {
@@ -255,12 +255,12 @@ void RunMoody(uint64_t seed) {
   }
   rig.Settle(2'000'000);
   // A moody OnEof or OnDrain may have kept some sessions open; they end at the drain's deadline.
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   rig.Settle();
-  rig.worker.DrainClose();
+  rig.worker.drain().Close();
   rig.Settle();
   check();
-  rig.worker.ShutdownAll();
+  rig.worker.drain().ShutdownAll();
   rig.Settle();
   check();
   EXPECT_EQ(rig.Ledger().ClosedTotal(), static_cast<int64_t>(clients.size()));

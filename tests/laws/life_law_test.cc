@@ -321,10 +321,10 @@ TEST(L7Control, AnOrderThatIsGivenAgainAddsNothing) {
   const Ref<Mortal> mortal = runtime.Spawn<Mortal>(&tally, 1, 1, Recipient<LastWord>());
   Stepper step(runtime);
   step.Round(2);
-  const int64_t taken = runtime.worker(0).CrossTaken();
+  const int64_t taken = runtime.worker(0).mail().CrossTaken();
   for (int i = 0; i < 1'000; ++i) mortal.Stop();
   step.Round(4);
-  EXPECT_EQ(runtime.worker(0).CrossTaken() - taken, 1);
+  EXPECT_EQ(runtime.worker(0).mail().CrossTaken() - taken, 1);
   EXPECT_EQ(tally.ended, 1);
 }
 

@@ -37,7 +37,7 @@ void TurnsSystem::Turn(int worker) {
 
 bool TurnsSystem::HasWork(int worker) {
   Worker& w = runtime.worker(worker);
-  return !slept_[worker] || w.inbox().Count() > 0 || os.HasEvents(w.Poller()) ||
+  return !slept_[worker] || w.mail().inbox().Count() > 0 || os.HasEvents(w.descriptors().Poller()) ||
          w.timers().NextMs() <= os.NowNs() / 1'000'000;
 }
 

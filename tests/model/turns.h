@@ -52,8 +52,8 @@ class TurnsSystem {
   Slot* Open(int worker, testing::Wire& wire, Args... args) {
     Worker& on = runtime.worker(worker);
     on.Enter();
-    Slot* slot = on.AllocateSlot();
-    on.Open(slot, runtime.options().mailbox_messages_max);
+    Slot* slot = on.life().AllocateSlot();
+    on.life().Open(slot, runtime.options().mailbox_messages_max);
     internal::Construct<S>(on, slot, args...);
     Connection::Open(on, slot, std::make_unique<testing::WireStream>(wire), ConnectionOwner{},
                      Connection::Start::kConnected, absl::InfiniteDuration());

@@ -138,11 +138,11 @@ TEST_F(Figures, HeldWorkerGetsABoundedNumberOfQuestions) {
   HoldWorker(1, absl::Minutes(10));
   for (int i = 0; i < 200; ++i) (void)site_.runtime().TotalLedger();
   // Each call waited for a second, in vain.
-  EXPECT_LE(site_.runtime().worker(1).inbox().Count(), 64u);
+  EXPECT_LE(site_.runtime().worker(1).mail().inbox().Count(), 64u);
   InAHandler([&] {
     for (int i = 0; i < 200; ++i) (void)site_.runtime().TotalLedger();
   });
-  EXPECT_LE(site_.runtime().worker(1).inbox().Count(), 65u);
+  EXPECT_LE(site_.runtime().worker(1).mail().inbox().Count(), 65u);
 }
 
 TEST(FiguresAtRest, AreReadAtOnceWithoutRunningWorkers) {

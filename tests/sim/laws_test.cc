@@ -19,9 +19,9 @@
 
 namespace sluice {
 
-class WorkerTestPeer {
+class LifeTestPeer {
  public:
-  static std::vector<Slot*>& FreeSlots(Worker& worker) { return worker.free_slots_; }
+  static std::vector<Slot*>& FreeSlots(Worker& worker) { return worker.life().free_slots_; }
 };
 
 }  // namespace sluice
@@ -267,7 +267,7 @@ TEST_F(Doctored, AReplyThatIsCountedAndNowhereIsFound) {
 TEST_F(Doctored, AMessageThatALaneLosesIsFound) {
   EnvelopePool pool;
   EnvelopeList lost;
-  Inbox& inbox = runtime_.worker(1).inbox();
+  Inbox& inbox = runtime_.worker(1).mail().inbox();
   Inbox::Lane& lane = inbox.LaneFrom(2);  // The lane of outside threads.
   const std::string found = Broken(
       [&] {
@@ -278,7 +278,7 @@ TEST_F(Doctored, AMessageThatALaneLosesIsFound) {
         Envelope* envelope = lost.Pop();
         inbox.Enqueue(lane, envelope, 1);
         pool.Put(envelope);
-        if (runtime_.worker(1).sleep_word().Rouse()) runtime_.worker(1).Signal();
+        if (runtime_.worker(1).mail().sleep_word().Rouse()) runtime_.worker(1).mail().Signal();
       });
   EXPECT_THAT(found, StartsWith("L1 ledger"));
   EXPECT_THAT(found, HasSubstr("1 messages are on their way between threads, and 0 are in lanes"));
@@ -287,7 +287,7 @@ TEST_F(Doctored, AMessageThatALaneLosesIsFound) {
 TEST_F(Doctored, AWakeUpThatIsLostIsFound) {
   Worker& worker = runtime_.worker(1);
   const std::string found =
-      Broken([&] { ASSERT_TRUE(worker.sleep_word().Rouse()); }, [&] { worker.Signal(); });
+      Broken([&] { ASSERT_TRUE(worker.mail().sleep_word().Rouse()); }, [&] { worker.mail().Signal(); });
   EXPECT_THAT(found, StartsWith("L5 progress"));
   EXPECT_THAT(found, HasSubstr("worker 1 sleeps, was roused, and no signal has come"));
 }
@@ -297,12 +297,12 @@ TEST_F(Doctored, MailForANeverWokenWorkerIsFound) {
   const std::string found = Broken(
       [&] {
         // As if the sender had read a stale word.
-        ASSERT_TRUE(worker.sleep_word().Rouse());
+        ASSERT_TRUE(worker.mail().sleep_word().Rouse());
         runtime_.Call(1, [](Worker&) {});
-        worker.sleep_word().FallAsleep();
+        worker.mail().sleep_word().FallAsleep();
       },
       [&] {
-        if (worker.sleep_word().Rouse()) worker.Signal();
+        if (worker.mail().sleep_word().Rouse()) worker.mail().Signal();
       });
   EXPECT_THAT(found, StartsWith("L5 progress"));
   EXPECT_THAT(found, HasSubstr("sleeps with 1 messages in its inbox, and nothing will rouse it"));
@@ -364,10 +364,10 @@ TEST_F(Doctored, MemoryGivenBackTwiceIsFound) {
 }
 
 TEST_F(Doctored, ASlotThatIsLostIsFound) {
-  std::vector<Slot*>& free = WorkerTestPeer::FreeSlots(runtime_.worker(0));
+  std::vector<Slot*>& free = LifeTestPeer::FreeSlots(runtime_.worker(0));
   OnWorker(0, [](Worker& worker) {  // From here on the worker has slots of its own.
-    Slot* slot = worker.AllocateSlot();
-    WorkerTestPeer::FreeSlots(worker).push_back(slot);
+    Slot* slot = worker.life().AllocateSlot();
+    LifeTestPeer::FreeSlots(worker).push_back(slot);
     worker.shared().slots.Uncount();
   });
   Slot* const lost = free.back();

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sluice/core/os/options.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/tests/sim/time_limits.h"
 
 namespace sluice::sim {

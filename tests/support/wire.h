@@ -329,8 +329,8 @@ class Rig {
   // Opens a connection on `wire`, with a session of class S.
   template <class S, class... Args>
   Slot* OpenAs(Wire& wire, Connection::Start start, absl::Duration connect_timeout, Args... args) {
-    Slot* slot = worker.AllocateSlot();
-    worker.Open(slot, runtime.options().mailbox_messages_max);
+    Slot* slot = worker.life().AllocateSlot();
+    worker.life().Open(slot, runtime.options().mailbox_messages_max);
     internal::Construct<S>(worker, slot, args...);
     Connection::Open(worker, slot, std::make_unique<WireStream>(wire), ConnectionOwner{}, start,
                      connect_timeout);

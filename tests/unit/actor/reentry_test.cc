@@ -547,8 +547,8 @@ class Reentry : public ::testing::TestWithParam<int> {
       rig.OpenAs<Caller>(far.wire, Connection::Start::kConnected, absl::InfiniteDuration(), &of,
                          /*is_self=*/false);
       rig.Settle();
-      Slot* const slot = rig.worker.AllocateSlot();
-      rig.worker.Open(slot, rig.runtime.options().mailbox_messages_max);
+      Slot* const slot = rig.worker.life().AllocateSlot();
+      rig.worker.life().Open(slot, rig.runtime.options().mailbox_messages_max);
       internal::Construct<Caller>(rig.worker, slot, &of, /*is_self=*/true);
       if (slot->actor != nullptr) {
         Connection::Open(rig.worker, slot, std::make_unique<WireStream>(near.wire),
@@ -597,8 +597,8 @@ class Reentry : public ::testing::TestWithParam<int> {
         rig.Fin(near.wire);
         break;
       case Where::kOnDrain:
-        rig.worker.BeginDrain();
-        rig.worker.DrainClose();
+        rig.worker.drain().Begin();
+        rig.worker.drain().Close();
         rig.Advance(absl::Milliseconds(50));  // Long enough that the peer counts as silent.
         break;
       case Where::kMessage:

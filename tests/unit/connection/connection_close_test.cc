@@ -246,16 +246,16 @@ TEST(ConnectionClose, SessionMayEndItInEachCallback) {
       rig.Settle();
       rig.Room(wire, 4'000'000);
       rig.Settle();
-      rig.worker.BeginDrain();
+      rig.worker.drain().Begin();
       rig.Settle();
-      rig.worker.DrainClose();
+      rig.worker.drain().Close();
       rig.Advance(kSilence);
       rig.Fin(wire);
       rig.Settle();
       if (where == "close" && session_live()) notes.session->Close();
       rig.Settle();
       if (where == "eof" || where == "close") {
-        rig.worker.ShutdownAll();  // The drain reads no more: the FIN may not have been seen.
+        rig.worker.drain().ShutdownAll();  // The drain reads no more: the FIN may not have been seen.
         rig.Settle();
       }
       EXPECT_TRUE(wire.closed);
@@ -393,9 +393,9 @@ TEST(ConnectionClose, DrainEndsAConnectionThatIsStillConnecting) {
   Rig rig;
   auto [wire, notes] = rig.New();
   rig.OpenConnecting(wire, notes, absl::InfiniteDuration());
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   rig.Settle();
-  rig.worker.DrainClose();
+  rig.worker.drain().Close();
   rig.Settle();
   EXPECT_TRUE(wire.closed);
 }
@@ -413,9 +413,9 @@ TEST(ConnectionClose, DrainAnswersAllThatHadArrivedThenCloses) {
   wire.room = 0;
   const std::string sent(400'000, 'd');
   wire.input = sent;  // Arrived, and no event was taken yet.
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   rig.Settle();
-  rig.worker.DrainClose();
+  rig.worker.drain().Close();
   rig.Settle();
   EXPECT_EQ(notes.heard.find('H'), std::string::npos);  // Backpressure holds OnDrain back.
   while (!wire.fin && wire.output.size() < sent.size()) {
@@ -439,8 +439,8 @@ struct Draining {
     wire.round_trip_ms = round_trip_ms;
     rig.Open(wire, notes);
     rig.Settle();
-    rig.worker.BeginDrain();
-    rig.worker.DrainClose();
+    rig.worker.drain().Begin();
+    rig.worker.drain().Close();
     rig.Settle();
   }
   bool Told() const { return notes.heard.find('H') != std::string::npos; }
@@ -497,8 +497,8 @@ TEST(ConnectionDrain, UnreadInputIsNoSilence) {
   wire.room = 0;
   rig.Arrive(wire, std::string(200'000, 'u'));
   rig.Settle();
-  rig.worker.BeginDrain();
-  rig.worker.DrainClose();
+  rig.worker.drain().Begin();
+  rig.worker.drain().Close();
   rig.Advance(absl::Seconds(1));
   EXPECT_EQ(notes.heard.find('H'), std::string::npos);
   wire.room = INT64_MAX;
@@ -516,15 +516,15 @@ TEST(ConnectionDrain, EndlessSenderIsClosedInOrderBeforeDeadline) {
   auto [wire, notes] = rig.New();
   rig.Open(wire, notes);
   rig.Settle();
-  rig.worker.BeginDrain();
-  rig.worker.DrainClose();
+  rig.worker.drain().Begin();
+  rig.worker.drain().Close();
   for (int i = 0; i < 100; ++i) {
     rig.Arrive(wire, "x");
     rig.Advance(absl::Milliseconds(10));
   }
   EXPECT_EQ(notes.data.size(), 100u);
   EXPECT_FALSE(wire.fin);
-  rig.worker.DrainEndReading();
+  rig.worker.drain().EndReading();
   rig.Arrive(wire, "1234567");
   rig.Settle();
   EXPECT_EQ(notes.data.size(), 100u);
@@ -542,9 +542,9 @@ TEST(ConnectionClose, AHalfClosedConnectionHearsOnDrainToo) {
   rig.Open(wire, notes);
   rig.Fin(wire);
   rig.Settle();
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   rig.Settle();
-  rig.worker.DrainClose();
+  rig.worker.drain().Close();
   rig.Settle();
   EXPECT_EQ(notes.heard, "OEHC");
   EXPECT_EQ(notes.reason, CloseReason::kPeerClosed);
@@ -552,8 +552,8 @@ TEST(ConnectionClose, AHalfClosedConnectionHearsOnDrainToo) {
 
 TEST(ConnectionClose, ConnectionDuringTheDrainIsAnsweredAndClosed) {
   Rig rig;
-  rig.worker.BeginDrain();
-  rig.worker.DrainClose();
+  rig.worker.drain().Begin();
+  rig.worker.drain().Close();
   auto [wire, notes] = rig.New();
   notes.on_data = [](ScriptSession& session, Input& in) {
     EXPECT_EQ(session.Write(in.TakeAll()), Answer::kAccepted);
@@ -574,8 +574,8 @@ TEST(ConnectionClose, TheDrainsDeadlineCountsWhatIsLost) {
   rig.Settle();
   EXPECT_EQ(notes.session->Write("never sent"), Answer::kAccepted);
   rig.Settle();
-  rig.worker.BeginDrain();
-  rig.worker.ShutdownAll();
+  rig.worker.drain().Begin();
+  rig.worker.drain().ShutdownAll();
   rig.Settle();
   EXPECT_EQ(notes.reason, CloseReason::kShutdown);
   EXPECT_TRUE(wire.reset);
@@ -595,7 +595,7 @@ TEST(ConnectionDrain, LingeringTimeCountsFromTheDrainsStart) {
   rig.Settle();
   rig.Advance(absl::Seconds(2));  // Lingers: the peer has not ended its side.
   EXPECT_FALSE(wire.closed);
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   rig.Settle();
   rig.Advance(absl::Milliseconds(99));
   EXPECT_FALSE(wire.closed) << "the peer was given no time in the drain";
@@ -616,7 +616,7 @@ TEST(ConnectionDrain, LingeringCloseReadsWhileThePeerSends) {
   notes.session->Close();
   rig.Settle();
   rig.Advance(absl::Seconds(2));
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   for (int i = 0; i < 20; ++i) {
     rig.Arrive(wire, "more");
     rig.Settle();
@@ -638,9 +638,9 @@ TEST(ConnectionDrain, OneThatStillFlushesSendsAllBeforeItEnds) {
   EXPECT_EQ(notes.session->Write("0123456789"), Answer::kAccepted);
   notes.session->Close();
   rig.Settle();
-  rig.worker.BeginDrain();
+  rig.worker.drain().Begin();
   rig.Settle();
-  rig.worker.DrainClose();
+  rig.worker.drain().Close();
   rig.Advance(absl::Seconds(1));
   EXPECT_FALSE(wire.closed);
   rig.Room(wire, 100);

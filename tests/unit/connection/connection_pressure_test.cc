@@ -159,7 +159,7 @@ TEST(ConnectionPressure, ResetIsNoticedBehindBytesThatPauseReading) {
   };
   rig.Open(wire, notes);
   rig.Settle();
-  wire.input = std::string(2 * Worker::kReadBytes, 'x');
+  wire.input = std::string(2 * Descriptors::kReadBytes, 'x');
   rig.Reset(wire);
   rig.Settle();
   EXPECT_EQ(notes.reason, CloseReason::kReset);

@@ -102,7 +102,7 @@ TEST(ConnectionRead, OneReadPerTurnKeepsAFloodFair) {
   rig.Open(other, other_notes);
   rig.Settle();
   flood.reads = 0;
-  rig.Arrive(flood, std::string(100 * Worker::kReadBytes, 'f'));
+  rig.Arrive(flood, std::string(100 * Descriptors::kReadBytes, 'f'));
   rig.Turn();
   rig.Arrive(other, "me too");
   rig.Turn();
@@ -110,7 +110,7 @@ TEST(ConnectionRead, OneReadPerTurnKeepsAFloodFair) {
   EXPECT_EQ(other_notes.data, "me too");
   EXPECT_LE(flood.reads, 3);
   rig.Settle();
-  EXPECT_EQ(flood_notes.data.size(), 100 * Worker::kReadBytes);
+  EXPECT_EQ(flood_notes.data.size(), 100 * Descriptors::kReadBytes);
 }
 
 // --- Input that is kept.
@@ -281,7 +281,7 @@ TEST(ConnectionRead, UnconsumedInputStopsReadingAtInputBytesMax) {
   rig.Arrive(wire, std::string(1024 * 1024, 'x'));
   rig.Settle();
   const size_t bound =
-      static_cast<size_t>(rig.runtime.options().input_bytes_max) + Worker::kReadBytes;
+      static_cast<size_t>(rig.runtime.options().input_bytes_max) + Descriptors::kReadBytes;
   EXPECT_LE(offered, bound);
   EXPECT_GE(wire.input.size(), 1024 * 1024 - bound);
 }

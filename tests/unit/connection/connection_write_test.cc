@@ -123,7 +123,7 @@ TEST(ConnectionWrite, ReadingStopsAndResumesAtTheWatermarks) {
   const int64_t held =
       static_cast<int64_t>(Rig::Of(notes.session->connection()->slot())->OutputBytes());
   EXPECT_GT(held, options.output_bytes_high);
-  EXPECT_LE(held, options.output_bytes_high + static_cast<int64_t>(Worker::kReadBytes));
+  EXPECT_LE(held, options.output_bytes_high + static_cast<int64_t>(Descriptors::kReadBytes));
   const int reads = wire.reads;
   rig.Room(wire, held - options.output_bytes_low - 1);
   rig.Settle();

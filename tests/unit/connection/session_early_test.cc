@@ -282,8 +282,8 @@ TEST(SessionEarly, BytesForAFailedConnectCountAsLost) {
 TEST(SessionEarly, BytesOfAThrowingConstructorCountAsLost) {
   Rig rig;
   auto [wire, notes] = rig.New();
-  Slot* slot = rig.worker.AllocateSlot();
-  rig.worker.Open(slot, 16);
+  Slot* slot = rig.worker.life().AllocateSlot();
+  rig.worker.life().Open(slot, 16);
   internal::Construct<Early>(rig.worker, slot, &notes, Early::Act([](Early& session) {
                                EXPECT_EQ(session.Write("12345"), Answer::kAccepted);
                                throw std::runtime_error("no");
@@ -413,10 +413,10 @@ TEST(SessionEarly, DrainEndsAConnectWithoutCallingOnDrain) {
     session.Close();
   };
   c.Begin();
-  c.rig.worker.BeginDrain();
+  c.rig.worker.drain().Begin();
   c.rig.Settle();
   EXPECT_FALSE(c.peer.wire.closed) << "others may still have a message for it";
-  c.rig.worker.DrainClose();
+  c.rig.worker.drain().Close();
   c.rig.Settle();
   EXPECT_EQ(c.peer.notes.heard, "C");
   EXPECT_EQ(c.peer.notes.reason, CloseReason::kAborted);
@@ -426,8 +426,8 @@ TEST(SessionEarly, DrainEndsAConnectWithoutCallingOnDrain) {
 TEST(SessionEarly, ADrainLetsWhatWasWrittenEarlyLeave) {
   Connecting c([](Early& session) { EXPECT_EQ(session.Write("bye"), Answer::kAccepted); });
   c.Begin();
-  c.rig.worker.BeginDrain();
-  c.rig.worker.DrainClose();
+  c.rig.worker.drain().Begin();
+  c.rig.worker.drain().Close();
   c.rig.Settle();
   EXPECT_FALSE(c.peer.wire.closed);
   c.Stand();

@@ -320,7 +320,7 @@ TEST(Shedding, InputThatASessionLeavesIsSpared) {
 class Heavy : public IoHandler {
  public:
   Heavy(Rig& rig, Slot* slot, int64_t bytes) : rig_(rig), slot_(slot), bytes_(bytes) {
-    rig.worker.AttachIo(slot, this);
+    rig.worker.descriptors().Attach(slot, this);
   }
   int64_t StalledBytes(int64_t, int64_t, int64_t) override {
     ++asked_;
@@ -355,9 +355,9 @@ TEST(Shedding, FindsTheHeaviestWithBoundedWorkPerTurn) {
   Rig rig;
   std::vector<Heavy*> all;
   for (size_t i = 0; i < kMany; ++i) {
-    Slot* const slot = rig.worker.AllocateSlot();
+    Slot* const slot = rig.worker.life().AllocateSlot();
     ASSERT_NE(slot, nullptr);
-    rig.worker.Open(slot, 1);
+    rig.worker.life().Open(slot, 1);
     internal::Construct<Nobody>(rig.worker, slot);
     all.push_back(new Heavy(rig, slot, 10'000 + static_cast<int64_t>(i == kMany - 1)));
   }

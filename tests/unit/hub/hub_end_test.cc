@@ -477,7 +477,7 @@ TEST_F(HubEnd, StoppedMemberHoldsTheRoomNoLonger) {
   Wire& good = Join({});
   for (const char* text : {"1", "2", "3"}) Say(text);
   ASSERT_EQ(Lines(good), (Texts{"hello", "1", "2"}));
-  rig_.worker.Stop(member->slot(), EndReason::kStopped, "");
+  rig_.worker.life().Stop(member->slot(), EndReason::kStopped, "");
   rig_.Settle();
   EXPECT_EQ(Lines(good), (Texts{"hello", "1", "2", "3"}));
   EXPECT_EQ(Totals().queued, 0);
@@ -504,7 +504,7 @@ TEST_F(HubEnd, HubReplacesASpokeThatEnded) {
   Wire& parked = Join({.slow = SlowPolicy::kPark, .queue_messages_max = 1}, 0);
   Slot* const spoke = member_->subscription.spoke;
   for (const char* text : {"1", "2", "3"}) Say(text);
-  rig_.worker.Fail(spoke, std::make_exception_ptr(std::runtime_error("out of order")));
+  rig_.worker.life().Fail(spoke, std::make_exception_ptr(std::runtime_error("out of order")));
   rig_.Settle();
   // Nothing can report what the members miss from now on, so their connections must end.
   EXPECT_TRUE(lost.closed && parked.closed);

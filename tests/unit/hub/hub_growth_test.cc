@@ -137,9 +137,9 @@ TEST(Growth, ConnectionsThatEndWhileAllAreReadyAndWrite) {
   ExpectLinear("end while ready", [](Group& group) {
     for (Member* member : group.members()) {
       Connection* const connection = member->connection();
-      group.worker().WaitForMemory(connection);
-      group.worker().MarkReady(connection);
-      group.worker().FlushAfterSlice(connection);
+      group.worker().memory().WaitForMemory(connection);
+      group.worker().descriptors().MarkReady(connection);
+      group.worker().descriptors().FlushAfterSlice(connection);
     }
     for (auto member = group.members().rbegin(); member != group.members().rend(); ++member) {
       (*member)->Abort();

@@ -320,7 +320,7 @@ TEST_F(HubPortions, PayloadIsChargedWhileItsRoundLasts) {
     EXPECT_LE(Used() - before, 2 * kPayloadBytes);
     rig_.os.tick_ns = 0;
     if (fails) {
-      rig_.worker.Fail(members_[0]->subscription.spoke,
+      rig_.worker.life().Fail(members_[0]->subscription.spoke,
                        std::make_exception_ptr(std::runtime_error("out of order")));
     }
     Turns();
@@ -352,7 +352,7 @@ TEST_F(HubPortions, FailedSpokeRefusesWaitingJoinsWithoutCounting) {
   ASSERT_EQ(late->told, 0);
   EXPECT_GE(Used() - before, kGreetingBytes);
   rig_.os.tick_ns = 0;
-  rig_.worker.Fail(spoke, std::make_exception_ptr(std::runtime_error("out of order")));
+  rig_.worker.life().Fail(spoke, std::make_exception_ptr(std::runtime_error("out of order")));
   Turns();
   EXPECT_EQ(late->told, 1);
   EXPECT_FALSE(late->subscription.Joined());

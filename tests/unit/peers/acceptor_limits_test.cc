@@ -258,14 +258,14 @@ TEST(EvictIdle, InADrainNoLiveConnectionMakesRoom) {
     const int third = rig.Connect();
     ASSERT_EQ(::send(third, "question", 8, 0), 8);
     if (descriptors) {
-      rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+      rig.runtime.Call(0, [](Worker& worker) { worker.drain().Begin(); });
     } else {
       // The acceptor asks for an eviction, and the drain begins before the request arrives.
       rig.Tell(SuspendAccept{});
       rig.runtime.Call(0, [&rig](Worker& worker) {
         rig.actor().On(ResumeAccept{});
         static_cast<IoHandler*>(rig.acceptor.slot()->io)->OnTurn();
-        worker.BeginDrain();
+        worker.drain().Begin();
       });
     }
     rig.Settle();
@@ -274,7 +274,7 @@ TEST(EvictIdle, InADrainNoLiveConnectionMakesRoom) {
     EXPECT_EQ(rig.Heard(first), "");
     EXPECT_EQ(rig.Heard(second), "hi");
     EXPECT_EQ(rig.Heard(second), "");
-    rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
+    rig.runtime.Call(0, [](Worker& worker) { worker.drain().Close(); });
     rig.Settle();
     rig.Hangup(second);
     EXPECT_EQ(rig.Heard(third), "hiquestion");
@@ -392,8 +392,8 @@ TEST(OutOfResources, ConnectFailsAndTheNextOneSucceeds) {
   Worker& worker = runtime.worker(0);
   const auto connect = [&](std::string* heard) {
     worker.Enter();
-    Slot* slot = worker.AllocateSlot();
-    worker.Open(slot, 16);
+    Slot* slot = worker.life().AllocateSlot();
+    worker.life().Open(slot, 16);
     ConnectOn(
         worker, *Address::Parse(server.Where(0)), absl::Seconds(5),
         [=](Worker& w, Slot* s) { internal::Construct<Caller>(w, s, heard); }, slot);
@@ -525,7 +525,7 @@ TEST_P(DrainAtTheLimit, ThoseWhoWaitedAreServedAsOthersEnd) {
     ASSERT_EQ(::send(waiting[i], "question", 8, 0), 8);
   }
   const std::string where = rig.Where(0);
-  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Begin(); });
   rig.Settle();
   const Address to = *Address::Parse(where);
   const int late = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -533,8 +533,8 @@ TEST_P(DrainAtTheLimit, ThoseWhoWaitedAreServedAsOthersEnd) {
   ::close(late);
   EXPECT_EQ(rig.Heard(first), "");
   EXPECT_EQ(rig.Heard(waiting[0]), "");
-  EXPECT_EQ(rig.runtime.worker(0).IoCount(), 3) << "the acceptor holds the drain";
-  rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
+  EXPECT_EQ(rig.runtime.worker(0).descriptors().Count(), 3) << "the acceptor holds the drain";
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Close(); });
   rig.Settle();
   rig.Advance(kSilence);
   EXPECT_EQ(rig.Heard(first), "EOF");
@@ -548,7 +548,7 @@ TEST_P(DrainAtTheLimit, ThoseWhoWaitedAreServedAsOthersEnd) {
     rig.Hangup(waiting[i]);
   }
   rig.Hangup(first);
-  EXPECT_EQ(rig.runtime.worker(0).IoCount(), 0);
+  EXPECT_EQ(rig.runtime.worker(0).descriptors().Count(), 0);
   EXPECT_EQ(rig.Refused() + Closed(rig, CloseReason::kEvicted), 0);
 }
 
@@ -558,11 +558,11 @@ TEST_P(DrainAtTheLimit, AtTheDeadlineThoseWhoStillWaitAreCounted) {
   rig.Settle();
   EXPECT_EQ(rig.Heard(first), "hi");
   for (int i = 0; i < 3; ++i) rig.Connect();
-  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Begin(); });
   rig.Settle();
-  rig.runtime.Call(0, [](Worker& worker) { worker.ShutdownAll(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().ShutdownAll(); });
   rig.Settle();
-  EXPECT_EQ(rig.runtime.worker(0).IoCount(), 0);
+  EXPECT_EQ(rig.runtime.worker(0).descriptors().Count(), 0);
   EXPECT_EQ(Closed(rig, CloseReason::kShutdown), 4);
 }
 
@@ -576,14 +576,14 @@ TEST_P(DrainAtTheLimit, AHigherLimitLetsInThoseWhoWait) {
     waiting.push_back(rig.Connect());
     ASSERT_EQ(::send(waiting[i], "question", 8, 0), 8);
   }
-  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Begin(); });
   rig.Settle();
   EXPECT_EQ(rig.Heard(waiting[0]), "");
   rig.Tell(SetConnectionLimit{3, GetParam()});
   for (int i = 0; i < 2; ++i) EXPECT_EQ(rig.Heard(waiting[i]), "hiquestion") << i;
   EXPECT_EQ(rig.Heard(waiting[2]), "") << "there is no place for it yet";
   // As the first ones end, the others come in; no peer is refused.
-  rig.runtime.Call(0, [](Worker& worker) { worker.DrainClose(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Close(); });
   rig.Settle();
   rig.Advance(kSilence);
   for (int i = 0; i < 2; ++i) {
@@ -597,7 +597,7 @@ TEST_P(DrainAtTheLimit, AHigherLimitLetsInThoseWhoWait) {
     rig.Hangup(waiting[i]);
   }
   rig.Hangup(first);
-  EXPECT_EQ(rig.runtime.worker(0).IoCount(), 0);
+  EXPECT_EQ(rig.runtime.worker(0).descriptors().Count(), 0);
   EXPECT_EQ(rig.Refused() + Closed(rig, CloseReason::kEvicted), 0);
 }
 
@@ -607,7 +607,7 @@ TEST_P(DrainAtTheLimit, HigherRefusingLimitRefusesPeersWithoutAPlace) {
   rig.Settle();
   std::vector<int> waiting;
   for (int i = 0; i < 4; ++i) waiting.push_back(rig.Connect());
-  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Begin(); });
   rig.Settle();
   rig.Tell(SetConnectionLimit{3, AtLimit::kRefuse});
   for (int i = 0; i < 2; ++i) EXPECT_EQ(rig.Heard(waiting[i]), "hi") << i;

@@ -185,7 +185,7 @@ TEST(Acceptor, EachConnectionGoesToTheWorkerWithFewest) {
   const auto spread = [&] {
     std::vector<int64_t> counts;
     for (int w = 0; w < 3; ++w)
-      counts.push_back(rig.runtime.worker(w).IoCount() - (w == 0 ? 1 : 0));
+      counts.push_back(rig.runtime.worker(w).descriptors().Count() - (w == 0 ? 1 : 0));
     return counts;
   };
   for (int i = 0; i < 9; ++i) {
@@ -226,7 +226,7 @@ TEST(Acceptor, DrainAcceptsWaitingPeersThenStopsListening) {
   const int waiting = rig.Connect();
   ASSERT_EQ(::send(waiting, "question", 8, 0), 8);
   const std::string where = rig.Where(0);
-  rig.runtime.Call(0, [](Worker& worker) { worker.BeginDrain(); });
+  rig.runtime.Call(0, [](Worker& worker) { worker.drain().Begin(); });
   rig.Settle();
   EXPECT_EQ(rig.Heard(waiting), "hiquestion");
   const Address to = *Address::Parse(where);
@@ -241,13 +241,13 @@ TEST(Acceptor, HandOffAfterTheDeadlineIsRefused) {
   rig.Connect();
   const int second = rig.Connect();
   // The other worker drains and shuts down before the connection reaches it.
-  rig.runtime.Call(1, [](Worker& worker) { worker.BeginDrain(), worker.ShutdownAll(); });
+  rig.runtime.Call(1, [](Worker& worker) { worker.drain().Begin(), worker.drain().ShutdownAll(); });
   Worker& other = rig.runtime.worker(1);
   other.Enter();
   other.Turn(other.NowMs());
   other.Leave();
   rig.Settle();
-  EXPECT_EQ(other.IoCount(), 0);
+  EXPECT_EQ(other.descriptors().Count(), 0);
   EXPECT_EQ(rig.Heard(second), "EOF");
 }
 

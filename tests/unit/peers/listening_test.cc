@@ -408,8 +408,8 @@ TEST(Connecting, AnImmediateRefusalIsReported) {
     AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse));
     Worker& worker = rig.runtime.worker(0);
     worker.Enter();
-    Slot* slot = worker.AllocateSlot();
-    worker.Open(slot, 16);
+    Slot* slot = worker.life().AllocateSlot();
+    worker.life().Open(slot, 16);
     ConnectOn(
         worker, *Address::Parse(address), absl::Seconds(5),
         [&](Worker& w, Slot* s) { internal::Construct<Caller>(w, s, &heard); }, slot);
@@ -427,8 +427,8 @@ TEST(Connecting, AConnectReachesAnAcceptor) {
   AcceptorRig rig(AcceptorRig::Small(8, AtLimit::kRefuse));
   Worker& worker = rig.runtime.worker(0);
   worker.Enter();
-  Slot* slot = worker.AllocateSlot();
-  worker.Open(slot, 16);
+  Slot* slot = worker.life().AllocateSlot();
+  worker.life().Open(slot, 16);
   ConnectOn(
       worker, *Address::Parse(rig.Where(0)), absl::Seconds(5),
       [&](Worker& w, Slot* s) { internal::Construct<Caller>(w, s, &heard); }, slot);
@@ -466,8 +466,8 @@ TEST(Connecting, ASocketThatIsConnectedToItselfWasRefused) {
     const std::string address = DeadPort(host);
     std::string heard;
     worker.Enter();
-    Slot* slot = worker.AllocateSlot();
-    worker.Open(slot, 16);
+    Slot* slot = worker.life().AllocateSlot();
+    worker.life().Open(slot, 16);
     ConnectOn(
         worker, *Address::Parse(address), absl::Seconds(5),
         [&](Worker& w, Slot* s) { internal::Construct<Caller>(w, s, &heard); }, slot);

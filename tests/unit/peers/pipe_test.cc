@@ -54,9 +54,9 @@ class Pair {
     rig.Settle();
   }
   void BeginDrain() {
-    rig.worker.BeginDrain();
+    rig.worker.drain().Begin();
     rig.Settle();
-    rig.worker.DrainClose();
+    rig.worker.drain().Close();
     rig.Settle();
   }
   bool BothReset() const { return near.closed && near.reset && far.closed && far.reset; }
@@ -183,7 +183,7 @@ TEST(Pipe, AStoppedReaderStopsOnlyTheOppositeWriter) {
   pair.rig.Settle();
   const size_t taken = much.size() - pair.near.input.size();
   EXPECT_GT(taken, 64u * 1024);
-  EXPECT_LE(taken, 64u * 1024 + Worker::kReadBytes);
+  EXPECT_LE(taken, 64u * 1024 + Descriptors::kReadBytes);
   // The other direction continues, though the far side's own output is full.
   pair.rig.Arrive(pair.far, std::string(300'000, 'f'));
   pair.rig.Settle();
@@ -202,8 +202,8 @@ TEST(Pipe, TwoStoppedReadersStopBothWritersForNow) {
   pair.rig.Arrive(pair.near, much);
   pair.rig.Arrive(pair.far, much);
   pair.rig.Settle();
-  EXPECT_LE(pair.a->connection()->OutputBytes(), 64u * 1024 + Worker::kReadBytes);
-  EXPECT_LE(pair.b->connection()->OutputBytes(), 64u * 1024 + Worker::kReadBytes);
+  EXPECT_LE(pair.a->connection()->OutputBytes(), 64u * 1024 + Descriptors::kReadBytes);
+  EXPECT_LE(pair.b->connection()->OutputBytes(), 64u * 1024 + Descriptors::kReadBytes);
   for (Wire* wire : {&pair.near, &pair.far}) pair.rig.Room(*wire, 1'000'000);
   pair.rig.Settle();
   EXPECT_EQ(pair.near.output, much);
@@ -361,7 +361,7 @@ TEST(Pipe, ImmediateConnectFailureResetsTheClient) {
     EXPECT_TRUE(wire.closed && wire.reset) << address;
     EXPECT_EQ(pipe, nullptr);
     EXPECT_EQ(rig.Closed(CloseReason::kConnectFailed), 1);
-    EXPECT_EQ(rig.worker.ActorCount(), 0);
+    EXPECT_EQ(rig.worker.desk().actor_count, 0);
   }
 }
 
@@ -607,7 +607,7 @@ TEST(Pipe, FlowingPairIsResetAtTheDrainDeadline) {
   Pair pair;
   pair.rig.Arrive(pair.near, "x");
   pair.BeginDrain();
-  pair.rig.worker.ShutdownAll();
+  pair.rig.worker.drain().ShutdownAll();
   pair.rig.Settle();
   EXPECT_TRUE(pair.BothReset());
   EXPECT_EQ(pair.rig.Closed(CloseReason::kShutdown), 2);

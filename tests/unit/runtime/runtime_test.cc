@@ -14,6 +14,7 @@
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/os/os_linux.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/tests/support/forwarding_os.h"
 #include "sluice/tests/support/log_level_scope.h"
 #include "sluice/tests/support/running.h"

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/base/demangle.h"
 #include "sluice/core/runtime/runtime.h"
 #include "sluice/core/worker/control.h"
 #include "sluice/tests/support/running.h"

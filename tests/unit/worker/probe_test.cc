@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/tests/support/clock_os.h"
 #include "sluice/tests/support/running.h"
 

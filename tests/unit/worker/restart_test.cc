@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/unit/worker/phoenix.h"
@@ -317,7 +318,7 @@ TEST_F(RestartTest, ChildParkedOnItsParentDelaysNoRestart) {
     EXPECT_EQ(Count("a2 note 3"), 0);
     EXPECT_EQ(a.slot()->mailbox.FreeCredits(), 2u);
     a.Stop();
-    other.Stop();
+    other.life().Stop();
     step_.Round(4);
   }
   EXPECT_GT(TotalLedger().parked_dropped[static_cast<int>(DropReason::kSenderEnded)], 0);

@@ -397,7 +397,7 @@ TEST_F(TurnOfThree, PlacedActorsAreMadeInPortionsInOrder) {
   const Ref<Doer> sender = Make(1);
   const int64_t actors = runtime_.ActorCount();
   Tell(sender, [&](Doer& self) {
-    for (int i = 1; i < Worker::kDrainMax; ++i) {
+    for (int i = 1; i < Mail::kDrainMax; ++i) {
       self.SpawnWith<SlowlyMade>({.name = "", .mailbox_messages_max = 0, .worker = 0}, &os_);
     }
     EXPECT_EQ(self.Send(target, Work{}), Answer::kAccepted);
@@ -408,7 +408,7 @@ TEST_F(TurnOfThree, PlacedActorsAreMadeInPortionsInOrder) {
     longest_ns = std::max(longest_ns, TurnNs(0));
   }
   EXPECT_EQ(Of(target).handled, 1);
-  EXPECT_EQ(runtime_.ActorCount(), actors + Worker::kDrainMax - 1);
+  EXPECT_EQ(runtime_.ActorCount(), actors + Mail::kDrainMax - 1);
   EXPECT_LE(longest_ns, 4 * kMs);
   End();
 }
@@ -418,28 +418,28 @@ class TurnOfLanes : public TurnOfTwo {
   TurnOfLanes() : TurnOfTwo(SmallLanes()) {}
   static Options SmallLanes() {
     Options options = SmallOptions(2);
-    options.lane_messages_max = Worker::kDrainMax;
+    options.lane_messages_max = Mail::kDrainMax;
     return options;
   }
 };
 
 // A worker that spins looks at the clock again and again.
 TEST_F(TurnOfLanes, MailFromOutsideMakesNoWorkerSpin) {
-  const Ref<Doer> target = Make(0, /*mailbox=*/2 * Worker::kDrainMax);
+  const Ref<Doer> target = Make(0, /*mailbox=*/2 * Mail::kDrainMax);
   const Ref<Doer> sender = Make(1);
   Tell(sender, [&](Doer& self) {
-    for (int i = 0; i < Worker::kDrainMax; ++i) {
+    for (int i = 0; i < Mail::kDrainMax; ++i) {
       EXPECT_EQ(self.Send(target, Work{}), Answer::kAccepted);
     }
   });
   step_.Turn(1);  // Fills the lane: worker 0 will begin with the next lane.
   step_.Turn(0);
   step_.Round(10);
-  EXPECT_EQ(Of(target).handled, Worker::kDrainMax);
+  EXPECT_EQ(Of(target).handled, Mail::kDrainMax);
   const int64_t looks = os_.looks;
   EXPECT_EQ(target.TrySend(Work{}), Answer::kAccepted);
   step_.Turn(0);
-  EXPECT_EQ(Of(target).handled, Worker::kDrainMax + 1);
+  EXPECT_EQ(Of(target).handled, Mail::kDrainMax + 1);
   EXPECT_LT(os_.looks - looks, 100);
   End();
 }
@@ -636,7 +636,7 @@ TEST(TurnOfSockets, EarlyTurnForTimerPutsConnectionLast) {
   rig.worker.RunHandler(slot, "test",
                         [&] { session->After(absl::Milliseconds(5), [&] { order += 't'; }); });
   rig.os.Advance(absl::Milliseconds(10));
-  rig.Arrive(first, std::string(Worker::kReadBytes + 1, 'x'));
+  rig.Arrive(first, std::string(Descriptors::kReadBytes + 1, 'x'));
   rig.Arrive(other, "x");
   rig.Settle();
   EXPECT_EQ(order, "ftof");
@@ -653,7 +653,7 @@ TEST(TurnOfSockets, APollTakesAllEventsThatAreThere) {
   rig.Settle();
   for (Rig::Peer& peer : peers) rig.Arrive(peer.wire, "x");
   rig.Turn();
-  EXPECT_FALSE(rig.os.HasEvents(rig.worker.Poller()));
+  EXPECT_FALSE(rig.os.HasEvents(rig.worker.descriptors().Poller()));
 }
 
 }  // namespace
