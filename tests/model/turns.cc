@@ -1,3 +1,4 @@
+#include "sluice/core/mailbox/inbox.h"
 #include "sluice/tests/model/turns.h"
 
 #include <algorithm>

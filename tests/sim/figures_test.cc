@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/mailbox/inbox.h"
 #include "sluice/core/runtime/runtime.h"
 #include "sluice/sim/check/site.h"
 #include "sluice/sim/world/sim_os.h"

@@ -1,5 +1,7 @@
 // Tests of a simulation's laws: a healthy run breaks no law, whatever happens in it; and the
 // matching check finds each deliberate breach.
+#include "sluice/core/mailbox/inbox.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/sim/check/laws.h"
 
 #include <functional>
@@ -268,7 +270,7 @@ TEST_F(Doctored, AMessageThatALaneLosesIsFound) {
   EnvelopePool pool;
   EnvelopeList lost;
   Inbox& inbox = runtime_.worker(1).mail().inbox();
-  Inbox::Lane& lane = inbox.LaneFrom(2);  // The lane of outside threads.
+  InboxLane& lane = inbox.LaneFrom(2);  // The lane of outside threads.
   const std::string found = Broken(
       [&] {
         runtime_.Call(1, [](Worker&) {});
