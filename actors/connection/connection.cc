@@ -12,6 +12,7 @@
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_as.h"
 #include "sluice/core/worker/control.h"
 
 namespace sluice {
@@ -46,7 +47,7 @@ CloseReason ReasonOf(int error) {
 Connection::Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                        ConnectionOwner owner)
     : slot_(slot),
-      session_(static_cast<Session*>(slot->actor)),
+      session_(&ActorAs<Session>(slot)),
       stream_(std::move(stream)),
       counters_(&CountersOf(worker)),
       owner_(std::move(owner)),
@@ -133,7 +134,7 @@ void Connection::EndEarly() {
 
 void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   CountersOf(worker).CountNeverStood(reason);
-  auto& session = *static_cast<Session*>(slot->actor);
+  auto& session = ActorAs<Session>(slot);
   session.close_reason_ = reason;
   session.begun_ = true;
   if (session.early_ != nullptr) session.early_->Drop(worker);

@@ -13,7 +13,7 @@ struct ConnectionEndedControl {
   OwnedConnections::EndTold told;
   int worker;
   void Run(Worker&, Slot* slot, uint32_t generation) const {
-    if (slot->generation == generation && slot->actor != nullptr) told(*slot->actor, worker);
+    if (slot->generation == generation && slot->actor != nullptr) told(slot, worker);
   }
 };
 
