@@ -28,11 +28,11 @@ OwnedConnections::Part& OwnedConnections::PartOf(const Connection& connection) {
 }
 
 OwnedConnections::List& OwnedConnections::ListOf(Part& part, const Connection& connection) {
-  return connection.closing_ ? part.closing : part.open;
+  return connection.Closing() ? part.closing : part.open;
 }
 
 void OwnedConnections::Publish(Part& part) {
-  const int64_t oldest_ms = !part.open.Empty()      ? part.open.Front()->active_ms_
+  const int64_t oldest_ms = !part.open.Empty()      ? part.open.Front()->ActiveMs()
                             : !part.closing.Empty() ? kNobodyMs - 1
                                                     : kNobodyMs;
   part.oldest_ms.store(oldest_ms, std::memory_order_relaxed);
@@ -45,7 +45,7 @@ void OwnedConnections::Opened(Connection& connection) {
 }
 
 void OwnedConnections::WasActive(Connection& connection) {
-  if (connection.closing_) return;  // Closing ones keep the order of their close.
+  if (connection.Closing()) return;  // Closing ones keep the order of their close.
   Part& part = PartOf(connection);
   if (Planted(Plant::kEvictsByAge)) return;
   part.open.Remove(connection);

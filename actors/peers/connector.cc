@@ -34,10 +34,10 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
     return failed(-connected);
   }
   auto stream = std::make_unique<PlainStream>(os, fd, tcp);
-  Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
-                   connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
-                   timeout);
-  if (slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectsTo(address, full);
+  Connection* const connection = Connection::Open(
+      worker, slot, std::move(stream), ConnectionOwner{},
+      connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting, timeout);
+  if (connection != nullptr) connection->ConnectsTo(address, full);
 }
 
 }  // namespace sluice
