@@ -2,6 +2,10 @@
 // its output and its session have room, writes bytes in order, and closes without losing the last
 // bytes.
 //
+// Its parts have headers of their own, and do not know it: Incoming, Outgoing, Deadlines,
+// DrainProgress; Connecting until it is connected, Silence while its peer does not answer. The
+// parts keep state and decide; the connection calls the kernel, the session and the worker.
+//
 // Owner:  the slot of its session, as IoHandler. A connection outlives its session until the socket
 //         is done.
 // Thread: the worker's.
@@ -144,27 +148,21 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   };
 
   Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream, ConnectionOwner owner);
-  void OnTimer(Worker& worker) override;
-  void Judge();
+  const Options& options() const { return slot_->worker->options(); }
+
+  // --- State that takes several parts (connection.cc).
 
   // True after Finish(): this must not be used any more, and is deleted at the end of the turn.
   bool Ended() const { return slot_->io != this; }
-  bool MayRead() const;
+  bool IsConnecting() const { return stage_ == Stage::kConnecting; }
+  bool OpenDue() const { return stage_ == Stage::kConnected && !Closing(); }
+  bool HalfClosed() const { return incoming_.ReadEnded() || !outgoing_.Open(); }
   bool Paired() const { return partner_ != this; }
   // True: an end from this side must be a reset. The other peer of a pair would take a FIN for the
   // complete stream.
   bool CutShort() const { return Paired(); }
-  bool HalfClosed() const { return incoming_.ReadEnded() || !outgoing_.Open(); }
-  bool IsConnecting() const { return stage_ == Stage::kConnecting; }
-  // Requires: IsConnecting().
-  Connecting& connecting() const { return std::get<Connecting>(*seldom_); }
-  // nullptr: nothing is unanswered. Requires: !IsConnecting().
-  Silence* silence() const { return seldom_ == nullptr ? nullptr : &std::get<Silence>(*seldom_); }
   void Unpair();
-  bool OutputHasRoom() const {
-    return !IsConnecting() && outgoing_.HasRoom(options(), OutputBytes());
-  }
-  void NoteHigh() { outgoing_.NoteHigh(options(), OutputBytes()); }
+  bool MayRead() const;
   // True: the peer has sent bytes that this side cannot read now, as the session is parked, output
   // is high, or memory is spent. Such a peer is not silent. A pause by the session itself does not
   // count.
@@ -182,29 +180,58 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
       owner_->WasActive(*this);
     }
   }
-  void ReadOnce();
-  bool MayDiscard() const;
-  void Discard();
-  void DiscardAll();
-  void OfferInput(std::string_view fresh);
-  void TellInputFull();
+  void CountIn(int64_t bytes) {
+    if (session_ != nullptr && session_->traffic_ != nullptr) session_->traffic_->in_bytes += bytes;
+  }
+  void CountOut(int64_t bytes) {
+    if (session_ != nullptr && session_->traffic_ != nullptr)
+      session_->traffic_->out_bytes += bytes;
+  }
   void LookForError();
-  void TakeEarlyCalls();
-  void EndEarly();
-  bool OpenDue() const { return stage_ == Stage::kConnected && !Closing(); }
+  void SocketFailed(int error);
+  void Finish(CloseReason reason, bool reset = false, int error = 0);
+  void LogEnd(CloseReason reason, int error);
+
+  // --- Calls of the session (connection.cc; TellDrain in connection_draining.cc).
+
   void TellOpen();
   void TellEof();
   void TellWritable();
+  void TellInputFull();
   void TellDrain();
-  void DrainConnecting();
-  bool DrainReads() const {
-    return drain_.Reads() && !incoming_.ReadEnded() && !Closing() && !IsConnecting();
+
+  // --- Until it is connected (connection_connecting.cc).
+
+  // Requires: IsConnecting().
+  Connecting& connecting() const { return std::get<Connecting>(*seldom_); }
+  void BeginConnecting(absl::Duration timeout);
+  void TakeEarlyCalls();
+  void EndEarly();
+  void ConnectDone();
+  void ConnectFailed(int error, bool reset = false);
+  void ConnectTimerDue();
+  // When a connect without a time limit is given up: a session that has closed waits for
+  // close_timeout at most. Otherwise its bytes would keep an attempt alive that nothing else ends.
+  int64_t GiveUpMs() const {
+    return Closing() ? deadlines_.CloseMs(options()) : TimerWheel::kNever;
   }
-  void BeginDrainReading();
-  void DrainSilenceOver();
+
+  // --- Input (connection_input.cc).
+
+  void ReadOnce();
+  void OfferInput(std::string_view fresh);
+  bool MayDiscard() const;
+  void Discard();
+  void DiscardAll();
+
+  // --- Output (connection_output.cc).
 
   size_t GatheredBytes() const { return outgoing_.Gathering() ? worker().Gather().size() : 0; }
   Answer MayWrite(size_t bytes) { return outgoing_.MayWrite(options(), GatheredBytes(), bytes); }
+  bool OutputHasRoom() const {
+    return !IsConnecting() && outgoing_.HasRoom(options(), OutputBytes());
+  }
+  void NoteHigh() { outgoing_.NoteHigh(options(), OutputBytes()); }
   void Keep(std::string_view bytes);
   void FlushGather();
   void FlushOutput();
@@ -215,37 +242,32 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void BeginClose();
   void OutputEnds(bool was_open);
   void FinishWriting();
-  void SocketFailed(int error);
-  void BeginConnecting(absl::Duration timeout);
-  void ConnectDone();
-  void ConnectFailed(int error, bool reset = false);
-  void Finish(CloseReason reason, bool reset = false, int error = 0);
-  void LogEnd(CloseReason reason, int error);
-  void CountIn(int64_t bytes) {
-    if (session_ != nullptr && session_->traffic_ != nullptr) session_->traffic_->in_bytes += bytes;
-  }
-  void CountOut(int64_t bytes) {
-    if (session_ != nullptr && session_->traffic_ != nullptr)
-      session_->traffic_->out_bytes += bytes;
-  }
 
-  // When a connect without a time limit is given up: a session that has closed waits for
-  // close_timeout at most. Otherwise its bytes would keep an attempt alive that nothing else ends.
-  int64_t GiveUpMs() const {
-    return Closing() ? deadlines_.CloseMs(options()) : TimerWheel::kNever;
+  // --- A drain (connection_draining.cc).
+
+  void DrainConnecting();
+  bool DrainReads() const {
+    return drain_.Reads() && !incoming_.ReadEnded() && !Closing() && !IsConnecting();
   }
+  void BeginDrainReading();
+  void DrainSilenceOver();
+
+  // --- Timeouts (connection_timeouts.cc).
+
+  void OnTimer(Worker& worker) override;
   int64_t NextDeadlineMs() const;
   void ArmTimer();
+  void Judge();
   Deadlines::Facts DeadlineFacts() const;
-  int64_t NextLookMs() const;
-  void BeginLooking();
-  void LookForLife();
-  void ConnectTimerDue();
   void StallTimedOut();
   void SilenceTimedOut(bool idle);
   void LingerTimedOut();
   bool TakesBytes(int64_t silence_ms);
-  const Options& options() const { return slot_->worker->options(); }
+  // nullptr: nothing is unanswered. Requires: !IsConnecting().
+  Silence* silence() const { return seldom_ == nullptr ? nullptr : &std::get<Silence>(*seldom_); }
+  int64_t NextLookMs() const;
+  void BeginLooking();
+  void LookForLife();
 
   Slot* const slot_;
   Session* session_;  // nullptr once its actor has ended.

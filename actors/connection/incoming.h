@@ -55,11 +55,12 @@ class Incoming {
   bool ReadEnded() const { return end_ >= End::kRead; }
   bool EofTold() const { return end_ == End::kTold; }
 
-  // --- Kept bytes. The bytes that a session sees stay in place while it runs: nothing clears them
-  // in its handlers.
+  // --- Kept bytes.
 
   bool Empty() const { return input_.Empty(); }
   size_t size() const { return input_.size(); }
+  // A session that sees these bytes may rely on them while it runs: nothing clears them in its
+  // handlers.
   std::string_view view() const { return input_.view(); }
   int64_t ChargedBytes() const { return input_.ChargedBytes(); }
   void SetBytesMax(size_t bytes) {

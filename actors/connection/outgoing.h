@@ -154,11 +154,10 @@ class Outgoing {
     return waits;
   }
 
-  // --- How the peer takes output: the number of bytes that it has not acknowledged, from look to
-  // look.
+  // --- How the peer takes output.
 
-  // Notes a look that found `bytes`, and answers since when that number has not changed. A look
-  // before `valid_ms` does not count.
+  // Notes a look that found `bytes` unacknowledged, and answers since when that number has not
+  // changed. A look before `valid_ms` does not count.
   int64_t UnacknowledgedSince(int64_t now_ms, uint32_t bytes, int64_t valid_ms);
   // The number counts as first seen now.
   void RestartUnacknowledged(int64_t now_ms) { unacknowledged_ms_ = now_ms; }
