@@ -25,8 +25,9 @@ Answer Connection::Write(std::string_view bytes) {
   if (bytes.empty()) return Answer::kAccepted;
   Worker& w = worker();
   if (!outgoing_.Empty()) {
-    if (!outgoing_.queue().AppendCopy(bytes, w.lease(), Charging::kOverdraft))
+    if (!outgoing_.queue().AppendCopy(bytes, w.lease(), Charging::kOverdraft)) {
       return Answer::kOverloaded;
+    }
     counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
     w.FlushAfterSlice(this);
     return Answer::kAccepted;
@@ -219,7 +220,8 @@ void Connection::CloseWrite() {
 // too; otherwise a closing side lingers.
 void Connection::FinishWriting() {
   if (outgoing_.Open()) return;
-  if (IsConnecting() || outgoing_.Gathering()) return;  // ConnectDone comes back here.
+  if (IsConnecting()) return;  // ConnectDone comes back here.
+  if (outgoing_.Gathering()) return;
   if (!outgoing_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && Closing())) return;
   if (outgoing_.FinDue()) {
     if (incoming_.ReadEnded() && Closing()) {

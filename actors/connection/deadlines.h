@@ -59,7 +59,7 @@ class Deadlines {
   // The last byte received, sent, or seen to be taken by the peer.
   int64_t ActiveMs() const { return active_ms_; }
   void SetActive(int64_t now_ms) { active_ms_ = now_ms; }
-  // This side's close, or the connect if that was later.
+  // The session has closed now, or has closed before the connect that is done now.
   void BeginClose(int64_t now_ms) { closing_ms_ = now_ms; }
   // When the close times out; kNever: it does not.
   int64_t CloseMs(const Options& options) const;

@@ -1,5 +1,5 @@
 // DrainProgress is how far a drain has come on one connection: with its input, and with its
-// session. These two go forward by themselves, each one way only.
+// session's OnDrain. Each of the two goes one way only, and either may be ahead.
 //
 // Owner:  the Connection.
 // Thread: the worker's.

@@ -59,7 +59,7 @@ class Outgoing {
   // From now on input is read and discarded. Requires: FinSent() and Closing().
   void Linger(int64_t now_ms);
   void End() { side_ = Side::kEnded; }
-  // With which the connection ends when the write side is done.
+  // The reason with which the connection ends when the write side is done.
   CloseReason close_reason() const { return close_reason_; }
   void SetCloseReason(CloseReason reason) { close_reason_ = reason; }
 
@@ -73,7 +73,6 @@ class Outgoing {
     return answer;
   }
   OutputQueue& queue() { return output_; }
-  const OutputQueue& queue() const { return output_; }
   bool Empty() const { return output_.Empty(); }
   size_t size() const { return output_.size(); }
   // Keeps accepted bytes that the kernel did not take. Without memory for them the stream has a
