@@ -12,6 +12,7 @@
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_as.h"
 #include "sluice/core/worker/control.h"
 
 namespace sluice {
@@ -19,8 +20,6 @@ namespace sluice {
 namespace {
 
 constexpr uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
-constexpr uint32_t kReadEvents = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
-constexpr uint32_t kExceptional = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 CloseReason ReasonOf(int error) {
   switch (error) {
@@ -46,23 +45,21 @@ CloseReason ReasonOf(int error) {
 Connection::Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                        ConnectionOwner owner)
     : slot_(slot),
-      session_(static_cast<Session*>(slot->actor)),
+      session_(&ActorAs<Session>(slot)),
       stream_(std::move(stream)),
       counters_(&CountersOf(worker)),
       owner_(std::move(owner)),
-      opened_ms_(worker.NowMs()),
-      active_ms_(opened_ms_),
-      received_ms_(opened_ms_),
-      input_bytes_max_(static_cast<uint32_t>(worker.options().input_bytes_max)) {}
+      deadlines_(worker.NowMs()),
+      incoming_(worker.NowMs(), worker.options().input_bytes_max) {}
 
 Connection::~Connection() {
   // Not cleared earlier: the handler that ended the connection may have used its input until now.
-  input_.Clear(worker().lease());
-  SLUICE_CHECK(output_.Empty() && !Armed());
+  incoming_.Clear(worker().lease());
+  SLUICE_CHECK(outgoing_.Empty() && !Armed());
 }
 
-void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
-                      ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
+Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
+                             ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
   auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
   if (!Planted(Plant::kMailBeforeOpen)) worker.HoldMail(slot);  // Until OnOpen.
   if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
@@ -79,16 +76,13 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
     if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
     connection->session_->early_.reset();
     connection->SocketFailed(-added);
-    return;
+    return nullptr;
   }
   if (start == Start::kConnecting) {
-    connection->connecting_ = true;
-    connection->writable_ = false;
-    connection->phase_ms_ = worker.NowMs();
-    connection->SetConnectTimeout(connect_timeout);
+    connection->BeginConnecting(connect_timeout);
   } else {
     // Data may be here already: the first read is tried without waiting for the poller.
-    connection->readable_ = true;
+    connection->incoming_.SetReadable();
   }
   if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
   if (start == Start::kConnecting || connection->session_->early_ != nullptr) {
@@ -96,50 +90,17 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
     // OnStart.
     worker.RunHandler(slot, "OnStart", [] {});
     if (!connection->Ended()) connection->EndEarly();
-    if (connection->Ended()) return;
+    if (connection->Ended()) return nullptr;
   }
   if (start == Start::kConnected) {
     if (connection->OpenDue()) connection->TellOpen();
-    if (connection->Ended()) return;
+    if (connection->Ended()) return nullptr;
     worker.descriptors().MarkReady(connection);
   }
   connection->ArmTimer();
   if (worker.Draining()) connection->OnDrain();
   if (worker.DrainClosing()) connection->OnDrainClose();
-}
-
-// Takes over the calls of the session's constructor. Abort and Close wait until OnStart has run
-// (EndEarly): a session that has not started gets no OnClose.
-void Connection::TakeEarlyCalls() {
-  EarlyCalls& early = *session_->early_;
-  output_.TakeFrom(early.output);
-  if (Planted(Plant::kEarlyBytesLost)) output_.Clear(worker().lease());
-  if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
-  paused_ = early.pause_reading;
-  wants_writable_ = early.wants_writable;
-  if (early.close || early.close_write || early.abort) write_state_ = WriteState::kFlushing;
-  if (!early.abort) worker().descriptors().FlushAfterSlice(this);
-}
-
-void Connection::EndEarly() {
-  if (session_ == nullptr || session_->early_ == nullptr) return;
-  const std::unique_ptr<EarlyCalls> early = std::move(session_->early_);
-  if (early->abort) {
-    Abort(*early->abort);
-  } else if (early->close) {
-    Close();
-  }
-}
-
-void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
-  CountersOf(worker).CountNeverStood(reason);
-  auto& session = *static_cast<Session*>(slot->actor);
-  session.close_reason_ = reason;
-  session.begun_ = true;
-  if (session.early_ != nullptr) session.early_->Drop(worker);
-  session.early_.reset();
-  worker.HoldMail(slot);  // The connection never opens.
-  worker.life().StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  return connection;
 }
 
 // Every connection ends here. A handler of its own session may call this.
@@ -147,19 +108,20 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   if (Ended()) return;
   if (LogEnabled(LogLevel::kWarning)) LogEnd(reason, error);
   Worker& owner_worker = worker();
-  if (draining_ && write_state_ == WriteState::kLingering && discarded_bytes_ > 0) {
-    LogWarn("drain: %d bytes of %s came too late, and are discarded", discarded_bytes_,
+  if (drain_.Begun() && outgoing_.Lingering() && deadlines_.DiscardedBytes() > 0) {
+    LogWarn("drain: %d bytes of %s came too late, and are discarded", deadlines_.DiscardedBytes(),
             PeerAddress().ToString());
   }
   Unpair();
+  if (owner_ != nullptr) owner_->Ended(*this);
   owner_worker.DetachIo(slot_);  // Deletes this at the end of the turn.
-  write_state_ = WriteState::kShut;
+  outgoing_.End();
   const int64_t lost = static_cast<int64_t>(OutputBytes());
   counters_->bytes_lost.Add(lost);
-  if (gathering_) owner_worker.descriptors().ReleaseGather();
-  gathering_ = false;
+  if (outgoing_.Gathering()) owner_worker.descriptors().ReleaseGather();
+  outgoing_.SetGathering(false);
   counters_->closed[static_cast<int>(reason)].Add(1);
-  output_.Clear(owner_worker.lease());
+  outgoing_.queue().Clear(owner_worker.lease());
   owner_worker.timers().Cancel(*this);
   owner_worker.os().PollerRemove(owner_worker.descriptors().Poller(), stream_->Descriptor());
   stream_->Close(reset || lost > 0);  // A FIN after lost bytes would look like a complete stream.
@@ -171,10 +133,7 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
     session->connection_ = nullptr;
   }
   TellOutputEnded();
-  if (owner_ != nullptr) {
-    owner_->Ended(*this);
-    owner_->TellEnd(owner_worker);
-  }
+  if (owner_ != nullptr) owner_->TellEnd(owner_worker);
   if (session == nullptr) return;
   owner_worker.life().StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
 }
@@ -218,10 +177,11 @@ void Connection::LogEnd(CloseReason reason, int error) {
       traffic = absl::StrCat(", ", session_->traffic_->in_bytes, " bytes in, ",
                              session_->traffic_->out_bytes, " bytes out");
     }
-    return absl::StrCat("connection with ", PeerAddress().ToString(),
-                        " ended: ", ToAbsl(CloseReasonName(reason)), hint, "; after ",
-                        absl::FormatDuration(absl::Milliseconds(worker().NowMs() - opened_ms_)),
-                        traffic);
+    return absl::StrCat(
+        "connection with ", PeerAddress().ToString(), " ended: ", ToAbsl(CloseReasonName(reason)),
+        hint, "; after ",
+        absl::FormatDuration(absl::Milliseconds(worker().NowMs() - deadlines_.OpenedMs())),
+        traffic);
   };
   if (trouble) {
     LimitOf(worker(), reason).Warn(worker().NowMs(), line);
@@ -235,57 +195,48 @@ void Connection::OnActorEnded(bool failed) {
   if (failed) session_->close_reason_ = CloseReason::kFailed;
   session_->connection_ = nullptr;
   session_ = nullptr;
-  if (failed) close_reason_ = CloseReason::kFailed;
-  if ((connecting_ && OutputBytes() == 0) || (failed && CutShort())) {
+  if (failed) outgoing_.SetCloseReason(CloseReason::kFailed);
+  if ((IsConnecting() && OutputBytes() == 0) || (failed && CutShort())) {
     Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, CutShort());
     return;
   }
   Unpair();
-  input_.Clear(worker().lease());
-  offer_again_ = false;
+  incoming_.Clear(worker().lease());
+  incoming_.SetOfferAgain(false);
   BeginClose();  // The session's output is still sent.
 }
 
 // --- Readiness. Events are only noted here; OnTurn() acts on them.
 
 void Connection::OnEvents(uint32_t events) {
-  if ((events & kReadEvents) != 0) readable_ = true;
-  if (Planted(Plant::kEofDropsUnread) && (events & EPOLLRDHUP) != 0) read_ended_ = true;
-  if ((events & kExceptional) != 0) exceptional_ = true;
-  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !peer_ended_) {
-    peer_ended_ = true;
-    if (!connecting_ && write_state_ != WriteState::kLingering) phase_ms_ = worker().NowMs();
+  if (incoming_.NoteEvents(events) && !IsConnecting() && !outgoing_.Lingering()) {
+    deadlines_.BeginHalfClosed(worker().NowMs());
   }
-  if ((events & EPOLLERR) != 0) error_reported_ = true;
   // After ERR and HUP as well: the next write reports the error.
-  if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) writable_ = true;
+  if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) outgoing_.SetWritable();
   worker().descriptors().MarkReady(this);
 }
 
 bool Connection::MayGoOn() const {
-  return session_ != nullptr && open_told_ && !paused_ && !closing_ && partner_->OutputHasRoom() &&
-         slot_->Runnable() && !slot_->stop_asked && !slot_->has_outbox;
+  return session_ != nullptr && stage_ == Stage::kOpen && !incoming_.Paused() && !Closing() &&
+         partner_->OutputHasRoom() && slot_->Runnable() && !slot_->stop_asked && !slot_->has_outbox;
 }
 
 bool Connection::MayTakeMore() {
   if (!MayGoOn()) return false;
-  if (!offering_) return true;
-  if (!took_one_) {
-    took_one_ = true;
-    return true;
-  }
-  turn_over_ = worker().PieceDone(slot_, "OnData");
-  return !turn_over_;
+  if (incoming_.AllowsFrame()) return true;
+  incoming_.NoteTurn(worker().PieceDone(slot_, "OnData"));
+  return !incoming_.TurnOver();
 }
 
 bool Connection::MayRead() const {
   // A paired connection reads on in a drain: its bytes belong to a stream under way, and its Pipe
   // decides when that is over.
-  return MayGoOn() && !read_ended_ && (!input_drained_ || Paired());
+  return MayGoOn() && !incoming_.ReadEnded() && (!drain_.InputOver() || Paired());
 }
 
 bool Connection::HasWork() const {
-  return (offer_again_ && MayGoOn()) || (readable_ && MayRead()) ||
+  return (incoming_.OfferAgain() && MayGoOn()) || (incoming_.Readable() && MayRead()) ||
          (OpenDue() && session_ != nullptr && slot_->Runnable());
 }
 
@@ -295,7 +246,7 @@ void Connection::PairWith(Connection& other) {
   partner_ = &other;
   other.partner_ = this;
   for (Connection* side : {this, &other}) {
-    side->offer_again_ = !side->input_.Empty();
+    side->incoming_.SetOfferAgain(!side->incoming_.Empty());
     worker().descriptors().MarkReady(side);
   }
 }
@@ -308,94 +259,63 @@ void Connection::Unpair() {
 }
 
 bool Connection::QuietSince(int64_t ms) const {
-  return !connecting_ && !HalfClosed() && OutputBytes() == 0 && input_.Empty() && active_ms_ <= ms;
+  return !IsConnecting() && !HalfClosed() && OutputBytes() == 0 && incoming_.Empty() &&
+         ActiveMs() <= ms;
 }
 
 void Connection::OnUnparked() { worker().descriptors().MarkReady(this); }
 
 void Connection::OnTurn() {
-  if (connecting_) {
-    if (writable_ && !connect_again_) ConnectDone();
-    if (!Ended() && connecting_ && drain_close_) DrainConnecting();
-    if (Ended() || connecting_) return;
+  if (IsConnecting()) {
+    if (outgoing_.Writable() && !connecting().Again()) ConnectDone();
+    if (!Ended() && IsConnecting() && drain_.GoodByeAsked()) DrainConnecting();
+    if (Ended() || IsConnecting()) return;
   }
-  if (writable_ && !output_.Empty()) {
+  if (outgoing_.Writable() && !outgoing_.Empty()) {
     FlushOutput();
     OutputMoved();
     if (Ended()) return;
   }
-  if (write_state_ == WriteState::kLingering) {
-    input_.Clear(worker().lease());
+  if (outgoing_.Lingering()) {
+    incoming_.Clear(worker().lease());
     if (MayDiscard()) Discard();
     return;
   }
   if (OpenDue()) TellOpen();
-  if (!Ended() && listeners_wait_for_memory_) {
-    listeners_wait_for_memory_ = false;
-    if (!OutputAboveLow()) TellListeners(&OutputListener::OnOutputLow);
+  if (!Ended() && outgoing_.TakeWaitForMemory() && !OutputAboveLow()) {
+    TellListeners(&OutputListener::OnOutputLow);
   }
-  if (!Ended() && wants_writable_) TellWritable();
-  if (!Ended() && offer_again_ && MayGoOn()) OfferInput({});
+  if (!Ended() && outgoing_.WantsWritable()) TellWritable();
+  if (!Ended() && incoming_.OfferAgain() && MayGoOn()) OfferInput({});
   if (Ended()) return;
-  if (!offer_again_) {  // Older bytes first.
-    if (readable_ && MayRead()) ReadOnce();
-    if (!Ended() && read_ended_) TellEof();
+  if (!incoming_.OfferAgain()) {  // Older bytes first.
+    if (incoming_.Readable() && MayRead()) ReadOnce();
+    if (!Ended() && incoming_.ReadEnded()) TellEof();
   }
   // Note the high watermark now. If all output leaves at the end of the turn, no event would resume
   // reading.
   if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
-  if (!Ended() && peer_ended_ && !read_ended_) ArmTimer();  // No read may ever reach that FIN.
-  if (!Ended() && error_reported_) LookForError();
-  if (Ended() || !draining_) return;
+  // No read may ever reach that FIN.
+  if (!Ended() && incoming_.EndKnown() && !incoming_.ReadEnded()) ArmTimer();
+  if (!Ended() && incoming_.ErrorReported()) LookForError();
+  if (Ended() || !drain_.Begun()) return;
   // The drain stops reading when the peer has ended and no kept input is due to the session. While
   // the peer has not ended, DrainSilenceOver() decides. For a pair the first moment without input
   // is enough, as its Pipe looks for silence itself.
   const bool at_first_silence = Paired() || Planted(Plant::kDrainAtFirstSilence);
-  if ((read_ended_ || (at_first_silence && !readable_)) && !offer_again_) input_drained_ = true;
-  if (Planted(Plant::kDrainBeforeEmpty)) input_drained_ = true;
-  if (input_drained_ && drain_close_) TellDrain();
-}
-
-void Connection::ConnectDone() {
-  int error = 0;
-  socklen_t size = sizeof(error);
-  const int got =
-      worker().os().OptionGet(stream_->Descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (got < 0) error = -got;
-  if (error == 0 && IsConnectedToItself(worker().os(), stream_->Descriptor())) {
-    error = ECONNREFUSED;
+  if ((incoming_.ReadEnded() || (at_first_silence && !incoming_.Readable())) &&
+      !incoming_.OfferAgain()) {
+    drain_.EndInput();
   }
-  if (error != 0) {
-    ConnectFailed(error, /*reset=*/true);
-    return;
-  }
-  connecting_ = false;
-  if (IsTcp(PeerAddress())) SetRetransmissions(worker().os(), stream_->Descriptor(), options());
-  seldom_ = nullptr;
-  // Waiting bytes could not leave before the connect: their stall starts now.
-  if (!output_.Empty()) stalled_ms_ = worker().NowMs();
-  if (closing_) closing_ms_ = worker().NowMs();
-  if (draining_) BeginDrainReading();
-  if (write_state_ == WriteState::kFlushing) worker().descriptors().FlushAfterSlice(this);
-  error_reported_ = false;
-  readable_ = true;
-  active_ms_ = worker().NowMs();
-  ArmTimer();
-  if (Paired()) worker().descriptors().MarkReady(partner_);
-}
-
-void Connection::ConnectFailed(int error, bool reset) {
-  if (session_ != nullptr && seldom_ != nullptr) {
-    session_->LogConnectFailed(std::get<Address>(*seldom_), error);
-  }
-  Finish(CloseReason::kConnectFailed, reset, error);
+  if (Planted(Plant::kDrainBeforeEmpty)) drain_.EndInput();
+  if (drain_.InputOver() && drain_.GoodByeDue()) TellDrain();
 }
 
 // Notices a reset while nothing reads: the session is parked, its output is high, or memory is
 // spent.
 void Connection::LookForError() {
   if (MayRead() && !worker().memory().ReadingPaused()) return;  // The next read reports the error.
-  error_reported_ = false;
+  incoming_.ForgetError();
   int error = 0;
   socklen_t size = sizeof(error);
   worker().os().OptionGet(stream_->Descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
@@ -409,97 +329,33 @@ void Connection::LookForError() {
 
 void Connection::TellOpen() {
   worker().RunHandler(slot_, "OnOpen", [&] {
-    if (closing_) return;  // OnStart has closed it.
-    open_told_ = true;
+    if (Closing()) return;  // OnStart has closed it.
+    stage_ = Stage::kOpen;
     worker().ReleaseMail(slot_);
     session_->OnOpen();
   });
 }
 
 void Connection::TellEof() {
-  if (eof_told_ || !MayGoOn()) return;
+  if (incoming_.EofTold() || !MayGoOn()) return;
   worker().RunHandler(slot_, "OnEof", [&] {
-    eof_told_ = true;
+    incoming_.ToldEof();
     session_->OnEof();
   });
   if (Ended()) return;
-  input_.Clear(worker().lease());
+  incoming_.Clear(worker().lease());
   if (Planted(Plant::kHalfCloseIsClose)) BeginClose();
   FinishWriting();  // Both sides may have ended.
 }
 
 void Connection::TellWritable() {
-  if (OutputBytes() > static_cast<size_t>(options().output_bytes_low)) return;
-  if (write_state_ != WriteState::kOpen) return;
-  if (Planted(Plant::kWritableForgotten)) wants_writable_ = false;
+  if (OutputAboveLow() || !outgoing_.Open()) return;
+  if (Planted(Plant::kWritableForgotten)) outgoing_.SetWantsWritable(false);
   worker().RunHandler(slot_, "OnWritable", [&] {
-    wants_writable_ = false;
+    outgoing_.SetWantsWritable(false);
     session_->OnWritable();
   });
 }
-
-void Connection::TellDrain() {
-  if (drain_told_ || closing_ || (read_ended_ && !eof_told_)) return;
-  // Messages that hubs hold back for the session come first, until half of the drain's time is
-  // over. Each flush that may have emptied the output leads back here.
-  if (!worker().DrainInsists() && ListenersHold()) return;
-  if (Planted(Plant::kDrainForgetsParked)) drain_told_ = true;
-  worker().RunHandler(slot_, "OnDrain", [&] {
-    drain_told_ = true;
-    session_->OnDrain();
-  });
-}
-
-// A connecting session is closed: OnDrain would come before OnOpen, and its answer would wait for a
-// peer that may never come. A paired session gets OnDrain: it belongs to a stream under way, and
-// the peer of its partner has sent bytes already.
-void Connection::DrainConnecting() {
-  if (Paired()) {
-    TellDrain();
-  } else if (!closing_) {
-    Close();
-  }
-}
-
-// --- Drain.
-
-void Connection::OnDrain() {
-  if (draining_) return;
-  draining_ = true;
-  if (connecting_) return;
-  // Bytes may have come since the last event: one more read finds them.
-  readable_ = true;
-  if (write_state_ == WriteState::kLingering) {
-    // Count from now: linger_timeout began earlier, and a peer that still sends is not silent.
-    phase_ms_ = worker().NowMs();
-    ArmTimer();
-  } else {
-    BeginDrainReading();
-  }
-  worker().descriptors().MarkReady(this);
-}
-
-// The first silence does not prove that all bytes sent before the drain have arrived: a closed
-// window or the network may hold them back.
-void Connection::BeginDrainReading() {
-  drain_quiet_ms_ = static_cast<uint32_t>(DrainQuietMs());
-  received_ms_ = worker().NowMs();
-  ArmTimer();
-}
-
-void Connection::OnDrainEndReading() {
-  if (!draining_ || connecting_ || Paired() || write_state_ == WriteState::kLingering) return;
-  if (input_drained_) return;
-  input_drained_ = true;
-  worker().descriptors().MarkReady(this);
-}
-
-void Connection::OnDrainClose() {
-  drain_close_ = true;
-  worker().descriptors().MarkReady(this);
-}
-
-void Connection::OnShutdown() { Finish(CloseReason::kShutdown, CutShort()); }
 
 // --- The rest.
 
@@ -512,20 +368,10 @@ Address Connection::PeerAddress() const {
 }
 
 void Connection::CheckInvariants() const {
-  output_.CheckInvariants();
-  input_.CheckInvariants();
-  SLUICE_CHECK(!gathering_ || output_.Empty());
-  SLUICE_CHECK(static_cast<int64_t>(output_.size()) <= options().output_bytes_max);
-  SLUICE_CHECK(write_state_ == WriteState::kLingering || OnFlushList() ||
-               output_.Empty() == (stalled_ms_ < 0));  // Between turns.
-  listeners_.CheckInvariants();
-  SLUICE_CHECK(write_state_ == WriteState::kOpen || listeners_.Empty());
-  SLUICE_CHECK(!closing_ || write_state_ != WriteState::kOpen);
-  SLUICE_CHECK(write_state_ != WriteState::kLingering || (closing_ && output_.Empty()));
-  SLUICE_CHECK(session_ != nullptr || closing_ || !slot_->Runnable());
-  SLUICE_CHECK(!eof_told_ || read_ended_);
+  outgoing_.CheckInvariants(options(), /*between_turns=*/!OnFlushList());
+  incoming_.CheckInvariants();
+  SLUICE_CHECK(session_ != nullptr || Closing() || !slot_->Runnable());
   SLUICE_CHECK(partner_->partner_ == this);
-  SLUICE_CHECK(!offer_again_ || !input_.Empty());
 }
 
 }  // namespace sluice

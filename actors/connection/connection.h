@@ -2,6 +2,10 @@
 // its output and its session have room, writes bytes in order, and closes without losing the last
 // bytes.
 //
+// Its parts have headers of their own, and do not know it: Incoming, Outgoing, Deadlines,
+// DrainProgress; Connecting until it is connected, Silence while its peer does not answer. The
+// parts keep state and decide; the connection calls the kernel, the session and the worker.
+//
 // Owner:  the slot of its session, as IoHandler. A connection outlives its session until the socket
 //         is done.
 // Thread: the worker's.
@@ -12,7 +16,6 @@
 #ifndef SLUICE_ACTORS_CONNECTION_CONNECTION_H_
 #define SLUICE_ACTORS_CONNECTION_CONNECTION_H_
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,49 +23,32 @@
 #include <utility>
 #include <variant>
 
+#include "sluice/actors/connection/connecting.h"
 #include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/connection/deadlines.h"
+#include "sluice/actors/connection/drain_progress.h"
+#include "sluice/actors/connection/incoming.h"
+#include "sluice/actors/connection/outgoing.h"
+#include "sluice/actors/connection/output_listener.h"
 #include "sluice/actors/connection/owned_connections.h"
 #include "sluice/actors/connection/session.h"
+#include "sluice/actors/connection/silence.h"
 #include "sluice/actors/connection/stream.h"
 #include "sluice/core/base/intrusive_list.h"
-#include "sluice/core/memory/buffer.h"
 #include "sluice/core/slot/io_handler.h"
-#include "sluice/core/slot/timer.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
-
-struct ListenerTag {};
-
-// OutputListener writes to a connection on behalf of others, as a hub's subscriber does. Called on
-// the connection's worker.
-class OutputListener : public ListNode<ListenerTag> {
- public:
-  virtual void OnOutputLow(Connection& connection) = 0;
-  // Write what is held back, as far as the output takes it: the session's last bytes follow.
-  virtual void OnFlush(Connection& connection) = 0;
-  // The last call: the connection takes no more output, as its write side is closing or it has
-  // ended. The listener is off the connection's list already.
-  virtual void OnOutputEnded(Connection& connection) = 0;
-  // Bytes of the budget that this listener holds for the connection; the connection's end frees
-  // them.
-  virtual int64_t HeldBytes() const { return 0; }
-  // True: the listener holds back output that it will write by itself.
-  virtual bool Holds() const { return false; }
-
- protected:
-  virtual ~OutputListener() = default;
-};
 
 class Connection final : public IoHandler, public ListNode<OwnedTag>, private Timer {
  public:
   enum class Start : uint8_t { kConnected, kConnecting };
 
   // Attaches a new connection to `slot`, where the session was constructed. If the poller refuses
-  // the descriptor, the connection ends at once.
-  static void Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
-                   ConnectionOwner owner, Start start = Start::kConnected,
-                   absl::Duration connect_timeout = absl::InfiniteDuration());
+  // the descriptor, the connection ends at once. Answers the connection; nullptr: it has ended.
+  static Connection* Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
+                          ConnectionOwner owner, Start start = Start::kConnected,
+                          absl::Duration connect_timeout = absl::InfiniteDuration());
   // Notes the address of a connect under way. `again`: the backlog of the listener is full, and the
   // connect is repeated until it has room.
   void ConnectsTo(const Address& address, bool again);
@@ -78,21 +64,21 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void Abort(CloseReason reason);
   void PauseReading();
   void ResumeReading();
-  bool ReadingPaused() const { return paused_; }
+  bool ReadingPaused() const { return incoming_.Paused(); }
   void WantWritable() {
-    wants_writable_ = true;
+    outgoing_.SetWantsWritable(true);
     worker().descriptors().MarkReady(this);
   }
-  std::string_view Unconsumed() const { return input_.view(); }
+  std::string_view Unconsumed() const { return incoming_.view(); }
   bool MayGoOn() const;
   // For the session, between frames: may it go on, and is its turn not over?
   bool MayTakeMore();
-  size_t OutputBytes() const;
+  size_t OutputBytes() const { return outgoing_.size() + GatheredBytes(); }
   // Bytes that a Write would accept now, if the write side is open.
   size_t OutputRoom() const {
     return static_cast<size_t>(options().output_bytes_max) - OutputBytes();
   }
-  bool WriteOpen() const { return write_state_ == WriteState::kOpen; }
+  bool WriteOpen() const { return outgoing_.Open(); }
   // Pairs two connections (actors/peers/pipe.h): each reads while the output of the other has room,
   // as its input is written there. Both live on one worker. The end of either undoes the pairing.
   void PairWith(Connection& other);
@@ -101,10 +87,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   int64_t DrainQuietMs();
   // True: open both ways, nothing held, and no byte received or sent after `ms`.
   bool QuietSince(int64_t ms) const;
-  void SetInputMax(size_t bytes) {
-    input_bytes_max_ = static_cast<uint32_t>(std::min<size_t>(bytes, UINT32_MAX));
-  }
-  size_t InputMax() const { return input_bytes_max_; }
+  void SetInputMax(size_t bytes) { incoming_.SetBytesMax(bytes); }
+  size_t InputMax() const { return incoming_.BytesMax(); }
   Address PeerAddress() const;
   Worker& worker() const { return *slot_->worker; }
   Slot* slot() const { return slot_; }
@@ -127,9 +111,13 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // True: the peer has, or may have, taken bytes during its silence; then this connection counts as
   // active now. False for a UNIX socket: the kernel reports no acknowledgements there.
   bool TakesBytesMeanwhile() {
-    return !closing_ && !connecting_ && stream_->AcknowledgedMs() != Unanswered::kUnknown &&
-           TakesBytes(worker().NowMs() - active_ms_);
+    return !Closing() && !IsConnecting() && stream_->AcknowledgedMs() != Unanswered::kUnknown &&
+           TakesBytes(worker().NowMs() - ActiveMs());
   }
+  // The session has closed or ended.
+  bool Closing() const { return outgoing_.Closing(); }
+  // The last byte received, sent, or seen to be taken by the peer.
+  int64_t ActiveMs() const { return deadlines_.ActiveMs(); }
 
   // IoHandler.
   void OnEvents(uint32_t events) override;
@@ -153,90 +141,45 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool HasWork() const override;
 
  private:
-  friend class OwnedConnections;
-  struct Silence;
-  enum class WriteState : uint8_t {
-    kOpen,
-    kFlushing,   // No more writes are accepted; queued output is still sent.
-    kShut,       // Our FIN is sent.
-    kLingering,  // The same, and this side closes: input is read and discarded.
+  enum class Stage : uint8_t {
+    kConnecting,
+    kConnected,  // OnOpen is due, unless the session has closed.
+    kOpen,       // OnOpen was called.
   };
 
   Connection(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream, ConnectionOwner owner);
-  void OnTimer(Worker& worker) override;
-  void Judge();
+  const Options& options() const { return slot_->worker->options(); }
+
+  // --- State that takes several parts (connection.cc).
 
   // True after Finish(): this must not be used any more, and is deleted at the end of the turn.
   bool Ended() const { return slot_->io != this; }
-  bool MayRead() const;
+  bool IsConnecting() const { return stage_ == Stage::kConnecting; }
+  bool OpenDue() const { return stage_ == Stage::kConnected && !Closing(); }
+  bool HalfClosed() const { return incoming_.ReadEnded() || !outgoing_.Open(); }
   bool Paired() const { return partner_ != this; }
   // True: an end from this side must be a reset. The other peer of a pair would take a FIN for the
   // complete stream.
   bool CutShort() const { return Paired(); }
-  bool HalfClosed() const { return read_ended_ || write_state_ != WriteState::kOpen; }
   void Unpair();
-  bool OutputHasRoom() const {
-    return !connecting_ && !output_high_ &&
-           OutputBytes() <= static_cast<size_t>(options().output_bytes_high) && OutputRoom() > 0;
-  }
-  // Notes output above the high watermark: reading for it has stopped, and resumes when output is
-  // down to the low watermark.
-  void NoteHigh() {
-    output_high_ |=
-        OutputBytes() > static_cast<size_t>(options().output_bytes_high) || OutputRoom() == 0;
-  }
+  bool MayRead() const;
   // True: the peer has sent bytes that this side cannot read now, as the session is parked, output
   // is high, or memory is spent. Such a peer is not silent. A pause by the session itself does not
   // count.
   bool UnreadByUs() const {
-    return readable_ && !read_ended_ && !draining_ && session_ != nullptr && !paused_ &&
-           (!MayGoOn() || worker().memory().ReadingPaused());
+    return incoming_.Readable() && !incoming_.ReadEnded() && !drain_.Begun() &&
+           session_ != nullptr && !incoming_.Paused() && (!MayGoOn() || worker().memory().ReadingPaused());
   }
   // Bytes were received or sent. The acceptor's order of connections is exact to 2^kOrderShift ms.
   void Active() {
-    const int64_t before_ms = std::exchange(active_ms_, worker().NowMs());
-    if (before_ms >> OwnedConnections::kOrderShift != active_ms_ >> OwnedConnections::kOrderShift &&
-        owner_ != nullptr)
+    const int64_t before_ms = ActiveMs();
+    const int64_t now_ms = worker().NowMs();
+    deadlines_.SetActive(now_ms);
+    if (before_ms >> OwnedConnections::kOrderShift != now_ms >> OwnedConnections::kOrderShift &&
+        owner_ != nullptr) {
       owner_->WasActive(*this);
+    }
   }
-  void ReadOnce();
-  bool MayDiscard() const;
-  void Discard();
-  void DiscardAll();
-  void OfferInput(std::string_view fresh);
-  void TellInputFull();
-  void LookForError();
-  void TakeEarlyCalls();
-  void EndEarly();
-  bool OpenDue() const { return !connecting_ && !open_told_ && !closing_; }
-  void TellOpen();
-  void TellEof();
-  void TellWritable();
-  void TellDrain();
-  bool ListenersHold() const;
-  void DrainConnecting();
-  bool DrainReads() const {
-    return draining_ && !input_drained_ && !read_ended_ && !closing_ && !connecting_;
-  }
-  void BeginDrainReading();
-  void DrainSilenceOver();
-
-  Answer MayWrite(size_t bytes);
-  void Keep(std::string_view bytes);
-  void FlushGather();
-  void FlushOutput();
-  int64_t WriteParts(const iovec* parts, int count);
-  void OutputMoved();
-  void TellListeners(void (OutputListener::*tell)(Connection&));
-  void TellOutputEnded();
-  void EndOutput();
-  void BeginClose();
-  void FinishWriting();
-  void SocketFailed(int error);
-  void ConnectDone();
-  void ConnectFailed(int error, bool reset = false);
-  void Finish(CloseReason reason, bool reset = false, int error = 0);
-  void LogEnd(CloseReason reason, int error);
   void CountIn(int64_t bytes) {
     if (session_ != nullptr && session_->traffic_ != nullptr) session_->traffic_->in_bytes += bytes;
   }
@@ -244,94 +187,107 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     if (session_ != nullptr && session_->traffic_ != nullptr)
       session_->traffic_->out_bytes += bytes;
   }
+  void LookForError();
+  void SocketFailed(int error);
+  void Finish(CloseReason reason, bool reset = false, int error = 0);
+  void LogEnd(CloseReason reason, int error);
 
-  int64_t ConnectDeadlineMs() const;
+  // --- Calls of the session (connection.cc; TellDrain in connection_draining.cc).
+
+  void TellOpen();
+  void TellEof();
+  void TellWritable();
+  void TellInputFull();
+  void TellDrain();
+
+  // --- Until it is connected (connection_connecting.cc).
+
+  // Requires: IsConnecting().
+  Connecting& connecting() const { return std::get<Connecting>(*seldom_); }
+  void BeginConnecting(absl::Duration timeout);
+  void TakeEarlyCalls();
+  void EndEarly();
+  void ConnectDone();
+  void ConnectFailed(int error, bool reset = false);
+  void ConnectTimerDue();
+  // When a connect without a time limit is given up: a session that has closed waits for
+  // close_timeout at most. Otherwise its bytes would keep an attempt alive that nothing else ends.
+  int64_t GiveUpMs() const {
+    return Closing() ? deadlines_.CloseMs(options()) : TimerWheel::kNever;
+  }
+
+  // --- Input (connection_input.cc).
+
+  void ReadOnce();
+  void OfferInput(std::string_view fresh);
+  bool MayDiscard() const;
+  void Discard();
+  void DiscardAll();
+
+  // --- Output (connection_output.cc).
+
+  size_t GatheredBytes() const { return outgoing_.Gathering() ? worker().descriptors().Gather().size() : 0; }
+  Answer MayWrite(size_t bytes) { return outgoing_.MayWrite(options(), GatheredBytes(), bytes); }
+  bool OutputHasRoom() const {
+    return !IsConnecting() && outgoing_.HasRoom(options(), OutputBytes());
+  }
+  void NoteHigh() { outgoing_.NoteHigh(options(), OutputBytes()); }
+  void Keep(std::string_view bytes);
+  void FlushGather();
+  void FlushOutput();
+  int64_t WriteParts(const iovec* parts, int count);
+  void OutputMoved();
+  void TellListeners(void (OutputListener::*tell)(Connection&));
+  void TellOutputEnded();
+  void BeginClose();
+  void OutputEnds(bool was_open);
+  void FinishWriting();
+
+  // --- A drain (connection_draining.cc).
+
+  void DrainConnecting();
+  bool DrainReads() const {
+    return drain_.Reads() && !incoming_.ReadEnded() && !Closing() && !IsConnecting();
+  }
+  void BeginDrainReading();
+  void DrainSilenceOver();
+
+  // --- Timeouts (connection_timeouts.cc).
+
+  void OnTimer(Worker& worker) override;
   int64_t NextDeadlineMs() const;
   void ArmTimer();
-  int64_t LookedMs() const { return int64_t{looked_s_} * 1'000; }
+  void Judge();
+  Deadlines::Facts DeadlineFacts() const;
+  void StallTimedOut();
+  void SilenceTimedOut(bool idle);
+  void LingerTimedOut();
+  bool TakesBytes(int64_t silence_ms);
+  // nullptr: nothing is unanswered. Requires: !IsConnecting().
+  Silence* silence() const { return seldom_ == nullptr ? nullptr : &std::get<Silence>(*seldom_); }
   int64_t NextLookMs() const;
   void BeginLooking();
   void LookForLife();
-  bool IsDead(const Unanswered& look, Silence& silence);
-  void SetConnectTimeout(absl::Duration timeout);
-  void ConnectTimerDue();
-  void LingerTimedOut();
-  bool TakesBytes(int64_t silence_ms);
-  const Options& options() const { return slot_->worker->options(); }
 
   Slot* const slot_;
   Session* session_;  // nullptr once its actor has ended.
   std::unique_ptr<Stream> stream_;
   ConnectionLedger::Cell* const counters_;
   const ConnectionOwner owner_;
-  IntrusiveList<OutputListener, ListenerTag> listeners_;
   // Reading needs room in the output of this connection: itself, or the other one of a pair.
   Connection* partner_ = this;
-  // Exists from the look (LookForLife) that finds something unanswered until a look that does not.
-  struct Silence {
-    int64_t asked_ms;  // Since then the peer was asked, and has answered nothing.
-    // Time of the first question after unacknowledged_timeout; -1: no look has seen one. A link
-    // that was repaired by then would have answered it.
-    int64_t asked_late_ms = -1;
-    // Unanswered probes at the first look after that timeout: when the number has grown, there was
-    // such a question. 0: no such look yet.
-    uint32_t probes = 0;
-  };
-  // While connecting: the address. Once connected: a silence, if there is one. Most connections
-  // have neither.
-  std::unique_ptr<std::variant<Address, Silence>> seldom_;
-  OutputQueue output_;
-  InputBuffer input_;
-  const int64_t opened_ms_;
-  int64_t active_ms_;        // The last byte received, sent, or seen to be taken by the peer.
-  int64_t received_ms_;      // The last byte received. A drain restarts it.
-  int64_t phase_ms_ = 0;     // Start of the half-close, the lingering or the connecting.
-  int64_t closing_ms_ = 0;   // This side's close, or the connect if that was later.
-  int64_t stalled_ms_ = -1;  // Since then output waits without progress; -1: none waits.
-  uint32_t input_bytes_max_;
-  union {
-    uint32_t connect_timeout_ms_ = 0;  // While connecting...
-    uint32_t drain_quiet_ms_;          // ...while a drain still reads...
-    uint32_t discarded_bytes_;         // ...and while lingering.
-  };
-  // The last LookForLife(), or the write that made it due; 0: it is not due.
-  uint32_t looked_s_ = 0;
-  // The peer's unacknowledged bytes at the last look. Used while lingering, while memory is spent,
-  // and at the end of a silence.
-  uint32_t unacknowledged_bytes_ = 0;
-  int64_t unacknowledged_ms_ = -1;  // When that number was first seen, or last seen to change.
-  int16_t write_error_ = 0;         // errno of a failed write, handled at the end of the slice.
-
-  WriteState write_state_ = WriteState::kOpen;
-  CloseReason close_reason_ = CloseReason::kClosed;  // Reason of the close under way.
-  // The flags take one bit each, to keep an idle connection small.
-  bool readable_ : 1 = false;
-  bool exceptional_ : 1 = false;     // PRI, RDHUP, HUP or ERR came once: short reads prove nothing.
-  bool error_reported_ : 1 = false;  // ERR came, and no read has reported the error yet.
-  bool writable_ : 1 = true;
-  bool connecting_ : 1 = false;
-  bool connect_again_ : 1 = false;
-  bool open_told_ : 1 = false;
-  bool closing_ : 1 = false;     // The session has closed or ended: it gets no more input.
-  bool read_ended_ : 1 = false;  // The peer's FIN was read.
-  bool peer_ended_ : 1 = false;  // The peer's FIN is known of; unread bytes may precede it.
-  bool eof_told_ : 1 = false;
-  bool paused_ : 1 = false;  // Until ResumeReading().
-  bool output_high_ : 1 = false;
-  bool wants_writable_ : 1 = false;
-  // Kept input is offered again when the session may go on.
-  bool offer_again_ : 1 = false;
-  bool listeners_wait_for_memory_ : 1 = false;
-  bool gathering_ : 1 = false;  // The worker's gather buffer holds output of this connection.
-  bool draining_ : 1 = false;
-  bool input_drained_ : 1 = false;  // In a drain: no more input is read.
-  bool drain_close_ : 1 = false;    // The session's OnDrain is due.
-  bool drain_told_ : 1 = false;
-  bool offering_ : 1 = false;   // OnData runs.
-  bool took_one_ : 1 = false;   // This OnData was allowed a frame already.
-  bool turn_over_ : 1 = false;  // This OnData was told that its share of the turn is over.
-  bool amplifies_ : 1 = false;  // The last answer was much longer than its question.
+  // While connecting, its state. Once connected, a silence, if there is one. Most connections have
+  // neither.
+  std::unique_ptr<std::variant<Connecting, Silence>> seldom_;
+  Outgoing outgoing_;
+  Deadlines deadlines_;
+  [[no_unique_address]] Incoming incoming_;
+  // These two take the bytes that incoming_ leaves free.
+  Stage stage_ = Stage::kConnected;
+  DrainProgress drain_;
 };
+// An idle connection has to be small (docs/limits.md).
+static_assert(sizeof(Connection) <= 280);
 
 }  // namespace sluice
 

@@ -11,8 +11,6 @@ namespace sluice {
 
 namespace {
 
-// Bytes that a closing side discards before it gives up on a peer that goes on sending.
-constexpr uint32_t kDiscardMax = 1024 * 1024;
 static_assert(kReadHeadroomBytes == Descriptors::kReadBytes * 2);
 // Size of a read from the reserve. The smallest socket buffer takes the echo of such a read, so
 // that the echo never waits here.
@@ -39,72 +37,67 @@ void Connection::ReadOnce() {
   const int64_t count = stream_->Read(w.descriptors().ReadBuffer(), most);
   if (count > 0) {
     Active();
-    received_ms_ = active_ms_;
+    incoming_.SetReceivedMs(ActiveMs());
     counters_->bytes_read.Add(count);
     CountIn(count);
-    const bool empty_now = static_cast<size_t>(count) < most &&
-                           (!exceptional_ || Planted(Plant::kShortReadAfterHangUp)) &&
+    const bool empty_now = static_cast<size_t>(count) < most && incoming_.ShortReadMeansEmpty() &&
                            stream_->ShortReadMeansEmpty();
-    if (empty_now) readable_ = false;
+    if (empty_now) incoming_.SetEmpty();
     const int64_t accepted = counters_->bytes_accepted.Get();
     OfferInput(std::string_view(w.descriptors().ReadBuffer(), static_cast<size_t>(count)));
-    amplifies_ = counters_->bytes_accepted.Get() - accepted > count + kAnswerExtraBytesMax;
+    incoming_.SetAmplifies(counters_->bytes_accepted.Get() - accepted >
+                           count + kAnswerExtraBytesMax);
     if (!Ended() && !empty_now) w.descriptors().MarkReady(this);
   } else if (count == 0) {
-    readable_ = false;
-    read_ended_ = true;
-    if (write_state_ == WriteState::kOpen) close_reason_ = CloseReason::kPeerClosed;
-    phase_ms_ = w.NowMs();
+    incoming_.SetEmpty();
+    incoming_.ReadEnd();
+    if (outgoing_.Open()) outgoing_.SetCloseReason(CloseReason::kPeerClosed);
+    deadlines_.BeginHalfClosed(w.NowMs());
     ArmTimer();
   } else if (count == -EAGAIN) {
-    readable_ = false;
+    incoming_.SetEmpty();
   } else {
     SocketFailed(static_cast<int>(-count));
   }
 }
 
 // Offers input to the session: `fresh` behind the kept bytes, or (with empty `fresh`) the kept
-// bytes once more. The bytes that the session sees stay in place while it runs: nothing clears
-// input_ in its handlers.
+// bytes once more.
 void Connection::OfferInput(std::string_view fresh) {
   Lease& lease = worker().lease();
-  const bool kept = !input_.Empty();
-  if (kept && !fresh.empty() && !input_.Append(fresh, lease, Charging::kOverdraft)) {
+  if (!incoming_.Join(fresh, lease)) {
     Finish(CloseReason::kMemory);
     return;
   }
-  Input in(kept ? input_.view() : fresh);
+  Input in(incoming_.Offered(fresh));
   const size_t offered = in.size();
   // State inside OnData: messages and output of the session leave only afterwards.
   bool may_go_on = false;
-  offering_ = true;
-  took_one_ = turn_over_ = false;
+  incoming_.BeginOffer();
   worker().BeginShare(Descriptors::kHandlerNs);
   worker().RunHandler(slot_, "OnData", [&] {
     session_->OnData(in);
-    may_go_on = !in.empty() && MayGoOn() && !turn_over_;
+    may_go_on = !in.empty() && MayGoOn() && !incoming_.TurnOver();
   });
-  offering_ = false;
+  incoming_.EndOffer();
   if (Ended()) return;
-  if (kept) {
-    input_.Consume(offered - in.size(), lease);
-  } else if (!in.empty() && !input_.Append(in.Peek(), lease, Charging::kOverdraft)) {
+  if (!incoming_.Keep(in.Peek(), offered, lease)) {
     Finish(CloseReason::kMemory);
     return;
   }
-  if (closing_) input_.Clear(lease);
-  offer_again_ = false;
-  if (input_.Empty()) return;
+  if (Closing()) incoming_.Clear(lease);
+  incoming_.SetOfferAgain(false);
+  if (incoming_.Empty()) return;
   if (!may_go_on || !MayGoOn()) {
-    offer_again_ = true;  // The session had to stop; input_ may hold another frame.
+    incoming_.SetOfferAgain(true);  // The session had to stop; there may be another frame.
     // The session may go on already, and no event would follow.
     if (MayGoOn()) worker().descriptors().MarkReady(this);
-  } else if (input_.size() >= input_bytes_max_) {
-    offer_again_ = true;
+  } else if (incoming_.Full()) {
+    incoming_.SetOfferAgain(true);
     if (in.size() < offered) {
       worker().descriptors().MarkReady(this);  // The session takes one frame a call; there may be another one.
     } else if (Planted(Plant::kInputFullUntold)) {
-      paused_ = true;
+      incoming_.Pause();
     } else {
       TellInputFull();
     }
@@ -115,14 +108,14 @@ void Connection::OfferInput(std::string_view fresh) {
 void Connection::TellInputFull() {
   worker().RunHandler(slot_, "OnInputFull", [&] { session_->OnInputFull(); });
   if (Ended()) return;
-  if (closing_) {
-    input_.Clear(worker().lease());
-    offer_again_ = false;
-  } else if (input_.size() >= input_bytes_max_) {
-    paused_ = true;  // Until ResumeReading().
+  if (Closing()) {
+    incoming_.Clear(worker().lease());
+    incoming_.SetOfferAgain(false);
+  } else if (incoming_.Full()) {
+    incoming_.Pause();  // Until ResumeReading().
   } else {
     // There is room again: reading goes on, and the next bytes lead to OnData.
-    offer_again_ = false;
+    incoming_.SetOfferAgain(false);
     worker().descriptors().MarkReady(this);
   }
 }
@@ -136,34 +129,36 @@ void Connection::Discard() {
     counters_->bytes_read.Add(count);
     counters_->bytes_discarded.Add(count);
     CountIn(count);
-    discarded_bytes_ += static_cast<uint32_t>(count);
-    if (draining_) phase_ms_ = w.NowMs();
-    if (discarded_bytes_ > kDiscardMax) {
+    deadlines_.Discard(count);
+    if (drain_.Begun()) deadlines_.RestartLinger(w.NowMs());
+    if (deadlines_.DiscardedTooMuch()) {
       // Stop reading a peer that goes on sending; its window closes. If the peer does not have all
       // of our answer, a close now would lose the rest by a reset: the timer decides later.
-      readable_ = false;
+      incoming_.SetEmpty();
       if (stream_->UnacknowledgedBytes() <= 0) Finish(CloseReason::kLingered);
     } else {
       w.descriptors().MarkReady(this);
     }
   } else if (count == -EAGAIN) {
-    readable_ = false;
+    incoming_.SetEmpty();
   } else {
     // The end, or a reset after our FIN: either way the peer is done.
-    Finish(close_reason_);
+    Finish(outgoing_.close_reason());
   }
 }
 
-bool Connection::MayDiscard() const { return readable_ && discarded_bytes_ <= kDiscardMax; }
+bool Connection::MayDiscard() const {
+  return incoming_.Readable() && !deadlines_.DiscardedTooMuch();
+}
 
 void Connection::DiscardAll() {
   while (!Ended() && MayDiscard()) Discard();
 }
 
-void Connection::PauseReading() { paused_ = true; }
+void Connection::PauseReading() { incoming_.Pause(); }
 
 void Connection::ResumeReading() {
-  paused_ = false;
+  incoming_.Resume();
   worker().descriptors().MarkReady(this);
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sluice/actors/connection/connection.h"
-#include "sluice/actors/connection/early_calls.h"
 #include "sluice/core/base/plant.h"
 
 namespace sluice {
@@ -21,31 +20,22 @@ constexpr int kPartsMax = 64;
 
 // --- Writing.
 
-size_t Connection::OutputBytes() const {
-  return output_.size() + (gathering_ ? worker().descriptors().Gather().size() : 0);
-}
-
-Answer Connection::MayWrite(size_t bytes) {
-  if (write_state_ != WriteState::kOpen || write_error_ != 0) return Answer::kClosed;
-  const Answer answer = OutputTakes(options(), OutputBytes(), bytes);
-  if (answer == Answer::kFull) wants_writable_ = true;
-  return answer;
-}
-
 Answer Connection::Write(std::string_view bytes) {
   if (const Answer answer = MayWrite(bytes.size()); answer != Answer::kAccepted) return answer;
   if (bytes.empty()) return Answer::kAccepted;
   Worker& w = worker();
-  if (!output_.Empty()) {
-    if (!output_.AppendCopy(bytes, w.lease(), Charging::kOverdraft)) return Answer::kOverloaded;
+  if (!outgoing_.Empty()) {
+    if (!outgoing_.queue().AppendCopy(bytes, w.lease(), Charging::kOverdraft)) {
+      return Answer::kOverloaded;
+    }
     counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
     w.descriptors().FlushAfterSlice(this);
     return Answer::kAccepted;
   }
   counters_->bytes_accepted.Add(static_cast<int64_t>(bytes.size()));
-  if (!gathering_) {
+  if (!outgoing_.Gathering()) {
     w.descriptors().AcquireGather(this);
-    gathering_ = true;
+    outgoing_.SetGathering(true);
     w.descriptors().FlushAfterSlice(this);
   }
   std::string& gather = w.descriptors().Gather();
@@ -55,7 +45,7 @@ Answer Connection::Write(std::string_view bytes) {
   }
   // A large write goes to the kernel behind the gathered bytes; only bytes that the kernel does not
   // take are copied.
-  gathering_ = false;
+  outgoing_.SetGathering(false);
   const iovec parts[2] = {{gather.data(), gather.size()},
                           {const_cast<char*>(bytes.data()), bytes.size()}};
   const size_t sent = static_cast<size_t>(WriteParts(parts, 2));
@@ -70,8 +60,8 @@ Answer Connection::Write(const Bytes& payload) {
   if (const Answer answer = MayWrite(payload.size()); answer != Answer::kAccepted) return answer;
   if (payload.empty()) return Answer::kAccepted;
   Worker& w = worker();
-  if (gathering_) FlushGather();
-  if (!output_.AppendShared(payload, 0, w.lease(), Charging::kOverdraft)) {
+  if (outgoing_.Gathering()) FlushGather();
+  if (!outgoing_.queue().AppendShared(payload, 0, w.lease(), Charging::kOverdraft)) {
     return Answer::kOverloaded;
   }
   counters_->bytes_accepted.Add(static_cast<int64_t>(payload.size()));
@@ -79,88 +69,75 @@ Answer Connection::Write(const Bytes& payload) {
   return Answer::kAccepted;
 }
 
-// Keeps accepted bytes that the kernel did not take. Without memory for them the stream has a hole,
-// and the connection ends.
+// Keeps accepted bytes that the kernel did not take, or loses them.
 void Connection::Keep(std::string_view bytes) {
   if (bytes.empty()) return;
-  if (write_error_ == ENOMEM ||
-      !output_.AppendCopy(bytes, worker().lease(), Charging::kOverdraft)) {
-    counters_->bytes_lost.Add(static_cast<int64_t>(bytes.size()));
-    write_error_ = ENOMEM;
-  }
+  const int64_t lost = outgoing_.Keep(bytes, worker().lease());
+  if (lost > 0) counters_->bytes_lost.Add(lost);
 }
 
 // Never negative: a failed write is noted, and handled at the end of the slice, not in the middle
 // of a handler.
 int64_t Connection::WriteParts(const iovec* parts, int count) {
-  if (!writable_ || connecting_) return 0;
+  if (!outgoing_.Writable() || IsConnecting()) return 0;
   const int64_t sent = stream_->Write(parts, count);
   if (sent > 0) {
     counters_->bytes_sent.Add(sent);
     CountOut(sent);
     Active();
-    if (looked_s_ == 0) BeginLooking();
+    if (!deadlines_.Looking()) BeginLooking();
     if (Planted(Plant::kPartialWriteForgotten) && count == 1)
       return static_cast<int64_t>(parts[0].iov_len);
     // A short write does not prove that the buffer is full (a signal may cut it); the next write
     // shows it.
     return sent;
   }
-  writable_ = false;
-  if (sent < 0 && sent != -EAGAIN) write_error_ = static_cast<int16_t>(-sent);
+  outgoing_.Refused(sent < 0 && sent != -EAGAIN ? static_cast<int>(-sent) : 0);
   return 0;
 }
 
 void Connection::OnSliceEnd() {
-  if (gathering_) FlushGather();
+  if (outgoing_.Gathering()) FlushGather();
   FlushOutput();
   OutputMoved();
-  if (drain_close_ && !drain_told_ && !Ended()) worker().descriptors().MarkReady(this);
+  if (drain_.GoodByeDue() && !Ended()) worker().descriptors().MarkReady(this);
 }
 
 void Connection::FlushGather() {
   std::string& gather = worker().descriptors().Gather();
-  gathering_ = false;
+  outgoing_.SetGathering(false);
   const iovec part{gather.data(), gather.size()};
   Keep(std::string_view(gather).substr(static_cast<size_t>(WriteParts(&part, 1))));
   worker().descriptors().ReleaseGather();
 }
 
 void Connection::FlushOutput() {
-  // Behind a hole (Keep) nothing may be sent: the peer would take it for the missing bytes.
-  while (!output_.Empty() && writable_ && (write_error_ == 0 || Planted(Plant::kBytesBehindHole))) {
+  while (outgoing_.MaySend()) {
     iovec parts[kPartsMax];
-    const int count = output_.Parts(parts, kPartsMax);
+    const int count = outgoing_.queue().Parts(parts, kPartsMax);
     const int64_t sent = WriteParts(parts, count);
     if (sent == 0) break;
-    output_.Consume(static_cast<size_t>(sent), worker().lease());
-    if (!Planted(Plant::kStallClockRunsOn)) stalled_ms_ = -1;
+    outgoing_.Sent(static_cast<size_t>(sent), worker().lease());
   }
 }
 
 // Called after output grew or shrank. Handles the watermarks, the stall clock, sides that wait for
 // room, and errors of the socket.
 void Connection::OutputMoved() {
-  if (write_error_ != 0) {
-    SocketFailed(write_error_);
+  if (outgoing_.WriteError() != 0) {
+    SocketFailed(outgoing_.WriteError());
     return;
   }
-  const int64_t size = static_cast<int64_t>(output_.size());
-  if (size == 0) {
-    stalled_ms_ = -1;
-  } else if (stalled_ms_ < 0) {
-    stalled_ms_ = worker().NowMs();
-    ArmTimer();
-  }
+  const auto size = static_cast<int64_t>(outgoing_.size());
+  if (outgoing_.BeginsToWait(worker().NowMs())) ArmTimer();
   NoteHigh();
-  if (output_high_ && size <= options().output_bytes_low) {
-    output_high_ = false;
-    // Resume reading on this connection, or on the other one of a pair.
-    worker().descriptors().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
-  }
   if (size <= options().output_bytes_low) {
-    if (wants_writable_) worker().descriptors().MarkReady(this);
-    TellListeners(&OutputListener::OnOutputLow);
+    if (outgoing_.TakeHigh()) {
+      // Resume reading on this connection, or on the other one of a pair.
+      worker().descriptors().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
+    }
+    if (outgoing_.WantsWritable()) worker().descriptors().MarkReady(this);
+    if (!outgoing_.listeners().Empty()) TellListeners(&OutputListener::OnOutputLow);
     if (Ended()) return;
   }
   FinishWriting();
@@ -170,13 +147,15 @@ void Connection::OutputMoved() {
 
 void Connection::AddListener(OutputListener* listener) {
   SLUICE_CHECK(WriteOpen());
-  listeners_.PushFront(*listener);
+  outgoing_.listeners().PushFront(*listener);
 }
 
-void Connection::RemoveListener(OutputListener* listener) { listeners_.RemoveIfLinked(*listener); }
+void Connection::RemoveListener(OutputListener* listener) {
+  outgoing_.listeners().RemoveIfLinked(*listener);
+}
 
 void Connection::TellListenersWhenMemoryReturns() {
-  listeners_wait_for_memory_ = true;
+  outgoing_.WaitForMemory();
   worker().memory().PauseReading();
   worker().memory().WaitForMemory(this);
 }
@@ -184,20 +163,13 @@ void Connection::TellListenersWhenMemoryReturns() {
 // During a call a listener may remove itself, or all listeners may end with the connection or its
 // write side.
 void Connection::TellListeners(void (OutputListener::*tell)(Connection&)) {
-  for (OutputListener* listener = listeners_.Front(); listener != nullptr && WriteOpen();) {
-    OutputListener* const next = listeners_.Next(*listener);
+  IntrusiveList<OutputListener, ListenerTag>& listeners = outgoing_.listeners();
+  for (OutputListener* listener = listeners.Front(); listener != nullptr && WriteOpen();) {
+    OutputListener* const next = listeners.Next(*listener);
     (listener->*tell)(*this);
     if (Ended() || !WriteOpen()) return;
     listener = next;
   }
-}
-
-bool Connection::ListenersHold() const {
-  for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
-       listener = listeners_.Next(*listener)) {
-    if (listener->Holds()) return true;
-  }
-  return false;
 }
 
 void Connection::FlushListeners() { TellListeners(&OutputListener::OnFlush); }
@@ -205,76 +177,74 @@ void Connection::FlushListeners() { TellListeners(&OutputListener::OnFlush); }
 // No more output is taken, so a hub must not count this connection as a subscriber any longer.
 // Otherwise a chat room would wait for a member that has left.
 void Connection::TellOutputEnded() {
-  while (OutputListener* const listener = listeners_.PopFront()) listener->OnOutputEnded(*this);
-}
-
-void Connection::EndOutput() {
-  if (write_state_ != WriteState::kOpen) return;
-  write_state_ = WriteState::kFlushing;
-  if (!Planted(Plant::kClosingMemberCounts)) TellOutputEnded();
+  while (OutputListener* const listener = outgoing_.listeners().PopFront()) {
+    listener->OnOutputEnded(*this);
+  }
 }
 
 // --- Closing.
 
 void Connection::Close() {
-  if (connecting_ && OutputBytes() == 0) {
+  if (IsConnecting() && OutputBytes() == 0) {
     Finish(CloseReason::kAborted);
     return;
   }
-  if (write_state_ == WriteState::kOpen) FlushListeners();
+  if (WriteOpen()) FlushListeners();
   if (!Ended()) BeginClose();
 }
 
 void Connection::BeginClose() {
-  if (!closing_) {
-    closing_ = true;
+  const bool was_closing = Closing();
+  const bool was_open = outgoing_.Close();
+  if (!was_closing) {
     if (owner_ != nullptr) owner_->IsClosing(*this);
-    closing_ms_ = worker().NowMs();
-    if (!output_.Empty()) ArmTimer();  // close_timeout; with nothing to flush, lingering arms it.
+    deadlines_.BeginClose(worker().NowMs());
+    // close_timeout; with nothing to flush, lingering arms it.
+    if (!outgoing_.Empty()) ArmTimer();
   }
+  OutputEnds(was_open);
+}
+
+void Connection::OutputEnds(bool was_open) {
   worker().descriptors().FlushAfterSlice(this);  // Output of this callback goes first.
-  EndOutput();
+  if (was_open && !Planted(Plant::kClosingMemberCounts)) TellOutputEnded();
 }
 
 void Connection::CloseWrite() {
-  if (write_state_ != WriteState::kOpen) return;
+  if (!WriteOpen()) return;
   FlushListeners();
-  if (Ended() || write_state_ != WriteState::kOpen) return;
-  worker().descriptors().FlushAfterSlice(this);
-  EndOutput();
+  if (!Ended() && outgoing_.HalfClose()) OutputEnds(/*was_open=*/true);
 }
 
 // When no output is left: send our FIN. Then the connection ends if the peer has ended its side,
 // too; otherwise a closing side lingers.
 void Connection::FinishWriting() {
-  if (connecting_) return;  // ConnectDone comes back here.
-  if ((!output_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && closing_)) || gathering_) return;
-  if (write_state_ == WriteState::kFlushing) {
-    if (read_ended_ && closing_) {
-      Finish(close_reason_);  // Nothing is unread or unsent: close() is enough.
+  if (outgoing_.Open()) return;
+  if (IsConnecting()) return;  // ConnectDone comes back here.
+  if (outgoing_.Gathering()) return;
+  if (!outgoing_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && Closing())) return;
+  if (outgoing_.FinDue()) {
+    if (incoming_.ReadEnded() && Closing()) {
+      Finish(outgoing_.close_reason());  // Nothing is unread or unsent: close() is enough.
       return;
     }
-    write_state_ = WriteState::kShut;
+    outgoing_.SentFin();
     const int shut = stream_->ShutdownWrite();
     if (shut < 0 && shut != -ENOTCONN) {
       SocketFailed(-shut);
       return;
     }
-    phase_ms_ = worker().NowMs();
+    deadlines_.BeginHalfClosed(worker().NowMs());
     ArmTimer();  // half_closed_timeout
   }
-  if (write_state_ != WriteState::kShut) return;
-  if ((read_ended_ || Planted(Plant::kNoLinger)) && (closing_ || eof_told_)) {
-    Finish(close_reason_);
-  } else if (closing_) {
-    write_state_ = WriteState::kLingering;
-    discarded_bytes_ = 0;
-    // Start a new observation: shedding may have set this number for its own purpose.
-    unacknowledged_bytes_ = 0;
-    stalled_ms_ = worker().NowMs();
-    offer_again_ = false;
-    readable_ = true;  // Bytes left unread while paused cause no new event.
-    phase_ms_ = worker().NowMs();
+  if (!outgoing_.FinSent()) return;
+  if ((incoming_.ReadEnded() || Planted(Plant::kNoLinger)) && (Closing() || incoming_.EofTold())) {
+    Finish(outgoing_.close_reason());
+  } else if (Closing()) {
+    outgoing_.Linger(worker().NowMs());
+    deadlines_.BeginLinger(worker().NowMs());
+    incoming_.SetOfferAgain(false);
+    incoming_.SetReadable();  // Bytes left unread while paused cause no new event.
     ArmTimer();
     worker().descriptors().MarkReady(this);
   }

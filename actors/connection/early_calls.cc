@@ -1,12 +1,8 @@
 #include "sluice/actors/connection/early_calls.h"
 
-namespace sluice {
+#include "sluice/actors/connection/outgoing.h"
 
-Answer OutputTakes(const Options& options, size_t waiting, size_t bytes) {
-  const auto bytes_max = static_cast<size_t>(options.output_bytes_max);
-  if (bytes > bytes_max) return Answer::kOverloaded;  // Too many even for an empty output.
-  return waiting + bytes > bytes_max ? Answer::kFull : Answer::kAccepted;
-}
+namespace sluice {
 
 Answer EarlyCalls::MayWrite(Worker& worker, size_t bytes) {
   if (close || close_write || abort.has_value()) return Answer::kClosed;

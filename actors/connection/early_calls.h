@@ -39,10 +39,6 @@ struct EarlyCalls {
   Answer MayWrite(Worker& worker, size_t bytes);
 };
 
-// Answers whether output has room for `bytes` more behind `waiting`. Write follows this rule before
-// and after there is a connection.
-Answer OutputTakes(const Options& options, size_t waiting, size_t bytes);
-
 }  // namespace sluice
 
 #endif  // SLUICE_ACTORS_CONNECTION_EARLY_CALLS_H_

@@ -13,7 +13,7 @@ struct ConnectionEndedControl {
   OwnedConnections::EndTold told;
   int worker;
   void Run(Worker&, Slot* slot, uint32_t generation) const {
-    if (slot->generation == generation && slot->actor != nullptr) told(*slot->actor, worker);
+    if (slot->generation == generation && slot->actor != nullptr) told(slot, worker);
   }
 };
 
@@ -28,11 +28,11 @@ OwnedConnections::Part& OwnedConnections::PartOf(const Connection& connection) {
 }
 
 OwnedConnections::List& OwnedConnections::ListOf(Part& part, const Connection& connection) {
-  return connection.closing_ ? part.closing : part.open;
+  return connection.Closing() ? part.closing : part.open;
 }
 
 void OwnedConnections::Publish(Part& part) {
-  const int64_t oldest_ms = !part.open.Empty()      ? part.open.Front()->active_ms_
+  const int64_t oldest_ms = !part.open.Empty()      ? part.open.Front()->ActiveMs()
                             : !part.closing.Empty() ? kNobodyMs - 1
                                                     : kNobodyMs;
   part.oldest_ms.store(oldest_ms, std::memory_order_relaxed);
@@ -45,7 +45,7 @@ void OwnedConnections::Opened(Connection& connection) {
 }
 
 void OwnedConnections::WasActive(Connection& connection) {
-  if (connection.closing_) return;  // Closing ones keep the order of their close.
+  if (connection.Closing()) return;  // Closing ones keep the order of their close.
   Part& part = PartOf(connection);
   if (Planted(Plant::kEvictsByAge)) return;
   part.open.Remove(connection);

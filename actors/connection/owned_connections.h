@@ -28,7 +28,7 @@ class OwnedConnections {
   static constexpr int64_t kNobodyMs = std::numeric_limits<int64_t>::max();
 
   // `told` runs on the acceptor's worker, once for each end, while the acceptor lives.
-  using EndTold = void (*)(ActorBase& acceptor, int worker);
+  using EndTold = void (*)(const Slot* acceptor, int worker);
   OwnedConnections(Slot* acceptor, uint32_t acceptor_generation, int workers, EndTold told)
       : slot(acceptor),
         generation(acceptor_generation),

@@ -74,6 +74,7 @@ class Session : public Actor {
 
   Session();
   ~Session() override;
+  bool IsKind(const void* kind) const override { return kind == KindOf<Session>(); }
 
   // The connection is established. Messages wait for this call.
   virtual void OnOpen() {}

@@ -229,6 +229,7 @@ class Hub : public Actor {
   static constexpr bool kRestartable = false;
 
   explicit Hub(HubOptions options = {}) : options_(std::move(options)) {}
+  bool IsKind(const void* kind) const override { return kind == KindOf<Hub>(); }
   void OnStart() override;
   void On(Publish message);
   void On(internal::SubscribeMessage message);

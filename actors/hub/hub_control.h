@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "sluice/actors/hub/hub_spoke.h"
+#include "sluice/core/slot/actor_as.h"
 #include "sluice/core/worker/control.h"
 
 namespace sluice::internal {
@@ -20,8 +21,7 @@ struct SubscriberGoneControl {
   int worker;
   int64_t count;
   void Run(Worker&, Slot* slot, uint32_t generation) const {
-    if (slot->generation != generation || slot->actor == nullptr) return;
-    static_cast<Hub*>(slot->actor)->SubscribersGone(worker, count);
+    if (Hub* const hub = LiveActorAs<Hub>(slot, generation)) hub->SubscribersGone(worker, count);
   }
 };
 
@@ -30,17 +30,16 @@ struct SubscriberGoneControl {
 struct LetGoControl {
   Slot* slot;
   uint32_t generation;
-  void Run(Worker&, Slot* spoke, uint32_t spoke_generation) const {
-    if (spoke->generation != spoke_generation || spoke->actor == nullptr) return;
-    static_cast<Spoke*>(spoke->actor)->LetGo(slot, generation);
+  void Run(Worker&, Slot* spoke_slot, uint32_t spoke_generation) const {
+    auto* const spoke = LiveActorAs<Spoke>(spoke_slot, spoke_generation);
+    if (spoke != nullptr) spoke->LetGo(slot, generation);
   }
 };
 
 // To a hub: end as soon as there is no subscriber.
 struct StopWhenLeftControl {
   void Run(Worker&, Slot* slot, uint32_t generation) const {
-    if (slot->generation != generation || slot->actor == nullptr) return;
-    static_cast<Hub*>(slot->actor)->StopWhenLeft();
+    if (Hub* const hub = LiveActorAs<Hub>(slot, generation)) hub->StopWhenLeft();
   }
 };
 

@@ -6,6 +6,7 @@
 #include "sluice/actors/hub/hub_control.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/actor_as.h"
 
 namespace sluice::internal {
 
@@ -130,8 +131,7 @@ void Spoke::Join() {
   Slot* const slot = message.slot;
   const uint32_t session_generation = message.generation;
   const MessageOps* const subscribed_ops = message.subscribed_ops;
-  auto* session =
-      slot->generation == session_generation ? static_cast<Session*>(slot->actor) : nullptr;
+  auto* session = LiveActorAs<Session>(slot, session_generation);
   Connection* connection = session == nullptr ? nullptr : session->connection();
   // The session has ended or closed on the way, is subscribed already, or there is no memory.
   if (connection == nullptr || !connection->WriteOpen() || by_slot_.contains(slot) ||
@@ -172,7 +172,7 @@ void Spoke::LetGo(Slot* slot, uint32_t generation) {
   if (subscriber == nullptr) return;
   subscriber->LetGo();
   if (Planted(Plant::kLeavesAtOnce)) {
-    subscriber->Leave({}, Leaving(*static_cast<Session*>(slot->actor), {}, nullptr), sequence_);
+    subscriber->Leave({}, Leaving(ActorAs<Session>(slot), {}, nullptr), sequence_);
   }
 }
 

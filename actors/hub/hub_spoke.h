@@ -197,6 +197,7 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   Spoke(Slot* hub, uint32_t hub_generation, HubOptions options)
       : hub_(hub), hub_generation_(hub_generation), options_(std::move(options)) {}
   ~Spoke() override;
+  bool IsKind(const void* kind) const override { return kind == KindOf<Spoke>(); }
   void OnStart() override;
   void OnStop() override { stopped_ = true; }
   void On(AddSubscriber add);

@@ -7,6 +7,7 @@
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
+#include "sluice/core/slot/actor_as.h"
 #include "sluice/core/worker/control.h"
 
 namespace sluice {
@@ -145,8 +146,8 @@ struct EvictControl {
 }  // namespace
 
 void EvictionDoneControl::Run(Worker&, Slot* slot, uint32_t generation) const {
-  if (slot->generation != generation || slot->actor == nullptr) return;
-  static_cast<Acceptor*>(slot->actor)->EvictionDone();
+  auto* const acceptor = LiveActorAs<Acceptor>(slot, generation);
+  if (acceptor != nullptr) acceptor->EvictionDone();
 }
 
 // --- The acceptor.
@@ -166,10 +167,10 @@ void Acceptor::OnStart() {
   at_limit_ = options.at_limit;
   On(SetAcceptRate{options.accepts_per_second_max, options.accepts_burst_max});
   open_by_worker_.resize(options.workers);
-  owned_ = std::make_shared<OwnedConnections>(
-      slot(), generation(), options.workers, [](ActorBase& acceptor, int worker) {
-        static_cast<Acceptor&>(acceptor).ConnectionEnded(worker);
-      });
+  owned_ = std::make_shared<OwnedConnections>(slot(), generation(), options.workers,
+                                              [](const Slot* acceptor, int worker) {
+                                                ActorAs<Acceptor>(acceptor).ConnectionEnded(worker);
+                                              });
   counters_ = &CountersOf(worker());
   TakeSpare();
   io_ = new Io(*this);

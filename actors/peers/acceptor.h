@@ -65,6 +65,7 @@ class Acceptor : public Actor {
   Acceptor(ListeningSockets sockets, SessionFactory factory);
   ~Acceptor() override;
 
+  bool IsKind(const void* kind) const override { return kind == KindOf<Acceptor>(); }
   void OnStart() override;
   void On(SuspendAccept);
   void On(ResumeAccept);

@@ -6,6 +6,7 @@
 
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/sockets.h"
+#include "sluice/core/slot/actor_as.h"
 
 namespace sluice {
 
@@ -16,7 +17,7 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
   Os& os = worker.os();
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
   const auto failed = [&](int error) {
-    static_cast<Session*>(slot->actor)->LogConnectFailed(address, error);
+    ActorAs<Session>(slot).LogConnectFailed(address, error);
     Connection::Refuse(worker, slot, CloseReason::kConnectFailed);
   };
   if (fd < 0) return failed(-fd);
@@ -33,10 +34,10 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
     return failed(-connected);
   }
   auto stream = std::make_unique<PlainStream>(os, fd, tcp);
-  Connection::Open(worker, slot, std::move(stream), ConnectionOwner{},
-                   connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting,
-                   timeout);
-  if (slot->io != nullptr) static_cast<Connection*>(slot->io)->ConnectsTo(address, full);
+  Connection* const connection = Connection::Open(
+      worker, slot, std::move(stream), ConnectionOwner{},
+      connected == 0 ? Connection::Start::kConnected : Connection::Start::kConnecting, timeout);
+  if (connection != nullptr) connection->ConnectsTo(address, full);
 }
 
 }  // namespace sluice

@@ -12,6 +12,7 @@
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_as.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -117,7 +118,7 @@ void Pipe::ConnectNext() {
       [this](Worker& its_worker, Slot* its_slot) {
         internal::Construct<Pipe>(its_worker, its_slot);
         if (its_slot->actor == nullptr) return;
-        partner_ = static_cast<Pipe*>(its_slot->actor);
+        partner_ = &ActorAs<Pipe>(its_slot);
         partner_->partner_ = this;
       },
       made);

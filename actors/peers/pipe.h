@@ -46,6 +46,9 @@ class Pipe : public Session {
   static constexpr absl::Duration kDrainQuiet = absl::Milliseconds(500);
 
   ~Pipe() override;
+  bool IsKind(const void* kind) const override {
+    return kind == KindOf<Pipe>() || Session::IsKind(kind);
+  }
 
   // For a partner that connects; a pipe that was accepted overrides this to connect.
   void OnOpen() override;

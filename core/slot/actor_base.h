@@ -12,6 +12,14 @@
 
 namespace sluice {
 
+// A mark for each class that ActorAs() is asked for; its address is the class's name.
+template <class A>
+inline constexpr char kKindMark = 0;
+template <class A>
+const void* KindOf() {
+  return &kKindMark<A>;
+}
+
 class ActorBase {
  public:
   virtual ~ActorBase() = default;
@@ -26,6 +34,10 @@ class ActorBase {
   // A monitored actor has ended. Called exactly once for each Monitor() that was not taken back,
   // after the last message of that actor; not called when the runtime ends first.
   virtual void OnDown(const Down&) {}
+
+  // True: the actor is an `A`, where `kind` is KindOf<A>(). For ActorAs(). The classes of the
+  // layers above that are asked for override this.
+  virtual bool IsKind(const void*) const { return false; }
 
  protected:
   ActorBase() = default;
