@@ -64,7 +64,8 @@ Connection::~Connection() {
 void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                       ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
   auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
-  if (!Planted(Plant::kMailBeforeOpen)) worker.HoldMail(slot);  // Until OnOpen.
+  worker.HoldMail(slot);  // Until OnOpen.
+  SLUICE_PLANT(mail_before_open, slot->suspended = 0);
   if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
   connection->session_->connection_ = connection;
   connection->counters_->opened.Add(1);
@@ -113,7 +114,7 @@ void Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream
 void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
   output_.TakeFrom(early.output);
-  if (Planted(Plant::kEarlyBytesLost)) output_.Clear(worker().lease());
+  SLUICE_PLANT(early_bytes_lost, output_.Clear(worker().lease()));
   if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
   paused_ = early.pause_reading;
   wants_writable_ = early.wants_writable;
@@ -250,7 +251,7 @@ void Connection::OnActorEnded(bool failed) {
 
 void Connection::OnEvents(uint32_t events) {
   if ((events & kReadEvents) != 0) readable_ = true;
-  if (Planted(Plant::kEofDropsUnread) && (events & EPOLLRDHUP) != 0) read_ended_ = true;
+  SLUICE_PLANT(eof_drops_unread, if ((events & EPOLLRDHUP) != 0) read_ended_ = true);
   if ((events & kExceptional) != 0) exceptional_ = true;
   if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !peer_ended_) {
     peer_ended_ = true;
@@ -343,16 +344,19 @@ void Connection::OnTurn() {
   }
   // Note the high watermark now. If all output leaves at the end of the turn, no event would resume
   // reading.
-  if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
+  bool note_high = !Ended();
+  SLUICE_PLANT(high_unnoted, note_high = false);
+  if (note_high) partner_->NoteHigh();
   if (!Ended() && peer_ended_ && !read_ended_) ArmTimer();  // No read may ever reach that FIN.
   if (!Ended() && error_reported_) LookForError();
   if (Ended() || !draining_) return;
   // The drain stops reading when the peer has ended and no kept input is due to the session. While
   // the peer has not ended, DrainSilenceOver() decides. For a pair the first moment without input
   // is enough, as its Pipe looks for silence itself.
-  const bool at_first_silence = Paired() || Planted(Plant::kDrainAtFirstSilence);
+  bool at_first_silence = Paired();
+  SLUICE_PLANT(drain_at_first_silence, at_first_silence = true);
   if ((read_ended_ || (at_first_silence && !readable_)) && !offer_again_) input_drained_ = true;
-  if (Planted(Plant::kDrainBeforeEmpty)) input_drained_ = true;
+  SLUICE_PLANT(drain_before_empty, input_drained_ = true);
   if (input_drained_ && drain_close_) TellDrain();
 }
 
@@ -424,14 +428,14 @@ void Connection::TellEof() {
   });
   if (Ended()) return;
   input_.Clear(worker().lease());
-  if (Planted(Plant::kHalfCloseIsClose)) BeginClose();
+  SLUICE_PLANT(half_close_is_close, BeginClose());
   FinishWriting();  // Both sides may have ended.
 }
 
 void Connection::TellWritable() {
   if (OutputBytes() > static_cast<size_t>(options().output_bytes_low)) return;
   if (write_state_ != WriteState::kOpen) return;
-  if (Planted(Plant::kWritableForgotten)) wants_writable_ = false;
+  SLUICE_PLANT(writable_forgotten, wants_writable_ = false);
   worker().RunHandler(slot_, "OnWritable", [&] {
     wants_writable_ = false;
     session_->OnWritable();
@@ -443,7 +447,7 @@ void Connection::TellDrain() {
   // Messages that hubs hold back for the session come first, until half of the drain's time is
   // over. Each flush that may have emptied the output leads back here.
   if (!worker().DrainInsists() && ListenersHold()) return;
-  if (Planted(Plant::kDrainForgetsParked)) drain_told_ = true;
+  SLUICE_PLANT(drain_forgets_parked, drain_told_ = true);
   worker().RunHandler(slot_, "OnDrain", [&] {
     drain_told_ = true;
     session_->OnDrain();

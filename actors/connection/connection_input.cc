@@ -28,7 +28,8 @@ void Connection::ReadOnce() {
   size_t most = Worker::kReadBytes;
   if (w.ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
     w.PauseReading();
-    if (Planted(Plant::kReserveUnused) || !MayReadFromReserve()) {
+    SLUICE_PLANT(reserve_unused, return w.WaitForMemory(this));
+    if (!MayReadFromReserve()) {
       w.WaitForMemory(this);
       return;
     }
@@ -42,9 +43,9 @@ void Connection::ReadOnce() {
     received_ms_ = active_ms_;
     counters_->bytes_read.Add(count);
     CountIn(count);
-    const bool empty_now = static_cast<size_t>(count) < most &&
-                           (!exceptional_ || Planted(Plant::kShortReadAfterHangUp)) &&
-                           stream_->ShortReadMeansEmpty();
+    SLUICE_PLANT(short_read_after_hang_up, exceptional_ = false);
+    const bool empty_now =
+        static_cast<size_t>(count) < most && !exceptional_ && stream_->ShortReadMeansEmpty();
     if (empty_now) readable_ = false;
     const int64_t accepted = counters_->bytes_accepted.Get();
     OfferInput(std::string_view(w.ReadBuffer(), static_cast<size_t>(count)));
@@ -103,9 +104,8 @@ void Connection::OfferInput(std::string_view fresh) {
     offer_again_ = true;
     if (in.size() < offered) {
       worker().MarkReady(this);  // The session takes one frame a call; there may be another one.
-    } else if (Planted(Plant::kInputFullUntold)) {
-      paused_ = true;
     } else {
+      SLUICE_PLANT(input_full_untold, paused_ = true; return);
       TellInputFull();
     }
   }

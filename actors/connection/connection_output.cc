@@ -100,8 +100,8 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
     CountOut(sent);
     Active();
     if (looked_s_ == 0) BeginLooking();
-    if (Planted(Plant::kPartialWriteForgotten) && count == 1)
-      return static_cast<int64_t>(parts[0].iov_len);
+    SLUICE_PLANT(partial_write_forgotten,
+                 if (count == 1) return static_cast<int64_t>(parts[0].iov_len));
     // A short write does not prove that the buffer is full (a signal may cut it); the next write
     // shows it.
     return sent;
@@ -128,13 +128,16 @@ void Connection::FlushGather() {
 
 void Connection::FlushOutput() {
   // Behind a hole (Keep) nothing may be sent: the peer would take it for the missing bytes.
-  while (!output_.Empty() && writable_ && (write_error_ == 0 || Planted(Plant::kBytesBehindHole))) {
+  bool may_send = write_error_ == 0;
+  SLUICE_PLANT(bytes_behind_hole, may_send = true);
+  while (!output_.Empty() && writable_ && may_send) {
     iovec parts[kPartsMax];
     const int count = output_.Parts(parts, kPartsMax);
     const int64_t sent = WriteParts(parts, count);
     if (sent == 0) break;
     output_.Consume(static_cast<size_t>(sent), worker().lease());
-    if (!Planted(Plant::kStallClockRunsOn)) stalled_ms_ = -1;
+    SLUICE_PLANT(stall_clock_runs_on, continue);
+    stalled_ms_ = -1;
   }
 }
 
@@ -156,7 +159,9 @@ void Connection::OutputMoved() {
   if (output_high_ && size <= options().output_bytes_low) {
     output_high_ = false;
     // Resume reading on this connection, or on the other one of a pair.
-    worker().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
+    Connection* reader = partner_;
+    SLUICE_PLANT(pair_not_resumed, reader = this);
+    worker().MarkReady(reader);
   }
   if (size <= options().output_bytes_low) {
     if (wants_writable_) worker().MarkReady(this);
@@ -211,7 +216,8 @@ void Connection::TellOutputEnded() {
 void Connection::EndOutput() {
   if (write_state_ != WriteState::kOpen) return;
   write_state_ = WriteState::kFlushing;
-  if (!Planted(Plant::kClosingMemberCounts)) TellOutputEnded();
+  SLUICE_PLANT(closing_member_counts, return);
+  TellOutputEnded();
 }
 
 // --- Closing.
@@ -248,7 +254,9 @@ void Connection::CloseWrite() {
 // too; otherwise a closing side lingers.
 void Connection::FinishWriting() {
   if (connecting_) return;  // ConnectDone comes back here.
-  if ((!output_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && closing_)) || gathering_) return;
+  bool unsent = !output_.Empty() || gathering_;
+  SLUICE_PLANT(close_before_flush, if (closing_) unsent = gathering_);
+  if (unsent) return;
   if (write_state_ == WriteState::kFlushing) {
     if (read_ended_ && closing_) {
       Finish(close_reason_);  // Nothing is unread or unsent: close() is enough.
@@ -264,7 +272,8 @@ void Connection::FinishWriting() {
     ArmTimer();  // half_closed_timeout
   }
   if (write_state_ != WriteState::kShut) return;
-  if ((read_ended_ || Planted(Plant::kNoLinger)) && (closing_ || eof_told_)) {
+  SLUICE_PLANT(no_linger, if (closing_ || eof_told_) return Finish(close_reason_));
+  if (read_ended_ && (closing_ || eof_told_)) {
     Finish(close_reason_);
   } else if (closing_) {
     write_state_ = WriteState::kLingering;

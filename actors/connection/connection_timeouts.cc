@@ -86,7 +86,8 @@ void Connection::ArmTimer() {
 
 void Connection::OnTimer(Worker& w) {
   if (NextDeadlineMs() > w.NowMs()) {
-    if (!Planted(Plant::kIdleNotRearmed)) ArmTimer();
+    SLUICE_PLANT(idle_not_rearmed, return);
+    ArmTimer();
   } else if (!w.JudgeAfterTurn(this)) {
     Judge();
   }
@@ -98,7 +99,9 @@ void Connection::OnDeadline() { NextDeadlineMs() > worker().NowMs() ? ArmTimer()
 void Connection::Judge() {
   const int64_t now = worker().NowMs();
   // The peer's FIN may lie behind unread bytes, which take several reads.
-  if (write_state_ == WriteState::kLingering && !Planted(Plant::kJudgedBeforeRead)) {
+  bool lingering = write_state_ == WriteState::kLingering;
+  SLUICE_PLANT(judged_before_read, lingering = false);
+  if (lingering) {
     DiscardAll();
     if (Ended()) return;
     if (NextDeadlineMs() > now) return ArmTimer();
@@ -130,7 +133,8 @@ void Connection::Judge() {
     // may hold unsent. A peer that takes less in that time still reads, and then the kernel accepts
     // a write: try one.
     writable_ = true;
-    if (!Planted(Plant::kStallClockRunsOn)) FlushOutput();
+    SLUICE_PLANT(stall_clock_runs_on, writable_ = false);
+    FlushOutput();
     if (stalled_ms_ >= 0 && write_error_ == 0) {
       Finish(CloseReason::kWriteStalled, /*reset=*/true);
       return;
@@ -259,7 +263,7 @@ bool Connection::IsDead(const Unanswered& look, Silence& silence) {
   const int64_t now = worker().NowMs();
   const int64_t over_ms = silence.asked_ms + Ms(options().unacknowledged_timeout);
   if (now < over_ms) return false;
-  if (Planted(Plant::kSilenceUnasked)) return true;
+  SLUICE_PLANT(silence_unasked, return true);
   if (silence.asked_late_ms < 0) {
     if (look.last_ms != Unanswered::kUnknown) {
       if (now - look.last_ms >= over_ms) silence.asked_late_ms = now - look.last_ms;
