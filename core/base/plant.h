@@ -76,76 +76,6 @@ inline std::vector<std::string_view> PlantNames() {
   return found;
 }
 
-// For code whose faults still are parts of conditions.
-struct Plant {
-  static constexpr const internal::PlantHook& kAskJudgedBeforeMail =
-      internal::plant_hook<"ask_judged_before_mail">;
-  static constexpr const internal::PlantHook& kCallbacksLast =
-      internal::plant_hook<"callbacks_last">;
-  static constexpr const internal::PlantHook& kChargeLeaked = internal::plant_hook<"charge_leaked">;
-  static constexpr const internal::PlantHook& kCreditBeforeMemory =
-      internal::plant_hook<"credit_before_memory">;
-  static constexpr const internal::PlantHook& kCreditLeakedOnDeath =
-      internal::plant_hook<"credit_leaked_on_death">;
-  static constexpr const internal::PlantHook& kCreditsApart = internal::plant_hook<"credits_apart">;
-  static constexpr const internal::PlantHook& kCycleUnconfirmed =
-      internal::plant_hook<"cycle_unconfirmed">;
-  static constexpr const internal::PlantHook& kDoubleDown = internal::plant_hook<"double_down">;
-  static constexpr const internal::PlantHook& kDrainSpins = internal::plant_hook<"drain_spins">;
-  static constexpr const internal::PlantHook& kDueForgotten = internal::plant_hook<"due_forgotten">;
-  static constexpr const internal::PlantHook& kEndsInside = internal::plant_hook<"ends_inside">;
-  static constexpr const internal::PlantHook& kFunctionRefused =
-      internal::plant_hook<"function_refused">;
-  static constexpr const internal::PlantHook& kGapUnnoted = internal::plant_hook<"gap_unnoted">;
-  static constexpr const internal::PlantHook& kJudgedBeforePoll =
-      internal::plant_hook<"judged_before_poll">;
-  static constexpr const internal::PlantHook& kJudgedBeforeRead =
-      internal::plant_hook<"judged_before_read">;
-  static constexpr const internal::PlantHook& kLaneRoomLost =
-      internal::plant_hook<"lane_room_lost">;
-  static constexpr const internal::PlantHook& kLastWordsUnsent =
-      internal::plant_hook<"last_words_unsent">;
-  static constexpr const internal::PlantHook& kLostWakeUp = internal::plant_hook<"lost_wake_up">;
-  static constexpr const internal::PlantHook& kMemoryWaitersLost =
-      internal::plant_hook<"memory_waiters_lost">;
-  static constexpr const internal::PlantHook& kOutboxRotated =
-      internal::plant_hook<"outbox_rotated">;
-  static constexpr const internal::PlantHook& kOutsideWakeLost =
-      internal::plant_hook<"outside_wake_lost">;
-  static constexpr const internal::PlantHook& kPaidMarkForgotten =
-      internal::plant_hook<"paid_mark_forgotten">;
-  static constexpr const internal::PlantHook& kParkedIsRest =
-      internal::plant_hook<"parked_is_rest">;
-  static constexpr const internal::PlantHook& kParkedOnTheDead =
-      internal::plant_hook<"parked_on_the_dead">;
-  static constexpr const internal::PlantHook& kPromiseSilent =
-      internal::plant_hook<"promise_silent">;
-  static constexpr const internal::PlantHook& kReserveUnused =
-      internal::plant_hook<"reserve_unused">;
-  static constexpr const internal::PlantHook& kRestartForgetsMessage =
-      internal::plant_hook<"restart_forgets_message">;
-  static constexpr const internal::PlantHook& kShedOneByOne =
-      internal::plant_hook<"shed_one_by_one">;
-  static constexpr const internal::PlantHook& kSlotsStay = internal::plant_hook<"slots_stay">;
-  static constexpr const internal::PlantHook& kStageWakeLost =
-      internal::plant_hook<"stage_wake_lost">;
-  static constexpr const internal::PlantHook& kStaleHandle = internal::plant_hook<"stale_handle">;
-  static constexpr const internal::PlantHook& kStopInDestructor =
-      internal::plant_hook<"stop_in_destructor">;
-  static constexpr const internal::PlantHook& kTimerAfterCancel =
-      internal::plant_hook<"timer_after_cancel">;
-  static constexpr const internal::PlantHook& kTimerAfterEnd =
-      internal::plant_hook<"timer_after_end">;
-  static constexpr const internal::PlantHook& kTimerEarly = internal::plant_hook<"timer_early">;
-  static constexpr const internal::PlantHook& kTrySendOvertakes =
-      internal::plant_hook<"try_send_overtakes">;
-  static constexpr const internal::PlantHook& kTurnUnshared = internal::plant_hook<"turn_unshared">;
-  static constexpr const internal::PlantHook& kWaitCycleUnseen =
-      internal::plant_hook<"wait_cycle_unseen">;
-  static constexpr const internal::PlantHook& kWrongMonitor = internal::plant_hook<"wrong_monitor">;
-};
-inline bool Planted(const internal::PlantHook& hook) { return hook.planted; }
-
 }  // namespace sluice
 
 #else
@@ -160,49 +90,6 @@ namespace sluice {
 
 inline std::vector<std::string_view> PlantNames() { return {}; }
 [[nodiscard]] inline bool SetPlanted(std::string_view name) { return name.empty(); }
-
-enum class Plant {
-  kAskJudgedBeforeMail,
-  kCallbacksLast,
-  kChargeLeaked,
-  kCreditBeforeMemory,
-  kCreditLeakedOnDeath,
-  kCreditsApart,
-  kCycleUnconfirmed,
-  kDoubleDown,
-  kDrainSpins,
-  kDueForgotten,
-  kEndsInside,
-  kFunctionRefused,
-  kGapUnnoted,
-  kJudgedBeforePoll,
-  kJudgedBeforeRead,
-  kLaneRoomLost,
-  kLastWordsUnsent,
-  kLostWakeUp,
-  kMemoryWaitersLost,
-  kOutboxRotated,
-  kOutsideWakeLost,
-  kPaidMarkForgotten,
-  kParkedIsRest,
-  kParkedOnTheDead,
-  kPromiseSilent,
-  kReserveUnused,
-  kRestartForgetsMessage,
-  kShedOneByOne,
-  kSlotsStay,
-  kStageWakeLost,
-  kStaleHandle,
-  kStopInDestructor,
-  kTimerAfterCancel,
-  kTimerAfterEnd,
-  kTimerEarly,
-  kTrySendOvertakes,
-  kTurnUnshared,
-  kWaitCycleUnseen,
-  kWrongMonitor,
-};
-constexpr bool Planted(Plant) { return false; }
 
 }  // namespace sluice
 

@@ -290,10 +290,9 @@ void Runtime::Drain(absl::Duration timeout) {
         worker->Leave();
       }
     }
+    SLUICE_PLANT(drain_spins, if (own_turns) continue);
     // Pause here: no turn advances a blocking function, or a timer that is not due.
-    if (!own_turns || ((blocking_->Awaited() > 0 || AllRest()) && !Planted(Plant::kDrainSpins))) {
-      PauseDrain();
-    }
+    if (!own_turns || blocking_->Awaited() > 0 || AllRest()) PauseDrain();
   }
   JoinWorkers();
 }
