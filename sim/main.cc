@@ -34,11 +34,9 @@ ABSL_FLAG(bool, shrink, true, "Looks for the smallest setup that still fails.");
 ABSL_FLAG(bool, quiet, false, "Prints no line for each seed.");
 ABSL_FLAG(int64_t, run_seconds, 0,
           "Seconds of processor time after which a run counts as endless and fails; 0: no limit.");
-#ifdef SLUICE_PLANT
-ABSL_FLAG(int, plant, 0,
-          "Number of the fault of core/base/plant.h to plant; the run ends with the first seed "
-          "that finds it.");
-#endif
+ABSL_FLAG(std::string, plant, "",
+          "Fault to plant, in a build with --config=plant; list: lists them. The run ends with the "
+          "first seed that finds the fault.");
 
 namespace sluice::sim {
 namespace {
@@ -145,7 +143,20 @@ class Runs {
   std::set<std::string> asked_for_;  // Amounts.
 };
 
+std::string NoPlant(std::string_view name) {
+  if (PlantNames().empty()) {
+    return "--plant: this build has no faults to plant: ./sluice sim --config=plant --config=opt";
+  }
+  return absl::StrCat("--plant: no fault is named '", ToAbsl(name), "'; --plant=list lists them");
+}
+
 int Main() {
+  const std::string plant = absl::GetFlag(FLAGS_plant);
+  if (plant == "list" && !PlantNames().empty()) {
+    for (const std::string_view listed : PlantNames()) absl::PrintF("%s\n", ToAbsl(listed));
+    return 0;
+  }
+  if (!SetPlanted(plant)) return Wrong(NoPlant(plant));
   const std::string name = absl::GetFlag(FLAGS_scenario);
   if (name == "list") {
     for (const Scenario& scenario : Scenarios()) {
@@ -177,9 +188,7 @@ int Main() {
     if (const absl::Status status = runs.Run(seed); !status.ok()) {
       return Wrong(absl::StrCat("--trace: ", status.message()));
     }
-#ifdef SLUICE_PLANT
-    found = absl::GetFlag(FLAGS_plant) != 0 && runs.Failed() > 0;
-#endif
+    found = !plant.empty() && runs.Failed() > 0;
   }
   return runs.Sum(told.amounts, absl::Now() - start);
 }
@@ -194,8 +203,5 @@ int main(int argc, char** argv) {
   if (!rest.empty()) {
     return sluice::sim::Wrong(absl::StrCat("unexpected argument \"", rest[0], "\"; see --help"));
   }
-#ifdef SLUICE_PLANT
-  sluice::SetPlanted(absl::GetFlag(FLAGS_plant));
-#endif
   return sluice::sim::Main();
 }

@@ -61,7 +61,8 @@ Connection::~Connection() {
 Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                              ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
   auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
-  if (!Planted(Plant::kMailBeforeOpen)) worker.HoldMail(slot);  // Until OnOpen.
+  worker.HoldMail(slot);  // Until OnOpen.
+  SLUICE_PLANT(mail_before_open, slot->suspended = 0);
   if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
   connection->session_->connection_ = connection;
   connection->counters_->opened.Add(1);
@@ -70,8 +71,9 @@ Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream>
     connection->session_->traffic_ = std::make_unique<Session::Traffic>();
   }
   worker.descriptors().Attach(slot, connection);
-  const int added = worker.os().PollerAdd(worker.descriptors().Poller(), connection->stream_->Descriptor(),
-                                          kInterest, Descriptors::PollData(slot));
+  const int added =
+      worker.os().PollerAdd(worker.descriptors().Poller(), connection->stream_->Descriptor(),
+                            kInterest, Descriptors::PollData(slot));
   if (added < 0) {
     if (connection->session_->early_ != nullptr) connection->TakeEarlyCalls();
     connection->session_->early_.reset();
@@ -294,7 +296,9 @@ void Connection::OnTurn() {
   }
   // Note the high watermark now. If all output leaves at the end of the turn, no event would resume
   // reading.
-  if (!Ended() && !Planted(Plant::kHighUnnoted)) partner_->NoteHigh();
+  bool note_high = !Ended();
+  SLUICE_PLANT(high_unnoted, note_high = false);
+  if (note_high) partner_->NoteHigh();
   // No read may ever reach that FIN.
   if (!Ended() && incoming_.EndKnown() && !incoming_.ReadEnded()) ArmTimer();
   if (!Ended() && incoming_.ErrorReported()) LookForError();
@@ -302,12 +306,13 @@ void Connection::OnTurn() {
   // The drain stops reading when the peer has ended and no kept input is due to the session. While
   // the peer has not ended, DrainSilenceOver() decides. For a pair the first moment without input
   // is enough, as its Pipe looks for silence itself.
-  const bool at_first_silence = Paired() || Planted(Plant::kDrainAtFirstSilence);
+  bool at_first_silence = Paired();
+  SLUICE_PLANT(drain_at_first_silence, at_first_silence = true);
   if ((incoming_.ReadEnded() || (at_first_silence && !incoming_.Readable())) &&
       !incoming_.OfferAgain()) {
     drain_.EndInput();
   }
-  if (Planted(Plant::kDrainBeforeEmpty)) drain_.EndInput();
+  SLUICE_PLANT(drain_before_empty, drain_.EndInput());
   if (drain_.InputOver() && drain_.GoodByeDue()) TellDrain();
 }
 
@@ -344,13 +349,13 @@ void Connection::TellEof() {
   });
   if (Ended()) return;
   incoming_.Clear(worker().lease());
-  if (Planted(Plant::kHalfCloseIsClose)) BeginClose();
+  SLUICE_PLANT(half_close_is_close, BeginClose());
   FinishWriting();  // Both sides may have ended.
 }
 
 void Connection::TellWritable() {
   if (OutputAboveLow() || !outgoing_.Open()) return;
-  if (Planted(Plant::kWritableForgotten)) outgoing_.SetWantsWritable(false);
+  SLUICE_PLANT(writable_forgotten, outgoing_.SetWantsWritable(false));
   worker().RunHandler(slot_, "OnWritable", [&] {
     outgoing_.SetWantsWritable(false);
     session_->OnWritable();

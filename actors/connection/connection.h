@@ -36,6 +36,7 @@
 #include "sluice/actors/connection/stream.h"
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/slot/io_handler.h"
+#include "sluice/core/slot/timer.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -168,7 +169,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // count.
   bool UnreadByUs() const {
     return incoming_.Readable() && !incoming_.ReadEnded() && !drain_.Begun() &&
-           session_ != nullptr && !incoming_.Paused() && (!MayGoOn() || worker().memory().ReadingPaused());
+           session_ != nullptr && !incoming_.Paused() &&
+           (!MayGoOn() || worker().memory().ReadingPaused());
   }
   // Bytes were received or sent. The acceptor's order of connections is exact to 2^kOrderShift ms.
   void Active() {
@@ -226,7 +228,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
 
   // --- Output (connection_output.cc).
 
-  size_t GatheredBytes() const { return outgoing_.Gathering() ? worker().descriptors().Gather().size() : 0; }
+  size_t GatheredBytes() const {
+    return outgoing_.Gathering() ? worker().descriptors().Gather().size() : 0;
+  }
   Answer MayWrite(size_t bytes) { return outgoing_.MayWrite(options(), GatheredBytes(), bytes); }
   bool OutputHasRoom() const {
     return !IsConnecting() && outgoing_.HasRoom(options(), OutputBytes());

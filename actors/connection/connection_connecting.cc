@@ -27,7 +27,7 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
 void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
   outgoing_.queue().TakeFrom(early.output);
-  if (Planted(Plant::kEarlyBytesLost)) outgoing_.queue().Clear(worker().lease());
+  SLUICE_PLANT(early_bytes_lost, outgoing_.queue().Clear(worker().lease()));
   if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
   if (early.pause_reading) incoming_.Pause();
   outgoing_.SetWantsWritable(early.wants_writable);

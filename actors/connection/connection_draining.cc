@@ -22,7 +22,7 @@ void Connection::TellDrain() {
   // Messages that hubs hold back for the session come first, until half of the drain's time is
   // over. Each flush that may have emptied the output leads back here.
   if (!worker().DrainInsists() && outgoing_.ListenersHold()) return;
-  if (Planted(Plant::kDrainForgetsParked)) drain_.CalledGoodBye();
+  SLUICE_PLANT(drain_forgets_parked, drain_.CalledGoodBye());
   worker().RunHandler(slot_, "OnDrain", [&] {
     drain_.CalledGoodBye();
     session_->OnDrain();

@@ -26,7 +26,8 @@ void Connection::ReadOnce() {
   size_t most = Descriptors::kReadBytes;
   if (w.memory().ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
     w.memory().PauseReading();
-    if (Planted(Plant::kReserveUnused) || !MayReadFromReserve()) {
+    SLUICE_PLANT(reserve_unused, return w.memory().WaitForMemory(this));
+    if (!MayReadFromReserve()) {
       w.memory().WaitForMemory(this);
       return;
     }
@@ -95,10 +96,10 @@ void Connection::OfferInput(std::string_view fresh) {
   } else if (incoming_.Full()) {
     incoming_.SetOfferAgain(true);
     if (in.size() < offered) {
-      worker().descriptors().MarkReady(this);  // The session takes one frame a call; there may be another one.
-    } else if (Planted(Plant::kInputFullUntold)) {
-      incoming_.Pause();
+      worker().descriptors().MarkReady(
+          this);  // The session takes one frame a call; there may be another one.
     } else {
+      SLUICE_PLANT(input_full_untold, return incoming_.Pause());
       TellInputFull();
     }
   }

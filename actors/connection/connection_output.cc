@@ -86,8 +86,8 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
     CountOut(sent);
     Active();
     if (!deadlines_.Looking()) BeginLooking();
-    if (Planted(Plant::kPartialWriteForgotten) && count == 1)
-      return static_cast<int64_t>(parts[0].iov_len);
+    SLUICE_PLANT(partial_write_forgotten,
+                 if (count == 1) return static_cast<int64_t>(parts[0].iov_len));
     // A short write does not prove that the buffer is full (a signal may cut it); the next write
     // shows it.
     return sent;
@@ -134,7 +134,9 @@ void Connection::OutputMoved() {
   if (size <= options().output_bytes_low) {
     if (outgoing_.TakeHigh()) {
       // Resume reading on this connection, or on the other one of a pair.
-      worker().descriptors().MarkReady(Planted(Plant::kPairNotResumed) ? this : partner_);
+      Connection* reader = partner_;
+      SLUICE_PLANT(pair_not_resumed, reader = this);
+      worker().descriptors().MarkReady(reader);
     }
     if (outgoing_.WantsWritable()) worker().descriptors().MarkReady(this);
     if (!outgoing_.listeners().Empty()) TellListeners(&OutputListener::OnOutputLow);
@@ -207,7 +209,8 @@ void Connection::BeginClose() {
 
 void Connection::OutputEnds(bool was_open) {
   worker().descriptors().FlushAfterSlice(this);  // Output of this callback goes first.
-  if (was_open && !Planted(Plant::kClosingMemberCounts)) TellOutputEnded();
+  SLUICE_PLANT(closing_member_counts, return);
+  if (was_open) TellOutputEnded();
 }
 
 void Connection::CloseWrite() {
@@ -222,7 +225,9 @@ void Connection::FinishWriting() {
   if (outgoing_.Open()) return;
   if (IsConnecting()) return;  // ConnectDone comes back here.
   if (outgoing_.Gathering()) return;
-  if (!outgoing_.Empty() && !(Planted(Plant::kCloseBeforeFlush) && Closing())) return;
+  bool flushed = outgoing_.Empty();
+  SLUICE_PLANT(close_before_flush, flushed = flushed || Closing());
+  if (!flushed) return;
   if (outgoing_.FinDue()) {
     if (incoming_.ReadEnded() && Closing()) {
       Finish(outgoing_.close_reason());  // Nothing is unread or unsent: close() is enough.
@@ -238,7 +243,9 @@ void Connection::FinishWriting() {
     ArmTimer();  // half_closed_timeout
   }
   if (!outgoing_.FinSent()) return;
-  if ((incoming_.ReadEnded() || Planted(Plant::kNoLinger)) && (Closing() || incoming_.EofTold())) {
+  bool peer_done = incoming_.ReadEnded();
+  SLUICE_PLANT(no_linger, peer_done = true);
+  if (peer_done && (Closing() || incoming_.EofTold())) {
     Finish(outgoing_.close_reason());
   } else if (Closing()) {
     outgoing_.Linger(worker().NowMs());

@@ -37,7 +37,8 @@ void Connection::ArmTimer() {
 
 void Connection::OnTimer(Worker& w) {
   if (NextDeadlineMs() > w.NowMs()) {
-    if (!Planted(Plant::kIdleNotRearmed)) ArmTimer();
+    SLUICE_PLANT(idle_not_rearmed, return);
+    ArmTimer();
   } else if (!w.descriptors().JudgeAfterTurn(this)) {
     Judge();
   }
@@ -49,7 +50,9 @@ void Connection::OnDeadline() { NextDeadlineMs() > worker().NowMs() ? ArmTimer()
 void Connection::Judge() {
   const int64_t now = worker().NowMs();
   // The peer's FIN may lie behind unread bytes, which take several reads.
-  if (outgoing_.Lingering() && !Planted(Plant::kJudgedBeforeRead)) {
+  bool lingering = outgoing_.Lingering();
+  SLUICE_PLANT(judged_before_read, lingering = false);
+  if (lingering) {
     DiscardAll();
     if (Ended()) return;
     if (NextDeadlineMs() > now) return ArmTimer();
@@ -87,7 +90,8 @@ void Connection::Judge() {
 // write: try one.
 void Connection::StallTimedOut() {
   outgoing_.SetWritable();
-  if (!Planted(Plant::kStallClockRunsOn)) FlushOutput();
+  SLUICE_PLANT(stall_clock_runs_on, return Finish(CloseReason::kWriteStalled, /*reset=*/true));
+  FlushOutput();
   if (outgoing_.StalledMs() >= 0 && outgoing_.WriteError() == 0) {
     Finish(CloseReason::kWriteStalled, /*reset=*/true);
     return;

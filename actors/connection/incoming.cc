@@ -9,7 +9,7 @@ bool Incoming::NoteExceptional(uint32_t events) {
   if ((events & EPOLLERR) != 0) error_reported_ = true;
   const bool known_now = (events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !EndKnown();
   if (known_now) end_ = End::kKnown;
-  if (Planted(Plant::kEofDropsUnread) && (events & EPOLLRDHUP) != 0) ReadEnd();
+  SLUICE_PLANT(eof_drops_unread, if ((events & EPOLLRDHUP) != 0) ReadEnd());
   return known_now;
 }
 

@@ -39,7 +39,8 @@ class Incoming {
   bool Readable() const { return readable_; }
   // True: a read that is shorter than asked for has left nothing, if the stream says the same.
   bool ShortReadMeansEmpty() const {
-    return !exceptional_ || Planted(Plant::kShortReadAfterHangUp);
+    SLUICE_PLANT(short_read_after_hang_up, return true);
+    return !exceptional_;
   }
   // True: the socket has an error that no read has reported yet.
   bool ErrorReported() const { return error_reported_; }

@@ -94,11 +94,14 @@ class Outgoing {
   // True: kept bytes may be given to the kernel. Behind a hole (Keep) nothing may be sent: the peer
   // would take it for the missing bytes.
   bool MaySend() const {
-    return !output_.Empty() && writable_ && (write_error_ == 0 || Planted(Plant::kBytesBehindHole));
+    bool whole = write_error_ == 0;
+    SLUICE_PLANT(bytes_behind_hole, whole = true);
+    return !output_.Empty() && writable_ && whole;
   }
   void Sent(size_t bytes, Lease& lease) {
     output_.Consume(bytes, lease);
-    if (!Planted(Plant::kStallClockRunsOn)) stalled_ms_ = -1;
+    SLUICE_PLANT(stall_clock_runs_on, return);
+    stalled_ms_ = -1;
   }
   // Called after output grew or shrank. True: output begins to wait for the peer now.
   bool BeginsToWait(int64_t now_ms) {

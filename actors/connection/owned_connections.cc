@@ -47,7 +47,7 @@ void OwnedConnections::Opened(Connection& connection) {
 void OwnedConnections::WasActive(Connection& connection) {
   if (connection.Closing()) return;  // Closing ones keep the order of their close.
   Part& part = PartOf(connection);
-  if (Planted(Plant::kEvictsByAge)) return;
+  SLUICE_PLANT(evicts_by_age, return);
   part.open.Remove(connection);
   part.open.PushBack(connection);
   Publish(part);

@@ -25,7 +25,7 @@ int64_t Silence::NextLookMs(int64_t looked_ms, int64_t timeout_ms, const Silence
 bool Silence::IsDead(int64_t now_ms, const Unanswered& look, int64_t timeout_ms) {
   const int64_t over_ms = asked_ms_ + timeout_ms;
   if (now_ms < over_ms) return false;
-  if (Planted(Plant::kSilenceUnasked)) return true;
+  SLUICE_PLANT(silence_unasked, return true);
   if (asked_late_ms_ < 0) {
     if (look.last_ms != Unanswered::kUnknown) {
       if (now_ms - look.last_ms >= over_ms) asked_late_ms_ = now_ms - look.last_ms;

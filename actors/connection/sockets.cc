@@ -88,7 +88,7 @@ bool LeadsTo(Os& os, const Address& listening, const Address& to) {
 }
 
 bool IsConnectedToItself(Os& os, int fd) {
-  if (Planted(Plant::kSelfConnectTaken)) return false;
+  SLUICE_PLANT(self_connect_taken, return false);
   sockaddr_storage storage;
   socklen_t size = sizeof(storage);
   if (os.LocalAddress(fd, &storage, &size) < 0) return false;
@@ -146,7 +146,8 @@ absl::StatusOr<ListeningSocket> OpenListening(Os& os, const Address& address,
 void EndListening(Os& os, ListeningSocket& socket) {
   if (!socket.fd.Valid()) return;
   if (socket.file.has_value()) socket.file->Remove(os);
-  if (!Planted(Plant::kListenerStays)) os.ShutdownBoth(socket.fd.Get());
+  SLUICE_PLANT(listener_stays, socket.fd.Reset(); socket.listed = {}; return);
+  os.ShutdownBoth(socket.fd.Get());
   socket.fd.Reset();
   socket.listed = {};
 }

@@ -75,10 +75,12 @@ class PlainStream : public Stream {
     return os_.ShutdownWrite(fd_);
   }
   void Close(bool reset) override {
+    SLUICE_PLANT(reset_by_close, reset = false);
+    SLUICE_PLANT(end_by_close, read_ended_ = write_ended_ = true);
     // Not close() alone: a forked child may hold the descriptor, and then the peer would wait.
-    if (reset && tcp_ && !Planted(Plant::kResetByClose)) {
+    if (reset && tcp_) {
       os_.Reset(fd_);
-    } else if (!(read_ended_ && write_ended_) && !Planted(Plant::kEndByClose)) {
+    } else if (!(read_ended_ && write_ended_)) {
       os_.ShutdownBoth(fd_);
     }
     os_.Close(fd_);

@@ -80,7 +80,7 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
   // system lock.
   FolderLock lock(os, file.path_);
   const int unlocked = lock.error();
-  if (Planted(Plant::kStaleFileUnlocked)) lock.Unlock();
+  SLUICE_PLANT(stale_file_unlocked, lock.Unlock());
   int bound = os.Bind(fd, address.sockaddr(), address.size());
   for (int look = 0; bound == -EADDRINUSE && look < kLooksMax; ++look) {
     FileId stale;
@@ -126,7 +126,7 @@ absl::StatusOr<UnixFile> UnixFile::Listen(Os& os, int fd, const Address& address
 
 void UnixFile::Remove(Os& os) const {
   FileId id = id_;
-  if (Planted(Plant::kFileByName)) os.SocketFile(path_, &id);
+  SLUICE_PLANT(file_by_name, os.SocketFile(path_, &id));
   os.Unlink(path_, id);
 }
 

@@ -97,7 +97,8 @@ void Spoke::Portion() {
     subscriber.Offer(batch_);  // May delete this subscriber, and others.
     if (worker().PieceDone(slot(), "Hand")) break;
   }
-  if (next_ == nullptr || Planted(Plant::kPortionIsAll)) {
+  SLUICE_PLANT(portion_is_all, next_ = nullptr);
+  if (next_ == nullptr) {
     EndRound();
   } else {
     worker().MarkDue(*this);
@@ -171,9 +172,8 @@ void Spoke::LetGo(Slot* slot, uint32_t generation) {
   Subscriber* const subscriber = Find(slot, generation);
   if (subscriber == nullptr) return;
   subscriber->LetGo();
-  if (Planted(Plant::kLeavesAtOnce)) {
-    subscriber->Leave({}, Leaving(ActorAs<Session>(slot), {}, nullptr), sequence_);
-  }
+  SLUICE_PLANT(leaves_at_once,
+               subscriber->Leave({}, Leaving(ActorAs<Session>(slot), {}, nullptr), sequence_));
 }
 
 void Spoke::On(RemoveSubscriber remove) {
@@ -181,7 +181,7 @@ void Spoke::On(RemoveSubscriber remove) {
   if (lost > 0) batch_.push_back({lost});
   sequence_ = std::max(sequence_, remove.sequence);
   if (Subscriber* const leaver = Find(remove.leaving.session(), remove.leaving.generation())) {
-    if (Planted(Plant::kSpokeLost)) TellGone(1);
+    SLUICE_PLANT(spoke_lost, TellGone(1));
     leaver->Leave(batch_, std::move(remove.leaving), sequence_);
   }
   // For all other subscribers the batch may grow. If no more messages wait, or there is a gap to
@@ -192,9 +192,7 @@ void Spoke::On(RemoveSubscriber remove) {
 void Spoke::Remove(Subscriber& subscriber) {
   if (Subscribers::Linked(subscriber)) {
     if (next_ == &subscriber) next_ = subscribers_.Next(subscriber);
-    if (Planted(Plant::kPassedOver) && round_ && next_ != nullptr) {
-      next_ = subscribers_.Next(*next_);
-    }
+    SLUICE_PLANT(passed_over, if (round_ && next_ != nullptr) next_ = subscribers_.Next(*next_));
     subscribers_.Remove(subscriber);
     by_slot_.erase(by_slot_.find(subscriber.slot()));
     TellGone(1);

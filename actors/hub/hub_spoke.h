@@ -33,6 +33,7 @@
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/memory/buffer.h"
+#include "sluice/core/slot/timer.h"
 #include "sluice/core/slot/turn_task.h"
 
 namespace sluice::internal {

@@ -92,7 +92,7 @@ void Subscriber::LetGo() {
 void Subscriber::CountQueueAsMissed() {
   while (Queued() > 0) {
     const int64_t missed = 1 + Pop().missed_before;
-    if (Planted(Plant::kLeaverForgets)) continue;
+    SLUICE_PLANT(leaver_forgets, continue);
     missed_tail_ += missed;
     spoke_.ledger_->missed.Add(1);
   }
@@ -110,8 +110,8 @@ void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
 // A filter is code of its session, and so is a TrySend in it: sent by the spoke, the message would
 // overtake those in the session's outbox.
 Slot* Subscriber::FilterOwner() const {
-  const bool there = slot_->generation == generation_ && !Planted(Plant::kFilterOvertakes);
-  return there ? slot_ : spoke_.slot();
+  SLUICE_PLANT(filter_overtakes, return spoke_.slot());
+  return slot_->generation == generation_ ? slot_ : spoke_.slot();
 }
 
 // Calls back to the user. False: the callback threw, or ended this subscriber.
@@ -192,13 +192,13 @@ void Subscriber::OfferOne(const Due& due) {
         return;
       case SlowPolicy::kDisconnect:
         ledger.missed.Add(1);
-        if (Planted(Plant::kDropCountedTwice)) ledger.missed.Add(1);
+        SLUICE_PLANT(drop_counted_twice, ledger.missed.Add(1));
         connection_->Abort(CloseReason::kSlow);  // OnOutputEnded removes this.
         return;
       case SlowPolicy::kDropOldest:
       case SlowPolicy::kConflate: {
         int64_t missed = 1 + Pop().missed_before;
-        if (Planted(Plant::kLagOffByOne) && backlog_->popped % queue_max_ == 0) --missed;
+        SLUICE_PLANT(lag_off_by_one, if (backlog_->popped % queue_max_ == 0) --missed);
         ledger.missed.Add(1);
         (Queued() == 0 ? missed_tail_ : backlog_->queue.front().missed_before) += missed;
         break;
@@ -228,20 +228,18 @@ bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
   std::deque<Entry>& queue = backlog_->queue;
   const size_t at = place->second - backlog_->popped;
   Entry& entry = queue[at];
-  if (Planted(Plant::kConflateKeepsOldest)) {
-    ++entry.missed_before;
-    ledger.conflated.Add(1);
-    return true;
-  }
+  SLUICE_PLANT(conflate_keeps_oldest, ++entry.missed_before; ledger.conflated.Add(1); return true);
   // The older message's memory is reused: a key gets its newest message even while memory is spent.
-  const int64_t more = ChargeOf(payload) - ChargeOf(entry.payload);
+  int64_t more = ChargeOf(payload) - ChargeOf(entry.payload);
   if (more > 0 && !lease().ChargeOverdraft(more)) {
     // The older message stays, and one after it is missing.
     ++(at + 1 < queue.size() ? queue[at + 1].missed_before : missed_tail_);
-    if (!Planted(Plant::kConflateUncounted)) ledger.missed.Add(1);
+    SLUICE_PLANT(conflate_uncounted, return true);
+    ledger.missed.Add(1);
     return true;
   }
-  if (more < 0 && !Planted(Plant::kReplacedStaysCharged)) lease().Refund(-more);
+  SLUICE_PLANT(replaced_stays_charged, more = 0);
+  if (more < 0) lease().Refund(-more);
   backlog_->payload_bytes += payload.AllocatedBytes() - entry.payload.AllocatedBytes();
   entry.payload = payload;
   ++entry.missed_before;

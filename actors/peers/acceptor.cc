@@ -113,7 +113,7 @@ struct AcceptedControl {
   void Refuse(Worker& worker) {
     EndAccepted(worker.os(), std::move(fd));
     CountersOf(worker).CountNeverStood(CloseReason::kRefused);
-    if (Planted(Plant::kPlaceLeaked)) return;
+    SLUICE_PLANT(place_leaked, return);
     acceptor->TellEnd(worker);
   }
 };
@@ -136,9 +136,8 @@ struct EvictControl {
     for (int i = 0; i < kEvictLooksMax && oldest != nullptr && oldest->TakesBytesMeanwhile(); ++i) {
       oldest = owned->Oldest(worker.Index());
     }
-    if (oldest != nullptr && (!worker.Draining() || Planted(Plant::kEvictsInDrain))) {
-      oldest->Evict();
-    }
+    SLUICE_PLANT(evicts_in_drain, if (oldest != nullptr && worker.Draining()) oldest->Evict());
+    if (oldest != nullptr && !worker.Draining()) oldest->Evict();
     Worker::Post(*owned->slot->worker, owned->slot, owned->generation, EvictionDoneControl{});
   }
 };
@@ -176,8 +175,8 @@ void Acceptor::OnStart() {
   io_ = new Io(*this);
   worker().descriptors().Attach(slot(), io_);
   for (ListeningSocket& socket : sockets_) {
-    const int added = worker().os().PollerAdd(worker().descriptors().Poller(), socket.fd.Get(), EPOLLIN | EPOLLET,
-                                              Descriptors::PollData(slot()));
+    const int added = worker().os().PollerAdd(worker().descriptors().Poller(), socket.fd.Get(),
+                                              EPOLLIN | EPOLLET, Descriptors::PollData(slot()));
     if (added < 0) {
       LogError("epoll_ctl for %s: %s; nothing is accepted there", socket.address.ToString(),
                absl::ErrnoToStatus(-added, "add").ToString());
@@ -268,8 +267,9 @@ void Acceptor::Evict() {
     // A connection on its way to worker i counts here, but OldestMs(i) does not know it yet: a
     // worker with no other connection answers kNobodyMs, and is asked last.
     if (open_by_worker_[i] == 0) continue;
-    const bool older = best < 0 || owned_->OldestMs(i) < owned_->OldestMs(best);
-    if (best < 0 || older != Planted(Plant::kEvictsYoungest)) best = i;
+    bool older = best < 0 || owned_->OldestMs(i) < owned_->OldestMs(best);
+    SLUICE_PLANT(evicts_youngest, older = best < 0 || !older);
+    if (older) best = i;
   }
   if (best < 0) return;
   evicting_ = true;
@@ -398,17 +398,15 @@ Acceptor::Accepted Acceptor::AcceptOne(ListeningSocket& socket) {
       counters_->accept_errors.Add(1);
       return Accepted::kError;
     default:
-      const bool descriptors = -fd == EMFILE || -fd == ENFILE;
+      bool descriptors = -fd == EMFILE || -fd == ENFILE;
       if (at_limit_ != AtLimit::kWait && descriptors && spare_.Valid()) {
         return AcceptBySpare(socket, -fd);
       }
       counters_->accept_errors.Add(1);
+      SLUICE_PLANT(no_spare_no_eviction, descriptors = false);
       // The spare descriptor could not be reopened: for example, a newcomer has taken the
       // descriptor that an eviction freed. While newcomers wait, evict another connection.
-      if (at_limit_ == AtLimit::kEvictIdle && descriptors && came_ && !draining_ &&
-          !Planted(Plant::kNoSpareNoEviction)) {
-        Evict();
-      }
+      if (at_limit_ == AtLimit::kEvictIdle && descriptors && came_ && !draining_) Evict();
       OutOfResources(-fd);
       return Accepted::kPaused;
   }
@@ -467,7 +465,7 @@ void Acceptor::OutOfResources(int error) {
 void Acceptor::Pause() {
   paused_ = true;
   backoff_ms_ = std::clamp(backoff_ms_ * 2, kBackoffFirstMs, kBackoffMaxMs);
-  if (Planted(Plant::kAcceptStaysPaused)) return;
+  SLUICE_PLANT(accept_stays_paused, return);
   CancelTimer(pause_timer_);  // Still armed if a connection's end has resumed accepting early.
   CancelTimer(rate_timer_);   // The first accept after the pause checks the rate again.
   pause_timer_ = After(absl::Milliseconds(backoff_ms_), [this] {
@@ -499,7 +497,8 @@ std::vector<Address> Acceptor::Addresses() const {
 
 void Acceptor::CloseSockets() {
   for (ListeningSocket& socket : sockets_) {
-    if (slot()->io != nullptr) worker().os().PollerRemove(worker().descriptors().Poller(), socket.fd.Get());
+    if (slot()->io != nullptr)
+      worker().os().PollerRemove(worker().descriptors().Poller(), socket.fd.Get());
     EndListening(worker().os(), socket);
   }
   sockets_.clear();

@@ -24,7 +24,7 @@ constexpr int kLooksPerQuiet = 4;
 // True: the other peer may take `reason` for an end of the stream. Any other reason has cut the
 // stream short, and must not look like an end.
 bool IsCleanEnd(CloseReason reason) {
-  if (Planted(Plant::kResetLooksLikeEnd) && reason == CloseReason::kReset) return true;
+  SLUICE_PLANT(reset_looks_like_end, if (reason == CloseReason::kReset) return true);
   switch (reason) {
     case CloseReason::kClosed:
     case CloseReason::kPeerClosed:
@@ -141,7 +141,7 @@ void Pipe::TryAgain() {
       return;
     }
     auto& addresses = attempts_->addresses;
-    if (Planted(Plant::kAddressPassedOver) && addresses.size() > 1) addresses.pop_back();
+    SLUICE_PLANT(address_passed_over, if (addresses.size() > 1) addresses.pop_back());
     ConnectNext();
     ResumeReading();
   });

@@ -63,7 +63,7 @@ void Resolver::On(LookUp question, Promise<std::vector<Address>> promise) {
 bool Resolver::NeedsAnother(const Name& name) const {
   if (name.queued) return false;
   if (name.under_way.empty()) return true;
-  if (Planted(Plant::kTiedToHungLookUp)) return false;
+  SLUICE_PLANT(tied_to_hung_look_up, return false);
   // Not the age of the last look-up begun: that may be answered, while an older one hangs.
   const int64_t age_ms = worker().NowMs() - name.under_way.back().begun_ms;
   const int under_way_max = std::max(1, runtime().options().blocking_threads_max - 1);
@@ -83,7 +83,7 @@ void Resolver::Begin() {
     queue_.pop_front();
     Name& name = names_.at(key);
     name.queued = false;
-    if (!Planted(Plant::kLookUpsForNobody)) Prune(name);
+    Prune(name);
     if (name.waiters.empty()) {
       LookUpsOf(runtime()).dropped.Add(1);
       Forget(key);
@@ -143,6 +143,7 @@ void Resolver::Finished(const std::string& key, uint64_t number,
 // Drops waiters without a live asker or past their deadline, and their promises: no asker notices
 // that.
 void Resolver::Prune(Name& name) {
+  SLUICE_PLANT(look_ups_for_nobody, if (name.waiters.size() < name.prune_from) return);
   std::erase_if(name.waiters, [this](const Waiter& waiter) {
     return worker().NowMs() >= waiter.deadline_ms ||
            waiter.asker->mailbox.Word().Generation() != waiter.asker_generation;

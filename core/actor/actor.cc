@@ -63,8 +63,9 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
       interval > absl::ZeroDuration() ? std::max<int64_t>(1, WholeMs(interval)) : 0;
   // Never early: `delay` counts from now, not from an older reading of the clock, and from the next
   // tick, as the present tick has begun already.
-  const int64_t now_ms = worker().os().NowNs() / 1'000'000;
-  timer->due_ms = DeadlineMs(now_ms + (Planted(Plant::kTimerEarly) ? 0 : 1), delay);
+  int64_t next_tick_ms = worker().os().NowNs() / 1'000'000 + 1;
+  SLUICE_PLANT(timer_early, --next_tick_ms);
+  timer->due_ms = DeadlineMs(next_tick_ms, delay);
   worker().timers().Arm(*timer, timer->due_ms);
   extra.timers.emplace(id, std::move(timer));
   return id;
@@ -76,7 +77,7 @@ void Actor::CancelTimer(TimerId id) {
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->timers.find(id);
   if (found == slot_->extra->timers.end()) return;
-  if (Planted(Plant::kTimerAfterCancel) && found->second->due_ms <= worker().NowMs()) return;
+  SLUICE_PLANT(timer_after_cancel, if (found->second->due_ms <= worker().NowMs()) return);
   worker().timers().Cancel(*found->second);
   // Destroyed last: what its callback captured may call anything, timers included.
   const std::unique_ptr<UserTimer> gone = std::move(found->second);
@@ -199,7 +200,8 @@ void Actor::AskTimedOut(AskId ask) {
   }
   // Mail that is held waits for OnOpen: an AskOver behind it would come only then, or never.
   const bool mail_waits = !slot_->queue.Empty() && !slot_->MailHeld();
-  if (!mail_waits || Planted(Plant::kAskJudgedBeforeMail)) return AskIsOver(ask);
+  SLUICE_PLANT(ask_judged_before_mail, return AskIsOver(ask));
+  if (!mail_waits) return AskIsOver(ask);
   Worker::SendReserved(slot_, generation(), &kAskOverOps, AskOver{ask});
 }
 

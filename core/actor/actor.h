@@ -310,7 +310,7 @@ auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
       std::apply([&](const auto&... arg) { Construct<A>(on, in, arg...); }, kept);
     };
     worker.restarts().Make(slot,
-                          std::make_unique<Restart>(policy, typeid(A).name(), std::move(make)));
+                           std::make_unique<Restart>(policy, typeid(A).name(), std::move(make)));
   };
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -78,6 +79,17 @@ class BlockingGate : public Actor {
   BlockingPool& pool_;
 };
 
+// Resumes all gates: a single one with no call to give would keep the room from the others. The
+// bound holds, as each gate gives one call before it looks again. Requires: the lock.
+void ResumeGates(BlockingState& state) {
+  for (const auto& [gate, generation] : state.gates) {
+    Worker::Post(*gate->worker, gate, generation, BlockingRoomControl{});
+    SLUICE_PLANT(one_gate_resumed, break);
+  }
+  SLUICE_PLANT(gates_stay, return);
+  state.gates.clear();
+}
+
 void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
   BlockingState& state = *shared;
   std::unique_lock<std::mutex> lock(state.lock);
@@ -91,20 +103,12 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     std::unique_ptr<BlockingTask> task = std::move(state.waiting.front());
     state.waiting.pop_front();
     state.threads[index].caller = task->Caller();
-    if (state.waiting.size() < state.threads_max) {
-      // Resume all gates: a single one with no call to give would keep the room from the others.
-      // The bound holds, as each gate gives one call before it looks again.
-      for (const auto& [gate, generation] : state.gates) {
-        Worker::Post(*gate->worker, gate, generation, BlockingRoomControl{});
-        if (Planted(Plant::kOneGateResumed)) break;
-      }
-      if (!Planted(Plant::kGatesStay)) state.gates.clear();
-    }
+    if (state.waiting.size() < state.threads_max) ResumeGates(state);
     lock.unlock();
     const FunctionScope scope(&state);
     task->Run();
     lock.lock();
-    const bool left_behind = state.ended;
+    bool left_behind = state.ended;
     if (left_behind) {
       task->Forget();  // End() has counted it.
     } else {
@@ -116,13 +120,13 @@ void ThreadMain(const std::shared_ptr<BlockingState>& shared, size_t index) {
     }
     task->Settled();
     lock.unlock();
-    if (Planted(Plant::kFunctionForgotten) && !left_behind) state.awaited.Ended();
+    SLUICE_PLANT(function_forgotten, if (!std::exchange(left_behind, true)) state.awaited.Ended());
     task.reset();  // With what the function holds: a user's destructor, which may block too.
     lock.lock();
     state.threads[index] = {};
     // After the line above: a drain that waited for this call must not find the thread still at
     // work.
-    if (!left_behind && !Planted(Plant::kFunctionForgotten)) state.awaited.Ended();
+    if (!left_behind) state.awaited.Ended();
   }
 }
 

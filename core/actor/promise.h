@@ -61,7 +61,7 @@ class Promise {
   Promise(Slot* asker, uint32_t generation, AskId ask)
       : asker_(asker), generation_(generation), ask_(ask) {}
   ~Promise() {
-    if (Planted(Plant::kPromiseSilent)) Forget();
+    SLUICE_PLANT(promise_silent, Forget());
     Fail(absl::AbortedError("the promise was dropped without an answer"));
   }
   Promise(Promise&& other) noexcept

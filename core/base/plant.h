@@ -1,331 +1,98 @@
-// Plants are faults of our own in the code, to prove that the simulation finds such faults. Each is
-// one line, in a build made only for this (--config=plant); one of them is switched on at the start
-// of the program. Every other build is compiled as if they were not there.
+// A plant is a fault of our own in the code, to prove that the simulation finds such faults. Each
+// place of a plant is a hook: a statement on a line of its own, beside the code that it disturbs. A
+// program that was built for this (--config=plant) switches on one plant when it starts. In every
+// other build a hook is compiled, but leaves no instruction. tests/sim/plants_table.h describes the
+// plants.
 //
-// Owner:  none; the planted number belongs to the process.
-// Thread: SetPlanted() before there is a second one; Planted() any.
-// Bound:  one at a time.
-// Errors: none. A number is never given to another fault.
+// Owner:  none; which plant is on belongs to the process.
+// Thread: SetPlanted() before there is a second thread; any thread may run a hook.
+// Bound:  one plant at a time; several hooks may share a name.
+// Errors: SetPlanted() is false if no hook of this program has the name.
 #ifndef SLUICE_CORE_BASE_PLANT_H_
 #define SLUICE_CORE_BASE_PLANT_H_
 
 #include <string_view>
+#include <vector>
 
 #include "sluice/core/base/language.h"
 
+#ifdef SLUICE_WITH_PLANTS
+
+#include <algorithm>
+#include <cstddef>
+
+// Runs the statement behind the name if the plant of that name is on:
+//   SLUICE_PLANT(stage_wake_lost, if (cross_sent_ % kStageMax == 0) return);
+#define SLUICE_PLANT(name, ...)                                     \
+  if (::sluice::internal::plant_hook<#name>.planted) [[unlikely]] { \
+    __VA_ARGS__;                                                    \
+  } else                                                            \
+    static_cast<void>(0)
+
 namespace sluice {
 
-enum class Plant {
-  kNone = 0,
-  kLostWakeUp = 1,
-  kStageWakeLost = 2,
-  kOutsideWakeLost = 3,
-  kLaneRoomLost = 4,
-  kPaidMarkForgotten = 5,
-  kCreditLeakedOnDeath = 6,
-  kCreditsApart = 7,
-  kWaiterOutOfOrder = 8,
-  kOutboxRotated = 9,
-  kParkedOnTheDead = 10,
-  kChargeLeaked = 11,
-  kWaitCycleUnseen = 12,
-  kStaleHandle = 13,
-  kDoubleDown = 14,
-  kWrongMonitor = 15,
-  kTimerAfterEnd = 16,
-  kTimerAfterCancel = 17,
-  kTimerEarly = 18,
-  kRestartForgetsMessage = 19,
-  kPromiseSilent = 20,
-  kOneGateResumed = 21,
-  kMemoryWaitersLost = 22,
-  kDrainForgetsParked = 23,
-  kDrainBeforeEmpty = 24,
-  kShortReadAfterHangUp = 25,
-  kEofDropsUnread = 26,
-  kPartialWriteForgotten = 27,
-  kCloseBeforeFlush = 28,
-  kHalfCloseIsClose = 29,
-  kNoLinger = 30,
-  kIdleNotRearmed = 31,
-  kStallClockRunsOn = 32,
-  kWritableForgotten = 33,
-  kPairNotResumed = 34,
-  kResetLooksLikeEnd = 35,
-  kAcceptStaysPaused = 36,
-  kEvictsByAge = 37,
-  kPlaceLeaked = 38,
-  kLagOffByOne = 39,
-  kConflateKeepsOldest = 40,
-  kDropCountedTwice = 41,
-  kSpokeLost = 42,
-  kPassedOver = 43,
-  kLastWordsUnsent = 45,
-  kCreditBeforeMemory = 46,
-  kCycleUnconfirmed = 47,
-  kDrainSpins = 48,
-  kBytesBehindHole = 49,
-  kHighUnnoted = 50,
-  kTurnUnshared = 60,
-  kJudgedBeforePoll = 61,
-  kJudgedBeforeRead = 62,
-  kAskJudgedBeforeMail = 63,
-  kStaleFileUnlocked = 85,
-  kFileByName = 86,
-  kEndByClose = 87,
-  kResetByClose = 88,
-  kListenerStays = 89,
-  kMailBeforeOpen = 80,
-  kEarlyBytesLost = 81,
-  kInputFullUntold = 82,
-  kSelfConnectTaken = 83,
-  kSlotsStay = 75,
-  kDueForgotten = 76,
-  kTrySendOvertakes = 90,
-  kFunctionRefused = 91,
-  kFunctionForgotten = 92,
-  kClosingMemberCounts = 65,
-  kPortionIsAll = 66,
-  kConflateUncounted = 67,
-  kEndsInside = 70,
-  kCallbacksLast = 71,
-  kStopInDestructor = 72,
-  kReplacedStaysCharged = 93,
-  kEvictsYoungest = 94,
-  kLeaverForgets = 95,
-  kReserveUnused = 130,
-  kShedOneByOne = 131,
-  kDrainAtFirstSilence = 132,
-  kSilenceUnasked = 133,
-  kAddressPassedOver = 96,
-  kGatesStay = 113,
-  kLeavesAtOnce = 140,
-  kLookUpsForNobody = 142,
-  kTiedToHungLookUp = 147,
-  kEvictsInDrain = 84,
-  kParkedIsRest = 150,
-  kNoSpareNoEviction = 151,
-  kFilterOvertakes = 118,
-  kGapUnnoted = 119,
-};
-
-struct PlantInfo {
-  Plant plant;
-  std::string_view name;
-  std::string_view broken;  // The fault, in words.
-  std::string_view law;     // The law that it should break.
-};
-
-inline constexpr PlantInfo kPlants[] = {
-    // Messages, workers, credits.
-    {Plant::kLostWakeUp, "lost_wake_up", "a worker sleeps without a last look at its inbox", "L5"},
-    {Plant::kStageWakeLost, "stage_wake_lost",
-     "a worker that has sent a multiple of 32 wakes no worker, as if a full stage had", "L5"},
-    {Plant::kOutsideWakeLost, "outside_wake_lost",
-     "each eighth message of outside threads to a worker does not wake it", "L5"},
-    {Plant::kLaneRoomLost, "lane_room_lost",
-     "of several actors that wait for room in a lane only the first is resumed", "L5"},
-    {Plant::kPaidMarkForgotten, "paid_mark_forgotten",
-     "a grant that meets a full lane forgets which messages it has paid for", "L5, credits"},
-    {Plant::kCreditLeakedOnDeath, "credit_leaked_on_death",
-     "a grant that does not find its waiter any more is not given back", "L5, credits"},
-    {Plant::kCreditsApart, "credits_apart",
-     "a sender reads the generation first, then takes a credit of the actor that has the slot now",
-     "L8, L5, credits"},
-    {Plant::kWaiterOutOfOrder, "waiter_out_of_order",
-     "of the actors that wait for credits the last is served first, and the first last",
-     "fairness, L5"},
-    {Plant::kOutboxRotated, "outbox_rotated",
-     "what waits for room in a lane goes to the end of its outbox", "L2"},
-    {Plant::kParkedOnTheDead, "parked_on_the_dead",
-     "an actor that waits for credits is not notified that its target has ended", "L5"},
-    {Plant::kChargeLeaked, "charge_leaked",
-     "a message that comes for an ended actor keeps its share of the memory budget", "L3"},
-    {Plant::kWaitCycleUnseen, "wait_cycle_unseen",
-     "a cycle of three or more parked actors is not reported", "L5"},
-    // Life.
-    {Plant::kStaleHandle, "stale_handle",
-     "a message to an ended actor is given to the actor that has its slot now", "L10"},
-    {Plant::kDoubleDown, "double_down", "a monitor is notified twice of an actor that failed",
-     "L8"},
-    {Plant::kWrongMonitor, "wrong_monitor",
-     "of two monitors of one actor on another, taking back one takes away the first", "L8"},
-    {Plant::kTimerAfterEnd, "timer_after_end",
-     "timers of an actor that has stopped run while its children end", "L4, timers"},
-    {Plant::kTimerAfterCancel, "timer_after_cancel",
-     "a timer that became due while its actor was parked can not be cancelled", "timers"},
-    {Plant::kTimerEarly, "timer_early", "a timer fires up to a millisecond early", "timers"},
-    {Plant::kRestartForgetsMessage, "restart_forgets_message",
-     "a restart drops the first message of the mailbox, too (counted)", "L5"},
-    {Plant::kPromiseSilent, "promise_silent", "a promise that is dropped does not answer", "asks"},
-    {Plant::kOneGateResumed, "one_gate_resumed",
-     "room in the blocking pool resumes one worker's gate of several", "L5"},
-    // Memory and drain.
-    {Plant::kMemoryWaitersLost, "memory_waiters_lost",
-     "when memory is back one connection of those that wait for it reads again", "L5"},
-    {Plant::kDrainForgetsParked, "drain_forgets_parked",
-     "a session that is parked when a drain notifies sessions is never notified", "drain"},
-    {Plant::kDrainBeforeEmpty, "drain_before_empty",
-     "a connection counts as read out in a drain before its first EAGAIN", "drain, L9"},
-    // Connections.
-    {Plant::kShortReadAfterHangUp, "short_read_after_hang_up",
-     "a short read means that nothing is left, even when RDHUP was reported", "L9"},
-    {Plant::kEofDropsUnread, "eof_drops_unread",
-     "RDHUP is taken for the end of the stream, before what was sent is read", "L9"},
-    {Plant::kPartialWriteForgotten, "partial_write_forgotten",
-     "a send that took a part of one buffer counts as one that took it all", "L9, bytes"},
-    {Plant::kCloseBeforeFlush, "close_before_flush",
-     "a closing connection sends its FIN while output is queued", "L9"},
-    {Plant::kHalfCloseIsClose, "half_close_is_close",
-     "the end of the peer's side closes ours, whatever the session wants", "L9"},
-    {Plant::kNoLinger, "no_linger",
-     "a connection closes behind its FIN without reading on; a reset kills the answer", "L9"},
-    {Plant::kIdleNotRearmed, "idle_not_rearmed",
-     "the timer of a connection that was active meanwhile is not armed again", "timeouts"},
-    {Plant::kStallClockRunsOn, "stall_clock_runs_on",
-     "a peer that takes some output is still counted as one that takes none", "timeouts"},
-    {Plant::kWritableForgotten, "writable_forgotten",
-     "a session that is parked when there is room to write never gets OnWritable", "L5"},
-    {Plant::kPairNotResumed, "pair_not_resumed",
-     "of a pair, the side whose output is low again reads on, not its partner", "L5"},
-    {Plant::kResetLooksLikeEnd, "reset_looks_like_end",
-     "a pipe passes on a reset as if the stream had ended", "L9"},
-    // Acceptors.
-    {Plant::kAcceptStaysPaused, "accept_stays_paused",
-     "an acceptor without descriptors goes on only when a connection ends", "L5"},
-    {Plant::kEvictsByAge, "evicts_by_age",
-     "the connection that is evicted is the oldest, not the longest silent", "eviction"},
-    {Plant::kPlaceLeaked, "place_leaked",
-     "a connection that its worker refuses keeps its place in the limit", "L5, limits"},
-    // Hubs.
-    {Plant::kLagOffByOne, "lag_off_by_one",
-     "drop_oldest counts one too few whenever its queue has gone round", "hub lag"},
-    {Plant::kConflateKeepsOldest, "conflate_keeps_oldest",
-     "conflate keeps the oldest message of a key, not the newest", "hub, conflate"},
-    {Plant::kDropCountedTwice, "drop_counted_twice",
-     "the message that ends a slow subscriber counts as missed twice", "L1"},
-    {Plant::kSpokeLost, "spoke_lost",
-     "one unsubscribe counts as two, and a worker's subscribers are forgotten", "hub"},
-    // Faults that this code has had.
-    {Plant::kPassedOver, "passed_over",
-     "where a subscriber ends in a round, the one behind the next gets nothing", "hub"},
-    {Plant::kClosingMemberCounts, "closing_member_counts",
-     "a subscriber with a closing connection still counts, and holds the room", "hub, L5"},
-    {Plant::kPortionIsAll, "portion_is_all",
-     "a message to a crowd goes to the first portion of its subscribers alone", "hub"},
-    {Plant::kConflateUncounted, "conflate_uncounted",
-     "a message that conflate finds no memory for is reported as missed, but not counted",
-     "L1, hub"},
-    {Plant::kReplacedStaysCharged, "replaced_stays_charged",
-     "a shorter message that replaces an older one keeps the older one's memory", "L3, hub"},
-    {Plant::kLeaverForgets, "leaver_forgets",
-     "what waits for a subscriber that leaves a hub is neither sent nor counted", "L1, hub"},
-    {Plant::kLeavesAtOnce, "leaves_at_once",
-     "a subscriber leaves a hub ahead of messages that the hub has put in order", "hub, leave"},
-    {Plant::kLookUpsForNobody, "look_ups_for_nobody",
-     "a name is looked up though its askers have given up", "names"},
-    {Plant::kTiedToHungLookUp, "tied_to_hung_look_up",
-     "a new asker of a name waits for the look-up of it that hangs", "names"},
-    {Plant::kFilterOvertakes, "filter_overtakes",
-     "in a hub's filter TrySend goes before what its session has left waiting", "L2"},
-    {Plant::kLastWordsUnsent, "last_words_unsent",
-     "what an ended actor's destructor sends to a full target stays in its outbox", "L5"},
-    {Plant::kCreditBeforeMemory, "credit_before_memory",
-     "a message that waits for memory holds a credit meanwhile", "L5, credits"},
-    {Plant::kCycleUnconfirmed, "cycle_unconfirmed",
-     "a cycle is reported though a grant on its way ends one of its waits", "deadlock"},
-    {Plant::kDrainSpins, "drain_spins",
-     "a drain that takes the turns itself does not wait for blocking functions", "L5, drain"},
-    {Plant::kBytesBehindHole, "bytes_behind_hole",
-     "a connection goes on sending behind bytes that found no memory", "L9, bytes"},
-    {Plant::kSlotsStay, "slots_stay",
-     "places of actors that ended stay with their worker, and others are refused", "spawns"},
-    {Plant::kDueForgotten, "due_forgotten",
-     "of timers due while their actor was parked, those behind one that parks it again are "
-     "forgotten",
-     "audit, timers"},
-    {Plant::kEndsInside, "ends_inside",
-     "an actor that another actor's handler ends is notified inside that handler", "L4"},
-    {Plant::kCallbacksLast, "callbacks_last",
-     "the callbacks of an actor that ends are destroyed after it", "life"},
-    {Plant::kStopInDestructor, "stop_in_destructor",
-     "a Stop in the destructor of an actor that is restarted is not looked for", "L5, life"},
-    {Plant::kHighUnnoted, "high_unnoted",
-     "reading stops for output that leaves at once, and is not resumed", "L5"},
-    // Resources of the process.
-    {Plant::kStaleFileUnlocked, "stale_file_unlocked",
-     "servers that find one stale file of a UNIX socket replace it without a lock", "files"},
-    {Plant::kFileByName, "file_by_name",
-     "the file of a UNIX socket is removed by its name, though another server may own it", "files"},
-    {Plant::kEndByClose, "end_by_close",
-     "a connection ends with close() alone, which a forked child's descriptor undoes", "L9"},
-    {Plant::kResetByClose, "reset_by_close", "an abort ends in order, without a reset", "L9"},
-    {Plant::kListenerStays, "listener_stays",
-     "a listener that a forked child holds accepts on after the drain", "drain"},
-    {Plant::kMailBeforeOpen, "mail_before_open",
-     "a session is given its messages while it still connects", "early"},
-    {Plant::kEarlyBytesLost, "early_bytes_lost",
-     "what a session writes in its constructor is forgotten", "early, bytes"},
-    {Plant::kInputFullUntold, "input_full_untold",
-     "a frame that is longer than may be kept stops the reading without a notice", "frames"},
-    {Plant::kSelfConnectTaken, "self_connect_taken",
-     "a socket that is connected to itself is taken for one that found its server", "early"},
-    {Plant::kEvictsYoungest, "evicts_youngest",
-     "an eviction asks the worker with the shortest silence, not the longest", "eviction"},
-    {Plant::kAddressPassedOver, "address_passed_over",
-     "of three addresses of a name, the one behind a dead one is passed over", "dns"},
-    {Plant::kTrySendOvertakes, "try_send_overtakes",
-     "in a constructor or a destructor TrySend goes before what Send has left waiting", "L2"},
-    {Plant::kFunctionRefused, "function_refused",
-     "a drain waits for blocking functions, but refuses what they send", "drain"},
-    {Plant::kReserveUnused, "reserve_unused",
-     "while memory is spent, peers that read are not read either", "L5"},
-    {Plant::kShedOneByOne, "shed_one_by_one",
-     "of any number of peers that do not read, only one is ended each 100 ms", "L5"},
-    {Plant::kDrainAtFirstSilence, "drain_at_first_silence",
-     "in a drain a moment without bytes is taken for the end of what a peer had sent", "drain"},
-    {Plant::kSilenceUnasked, "silence_unasked",
-     "a peer is taken for dead at its deadline, without the last probe after it", "L9"},
-    {Plant::kParkedIsRest, "parked_is_rest",
-     "a drain takes actors that are parked, and what they hold, for at rest", "drain"},
-    {Plant::kEvictsInDrain, "evicts_in_drain",
-     "an eviction that was asked for before a drain ends a live connection in it", "eviction"},
-    {Plant::kNoSpareNoEviction, "no_spare_no_eviction",
-     "without a descriptor and without the spare one, no connection is evicted for a waiting peer",
-     "eviction"},
-    {Plant::kFunctionForgotten, "function_forgotten",
-     "a drain does not wait until what a blocking function held is destroyed", "drain"},
-    {Plant::kGatesStay, "gates_stay",
-     "a worker's gate that was notified of room in the blocking pool is notified again and again",
-     "L3"},
-    // Turns.
-    {Plant::kTurnUnshared, "turn_unshared",
-     "all timers and descriptors that are ready have their turn, however long that takes", "turns"},
-    {Plant::kJudgedBeforePoll, "judged_before_poll",
-     "a late worker judges deadlines before it has polled", "late"},
-    {Plant::kJudgedBeforeRead, "judged_before_read",
-     "a deadline is judged while its descriptor stands on the ready list", "late"},
-    {Plant::kAskJudgedBeforeMail, "ask_judged_before_mail",
-     "a question is late though its answer lies in the mailbox", "late"},
-    {Plant::kGapUnnoted, "gap_unnoted",
-     "what was read behind a stop in the middle of a turn counts as read before it", "late"},
-};
-
-#ifdef SLUICE_PLANT
-
 namespace internal {
-inline Plant planted = Plant::kNone;
+
+// All hooks of one name share one.
+struct PlantHook {
+  explicit PlantHook(std::string_view named) : name(named), next(first) { first = this; }
+  static inline constinit PlantHook* first = nullptr;
+  const std::string_view name;
+  PlantHook* const next;
+  bool planted = false;  // Written before there is a second thread.
+};
+
+// A name as a template argument.
+template <size_t kSize>
+struct PlantName {
+  // Implicit: a string literal.
+  consteval PlantName(const char (&literal)[kSize]) { std::copy_n(literal, kSize, text); }
+  char text[kSize];
+};
+
+// Constructed before main() in each program that contains such a hook, even if the hook never runs.
+template <PlantName kName>
+inline PlantHook plant_hook(kName.text);
+
 }  // namespace internal
 
-inline void SetPlanted(int number) { internal::planted = static_cast<Plant>(number); }
-inline bool Planted(Plant plant) { return internal::planted == plant; }
+// The names of this program's plants, sorted.
+inline std::vector<std::string_view> PlantNames() {
+  std::vector<std::string_view> names;
+  for (const auto* hook = internal::PlantHook::first; hook != nullptr; hook = hook->next) {
+    names.push_back(hook->name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Switches this plant on, and all others off. "" switches all off.
+[[nodiscard]] inline bool SetPlanted(std::string_view name) {
+  bool found = name.empty();
+  for (auto* hook = internal::PlantHook::first; hook != nullptr; hook = hook->next) {
+    hook->planted = hook->name == name;
+    found |= hook->planted;
+  }
+  return found;
+}
+
+}  // namespace sluice
 
 #else
 
-constexpr bool Planted(Plant) { return false; }
+#define SLUICE_PLANT(name, ...) \
+  if constexpr (false) {        \
+    __VA_ARGS__;                \
+  } else                        \
+    static_cast<void>(0)
 
-#endif
+namespace sluice {
+
+inline std::vector<std::string_view> PlantNames() { return {}; }
+[[nodiscard]] inline bool SetPlanted(std::string_view name) { return name.empty(); }
 
 }  // namespace sluice
+
+#endif  // SLUICE_WITH_PLANTS
 
 #endif  // SLUICE_CORE_BASE_PLANT_H_

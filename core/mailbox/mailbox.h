@@ -162,9 +162,9 @@ class WaiterQueue {
     if (items_.size() == items_.capacity() && items_.size() - count_ >= count_) Compact();
     items_.push_back(waiter);
     ++count_;
-    if (Planted(Plant::kWaiterOutOfOrder)) std::swap(items_[first_], items_.back());
+    SLUICE_PLANT(waiter_out_of_order, std::swap(items_[first_], items_.back()));
     if (index_ != nullptr) (*index_)[NameOf(items_.back())] = items_.size() - 1;
-    if (Planted(Plant::kWaiterOutOfOrder)) index_ = nullptr;
+    SLUICE_PLANT(waiter_out_of_order, index_ = nullptr);
   }
   void Pop() {
     if (index_ != nullptr) index_->erase(NameOf(items_[first_]));

@@ -136,7 +136,8 @@ bool Runtime::Quiescent() {
 
 int64_t Runtime::Published(bool io) {
   int64_t sum = 0;
-  for (const auto& worker : workers_) sum += io ? worker->drain().rest().Io() : worker->drain().rest().Actors();
+  for (const auto& worker : workers_)
+    sum += io ? worker->drain().rest().Io() : worker->drain().rest().Actors();
   return sum;
 }
 
@@ -270,7 +271,8 @@ void Runtime::JoinWorkers() {
       rest &= !worker->Turn(worker->NowMs());
       worker->Leave();
     }
-    for (auto& worker : workers_) on_the_way += worker->mail().CrossSent() - worker->mail().CrossTaken();
+    for (auto& worker : workers_)
+      on_the_way += worker->mail().CrossSent() - worker->mail().CrossTaken();
     rest &= on_the_way == 0;
   }
   turning_.store(false, std::memory_order_release);
@@ -292,10 +294,9 @@ void Runtime::Drain(absl::Duration timeout) {
         worker->Leave();
       }
     }
+    SLUICE_PLANT(drain_spins, if (own_turns) continue);
     // Pause here: no turn advances a blocking function, or a timer that is not due.
-    if (!own_turns || ((blocking_->Awaited() > 0 || AllRest()) && !Planted(Plant::kDrainSpins))) {
-      PauseDrain();
-    }
+    if (!own_turns || blocking_->Awaited() > 0 || AllRest()) PauseDrain();
   }
   JoinWorkers();
 }

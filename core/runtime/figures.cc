@@ -222,9 +222,9 @@ std::string Worker::Dump() {
     // now.
     const bool ours = of == this && target->generation == outbox.list.Front()->generation;
     const std::string target_name =
-        ours          ? absl::StrCat(NameOfActor(target), " on worker ", Index())
+        ours                ? absl::StrCat(NameOfActor(target), " on worker ", Index())
         : !desk_.IsOurs(of) ? "an actor of another runtime"
-                      : absl::StrCat("actor#", target->id, " on worker ", of->Index());
+                            : absl::StrCat("actor#", target->id, " on worker ", of->Index());
     const char* why = outbox.waits_for_lane     ? "room in the lane to "
                       : outbox.waits_for_memory ? "memory to send to "
                                                 : "credits of ";

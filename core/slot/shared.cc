@@ -30,7 +30,7 @@ Shared::Shared(Runtime& of, Options checked, Os& system)
       blocking_gates(static_cast<size_t>(options.workers)) {}
 
 bool Shared::OutsideAdmits() const {
-  if (Planted(Plant::kFunctionRefused)) return !outside_gate.Draining();
+  SLUICE_PLANT(function_refused, return !outside_gate.Draining());
   return outside_gate.Admits(
       [this] { return internal::FunctionScope::current == blocking_functions; });
 }

@@ -42,7 +42,7 @@ class WaitCycleBook {
   std::string last_;
   std::set<std::string> noted_;
   std::map<std::string, int64_t> logged_ms_;  // By the cycle's actors.
-  std::atomic<int64_t> found_{0};                        // Relaxed: a count for figures.
+  std::atomic<int64_t> found_{0};             // Relaxed: a count for figures.
 };
 
 }  // namespace sluice

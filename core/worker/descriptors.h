@@ -68,7 +68,8 @@ class Descriptors {
   // True: events for `io` have come and wait for its turn; OnDeadline() follows that turn. So a
   // deadline is judged after what had arrived.
   bool JudgeAfterTurn(IoHandler* io) {
-    io->deadline_waits_ = io->OnReadyList() && !Planted(Plant::kJudgedBeforeRead);
+    io->deadline_waits_ = io->OnReadyList();
+    SLUICE_PLANT(judged_before_read, io->deadline_waits_ = false);
     return io->deadline_waits_;
   }
   bool HasReady() const { return !ready_.Empty(); }

@@ -23,7 +23,7 @@ void HandleDown(void* actor, Envelope& e) {
   } catch (...) {
     // No memory for the text: the monitor is notified without it.
   }
-  if (Planted(Plant::kDoubleDown) && down.reason == EndReason::kFailed) self->OnDown(down);
+  SLUICE_PLANT(double_down, if (down.reason == EndReason::kFailed) self->OnDown(down));
   self->OnDown(down);
 }
 

@@ -172,8 +172,8 @@ void DrainOrders::Publish(bool rests) {
   const bool gate_apart = !desk_.drain.gate_stopped && desk_.shared.GateLives(desk_.index);
   // Parked messages were accepted, and will be handled. After the deadline the drain does not wait
   // for them.
-  const bool waits = (desk_.ledger.parked_held > 0 || hub_waits_ > 0) && !desk_.drain.shutdown &&
-                     !Planted(Plant::kParkedIsRest);
+  bool waits = (desk_.ledger.parked_held > 0 || hub_waits_ > 0) && !desk_.drain.shutdown;
+  SLUICE_PLANT(parked_is_rest, waits = false);
   rest_.Publish(rests && !waits, {mail_.CrossSent(), mail_.CrossTaken(), descriptors_.Count(),
                                   desk_.actor_count - (gate_apart ? 1 : 0)});
 }

@@ -57,13 +57,10 @@ void Family::AddWatcher(Slot* target, uint32_t generation, const Watcher& watche
 void Family::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
   if (target->generation != generation || target->extra == nullptr) return;
   auto& watchers = target->extra->watchers;
-  if (Planted(Plant::kWrongMonitor)) {
-    Watcher earliest = watcher;
-    earliest.monitor = 0;
-    const auto first = watchers.lower_bound(earliest);
-    if (first != watchers.end() && first->slot == watcher.slot) watchers.erase(first);
-    return;
-  }
+  SLUICE_PLANT(wrong_monitor, Watcher earliest = watcher; earliest.monitor = 0;
+               const auto first = watchers.lower_bound(earliest);
+               if (first != watchers.end() && first->slot == watcher.slot) watchers.erase(first);
+               return);
   watchers.erase(watcher);
 }
 

@@ -36,7 +36,8 @@ HandlerClock::HandlerClock(Os& os, int worker, absl::Duration slow_handler)
 int HandlerClock::Read(bool slept) {
   const int64_t before = now_ns_;
   now_ns_ = os_.NowNs();
-  if (now_ns_ - before >= kGapNs && !slept && !Planted(Plant::kGapUnnoted)) {
+  SLUICE_PLANT(gap_unnoted, slept = true);
+  if (now_ns_ - before >= kGapNs && !slept) {
     gap_from_ms_ = before / 1'000'000;
     gap_until_ms_ = NowMs();
   }

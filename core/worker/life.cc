@@ -101,9 +101,10 @@ void Life::Stop(Slot* slot, EndReason reason, std::string text) {
   // constructed yet, when it is.
   if (desk_.current == slot) return;
   if (slot->actor == nullptr && slot->state != ActorState::kRestarting) return;
+  SLUICE_PLANT(ends_inside, return BeginStop(slot));
   // If another actor runs a handler, the end begins in this actor's own turn. Otherwise OnStop
   // would run inside that handler, and could end the actor that runs it.
-  if (desk_.current != nullptr && !Planted(Plant::kEndsInside)) {
+  if (desk_.current != nullptr) {
     desk_.Schedule(slot);
     return;
   }
@@ -248,11 +249,11 @@ bool Life::EndActor(Slot* slot, int* budget) {
   }
   // Callbacks are destroyed before the actor: their captured objects may use the actor in their
   // destructors.
-  if (!Planted(Plant::kCallbacksLast)) {
-    *budget -= ForgetTimers(slot, *budget);
-    if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
-    if (*budget <= 0) return false;
-  }
+  SLUICE_PLANT(callbacks_last, if (slot->io != nullptr) slot->io->OnActorEnded(failed);
+               delete std::exchange(slot->actor, nullptr); return true);
+  *budget -= ForgetTimers(slot, *budget);
+  if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
+  if (*budget <= 0) return false;
   if (slot->io != nullptr) slot->io->OnActorEnded(failed);
   delete std::exchange(slot->actor, nullptr);
   return true;
@@ -292,9 +293,9 @@ void Life::EndStep(Slot* slot) {
       return;
     }
     // Messages that its destructor sent.
-    if (extra.outbox.count > 0 && !slot->parked && !Planted(Plant::kLastWordsUnsent)) {
-      parking_.FlushOutbox(slot);
-    }
+    bool last_words = extra.outbox.count > 0 && !slot->parked;
+    SLUICE_PLANT(last_words_unsent, last_words = false);
+    if (last_words) parking_.FlushOutbox(slot);
   }
   DropWhatItHeld(slot, &budget);
   if (budget > 0) budget -= parking_.TellClosed(slot, budget);
@@ -393,7 +394,8 @@ void Life::Free(Slot* slot) {
   desk_.shared.slots.Uncount();
   if (slot->UsedUp()) return;
   free_slots_.push_back(slot);
-  if (free_slots_.size() > SlotTable::kFreeSlotsMax && !Planted(Plant::kSlotsStay)) {
+  SLUICE_PLANT(slots_stay, return);
+  if (free_slots_.size() > SlotTable::kFreeSlotsMax) {
     // First drop what still points to the slots: handlers noted for the log of slow handlers, and
     // descriptors that finished in this turn. No handler is running here.
     desk_.ReadClock();

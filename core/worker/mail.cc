@@ -41,7 +41,7 @@ void Mail::Connect(const std::vector<Worker*>& workers) {
 // another worker returned.
 Answer Mail::Reserve(Stage& stage, Slot* target, uint32_t generation, int64_t charge,
                      bool overdraft) {
-  if (Planted(Plant::kCreditsApart)) generation = target->mailbox.Word().Generation();
+  SLUICE_PLANT(credits_apart, generation = target->mailbox.Word().Generation());
   LaneGate<>& gate = stage.lane.gate;
   if (!gate.HasRoom()) {
     return target->mailbox.Word().Generation() == generation ? Answer::kFull : Answer::kClosed;
@@ -106,7 +106,7 @@ void Mail::Flush() {
     Stage& stage = StageTo(to);
     if (stage.count > 0) Enqueue(stage);
     stage.dirty = false;
-    if (Planted(Plant::kStageWakeLost) && cross_sent_ % kStageMax == 0) continue;
+    SLUICE_PLANT(stage_wake_lost, if (cross_sent_ % kStageMax == 0) continue);
     stage.to.Rouse();
   }
   dirty_stages_.clear();
@@ -143,7 +143,7 @@ void Mail::EnqueueOutside(Envelope& envelope) {
   shared.outside_sent.fetch_add(1, std::memory_order_relaxed);
   InboxLane& lane = inbox_->LaneFrom(desk_.options.workers);
   inbox_->Enqueue(lane, &envelope, 1);
-  if (Planted(Plant::kOutsideWakeLost) && lane.gate.SentTotal() % 8 == 0) return;
+  SLUICE_PLANT(outside_wake_lost, if (lane.gate.SentTotal() % 8 == 0) return);
   Rouse();
 }
 
@@ -163,6 +163,7 @@ void Mail::EnqueueReservedOutside(Envelope& envelope, int64_t bytes) {
 // --- Receiving.
 
 bool Mail::Drain() {
+  SLUICE_PLANT(lost_wake_up, if (sleep_.LooksAsleep()) return false);
   bool any = false;
   const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;
   const int lanes = inbox_->LaneCount();
@@ -213,11 +214,11 @@ bool Mail::Drain() {
 
 void Mail::Arrive(Envelope* envelope) {
   Slot* slot = envelope->target;
-  if (Planted(Plant::kStaleHandle) && envelope->Ops()->kind == MessageKind::kUser &&
-      slot->state == ActorState::kLive && slot->generation != envelope->generation &&
-      slot->mailbox.TakeLocal(slot->generation) == Taken::kCredit) {
-    envelope->generation = slot->generation;
-  }
+  SLUICE_PLANT(stale_handle,
+               if (envelope->Ops()->kind == MessageKind::kUser && slot->state == ActorState::kLive &&
+                   slot->generation != envelope->generation &&
+                   slot->mailbox.TakeLocal(slot->generation) == Taken::kCredit)
+                   envelope->generation = slot->generation);
   if (envelope->Ops()->kind == MessageKind::kUser && slot->mailbox.Admits(envelope->generation))
       [[likely]] {
     desk_.TakeIn(slot, envelope);

@@ -80,7 +80,7 @@ void MemoryWatch::ResumeReading() {
   const std::vector<IoHandler*> waiting = std::exchange(waiters_, {});
   for (IoHandler* io : waiting) {
     io->memory_place_ = 0;
-    if (Planted(Plant::kMemoryWaitersLost) && io != waiting.front()) continue;
+    SLUICE_PLANT(memory_waiters_lost, if (io != waiting.front()) continue);
     descriptors_.MarkReady(io);
   }
 }
@@ -91,11 +91,12 @@ void MemoryWatch::CheckInvariants() const {
 
 // No event says when a peer has received its output, so the waiting handlers are asked in turn.
 void MemoryWatch::LookForReaders() {
+  SLUICE_PLANT(reserve_unused, return);
   for (size_t looks = std::min(waiters_.size(), kReadersPerLook); looks > 0; --looks) {
     if (waiters_.empty()) return;
     if (reserve_look_ >= waiters_.size()) reserve_look_ = 0;
     IoHandler* const io = waiters_[reserve_look_];
-    if (!Planted(Plant::kReserveUnused) && io->MayReadFromReserve()) {
+    if (io->MayReadFromReserve()) {
       Withdraw(io);  // The last waiter takes its place.
       descriptors_.MarkReady(io);
     } else {
@@ -138,7 +139,8 @@ void MemoryWatch::LookForShedding() {
   }
   switch (shedder.Decide(desk_.index, may_end_ms, desk_.NowMs())) {
     case Shedder::Verdict::kMine: {
-      shed_left_ = Planted(Plant::kShedOneByOne) ? 1 : shedder.Connections();
+      shed_left_ = shedder.Connections();
+      SLUICE_PLANT(shed_one_by_one, shed_left_ = 1);
       LookAtConnections();
       ChooseWhomToShed();
       ShedSome();

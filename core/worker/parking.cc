@@ -24,8 +24,8 @@ bool SameTarget(const Envelope* a, const Envelope* b) {
 // might need that credit: deadlock.
 uint32_t LeadingRun(const Outbox& outbox) {
   const Envelope* first = outbox.list.Front();
-  const uint32_t charged =
-      outbox.count - (Planted(Plant::kCreditBeforeMemory) ? 0 : outbox.uncharged);
+  uint32_t charged = outbox.count - outbox.uncharged;
+  SLUICE_PLANT(credit_before_memory, charged = outbox.count);
   uint32_t count = 0;
   const Envelope* envelope = first;
   for (uint32_t i = 0; i < charged && SameTarget(envelope, first); ++i) {
@@ -130,9 +130,9 @@ void Parking::FlushOutbox(Slot* slot) {
       Mail::Stage& stage = mail_.StageTo(to.Index());
       if (!mail_.TakeRoomOrWait(stage)) {
         // The head keeps its credit (to clear `paid` would lose credits).
-        if (Planted(Plant::kPaidMarkForgotten)) outbox.paid = 0;
-        if (Planted(Plant::kOutboxRotated) && LeadingRun(outbox) == outbox.count)
-          outbox.list.Push(outbox.list.Pop());
+        SLUICE_PLANT(paid_mark_forgotten, outbox.paid = 0);
+        SLUICE_PLANT(outbox_rotated, if (LeadingRun(outbox) == outbox.count)
+                         outbox.list.Push(outbox.list.Pop()));
         outbox.waits_for_lane = true;
         stage.room_waiters.emplace_back(slot, slot->generation);
         return;
@@ -173,7 +173,7 @@ void Parking::Unpark(Slot* slot) {
     const auto found = extra.timers.find(id);
     if (found == extra.timers.end() || !found->second->due) continue;
     found->second->due = false;
-    if (Planted(Plant::kDueForgotten) && id != due.front()) continue;
+    SLUICE_PLANT(due_forgotten, if (id != due.front()) continue);
     desk_.timers.Arm(*found->second, found->second->due_ms);
   }
   desk_.ScheduleIfRunnable(slot);
@@ -254,7 +254,7 @@ void Parking::OnGrant(Slot* waiter, uint32_t generation, uint32_t episode, uint3
                       Slot* target, uint32_t target_generation) {
   if (waiter->generation != generation || waiter->extra == nullptr ||
       waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
-    if (Planted(Plant::kCreditLeakedOnDeath)) return;
+    SLUICE_PLANT(credit_leaked_on_death, return);
     Worker::Post(*target->worker, target, target_generation, GrantBackControl{credits});
     return;
   }
@@ -270,7 +270,7 @@ void Parking::OnTargetClosed(Slot* waiter, uint32_t generation, uint32_t episode
       waiter->extra->outbox.episode != episode || waiter->extra->outbox.waiting == 0) {
     return;
   }
-  if (Planted(Plant::kParkedOnTheDead)) return;
+  SLUICE_PLANT(parked_on_the_dead, return);
   waiter->extra->outbox.waiting = 0;
   FlushOutbox(waiter);  // Finds the head's generation stale, and drops the messages for it.
 }
@@ -290,7 +290,7 @@ void Parking::OnLaneRoom(int to_worker) {
     if (!slot->extra->outbox.waits_for_lane) continue;
     slot->extra->outbox.waits_for_lane = false;
     if (slot->extra->outbox.count > 0) FlushOutbox(slot);
-    if (Planted(Plant::kLaneRoomLost)) break;
+    SLUICE_PLANT(lane_room_lost, break);
   }
 }
 

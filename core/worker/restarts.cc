@@ -111,7 +111,9 @@ void Restarts::Step(Slot* slot) {
     desk_.Schedule(slot);
     return;
   }
-  if (slot->stop_asked && !Planted(Plant::kStopInDestructor)) {
+  bool ends = slot->stop_asked;
+  SLUICE_PLANT(stop_in_destructor, ends = false);
+  if (ends) {
     life_.BeginStop(slot);  // The destructor asked for the end.
     return;
   }
@@ -143,8 +145,8 @@ void Restarts::Step(Slot* slot) {
   extra.linger_over = false;
   slot->suspended = 0;
   slot->state = ActorState::kStarting;
-  if (Planted(Plant::kRestartForgetsMessage) && !slot->queue.Empty())
-    life_.CountDropped(slot, slot->queue.Pop(), DropReason::kFailed);
+  SLUICE_PLANT(restart_forgets_message, if (!slot->queue.Empty())
+                   life_.CountDropped(slot, slot->queue.Pop(), DropReason::kFailed));
   ++desk_.ledger.restarted;
   extra.restart->make(desk_.worker, slot);
 }

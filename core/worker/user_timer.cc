@@ -21,7 +21,7 @@ void UserTimer::OnTimer(Worker& worker) {
     (void)worker.MayHandle(slot_);
     if (extra.timers.find(own_id) == extra.timers.end()) return;
   }
-  if (Planted(Plant::kTimerAfterEnd) && slot_->state == ActorState::kStopping) return callback(0);
+  SLUICE_PLANT(timer_after_end, if (slot_->state == ActorState::kStopping) return callback(0));
   if (!slot_->Runnable() || slot_->actor == nullptr) {
     // Parked: the timer stays due, once, however often its interval passes. Ended: the actor's end
     // cancels it.

@@ -62,7 +62,8 @@ void WaitCycles::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
   if (slot->generation != generation || slot->extra == nullptr || !slot->parked) return;
   Outbox& outbox = slot->extra->outbox;
   if (!outbox.WaitsForCredit()) return;
-  if (probe.confirms && !Planted(Plant::kCycleUnconfirmed)) {
+  SLUICE_PLANT(cycle_unconfirmed, probe.confirms = false);
+  if (probe.confirms) {
     const ProbeHop& last = probe.hops->back();
     const auto key = reinterpret_cast<uint64_t>(desk_.shared.slots.At(last.slot_id));
     if (!slot->mailbox.IsWaitedForBy(key, last.generation, last.episode)) return;
@@ -75,7 +76,7 @@ void WaitCycles::OnProbe(Slot* slot, uint32_t generation, ProbeControl& probe) {
       Break(*std::exchange(outbox.last_round, nullptr));
       return;
     }
-    if (Planted(Plant::kWaitCycleUnseen) && probe.hops->size() > 2) return;
+    SLUICE_PLANT(wait_cycle_unseen, if (probe.hops->size() > 2) return);
     outbox.last_round = std::move(probe.hops);
     // The second round starts at once. Only this probe counts: an earlier probe on its way may have
     // passed its first waits before the last ones were seen.

@@ -166,7 +166,8 @@ void Worker::EndOfHandlers(Slot* slot) {
 void Worker::RunTimers(int64_t due_ms) {
   timers_left_ = false;
   if (desk_.timers.NextMs() > due_ms) return;
-  const int64_t stop_ns = NowNs() + Desk::kTurnNs;
+  int64_t stop_ns = NowNs() + Desk::kTurnNs;
+  SLUICE_PLANT(turn_unshared, stop_ns = TimerWheel::kNever);
   desk_.timers.BeginRound(due_ms);
   for (int ran = 1;; ++ran) {
     TimerNode* node = desk_.timers.PopDue(due_ms);
@@ -185,7 +186,7 @@ void Worker::RunTimers(int64_t due_ms) {
     if (descriptors_.HasOutput()) descriptors_.RunFlushList(Descriptors::kHandlerNs);
     if (mail_.HasLocalControl()) mail_.RunLocalControl();
     if (ran % kLookEvery == 0) desk_.ReadClock();
-    if (NowNs() >= stop_ns && !Planted(Plant::kTurnUnshared)) {
+    if (NowNs() >= stop_ns) {
       timers_left_ = desk_.timers.NextMs() <= due_ms;
       break;
     }
@@ -204,8 +205,9 @@ bool Worker::Turn(int64_t wait_until_ms) {
   const bool polled = std::exchange(desk_.polled, false);
   const bool mail_found = std::exchange(mail_found_, false);
   if (polled) polled_ns_ = NowNs();
-  if ((desk_.timers.NextMs() <= due_ms && !Planted(Plant::kJudgedBeforePoll)) ||
-      (!polled && !mail_found) || NowNs() - polled_ns_ >= kPollEveryNs) {
+  bool timers_due = desk_.timers.NextMs() <= due_ms;
+  SLUICE_PLANT(judged_before_poll, timers_due = false);
+  if (timers_due || (!polled && !mail_found) || NowNs() - polled_ns_ >= kPollEveryNs) {
     if (mail_.HasStaged()) mail_.Flush();  // From mail that was found before the worker slept.
     Poll(0);
     polled_ns_ = NowNs();
@@ -259,7 +261,7 @@ void Worker::Sleep(int64_t wait_until_ms) {
   // An outside sender that is refused memory first marks the budget as spent, then wakes a worker
   // (Mail::ReserveOutside; its exchange and the one above order the two). If that happened before
   // FallAsleep(), no signal was sent, so check the budget again here.
-  if ((!Planted(Plant::kLostWakeUp) && mail_.Drain()) || mail_.HasLocalControl() ||
+  if (mail_.Drain() || mail_.HasLocalControl() ||
       (!memory_.ReadingPaused() && desk_.shared.budget->Spent())) {
     mail_found_ = true;
     mail_.sleep_word().WakeUp();
@@ -366,7 +368,7 @@ void Worker::ArriveOtherwise(Worker& worker, Envelope* envelope) {
     envelope->Ops()->handle(&worker, *envelope);
     desk.pool.Put(envelope);
   } else if (!Desk::Live(slot, envelope->generation)) {
-    if (Planted(Plant::kChargeLeaked)) envelope->charge = 0;
+    SLUICE_PLANT(charge_leaked, envelope->charge = 0);
     desk.lease.Refund(envelope->charge);
     if (kind == MessageKind::kReserved) {
       ++desk.ledger.reserved_dropped;

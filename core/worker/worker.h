@@ -337,10 +337,10 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
 template <class M>
 Answer Worker::TrySend(Slot* target, uint32_t generation, const MessageOps* ops, M& message) {
   const Slot* const current = desk_.current;
-  if (current != nullptr && current->has_outbox && parking_.OutboxHolds(current, target) &&
-      !(Planted(Plant::kTrySendOvertakes) && current->actor == nullptr)) {
-    return Refuse(Answer::kFull);
-  }
+  bool overtakes =
+      current != nullptr && current->has_outbox && parking_.OutboxHolds(current, target);
+  SLUICE_PLANT(try_send_overtakes, overtakes = overtakes && current->actor != nullptr);
+  if (overtakes) return Refuse(Answer::kFull);
   const Answer answer = Attempt(target, generation, ops, message, /*overdraft=*/false);
   return answer == Answer::kAccepted ? answer : Refuse(answer);
 }

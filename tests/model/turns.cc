@@ -1,10 +1,10 @@
-#include "sluice/core/mailbox/inbox.h"
 #include "sluice/tests/model/turns.h"
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/log.h"
+#include "sluice/core/mailbox/inbox.h"
 
 namespace sluice::model {
 
@@ -38,8 +38,8 @@ void TurnsSystem::Turn(int worker) {
 
 bool TurnsSystem::HasWork(int worker) {
   Worker& w = runtime.worker(worker);
-  return !slept_[worker] || w.mail().inbox().Count() > 0 || os.HasEvents(w.descriptors().Poller()) ||
-         w.timers().NextMs() <= os.NowNs() / 1'000'000;
+  return !slept_[worker] || w.mail().inbox().Count() > 0 ||
+         os.HasEvents(w.descriptors().Poller()) || w.timers().NextMs() <= os.NowNs() / 1'000'000;
 }
 
 void TurnsSystem::Settle() {

@@ -1,4 +1,4 @@
-// Former bugs, each with a run that finds it: with the plant of that name (core/base/plant.h) the
+// Former bugs, each with a run that finds it: with the plant of that name (plants_table.h) the
 // run fails, and here nothing may break.
 #include <gtest/gtest.h>
 

@@ -1,7 +1,5 @@
 // Tests of a simulation's laws: a healthy run breaks no law, whatever happens in it; and the
 // matching check finds each deliberate breach.
-#include "sluice/core/mailbox/inbox.h"
-#include "sluice/core/slot/actor_extra.h"
 #include "sluice/sim/check/laws.h"
 
 #include <functional>
@@ -15,6 +13,8 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sluice/core/mailbox/inbox.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/sim/world/client.h"
 #include "sluice/sim/world/sim_os.h"
 #include "sluice/sluice.h"
@@ -288,8 +288,8 @@ TEST_F(Doctored, AMessageThatALaneLosesIsFound) {
 
 TEST_F(Doctored, AWakeUpThatIsLostIsFound) {
   Worker& worker = runtime_.worker(1);
-  const std::string found =
-      Broken([&] { ASSERT_TRUE(worker.mail().sleep_word().Rouse()); }, [&] { worker.mail().Signal(); });
+  const std::string found = Broken([&] { ASSERT_TRUE(worker.mail().sleep_word().Rouse()); },
+                                   [&] { worker.mail().Signal(); });
   EXPECT_THAT(found, StartsWith("L5 progress"));
   EXPECT_THAT(found, HasSubstr("worker 1 sleeps, was roused, and no signal has come"));
 }

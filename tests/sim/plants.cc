@@ -1,6 +1,7 @@
-// Proof that the simulation finds bugs: plants each fault of core/base/plant.h, one after the
-// other, runs the simulation until a seed fails, and reports that seed. This program fails if no
-// seed finds a fault, or if the simulation finds something although nothing is planted.
+// Proof that the simulation finds bugs: plants each fault of plants_table.h, one after the other,
+// runs the simulation until a seed fails, and reports that seed. This program fails if no seed
+// finds a fault, if the simulation finds something although nothing is planted, or if the table and
+// the hooks in the code do not name the same faults.
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -26,8 +28,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
+#include "sluice/tests/sim/plants_table.h"
 
 ABSL_FLAG(std::string, sim, "", "the simulation, built with --config=plant");
 ABSL_FLAG(
@@ -48,137 +50,6 @@ namespace sluice {
 
 namespace {
 
-// The scenario most likely to find the fault, tried first to save runs.
-std::string_view ScenarioFor(Plant plant) {
-  switch (plant) {
-    case Plant::kCreditLeakedOnDeath:
-      return "withdrawals";
-    case Plant::kSlotsStay:
-      return "spawns";
-    case Plant::kWaitCycleUnseen:
-    case Plant::kCycleUnconfirmed:
-      return "deadlock";
-    case Plant::kWaiterOutOfOrder:
-    case Plant::kCreditBeforeMemory:
-      return "saturation";
-    case Plant::kDoubleDown:
-    case Plant::kRestartForgetsMessage:
-    case Plant::kLastWordsUnsent:
-    case Plant::kCallbacksLast:
-    case Plant::kStopInDestructor:
-      return "restarts";
-    case Plant::kDueForgotten:
-    case Plant::kTimerAfterEnd:
-    case Plant::kTimerAfterCancel:
-    case Plant::kTimerEarly:
-      return "timers";
-    case Plant::kTurnUnshared:
-    case Plant::kJudgedBeforePoll:
-    case Plant::kJudgedBeforeRead:
-    case Plant::kAskJudgedBeforeMail:
-    case Plant::kGapUnnoted:
-      return "turns";
-    case Plant::kOneGateResumed:
-    case Plant::kDrainSpins:
-    case Plant::kFunctionRefused:
-    case Plant::kFunctionForgotten:
-    case Plant::kGatesStay:
-      return "blocking";
-    case Plant::kTrySendOvertakes:
-      return "messages";
-    case Plant::kMemoryWaitersLost:
-      return "overload";
-    case Plant::kReserveUnused:
-    case Plant::kShedOneByOne:
-      return "stopped_readers";
-    case Plant::kDrainForgetsParked:
-    case Plant::kParkedIsRest:
-      return "parked_drain";
-    case Plant::kDrainBeforeEmpty:
-    case Plant::kDrainAtFirstSilence:
-      return "drain";
-    case Plant::kSilenceUnasked:
-    case Plant::kIdleNotRearmed:
-    case Plant::kStallClockRunsOn:
-      return "dead_peers";
-    case Plant::kHalfCloseIsClose:
-    case Plant::kPairNotResumed:
-    case Plant::kResetLooksLikeEnd:
-      return "relay";
-    case Plant::kAcceptStaysPaused:
-    case Plant::kPlaceLeaked:
-      return "accept_storm";
-    case Plant::kEvictsByAge:
-    case Plant::kEvictsInDrain:
-    case Plant::kNoSpareNoEviction:
-    case Plant::kEvictsYoungest:
-      return "eviction";
-    case Plant::kMailBeforeOpen:
-    case Plant::kEarlyBytesLost:
-    case Plant::kSelfConnectTaken:
-      return "early";
-    case Plant::kLookUpsForNobody:
-    case Plant::kTiedToHungLookUp:
-      return "dns";
-    case Plant::kInputFullUntold:
-      return "frames";
-    case Plant::kLagOffByOne:
-    case Plant::kConflateKeepsOldest:
-    case Plant::kDropCountedTwice:
-    case Plant::kSpokeLost:
-    case Plant::kPassedOver:
-    case Plant::kClosingMemberCounts:
-    case Plant::kPortionIsAll:
-    case Plant::kConflateUncounted:
-    case Plant::kBytesBehindHole:
-    case Plant::kHighUnnoted:
-    case Plant::kReplacedStaysCharged:
-    case Plant::kLeaverForgets:
-    case Plant::kLeavesAtOnce:
-      return "broadcast";
-    case Plant::kFilterOvertakes:
-      return "callbacks";
-    case Plant::kAddressPassedOver:
-      return "dns";
-    case Plant::kStaleFileUnlocked:
-    case Plant::kFileByName:
-    case Plant::kEndByClose:
-    case Plant::kResetByClose:
-    case Plant::kListenerStays:
-      return "processes";
-    default:
-      return plant < Plant::kWaitCycleUnseen || plant == Plant::kStaleHandle ||
-                     plant == Plant::kWrongMonitor || plant == Plant::kPromiseSilent
-                 ? "messages"
-                 : "echo";
-  }
-}
-
-// Settings, in the format of --set, for a fault that few seeds of a scenario show. Without them a
-// change elsewhere, which shifts all seeds, could hide the fault from 300 seeds by chance.
-std::string_view SettingsFor(Plant plant) {
-  switch (plant) {
-    case Plant::kCreditBeforeMemory:
-      return "mailbox=1,memory_spent=0,load=60000";
-    case Plant::kWaiterOutOfOrder:
-      return "flooders=40,messages=60";
-    case Plant::kBytesBehindHole:
-      return "faults.short_send=300000,workers=1,output_high=1000";
-    case Plant::kHighUnnoted:
-      return "workers=1";
-    case Plant::kGapUnnoted:
-      return "stops=3,asked_freezes=0,freezes=0,handler_us=1000,rounds=1,clients=90";
-    case Plant::kSilenceUnasked:
-      return "old_kernel=1,clients=10,write_stalled=1000";
-    case Plant::kDrainSpins:
-      return "unstarted=3";
-    case Plant::kEvictsInDrain:
-      return "workers=4,slow_us=1000,late=24,limit=6,newcomers=12";
-    default:
-      return "";
-  }
-}
-
 struct Outcome {
   bool found = false;
   int64_t seed = 0;  // The seed that found it; 0: the program ended in another way.
@@ -192,15 +63,15 @@ std::string Quoted(std::string_view text) {
 // Limit of one run, in processor time: a run takes a fraction of a second.
 constexpr int kRunSecondsMax = 10;
 
-// Runs the simulation until a seed fails. Then it prints `seed 17: L1 ledger is broken at ...` and
-// ends with 1, or it crashes.
-Outcome RunSeeds(std::string_view scenario, int plant, std::string_view settings, int64_t first,
-                 int64_t count) {
+// Runs the simulation with a plant ("": none) until a seed fails. Then it prints `seed 17: L1
+// ledger is broken at ...` and ends with 1, or it crashes.
+Outcome RunSeeds(std::string_view scenario, std::string_view plant, std::string_view settings,
+                 int64_t first, int64_t count) {
   const std::string command = absl::StrFormat(
-      "exec timeout -k 5 %d %s --scenario=%s --set=%s --seed=%d --seeds=%d --plant=%d "
+      "exec timeout -k 5 %d %s --scenario=%s --set=%s --seed=%d --seeds=%d --plant=%s "
       "--run_seconds=%d --quiet --noshrink 2>&1",
       absl::GetFlag(FLAGS_timeout), Quoted(absl::GetFlag(FLAGS_sim)), Quoted(scenario),
-      Quoted(settings), first, count, plant, kRunSecondsMax);
+      Quoted(settings), first, count, Quoted(plant), kRunSecondsMax);
   Outcome outcome;
   std::FILE* const output = popen(command.c_str(), "r");
   if (output == nullptr) {
@@ -234,7 +105,7 @@ Outcome RunSeeds(std::string_view scenario, int plant, std::string_view settings
   return outcome;
 }
 
-Outcome Find(std::string_view scenario, int plant, std::string_view settings) {
+Outcome Find(std::string_view scenario, std::string_view plant, std::string_view settings) {
   const int64_t first = absl::GetFlag(FLAGS_seed);
   const int64_t count = absl::GetFlag(FLAGS_seeds);
   Outcome outcome = RunSeeds(scenario, plant, settings, first, count);
@@ -257,30 +128,56 @@ void Say(const std::string& line) {
 }
 
 // True: some scenario found the plant.
-bool FindPlant(const PlantInfo& info, const std::vector<std::string>& scenarios) {
-  const int number = static_cast<int>(info.plant);
+bool FindPlant(const PlantRow& row, const std::vector<std::string>& scenarios) {
   std::vector<std::string> order = scenarios;
-  std::stable_partition(order.begin(), order.end(), [&](const std::string& scenario) {
-    return scenario == ScenarioFor(info.plant);
-  });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](const std::string& scenario) { return scenario == row.scenario; });
   int64_t in_vain = 0;
   std::vector<std::string> cut_short;
   for (const std::string& scenario : order) {
-    const bool is_first = scenario == ScenarioFor(info.plant);
-    const Outcome outcome = Find(scenario, number, is_first ? SettingsFor(info.plant) : "");
+    const Outcome outcome = Find(scenario, row.name, scenario == row.scenario ? row.settings : "");
     if (outcome.found) {
       const int64_t seeds = in_vain + outcome.seed - absl::GetFlag(FLAGS_seed) + 1;
-      Say(absl::StrFormat("%2d %-25s %-10s %6d %6d  %s\n", number, ToAbsl(info.name), scenario,
-                          outcome.seed, seeds, outcome.what));
+      Say(absl::StrFormat("%-25s %-10s %6d %6d  %s\n", ToAbsl(row.name), scenario, outcome.seed,
+                          seeds, outcome.what));
       return true;
     }
     if (!outcome.what.empty()) cut_short.push_back(outcome.what);
     in_vain += absl::GetFlag(FLAGS_seeds);
   }
-  Say(absl::StrFormat("%2d %-25s %-10s %6s %6d  NOT FOUND: %s; %s should break%s%s\n", number,
-                      ToAbsl(info.name), "-", "-", in_vain, ToAbsl(info.broken), ToAbsl(info.law),
+  Say(absl::StrFormat("%-25s %-10s %6s %6d  NOT FOUND: %s; %s should break%s%s\n", ToAbsl(row.name),
+                      "-", "-", in_vain, ToAbsl(row.broken), ToAbsl(row.law),
                       cut_short.empty() ? "" : "; ", absl::StrJoin(cut_short, "; ")));
   return false;
+}
+
+// False: the table lacks a hook of the simulation, or has a row without one. Prints the difference.
+bool HooksHaveRows() {
+  const std::string command = absl::StrCat(Quoted(absl::GetFlag(FLAGS_sim)), " --plant=list");
+  std::FILE* const output = popen(command.c_str(), "r");
+  if (output == nullptr) {
+    std::perror("popen");
+    std::exit(2);
+  }
+  std::set<std::string> hooks;
+  char buffer[256];
+  while (std::fgets(buffer, sizeof(buffer), output) != nullptr) {
+    hooks.emplace(absl::StripSuffix(buffer, "\n"));
+  }
+  bool same = pclose(output) == 0;  // Otherwise the simulation has said why.
+  if (!same) return false;
+  for (const PlantRow& row : kPlants) {
+    if (hooks.erase(std::string(row.name)) > 0) continue;
+    Say(absl::StrCat("no SLUICE_PLANT in the code is named ", ToAbsl(row.name),
+                     ": remove its row from tests/sim/plants_table.h\n"));
+    same = false;
+  }
+  for (const std::string& hook : hooks) {
+    Say(absl::StrCat("SLUICE_PLANT(", hook,
+                     ", ...) has no row: add it to tests/sim/plants_table.h\n"));
+    same = false;
+  }
+  return same;
 }
 
 // Calls `work` with each index below `count`, --jobs of them at once.
@@ -305,6 +202,7 @@ int Main() {
     std::fprintf(stderr, "error: --sim is missing\n");
     return 2;
   }
+  if (!HooksHaveRows()) return 1;
   const std::vector<std::string> scenarios =
       absl::StrSplit(absl::GetFlag(FLAGS_scenarios), ',', absl::SkipEmpty());
   const std::vector<std::string> only =
@@ -312,20 +210,19 @@ int Main() {
   std::atomic<bool> sound{true};  // Read behind join().
   ForEachIndex(scenarios.size(), [&](size_t index) {
     const Outcome outcome =
-        RunSeeds(scenarios[index], 0, "", absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
+        RunSeeds(scenarios[index], "", "", absl::GetFlag(FLAGS_seed), absl::GetFlag(FLAGS_seeds));
     if (outcome.what.empty()) return;  // A run without time to end is no proof either.
     Say(absl::StrFormat("nothing is planted, and %s fails: seed %d: %s\n", scenarios[index],
                         outcome.seed, outcome.what));
     sound = false;
   });
   if (!sound) return 1;
-  absl::PrintF("%2s %-25s %-10s %6s %6s  %s\n", "", "plant", "scenario", "seed", "seeds",
-               "what broke");
-  std::vector<PlantInfo> plants;
-  for (const PlantInfo& info : kPlants) {
-    const std::string name(info.name);
+  absl::PrintF("%-25s %-10s %6s %6s  %s\n", "plant", "scenario", "seed", "seeds", "what broke");
+  std::vector<PlantRow> plants;
+  for (const PlantRow& row : kPlants) {
+    const std::string name(row.name);
     if (!only.empty() && std::find(only.begin(), only.end(), name) == only.end()) continue;
-    plants.push_back(info);
+    plants.push_back(row);
   }
   std::vector<char> found(plants.size());  // A byte each: threads write side by side.
   ForEachIndex(plants.size(),

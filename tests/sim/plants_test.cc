@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/core/base/plant.h"
+#include "sluice/tests/sim/plants_table.h"
 #include "sluice/tests/support/command.h"
 
 namespace sluice {
@@ -16,18 +16,21 @@ namespace {
 
 using ::testing::HasSubstr;
 
-#ifndef SLUICE_PLANT
-static_assert(!Planted(Plant::kNone));
-static_assert(!Planted(Plant::kLostWakeUp));
-#endif
-
 using Result = testing::CommandResult;
 
-// body` can use $scenario, $seed, $seeds and $plant.
-Result RunPlants(std::string_view body, std::string_view flags) {
+std::string HooksOfTheTable() {
+  std::string hooks;
+  for (const PlantRow& row : kPlants) hooks += std::string(row.name) + "\n";
+  return hooks;
+}
+
+// `body` can use $scenario, $seed, $seeds and $plant, which is empty if nothing is planted.
+Result RunPlants(std::string_view body, std::string_view flags,
+                 std::string_view hooks = HooksOfTheTable()) {
   const std::string path = ::testing::TempDir() + "/sim.sh";
   std::ofstream(path) << "#!/bin/sh\n"
                       << "for flag; do eval \"${flag#--}\"; done\n"
+                      << "if [ \"$plant\" = list ]; then printf '%s' '" << hooks << "'; exit; fi\n"
                       << body << "\nexit 0\n";
   chmod(path.c_str(), 0700);
   return testing::RunCommand("tests/sim/plants --seeds=20 --sim=" + path + " " +
@@ -35,19 +38,28 @@ Result RunPlants(std::string_view body, std::string_view flags) {
 }
 
 TEST(Plants, AreTwentyOrMoreWithUniqueNames) {
-  std::set<Plant> numbers;
   std::set<std::string_view> names;
-  for (const PlantInfo& info : kPlants) {
-    EXPECT_NE(info.plant, Plant::kNone);
-    EXPECT_TRUE(numbers.insert(info.plant).second) << info.name;
-    EXPECT_TRUE(names.insert(info.name).second) << info.name;
-  }
-  EXPECT_GE(numbers.size(), 20);
+  for (const PlantRow& row : kPlants) EXPECT_TRUE(names.insert(row.name).second) << row.name;
+  EXPECT_GE(names.size(), 20);
+}
+
+TEST(Plants, AHookWithoutARowFails) {
+  const Result result = RunPlants("", "", HooksOfTheTable() + "new_fault\n");
+  EXPECT_EQ(result.code, 1) << result.text;
+  EXPECT_EQ(result.text,
+            "SLUICE_PLANT(new_fault, ...) has no row: add it to tests/sim/plants_table.h\n");
+}
+
+TEST(Plants, ARowWithoutAHookFails) {
+  const std::string hooks = HooksOfTheTable();
+  const Result result = RunPlants("", "", hooks.substr(hooks.find('\n') + 1));
+  EXPECT_EQ(result.code, 1) << result.text;
+  EXPECT_THAT(result.text, HasSubstr("no SLUICE_PLANT in the code is named lost_wake_up"));
 }
 
 TEST(Plants, FindingOfALawIsReportedWithItsSeed) {
   const Result result = RunPlants(
-      "[ $plant != 0 ] && [ $scenario = hub ] && "
+      "[ -n \"$plant\" ] && [ $scenario = hub ] && "
       "echo 'seed 17: L1 ledger is broken at t=2' && exit 1",
       "--only=lag_off_by_one,lost_wake_up --scenarios=hub,messages");
   EXPECT_EQ(result.code, 0) << result.text;
@@ -59,7 +71,7 @@ TEST(Plants, FindingOfALawIsReportedWithItsSeed) {
 }
 
 TEST(Plants, OneThatIsNeverFoundFails) {
-  const Result result = RunPlants("[ $plant = 1 ] && echo 'seed 3: L5' && exit 1",
+  const Result result = RunPlants("[ \"$plant\" = lost_wake_up ] && echo 'seed 3: L5' && exit 1",
                                   "--only=lost_wake_up,stale_handle --scenarios=messages,life");
   EXPECT_EQ(result.code, 1) << result.text;
   EXPECT_THAT(result.text, HasSubstr("1 of 2 plants were found; not: stale_handle"));
@@ -68,7 +80,7 @@ TEST(Plants, OneThatIsNeverFoundFails) {
 
 TEST(Plants, TheSeedOfACrashIsSearchedFor) {
   const Result result = RunPlants(
-      "[ $plant != 0 ] && [ $seed -le 9 ] && [ $((seed + seeds)) -gt 9 ] && "
+      "[ -n \"$plant\" ] && [ $seed -le 9 ] && [ $((seed + seeds)) -gt 9 ] && "
       "echo 'SLUICE_CHECK(x) failed' && kill -ABRT $$",
       "--only=stale_handle --scenarios=life");
   EXPECT_EQ(result.code, 0) << result.text;
@@ -84,7 +96,7 @@ TEST(Plants, AFindWithoutAPlantFails) {
 }
 
 TEST(Plants, NoTimeForAllSeedsIsNoFind) {
-  const Result result = RunPlants("[ $plant != 0 ] && exec sleep 60",
+  const Result result = RunPlants("[ -n \"$plant\" ] && exec sleep 60",
                                   "--only=stale_handle --scenarios=messages --timeout=1");
   EXPECT_EQ(result.code, 1) << result.text;
   EXPECT_THAT(result.text, HasSubstr("NOT FOUND"));
@@ -92,7 +104,7 @@ TEST(Plants, NoTimeForAllSeedsIsNoFind) {
 }
 
 TEST(Plants, ASimulationWithNothingPlantedHasToEnd) {
-  const Result result = RunPlants("[ $plant = 0 ] && exec sleep 60",
+  const Result result = RunPlants("[ -z \"$plant\" ] && exec sleep 60",
                                   "--only=stale_handle --scenarios=messages --timeout=1");
   EXPECT_EQ(result.code, 1) << result.text;
   EXPECT_THAT(result.text, HasSubstr("nothing is planted, and messages fails"));
@@ -100,7 +112,7 @@ TEST(Plants, ASimulationWithNothingPlantedHasToEnd) {
 
 TEST(Plants, FaultSettingsApplyInTheirOwnScenario) {
   const Result result = RunPlants(
-      "[ $plant != 0 ] && [ $scenario = blocking ] && [ $set = unstarted=3 ] && "
+      "[ -n \"$plant\" ] && [ $scenario = blocking ] && [ $set = unstarted=3 ] && "
       "echo 'seed 2: L5' && exit 1",
       "--only=drain_spins --scenarios=messages,blocking");
   EXPECT_EQ(result.code, 0) << result.text;

@@ -32,6 +32,12 @@ TEST(Simulate, SenselessFlagsAreRefusedInOneLine) {
   }
 }
 
+TEST(Simulate, ABuildWithoutPlantsNamesTheBuildThatHasThem) {
+  const Result result = Simulate("--plant=lost_wake_up");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.text, MatchesRegex("error: --plant: [^\n]+ --config=plant[^\n]*\n"));
+}
+
 TEST(Simulate, FindingsAreKeptWhenItIsInterrupted) {
   e2e::Process process("sim/simulate", {"--scenario=echo", "--seconds=600"});
   ASSERT_TRUE(process.ReadOutputLine().has_value());

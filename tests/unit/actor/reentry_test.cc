@@ -485,7 +485,7 @@ const std::vector<NamedCall>& Calls() {
        }},
       {"StopOther", false,
        [](Caller& self) {
-         if (self.of().other != nullptr) self.of().other->life().Stop();
+         if (self.of().other != nullptr) self.of().other->Stop();
        }},
       {"EndBoth", false,
        [](Caller& self) {

@@ -255,7 +255,8 @@ TEST(ConnectionClose, SessionMayEndItInEachCallback) {
       if (where == "close" && session_live()) notes.session->Close();
       rig.Settle();
       if (where == "eof" || where == "close") {
-        rig.worker.drain().ShutdownAll();  // The drain reads no more: the FIN may not have been seen.
+        rig.worker.drain()
+            .ShutdownAll();  // The drain reads no more: the FIN may not have been seen.
         rig.Settle();
       }
       EXPECT_TRUE(wire.closed);

@@ -321,7 +321,7 @@ TEST_F(HubPortions, PayloadIsChargedWhileItsRoundLasts) {
     rig_.os.tick_ns = 0;
     if (fails) {
       rig_.worker.life().Fail(members_[0]->subscription.spoke,
-                       std::make_exception_ptr(std::runtime_error("out of order")));
+                              std::make_exception_ptr(std::runtime_error("out of order")));
     }
     Turns();
     if (!fails) {

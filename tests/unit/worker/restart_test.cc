@@ -318,7 +318,7 @@ TEST_F(RestartTest, ChildParkedOnItsParentDelaysNoRestart) {
     EXPECT_EQ(Count("a2 note 3"), 0);
     EXPECT_EQ(a.slot()->mailbox.FreeCredits(), 2u);
     a.Stop();
-    other.life().Stop();
+    other.Stop();
     step_.Round(4);
   }
   EXPECT_GT(TotalLedger().parked_dropped[static_cast<int>(DropReason::kSenderEnded)], 0);
