@@ -112,9 +112,10 @@ void Mail::Flush() {
   dirty_stages_.clear();
 }
 
-// --- From outside. The worker and its runtime are safe to use only while the thread holds the lock
-// of the worker's home, and the home is open. So the wake-up, too, happens under the lock.
+// --- From outside.
 
+// The worker and its runtime are safe to use only while the thread holds the lock of the worker's
+// home, and the home is open. So the wake-up, too, happens under the lock.
 Answer Mail::ReserveOutside(Slot* target, uint32_t generation, int64_t charge) {
   Shared& shared = desk_.shared;
   if (!shared.OutsideAdmits()) return Answer::kClosed;
