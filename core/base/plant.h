@@ -33,7 +33,7 @@ namespace sluice {
 
 namespace internal {
 
-// All hooks of one name share one.
+// The state of one plant. All hooks with its name share this object.
 struct PlantHook {
   explicit PlantHook(std::string_view named) : name(named), next(first) { first = this; }
   static inline constinit PlantHook* first = nullptr;
