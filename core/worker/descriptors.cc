@@ -26,6 +26,8 @@ Descriptors::~Descriptors() {
 absl::Status Descriptors::Open() {
   poller_ = desk_.os.PollerCreate();
   if (poller_ < 0) return absl::ErrnoToStatus(-poller_, "epoll_create1 for a worker");
+  const absl::Status opened = mail_.Open();
+  if (!opened.ok()) return opened;
   const int added = desk_.os.PollerAdd(poller_, mail_.WakeFd(), EPOLLIN | EPOLLET, kWakeData);
   if (added < 0) return absl::ErrnoToStatus(-added, "epoll_ctl for a worker's eventfd");
   return absl::OkStatus();

@@ -42,7 +42,7 @@ class Descriptors {
   Descriptors(const Descriptors&) = delete;
   Descriptors& operator=(const Descriptors&) = delete;
 
-  absl::Status Open();  // Makes the poller, and adds the mail's eventfd to it.
+  absl::Status Open();  // Makes the poller, and the eventfd of the mail, which it waits for.
   int Poller() const { return poller_; }
   // The number that the poller gives back with an event of the slot's descriptor.
   static uint64_t PollData(const Slot* slot) {

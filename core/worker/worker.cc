@@ -43,11 +43,6 @@ Worker::~Worker() {
   descriptors_.Bury();
 }
 
-absl::Status Worker::Open() {
-  const absl::Status opened = mail_.Open();
-  return opened.ok() ? descriptors_.Open() : opened;
-}
-
 // --- Running.
 
 void Worker::RunActors() {

@@ -72,7 +72,7 @@ class Worker {
 
   // --- The thread.
 
-  absl::Status Open();  // Makes the poller. Before the first Turn, on any thread.
+  absl::Status Open() { return descriptors_.Open(); }  // Before the first Turn, on any thread.
   // Runs one pass (mail, timers, actors, descriptors), then waits for events, at most until
   // `wait_until_ms` by the Os's clock (kNever: without limit). False: StopTurning() was called and
   // no work is left.

@@ -44,7 +44,8 @@ TEST(L9Close, EachReasonCountsOnceWithItsLostBytes) {
          rig.Settle();
          rig.Advance(absl::Minutes(10));
        }},
-      {CloseReason::kShutdown, 6, [](Rig& rig, Wire&, Notes&) { rig.worker.drain().ShutdownAll(); }},
+      {CloseReason::kShutdown, 6,
+       [](Rig& rig, Wire&, Notes&) { rig.worker.drain().ShutdownAll(); }},
       {CloseReason::kError, 6, [](Rig& rig, Wire& wire, Notes&) { rig.Reset(wire, EBADMSG); }},
   };
   for (const Case& c : cases) {
