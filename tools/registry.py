@@ -396,7 +396,8 @@ def queue_is_found_in_either_folder():
 
 def library_has_its_flags():
     def execute(command):
-        return types.SimpleNamespace(return_code=0, stdout="-DSHARED -lof_%s \n" % command[-1], stderr="")
+        lines = ["%s -DSHARED -lof_%s \n" % (module, module) for module in command[4:]]
+        return types.SimpleNamespace(return_code=0, stdout="".join(lines), stderr="")
     with tempfile.TemporaryDirectory() as folder:
         make("abseil-cpp", folder, execute=execute)
         build = read(os.path.join(folder, "absl", "status", "BUILD.bazel"))

@@ -25,21 +25,40 @@ cc_library(
 )
 """
 
-def _flags(rctx, module):
-    found = rctx.execute(["pkg-config", "--cflags", "--libs"] + module.split("+"))
-    if found.return_code:
+# One pkg-config for each module, all at once: some of Abseil's take it a second.
+_PKG_CONFIG = """
+for module; do
+  { flags=$(pkg-config --cflags --libs $(echo "$module" | tr + ' ')) && echo "$module $flags"; } &
+done
+wait
+"""
+
+def _flags(rctx, modules):
+    """Module -> its flags for the compiler and the linker."""
+    found = rctx.execute(["sh", "-c", _PKG_CONFIG, "pkg-config"] + modules)
+    flags = {}
+    for line in found.stdout.strip().split("\n"):
+        words = [word for word in line.split(" ") if word]
+        if words:
+            flags[words[0]] = words[1:]
+    if [module for module in modules if module not in flags]:
         fail("@%s needs: apt-get install pkg-config %s\n%s" % (rctx.name, rctx.attr.apt, found.stderr))
-    return [flag for flag in found.stdout.strip().split(" ") if flag]
+    return flags
 
 def _debian_library_impl(rctx):
     # No headers here: they are in /usr/include, where compilers look anyway.
+    modules = {}
+    for targets in rctx.attr.packages.values():
+        for target in targets:
+            name, _, module = target.partition("=")
+            modules[target] = module or rctx.attr.prefix + name
+    flags_of = _flags(rctx, list(modules.values()))
     for package, targets in rctx.attr.packages.items():
         build = 'load("@rules_cc//cc:defs.bzl", "cc_library")\n'
         for target in targets:
-            name, _, module = target.partition("=")
-            flags = _flags(rctx, module or rctx.attr.prefix + name)
+            flags = flags_of[modules[target]]
             build += _LIBRARY.format(
-                name = name,
+                name = target.partition("=")[0],
                 defines = repr([flag[2:] for flag in flags if flag.startswith("-D")]),
                 linkopts = repr([flag for flag in flags if not flag.startswith("-D")]),
             )
