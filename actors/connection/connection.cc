@@ -60,6 +60,7 @@ Connection::~Connection() {
 
 Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream> stream,
                              ConnectionOwner owner, Start start, absl::Duration connect_timeout) {
+  SLUICE_CHECK_ON_WORKER(worker.desk());
   auto* connection = new Connection(worker, slot, std::move(stream), std::move(owner));
   worker.HoldMail(slot);  // Until OnOpen.
   SLUICE_PLANT(mail_before_open, slot->suspended = 0);
@@ -107,6 +108,7 @@ Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream>
 
 // Every connection ends here. A handler of its own session may call this.
 void Connection::Finish(CloseReason reason, bool reset, int error) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (Ended()) return;
   if (LogEnabled(LogLevel::kWarning)) LogEnd(reason, error);
   Worker& owner_worker = worker();

@@ -8,6 +8,7 @@
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_as.h"
+#include "sluice/core/slot/deadline.h"
 
 namespace sluice {
 
@@ -51,7 +52,7 @@ void Connection::BeginConnecting(absl::Duration timeout) {
   stage_ = Stage::kConnecting;
   outgoing_.Refused(/*error=*/0);  // An event tells when it is connected.
   seldom_ = std::make_unique<std::variant<Connecting, Silence>>(
-      Connecting(worker().NowMs(), Deadlines::Ms(timeout)));
+      Connecting(worker().NowMs(), TimeoutMs(timeout)));
 }
 
 void Connection::ConnectsTo(const Address& address, bool again) {

@@ -3,6 +3,7 @@
 
 #include "sluice/actors/connection/connection.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/deadline.h"
 
 namespace sluice {
 
@@ -74,7 +75,7 @@ void Connection::OnDrainClose() {
 }
 
 int64_t Connection::DrainQuietMs() {
-  const int64_t most_ms = Deadlines::Ms(options().drain_timeout) / kDrainQuietPart;
+  const int64_t most_ms = TimeoutMs(options().drain_timeout) / kDrainQuietPart;
   return std::clamp<int64_t>(kDrainQuietMs + stream_->RoundTripMs(), 0,
                              std::min(most_ms, int64_t{INT32_MAX}));
 }

@@ -4,6 +4,7 @@
 
 #include "sluice/actors/connection/connection.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/deadline.h"
 
 namespace sluice {
 
@@ -102,7 +103,7 @@ void Connection::StallTimedOut() {
 
 void Connection::SilenceTimedOut(bool idle) {
   const Options& o = options();
-  if (UnreadByUs() || TakesBytes(Deadlines::Ms(idle ? o.idle_timeout : o.half_closed_timeout))) {
+  if (UnreadByUs() || TakesBytes(TimeoutMs(idle ? o.idle_timeout : o.half_closed_timeout))) {
     Active();
     ArmTimer();
   } else if (idle) {
@@ -137,7 +138,7 @@ void Connection::BeginLooking() {
 }
 
 int64_t Connection::NextLookMs() const {
-  return Silence::NextLookMs(deadlines_.LookedMs(), Deadlines::Ms(options().unacknowledged_timeout),
+  return Silence::NextLookMs(deadlines_.LookedMs(), TimeoutMs(options().unacknowledged_timeout),
                              silence());
 }
 
@@ -154,7 +155,7 @@ void Connection::LookForLife() {
   } else {
     silence()->HeardAt(now - look.silent_ms);
   }
-  const int64_t timeout_ms = Deadlines::Ms(options().unacknowledged_timeout);
+  const int64_t timeout_ms = TimeoutMs(options().unacknowledged_timeout);
   if (silence() != nullptr && silence()->IsDead(now, look, timeout_ms)) {
     SocketFailed(ETIMEDOUT);
   } else {
@@ -175,7 +176,7 @@ void Connection::LingerTimedOut() {
   // Each look of this lingering counts.
   const int64_t since_ms =
       outgoing_.UnacknowledgedSince(now, static_cast<uint32_t>(waiting), /*valid_ms=*/0);
-  if (now - since_ms >= Deadlines::Ms(options().write_stalled_timeout)) {
+  if (now - since_ms >= TimeoutMs(options().write_stalled_timeout)) {
     Finish(CloseReason::kWriteStalled, /*reset=*/true);
     return;
   }

@@ -16,11 +16,6 @@ constexpr uint32_t kDiscardMax = 1024 * 1024;
 
 }  // namespace
 
-int64_t Deadlines::Ms(absl::Duration timeout) {
-  if (timeout == absl::InfiniteDuration()) return TimerWheel::kNever;
-  return std::min(WholeMs(timeout), TimerWheel::kNever / 2);
-}
-
 // Calls f(what, when) for each deadline that is not kNever, in the order of Due.
 template <class F>
 void Deadlines::ForEach(const Facts& facts, F&& f) const {
@@ -28,21 +23,22 @@ void Deadlines::ForEach(const Facts& facts, F&& f) const {
   const auto add = [&f](Due what, int64_t since_ms, int64_t timeout_ms) {
     if (timeout_ms != TimerWheel::kNever) f(what, since_ms + timeout_ms);
   };
-  add(Due::kLifetime, opened_ms_, Ms(o.lifetime_timeout));
-  if (facts.closing) add(Due::kClose, closing_ms_, Ms(o.close_timeout));
+  add(Due::kLifetime, opened_ms_, TimeoutMs(o.lifetime_timeout));
+  if (facts.closing) add(Due::kClose, closing_ms_, TimeoutMs(o.close_timeout));
   if (facts.lingering) {
-    add(Due::kLinger, lingering_ms_, facts.draining ? kDrainLingerMs : Ms(o.linger_timeout));
+    add(Due::kLinger, lingering_ms_, facts.draining ? kDrainLingerMs : TimeoutMs(o.linger_timeout));
     return;
   }
   if (facts.drain_reads) add(Due::kDrainSilence, facts.received_ms, drain_quiet_ms_);
   if (facts.look_ms != TimerWheel::kNever) f(Due::kLook, facts.look_ms);
   if (facts.stalled_ms >= 0) {
-    add(Due::kWriteStalled, facts.stalled_ms, Ms(o.write_stalled_timeout));
+    add(Due::kWriteStalled, facts.stalled_ms, TimeoutMs(o.write_stalled_timeout));
   }
-  add(Due::kIdle, facts.active_ms, Ms(o.idle_timeout));
+  add(Due::kIdle, facts.active_ms, TimeoutMs(o.idle_timeout));
   // half_closed_timeout counts silence: the half that is open may have much to send.
   if (facts.half_closed) {
-    add(Due::kHalfClosed, std::max(half_closed_ms_, facts.active_ms), Ms(o.half_closed_timeout));
+    add(Due::kHalfClosed, std::max(half_closed_ms_, facts.active_ms),
+        TimeoutMs(o.half_closed_timeout));
   }
 }
 
@@ -61,7 +57,7 @@ Deadlines::Due Deadlines::DueAt(int64_t now_ms, const Facts& facts) const {
 }
 
 int64_t Deadlines::CloseMs(const Options& options) const {
-  const int64_t close_ms = Ms(options.close_timeout);
+  const int64_t close_ms = TimeoutMs(options.close_timeout);
   return close_ms == TimerWheel::kNever ? close_ms : closing_ms_ + close_ms;
 }
 

@@ -19,7 +19,7 @@ namespace sluice {
 
 class Deadlines {
  public:
-  // What may be due on a connection that is connected, in the order in which it is judged.
+  // The timeouts of a connection that is connected, in the order in which they are judged.
   enum class Due : uint8_t {
     kNothing,
     kLifetime,
@@ -31,7 +31,7 @@ class Deadlines {
     kIdle,
     kHalfClosed,
   };
-  // What the rest of the connection knows.
+  // State of the other parts that the deadlines depend on.
   struct Facts {
     const Options& options;
     int64_t active_ms;    // ActiveMs(), and when the last byte was received, as the worker has
@@ -51,9 +51,6 @@ class Deadlines {
   int64_t NextMs(const Facts& facts) const;
   // The first that is due.
   Due DueAt(int64_t now_ms, const Facts& facts) const;
-  // In whole ms; at most half of the range, so that the sum with a point in time does not overflow.
-  // kNever for infinity.
-  static int64_t Ms(absl::Duration timeout);
 
   int64_t OpenedMs() const { return opened_ms_; }
   // The last byte received, sent, or seen to be taken by the peer.

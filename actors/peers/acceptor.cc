@@ -88,6 +88,7 @@ struct AcceptedControl {
   bool tcp = true;
 
   void Run(Worker& worker, Slot*, uint32_t) {
+    SLUICE_CHECK(fd.Get() >= 0);
     // After the drain's deadline nothing would end a new connection.
     Slot* slot = worker.ShuttingDown() ? nullptr : worker.life().AllocateSlot();
     if (slot == nullptr) {
@@ -475,6 +476,7 @@ void Acceptor::Pause() {
 }
 
 void Acceptor::HandOff(int fd, bool tcp) {
+  SLUICE_CHECK(fd >= 0);
   // Choose the worker with the fewest connections; equal workers take turns.
   const int workers = static_cast<int>(open_by_worker_.size());
   int best = next_worker_;

@@ -35,6 +35,7 @@ Actor::Actor() : slot_(internal::ConstructionScope::current) {
 }
 
 Slot* Actor::OpenChild(const SpawnOptions& options) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (!internal::Allows(worker().shared(), options)) {
     ++worker().ledger().spawn_refused;
     return nullptr;
@@ -54,6 +55,7 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
 
 TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
                         absl::AnyInvocable<void(int64_t skipped)> callback) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   ActorExtra& extra = worker().Extra(slot_);
   if (!HearsBack() || extra.timers.size() >= worker().options().timers_max) return 0;
   const TimerId id = ++extra.last_id;
@@ -74,6 +76,7 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
 void Actor::SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
 
 void Actor::CancelTimer(TimerId id) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->timers.find(id);
   if (found == slot_->extra->timers.end()) return;
@@ -87,6 +90,7 @@ void Actor::CancelTimer(TimerId id) {
 // --- Monitors.
 
 MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.watching.size() >= worker().options().monitors_max) return 0;
   const MonitorId id = ++extra.last_id;
@@ -104,6 +108,7 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
 }
 
 void Actor::Demonitor(MonitorId id) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->watching.find(id);
   if (found == slot_->extra->watching.end() || found->second.taken_back) return;
@@ -145,6 +150,7 @@ void internal::HandleAskOver(void* actor, Envelope& e) {
 
 AskId Actor::OpenAsk(absl::Duration timeout,
                      absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
+  SLUICE_CHECK_ON_WORKER(worker().desk());
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks.size() >= worker().options().asks_max) return 0;
   const AskId ask = ++extra.last_id;

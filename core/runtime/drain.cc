@@ -275,7 +275,7 @@ void Runtime::JoinWorkers() {
       on_the_way += worker->mail().CrossSent() - worker->mail().CrossTaken();
     rest &= on_the_way == 0;
   }
-  turning_.store(false, std::memory_order_release);
+  shared_.turning.store(false, std::memory_order_release);
 }
 
 void Runtime::Drain(absl::Duration timeout) {
@@ -284,7 +284,7 @@ void Runtime::Drain(absl::Duration timeout) {
   // If the workers have no threads (never started), this thread runs their turns itself.
   const bool own_turns = !started_;
   started_ = true;
-  turning_.store(true, std::memory_order_relaxed);
+  shared_.turning.store(true, std::memory_order_relaxed);
   const int64_t deadline_ms = DeadlineMs(os_.NowNs() / 1'000'000, timeout);
   while (!DrainStep(deadline_ms)) {
     if (own_turns) {

@@ -58,7 +58,7 @@ void Runtime::TellFigures(Worker& worker, bool with_text) {
 }
 
 std::vector<Runtime::Figures> Runtime::CollectFigures(bool with_text) {
-  if (!turning_.load(std::memory_order_acquire)) {
+  if (!shared_.turning.load(std::memory_order_acquire)) {
     std::vector<Figures> figures;
     for (const auto& worker : workers_) figures.push_back(FiguresOf(*worker, with_text));
     return figures;
@@ -144,7 +144,8 @@ Ledger Runtime::TotalLedger() { return SumOf(CollectFigures(/*with_text=*/false)
 std::string Runtime::Dump() { return DumpOf(CollectFigures(/*with_text=*/true)); }
 
 std::string Runtime::DumpOf(const std::vector<Figures>& figures) {
-  const Worker* const here = turning_.load(std::memory_order_acquire) ? Worker::Current() : nullptr;
+  const Worker* const here =
+      shared_.turning.load(std::memory_order_acquire) ? Worker::Current() : nullptr;
   const Ledger ledger = SumOf(figures);
   std::string text = absl::StrFormat(
       "sluice: up %s\n", absl::FormatDuration(absl::Trunc(absl::Nanoseconds(os_.NowNs() - made_ns_),

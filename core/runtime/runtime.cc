@@ -196,7 +196,7 @@ absl::Status Runtime::Start() {
   }
   if (started_) return absl::OkStatus();
   WatchExit();
-  turning_.store(true, std::memory_order_relaxed);
+  shared_.turning.store(true, std::memory_order_relaxed);
   for (auto& worker : workers_) {
     ThreadId thread = 0;
     const int started = os_.ThreadStart([this, w = worker.get()] { WorkerMain(*w); }, &thread);
@@ -208,7 +208,7 @@ absl::Status Runtime::Start() {
         Call(static_cast<int>(i), [](Worker& running) { running.StopTurning(); });
       }
       JoinThreads();
-      turning_.store(false, std::memory_order_release);
+      shared_.turning.store(false, std::memory_order_release);
       for (auto& w : workers_) w->GoOnTurning();  // The drain runs their turns.
       return status();
     }

@@ -318,10 +318,6 @@ class Runtime {
   // an error that comes meanwhile is kept or logged.
   std::atomic<bool> started_{false};
   bool ended_ = false;
-  // True while the workers' threads, or a drain, run turns: a thread that asks for figures must
-  // then not read the workers' state itself. Release when turns have ended; partners: acquire in
-  // CollectFigures() and DumpOf().
-  std::atomic<bool> turning_{false};
   std::vector<std::unique_ptr<LastFigures>> last_figures_;  // By worker; each under its lock.
 
   const std::unique_ptr<Names> names_;

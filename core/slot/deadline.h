@@ -7,6 +7,7 @@
 #ifndef SLUICE_CORE_SLOT_DEADLINE_H_
 #define SLUICE_CORE_SLOT_DEADLINE_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/time/time.h"
@@ -18,6 +19,13 @@ namespace sluice {
 inline int64_t WholeMs(absl::Duration time) {
   const int64_t ms = absl::ToInt64Milliseconds(time);
   return ms < TimerWheel::kNever && absl::Milliseconds(ms) < time ? ms + 1 : ms;
+}
+
+// A timeout in whole ms, to be added to a point in time: at most half of the range, so that the sum
+// does not overflow. kNever for infinity.
+inline int64_t TimeoutMs(absl::Duration timeout) {
+  if (timeout == absl::InfiniteDuration()) return TimerWheel::kNever;
+  return std::min(WholeMs(timeout), TimerWheel::kNever / 2);
 }
 
 // `now_ms` plus `timeout`; TimerWheel::kNever on overflow.

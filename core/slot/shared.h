@@ -66,6 +66,11 @@ struct Shared {
   WaitCycleBook wait_cycles;
   std::vector<Worker*> workers;  // By index.
 
+  // True while the workers' threads, or a drain, run turns. Meanwhile no other thread may touch a
+  // worker's state (Desk::OnWorker), and a thread that asks for figures must not read it itself.
+  // Release when turns have ended; partners: acquire in Runtime::CollectFigures() and DumpOf().
+  std::atomic<bool> turning{false};
+
   // Outside threads: one lane for each worker, behind the lock of its home, which the worker never
   // takes.
   OutsideGate<> outside_gate;  // May they still send, and how much of all kinds have they sent?

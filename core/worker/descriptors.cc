@@ -36,6 +36,7 @@ absl::Status Descriptors::Open() {
 // A batch has kEventsMax events, and reports each ready descriptor once: so these batches report
 // all descriptors that were ready when the first batch was taken.
 void Descriptors::Poll(int64_t timeout_ns, absl::FunctionRef<void()> before_events) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   // The poller could not be created: the runtime reports this, and never starts.
   if (poller_ < 0) return;
   std::array<epoll_event, kEventsMax> events;
@@ -62,12 +63,14 @@ void Descriptors::Poll(int64_t timeout_ns, absl::FunctionRef<void()> before_even
 }
 
 void Descriptors::Attach(Slot* slot, IoHandler* io) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   SLUICE_CHECK(slot->io == nullptr);
   slot->io = io;
   ++count_;
 }
 
 IoHandler* Descriptors::Detach(Slot* slot) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   IoHandler* const io = std::exchange(slot->io, nullptr);
   SLUICE_CHECK(io != nullptr);
   --count_;

@@ -4,6 +4,8 @@
 
 namespace sluice {
 
+thread_local constinit Worker* Desk::current_worker = nullptr;
+
 Desk::Desk(Shared& of, Worker& its_worker, int its_index)
     : shared(of),
       worker(its_worker),

@@ -9,9 +9,11 @@
 #ifndef SLUICE_CORE_WORKER_DESK_H_
 #define SLUICE_CORE_WORKER_DESK_H_
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
+#include "sluice/core/base/check.h"
 #include "sluice/core/mailbox/envelope.h"
 #include "sluice/core/mailbox/ledger.h"
 #include "sluice/core/memory/budget.h"
@@ -24,6 +26,12 @@
 #include "sluice/core/slot/timer_wheel.h"
 #include "sluice/core/worker/handler_clock.h"
 #include "sluice/core/worker/running.h"
+
+// For the doors of a worker's parts, and of what lives on a worker: ends the process if another
+// thread comes in. Not for each message: those are too many.
+#define SLUICE_CHECK_ON_WORKER(desk) \
+  SLUICE_CHECK((desk).OnWorker(),    \
+               "called on another thread than the worker's own: send the actor a message instead")
 
 namespace sluice {
 
@@ -39,6 +47,9 @@ struct DrainMarks {
 
 struct Desk {
   static constexpr int64_t kSliceNs = 1'000'000;  // A slice lasts no longer, but for one handler.
+  // The most items (messages, timers, monitors, children) that one step of an end or of a restart
+  // handles: a full mailbox does not hold the worker.
+  static constexpr int kStepMax = 256;
   // The share of a turn that each class of work has: mail, timers, actors, descriptors, output.
   static constexpr int64_t kTurnNs = 1'000'000;
 
@@ -46,7 +57,7 @@ struct Desk {
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
-  int64_t NowMs() const { return clock.NowMs(); }  // This turn's time, a moment old.
+  int64_t NowMs() const { return clock.NowMs(); }  // The time of this turn, a moment old.
   int64_t NowNs() const { return clock.NowNs(); }
   void NoteHandler(const Slot* slot, const char* what, const void* of) {
     if (clock.Note(slot, what, of)) ReadClock();
@@ -71,11 +82,19 @@ struct Desk {
   // Made when first needed.
   ActorExtra& Extra(Slot* slot);
 
+  // True: this thread runs the worker's turns now; or no thread runs any, so any thread may prepare
+  // the worker or look at it.
+  bool OnWorker() const {
+    return current_worker == &worker || !shared.turning.load(std::memory_order_relaxed);
+  }
   // Does `other` belong to this runtime? A worker of another runtime may be gone.
   bool IsOurs(const Worker* other) const { return Home::Of(other).IsOf(shared.runtime); }
   static bool Live(const Slot* slot, uint32_t generation) {
     return slot->mailbox.Admits(generation);
   }
+
+  // The worker that this thread runs; nullptr on outside threads.
+  static thread_local constinit Worker* current_worker;
 
   Shared& shared;
   Worker& worker;  // To compare with a slot's worker, and for control.

@@ -54,6 +54,7 @@ void DrainOrders::StopBehindMail(Slot* slot, int rounds) {
 
 // A handler may end its descriptor, and new ones may come: walk a copy, and check each slot again.
 void DrainOrders::OrderIo(void (IoHandler::*order)()) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   std::vector<Slot*> slots;
   desk_.shared.slots.ForEach(&desk_.worker, [&](Slot* slot) {
     if (slot->io != nullptr) slots.push_back(slot);
@@ -120,6 +121,7 @@ void DrainOrders::LogWhatHolds() {
 }
 
 void DrainOrders::StopRoots() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   desk_.drain.roots_stopped = true;
   desk_.shared.slots.ForEach(&desk_.worker, [&](Slot* slot) {
     if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting &&
@@ -136,6 +138,7 @@ void DrainOrders::StopRoots() {
 }
 
 void DrainOrders::StopGate() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   desk_.drain.gate_stopped = true;
   if (!desk_.shared.GateLives(desk_.index)) return;
   Slot* const gate = desk_.shared.blocking_gates[static_cast<size_t>(desk_.index)].first;
@@ -143,6 +146,7 @@ void DrainOrders::StopGate() {
 }
 
 void DrainOrders::ShutdownAll() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   desk_.drain.shutdown = desk_.drain.roots_stopped = desk_.drain.gate_stopped = true;
   std::vector<Slot*> slots;
   desk_.shared.slots.ForEach(&desk_.worker, [&](Slot* slot) {

@@ -8,14 +8,8 @@
 
 namespace sluice {
 
-namespace {
-
-// The most children that one step looks at.
-constexpr int kChildrenPerStep = 256;
-
-}  // namespace
-
 uint64_t Family::AddChild(Slot* parent, Slot* child, uint32_t child_generation) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   ActorExtra& extra = desk_.Extra(parent);
   extra.children.emplace_last(++extra.last_child, Child{child, child_generation});
   return extra.last_child;
@@ -45,6 +39,7 @@ bool Family::ChildEnded(Slot* parent, uint32_t generation, uint64_t order, bool 
 }
 
 void Family::AddWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   // An ending actor has notified its monitors already, or will notify this one too.
   if (target->generation == generation && target->state != ActorState::kFree) {
     desk_.Extra(target).watchers.emplace(watcher);
@@ -55,6 +50,7 @@ void Family::AddWatcher(Slot* target, uint32_t generation, const Watcher& watche
 }
 
 void Family::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& watcher) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   if (target->generation != generation || target->extra == nullptr) return;
   auto& watchers = target->extra->watchers;
   SLUICE_PLANT(wrong_monitor, Watcher earliest = watcher; earliest.monitor = 0;
@@ -67,11 +63,11 @@ void Family::RemoveWatcher(Slot* target, uint32_t generation, const Watcher& wat
 void Family::StopNextChild(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   const auto told = extra.children.find(extra.stop_below);
-  // This child still runs handlers.
+  // The child that was told last still runs handlers.
   if (told != extra.children.end() && !told->second.stopped) return;
   const EndReason reason = extra.reason == EndReason::kFailed ? EndReason::kStopped : extra.reason;
   const Slot* restarting = slot->state == ActorState::kRestarting ? slot : extra.restarting;
-  for (int budget = kChildrenPerStep; budget > 0; --budget) {
+  for (int budget = Desk::kStepMax; budget > 0; --budget) {
     auto next = extra.children.lower_bound(extra.stop_below);
     if (next == extra.children.begin()) return;  // All children were told.
     --next;

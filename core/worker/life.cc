@@ -19,9 +19,6 @@ namespace sluice {
 
 namespace {
 
-// The most items that one step of an end drops, notifies or cancels.
-constexpr int kEndStepMax = 256;
-
 // A log line about a failure must not fail itself, for example for want of memory.
 template <class Text>
 void TryToLog(Text&& text) {
@@ -42,6 +39,7 @@ Life::Life(Desk& desk, Parking& parking, Descriptors& descriptors, Family& famil
       restarts_(restarts) {}
 
 Slot* Life::AllocateSlot() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   Slot* const slot = desk_.shared.slots.Take(desk_.worker, &free_slots_);
   if (slot == nullptr) ++desk_.ledger.spawn_refused;
   return slot;
@@ -55,6 +53,7 @@ void Life::Open(Slot* slot, uint32_t capacity) {
 }
 
 void Life::Install(Slot* slot, ActorBase* actor) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   slot->actor = actor;
   if (slot->extra != nullptr && slot->extra->restart != nullptr) {
     slot->extra->restart->constructed = true;
@@ -87,6 +86,7 @@ void Life::RunStart(Slot* slot) {
 // --- Stop and failure.
 
 void Life::Stop(Slot* slot, EndReason reason, std::string text) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   if (slot->state != ActorState::kLive && slot->state != ActorState::kStarting &&
       slot->state != ActorState::kRestarting) {
     return;
@@ -192,6 +192,7 @@ void Life::BeginLinger(Slot* slot) {
 void Life::Fail(Slot* slot, std::exception_ptr error) { FailWith(slot, ExceptionText(error)); }
 
 void Life::FailWith(Slot* slot, std::string text) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   ActorExtra& extra = desk_.Extra(slot);
   extra.reason = EndReason::kFailed;
   extra.reason_text = BoundedReason(std::move(text));
@@ -279,8 +280,9 @@ void Life::DropWhatItHeld(Slot* slot, int* budget) {
 }
 
 void Life::EndStep(Slot* slot) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   ActorExtra& extra = desk_.Extra(slot);
-  int budget = kEndStepMax;
+  int budget = Desk::kStepMax;
   // The actor itself is destroyed first, so that what it held is free.
   if (slot->actor != nullptr) {
     const char* const type = TypeNameOf(slot->actor);

@@ -8,8 +8,8 @@
 //
 // Owner:  the worker.
 // Thread: the worker's.
-// Bound:  a step drops, notifies or cancels kEndStepMax items; SlotTable::kFreeSlotsMax free slots.
-// Errors: an exception that leaves a handler of the end is logged, and the end goes on.
+// Bound:  a step drops, notifies or cancels Desk::kStepMax items; SlotTable::kFreeSlotsMax free
+// slots. Errors: an exception that leaves a handler of the end is logged, and the end goes on.
 #ifndef SLUICE_CORE_WORKER_LIFE_H_
 #define SLUICE_CORE_WORKER_LIFE_H_
 

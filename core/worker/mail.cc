@@ -11,18 +11,17 @@ namespace sluice {
 
 Mail::Mail(Desk& desk, Otherwise otherwise)
     : desk_(desk),
-      os_(desk.os),
       otherwise_(otherwise),
       // One lane more: the last is for outside threads.
       inbox_(std::make_unique<Inbox>(desk.options.workers + 1, desk.options.lane_messages_max)) {}
 
 Mail::~Mail() {
   while (HasLocalControl()) desk_.pool.Put(local_control_.Pop());
-  if (wake_fd_ >= 0) os_.Close(wake_fd_);
+  if (wake_fd_ >= 0) desk_.os.Close(wake_fd_);
 }
 
 absl::Status Mail::Open() {
-  wake_fd_ = os_.WakeCreate();
+  wake_fd_ = desk_.os.WakeCreate();
   return wake_fd_ < 0 ? absl::ErrnoToStatus(-wake_fd_, "eventfd for a worker") : absl::OkStatus();
 }
 
@@ -102,6 +101,7 @@ void Mail::Grew(Stage& stage) {
 }
 
 void Mail::Flush() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   for (const int to : dirty_stages_) {
     Stage& stage = StageTo(to);
     if (stage.count > 0) Enqueue(stage);
@@ -116,6 +116,8 @@ void Mail::Flush() {
 
 // The worker and its runtime are safe to use only while the thread holds the lock of the worker's
 // home, and the home is open. So the wake-up, too, happens under the lock.
+InboxLane& Mail::OutsideLane() { return inbox_->LaneFrom(desk_.options.workers); }
+
 Answer Mail::ReserveOutside(Slot* target, uint32_t generation, int64_t charge) {
   Shared& shared = desk_.shared;
   if (!shared.OutsideAdmits()) return Answer::kClosed;
@@ -124,7 +126,7 @@ Answer Mail::ReserveOutside(Slot* target, uint32_t generation, int64_t charge) {
     if (shared.budget->Spent() && !shared.shedder.Watched()) Rouse();
     return Answer::kOverloaded;
   }
-  LaneGate<>& gate = inbox_->LaneFrom(desk_.options.workers).gate;
+  LaneGate<>& gate = OutsideLane().gate;
   Answer answer = Answer::kFull;
   if (gate.HasRoom()) {
     const Taken taken = target->mailbox.Word().Take(generation);
@@ -142,7 +144,7 @@ void Mail::EnqueueOutside(Envelope& envelope) {
   Shared& shared = desk_.shared;
   shared.outside_gate.CountSent();
   shared.outside_sent.fetch_add(1, std::memory_order_relaxed);
-  InboxLane& lane = inbox_->LaneFrom(desk_.options.workers);
+  InboxLane& lane = OutsideLane();
   inbox_->Enqueue(lane, &envelope, 1);
   SLUICE_PLANT(outside_wake_lost, if (lane.gate.SentTotal() % 8 == 0) return);
   Rouse();
@@ -157,13 +159,14 @@ void Mail::EnqueueReservedOutside(Envelope& envelope, int64_t bytes) {
     shared.outside_reserved.fetch_add(1, std::memory_order_relaxed);
   }
   shared.outside_gate.CountSent();
-  inbox_->Enqueue(inbox_->LaneFrom(desk_.options.workers), &envelope, 1);
+  inbox_->Enqueue(OutsideLane(), &envelope, 1);
   Rouse();
 }
 
 // --- Receiving.
 
 bool Mail::Drain() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   SLUICE_PLANT(lost_wake_up, if (sleep_.LooksAsleep()) return false);
   bool any = false;
   const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;
@@ -228,7 +231,7 @@ void Mail::Arrive(Envelope* envelope) {
   }
 }
 
-// This loop also runs control that its own control posts. Control for new connections runs the
+// The loop also runs control that its own control posts. Control for new connections runs the
 // first handlers of their sessions.
 void Mail::RunLocalControl() {
   const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;

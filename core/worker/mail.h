@@ -72,7 +72,7 @@ class Mail {
 
   Inbox& inbox() { return *inbox_; }
   SleepWord<>& sleep_word() { return sleep_; }
-  void Signal() { os_.WakeSignal(wake_fd_); }
+  void Signal() { desk_.os.WakeSignal(wake_fd_); }
   // Wakes the worker if it sleeps.
   void Rouse() {
     if (sleep_.Rouse()) Signal();
@@ -133,11 +133,11 @@ class Mail {
  private:
   friend class Inspector;
 
+  InboxLane& OutsideLane();  // Of all outside threads.
   void Grew(Stage& stage);
   void Enqueue(Stage& stage);
 
   Desk& desk_;
-  Os& os_;
   const Otherwise otherwise_;
   const std::unique_ptr<Inbox> inbox_;
   int wake_fd_ = -1;

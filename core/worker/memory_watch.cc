@@ -48,6 +48,7 @@ void Walk(const EnvelopeList& list, int* left, MemoryHolder::Held* held) {
 }  // namespace
 
 void MemoryWatch::WaitForMemory(IoHandler* io) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   if (io->WaitsForMemory()) return;
   waiters_.push_back(io);
   io->memory_place_ = static_cast<uint32_t>(waiters_.size());
@@ -66,6 +67,7 @@ void MemoryWatch::Withdraw(IoHandler* io) {
 bool MemoryWatch::Active() const { return reading_paused_ || parking_.WaitsForMemory(); }
 
 void MemoryWatch::Check() {
+  SLUICE_CHECK_ON_WORKER(desk_);
   if (desk_.NowMs() < next_check_ms_) return;
   next_check_ms_ = desk_.NowMs() + kCheckMs;
   parking_.RetryForMemory();

@@ -39,6 +39,7 @@ uint32_t LeadingRun(const Outbox& outbox) {
 
 Answer Parking::Park(Slot* sender, Slot* target, uint32_t generation, int64_t charge,
                      Envelope** place) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   SLUICE_CHECK(sender->worker == &desk_.worker);
   // An actor cannot wait for its own mailbox: nothing else would make room.
   if (target == sender) return Answer::kOverloaded;
@@ -78,6 +79,7 @@ bool Parking::OutboxHolds(const Slot* sender, const Slot* target) const {
 }
 
 void Parking::FlushOutbox(Slot* slot) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   Outbox& outbox = slot->extra->outbox;
   if (!slot->parked) {
     slot->parked = true;

@@ -55,6 +55,7 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
     return {nullptr, 0};
   }
   Worker& to = *slot->worker;
+  SLUICE_CHECK(slot->state == ActorState::kFree);
   const uint32_t capacity = options.MailboxMax(shared.options);
   // The mailbox's word is open from here on: messages may come before the order that constructs the
   // actor, and wait for it.
@@ -64,6 +65,7 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
       parent == nullptr ? 0 : parent->worker->family().AddChild(parent, slot, generation);
   auto make = [capacity, name = options.name, parent, parent_generation, order,
                construct = std::move(construct)](Worker& worker, Slot* made) mutable {
+    SLUICE_CHECK(made->worker == &worker && made->actor == nullptr);
     made->mailbox.Adopt(capacity);
     if (!name.empty() || parent != nullptr) {
       ActorExtra& extra = worker.Extra(made);

@@ -17,13 +17,8 @@
 
 namespace sluice {
 
-namespace {
-
-constexpr int kRestartStepMax = 256;  // The most items that one step destroys.
-
-}  // namespace
-
 void Restarts::Make(Slot* slot, std::unique_ptr<Restart> restart) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   ActorExtra& extra = desk_.Extra(slot);
   extra.restart = std::move(restart);
   extra.restart->make(desk_.worker, slot);
@@ -53,6 +48,7 @@ bool Restarts::May(Slot* slot) {
 }
 
 void Restarts::Begin(Slot* slot) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   slot->state = ActorState::kRestarting;
   slot->started = false;  // OnStop is not for an actor that failed.
   ActorExtra& extra = *slot->extra;
@@ -106,7 +102,7 @@ void Restarts::Step(Slot* slot) {
     family_.StopNextChild(slot);
     return;  // ChildEnded schedules this step again.
   }
-  int budget = kRestartStepMax;
+  int budget = Desk::kStepMax;
   if (!DestroyFailed(slot, &budget)) {
     desk_.Schedule(slot);
     return;

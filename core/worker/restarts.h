@@ -7,7 +7,7 @@
 //
 // Owner:  the worker.
 // Thread: the worker's.
-// Bound:  a step destroys kRestartStepMax items.
+// Bound:  a step destroys Desk::kStepMax items.
 // Errors: an actor that fails more often than its policy allows ends, and its parent fails.
 #ifndef SLUICE_CORE_WORKER_RESTARTS_H_
 #define SLUICE_CORE_WORKER_RESTARTS_H_

@@ -23,8 +23,6 @@ constexpr int kLookEvery = 16;
 
 }  // namespace
 
-thread_local constinit Worker* Worker::current_worker_ = nullptr;
-
 Worker::Worker(Shared& shared, int index)
     : desk_(shared, *this, index),
       mail_(desk_, &ArriveOtherwise),
@@ -192,6 +190,7 @@ void Worker::RunTimers(int64_t due_ms) {
 // --- One turn.
 
 bool Worker::Turn(int64_t wait_until_ms) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   drain_.PublishWork();
   if (Draining()) drain_.rest().CountStep();
   desk_.ReadClock();
@@ -317,7 +316,7 @@ Answer Worker::Refuse(Answer answer) {
 }
 
 bool Worker::Route(Worker& to, Envelope& envelope, int64_t bytes) {
-  Worker* const here = current_worker_;
+  Worker* const here = Desk::current_worker;
   if (here == nullptr || !here->desk_.IsOurs(&to)) return RouteOutside(to, envelope, bytes);
   if (bytes > 0 && bytes <= Envelope::kChargeMax && here->desk_.lease.ChargeOverdraft(bytes)) {
     envelope.charge = static_cast<uint32_t>(bytes);

@@ -68,7 +68,7 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // The worker that this thread runs; nullptr on outside threads.
-  static Worker* Current() { return current_worker_; }
+  static Worker* Current() { return Desk::current_worker; }
 
   // --- The thread.
 
@@ -77,8 +77,8 @@ class Worker {
   // `wait_until_ms` by the Os's clock (kNever: without limit). False: StopTurning() was called and
   // no work is left.
   bool Turn(int64_t wait_until_ms);
-  void Enter() { current_worker_ = this; }  // This thread runs the worker's turns from now on.
-  static void Leave() { current_worker_ = nullptr; }
+  void Enter() { Desk::current_worker = this; }  // This thread runs the worker's turns from now on.
+  static void Leave() { Desk::current_worker = nullptr; }
   void StopTurning() { stop_turning_ = true; }
   void GoOnTurning() { stop_turning_ = false; }
   bool HasWork() const { return timers_left_ || HasMoreThanTimers(); }
@@ -109,7 +109,7 @@ class Worker {
 
   // --- Time.
 
-  int64_t NowMs() const { return desk_.NowMs(); }  // This turn's time, a moment old.
+  int64_t NowMs() const { return desk_.NowMs(); }  // The time of this turn, a moment old.
   int64_t NowNs() const { return desk_.NowNs(); }
   // HandlerClock::NotedMs(). A silence since an event that was noted at `ms` is measured from the
   // answer.
@@ -270,8 +270,6 @@ class Worker {
   void Sleep(int64_t wait_until_ms);
   void Poll(int64_t timeout_ns);
   void RestBesideTimers();
-
-  static thread_local constinit Worker* current_worker_;
 
   Desk desk_;
   Mail mail_;

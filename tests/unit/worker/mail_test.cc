@@ -102,7 +102,7 @@ TEST_F(MailTest, AnAwakeReceiverIsNotSignalled) {
 }
 
 TEST_F(MailTest, ARefusedMessageTakesNothing) {
-  ASSERT_TRUE(from().lease().Charge(80));  // So that the lease holds some of the budget.
+  ASSERT_TRUE(from().lease().Charge(80));  // From now on the lease holds some of the budget.
   from().lease().Refund(80);
   const int64_t left = from().lease().LeftBytes();
   const uint64_t sent = to().mail().inbox().LaneFrom(0).gate.SentTotal();
