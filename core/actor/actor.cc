@@ -76,7 +76,6 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
 void Actor::SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
 
 void Actor::CancelTimer(TimerId id) {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->timers.find(id);
   if (found == slot_->extra->timers.end()) return;
@@ -150,7 +149,6 @@ void internal::HandleAskOver(void* actor, Envelope& e) {
 
 AskId Actor::OpenAsk(absl::Duration timeout,
                      absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks.size() >= worker().options().asks_max) return 0;
   const AskId ask = ++extra.last_id;

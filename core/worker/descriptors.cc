@@ -36,7 +36,6 @@ absl::Status Descriptors::Open() {
 // A batch has kEventsMax events, and reports each ready descriptor once: so these batches report
 // all descriptors that were ready when the first batch was taken.
 void Descriptors::Poll(int64_t timeout_ns, absl::FunctionRef<void()> before_events) {
-  SLUICE_CHECK_ON_WORKER(desk_);
   // The poller could not be created: the runtime reports this, and never starts.
   if (poller_ < 0) return;
   std::array<epoll_event, kEventsMax> events;

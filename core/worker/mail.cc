@@ -101,7 +101,6 @@ void Mail::Grew(Stage& stage) {
 }
 
 void Mail::Flush() {
-  SLUICE_CHECK_ON_WORKER(desk_);
   for (const int to : dirty_stages_) {
     Stage& stage = StageTo(to);
     if (stage.count > 0) Enqueue(stage);
@@ -166,7 +165,6 @@ void Mail::EnqueueReservedOutside(Envelope& envelope, int64_t bytes) {
 // --- Receiving.
 
 bool Mail::Drain() {
-  SLUICE_CHECK_ON_WORKER(desk_);
   SLUICE_PLANT(lost_wake_up, if (sleep_.LooksAsleep()) return false);
   bool any = false;
   const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;

@@ -67,7 +67,6 @@ void MemoryWatch::Withdraw(IoHandler* io) {
 bool MemoryWatch::Active() const { return reading_paused_ || parking_.WaitsForMemory(); }
 
 void MemoryWatch::Check() {
-  SLUICE_CHECK_ON_WORKER(desk_);
   if (desk_.NowMs() < next_check_ms_) return;
   next_check_ms_ = desk_.NowMs() + kCheckMs;
   parking_.RetryForMemory();

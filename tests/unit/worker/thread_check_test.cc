@@ -49,7 +49,7 @@ TEST_F(ThreadCheckDeathTest, ATimerIsNotSetFromOutside) {
 
 TEST_F(ThreadCheckDeathTest, AWorkersPartsAreNotUsedFromOutside) {
   EXPECT_DEATH(Running().worker().life().AllocateSlot(), kOtherThread);
-  EXPECT_DEATH(Running().worker().mail().Flush(), kOtherThread);
+  EXPECT_DEATH(Running().worker().Turn(0), kOtherThread);
 }
 
 TEST_F(ThreadCheckDeathTest, AnotherWorkersThreadIsOutside) {
