@@ -3,7 +3,6 @@
 #ifndef SLUICE_SLUICE_H_
 #define SLUICE_SLUICE_H_
 
-#include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/actors/hub/hub.h"
 #include "sluice/actors/peers/acceptor.h"

@@ -40,7 +40,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/base/intrusive_list.h"

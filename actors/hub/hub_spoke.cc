@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/actors/connection/connection.h"
 #include "sluice/actors/hub/hub_control.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"

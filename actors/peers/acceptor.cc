@@ -4,6 +4,8 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/stream.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"

@@ -27,7 +27,8 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
-#include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/connection/owned_connections.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/core/actor/actor.h"

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "sluice/actors/connection/connection.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing {

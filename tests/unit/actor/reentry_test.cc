@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "sluice/actors/connection/connection.h"
 #include "sluice/actors/hub/hub.h"
 #include "sluice/tests/support/running.h"
 #include "sluice/tests/support/wire.h"

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "sluice/actors/connection/connection.h"
 #include "sluice/actors/hub/hub.h"
 #include "sluice/tests/support/wire.h"
 

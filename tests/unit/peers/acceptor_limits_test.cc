@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "sluice/actors/connection/connection.h"
 #include "sluice/actors/peers/acceptor.h"
 #include "sluice/actors/peers/connector.h"
 #include "sluice/core/base/log.h"
