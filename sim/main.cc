@@ -106,16 +106,20 @@ class Runs {
   }
   // Returns the program's exit code.
   int Sum(const Amounts& told, absl::Duration took) const {
+    bool unknown = false;
     for (const auto& [amount, value] : told) {
       if (asked_for_.contains(amount)) continue;
-      absl::FPrintF(stderr, "warning: --set: no run asked for '%s'\n", amount);
+      absl::FPrintF(stderr,
+                    "error: --set: no run asked for '%s': the runs were those of the defaults\n",
+                    amount);
+      unknown = true;
     }
     const double seconds = absl::ToDoubleSeconds(took);
     absl::PrintF(
         "%d runs, %d failed, hash of all %016x; %d events, %.0f a second; %.1f s for %.1f s\n",
         runs_, failed_, hash_, events_, static_cast<double>(events_) / seconds, seconds,
         static_cast<double>(virtual_ns_) / 1e9);
-    return failed_ == 0 ? 0 : 1;
+    return failed_ == 0 && !unknown ? 0 : 1;
   }
 
  private:

@@ -166,6 +166,10 @@ void Connection::LogEnd(CloseReason reason, int error) {
     case CloseReason::kEvicted:
       hint = " (at_limit: another one took its place)";
       break;
+    case CloseReason::kShutdown:  // A drain's deadline: who did not read?
+      trouble = OutputBytes() > 0;
+      hint = absl::StrCat(" (drain_timeout), ", OutputBytes(), " bytes were not sent");
+      break;
     case CloseReason::kDeadPeer:
     case CloseReason::kMemory:
     case CloseReason::kSlow:

@@ -1,5 +1,6 @@
 #include "sluice/core/os/flags.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -58,6 +60,44 @@ std::string Help(const std::string& program, bool all) {
   return text;
 }
 
+[[noreturn]] void RefuseAndExit(const std::string& text) {
+  std::fprintf(stderr, "error: %s; --help lists the flags\n", text.c_str());
+  std::exit(1);
+}
+
+// Abseil prints an argument as it is, so that a control character in it reaches the terminal, and
+// does not say where the flags are listed. `argument` begins with '-'. Answers the flag that it
+// names; nullptr: "--" or a word for another program.
+const absl::CommandLineFlag* FlagOf(absl::string_view argument) {
+  absl::string_view name = argument.substr(0, argument.find('='));
+  while (absl::ConsumePrefix(&name, "-")) {
+  }
+  const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+  absl::string_view positive = name;
+  if (flag == nullptr && absl::ConsumePrefix(&positive, "no")) {
+    flag = absl::FindCommandLineFlag(positive);
+    if (flag != nullptr && !flag->IsOfType<bool>()) flag = nullptr;
+  }
+  if (flag == nullptr) RefuseAndExit(absl::StrCat("no flag is named --", name));
+  return flag;
+}
+
+void CheckNames(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument = argv[i];
+    if (argument == "--") return;
+    if (std::any_of(argument.begin(), argument.end(),
+                    [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); })) {
+      RefuseAndExit(absl::StrCat("an argument has a control character: \"",
+                                 absl::CHexEscape(argument), "\""));
+    }
+    if (argument.size() < 2 || argument[0] != '-') continue;
+    const absl::CommandLineFlag* flag = FlagOf(argument);
+    // The next argument is this flag's value.
+    if (!flag->IsOfType<bool>() && !absl::StrContains(argument, '=')) ++i;
+  }
+}
+
 [[noreturn]] void PrintAndExit(const std::string& text) {
   std::fputs(text.c_str(), stdout);
   std::exit(0);
@@ -90,6 +130,7 @@ std::vector<std::string> ParseFlags(int argc, char** argv, std::string_view usag
       PrintAndExit(Help(program, /*all=*/true));
     if (argument == "--version" || argument == "-version") PrintAndExit(version);
   }
+  CheckNames(argc, argv);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   return {rest.begin() + 1, rest.end()};
 }

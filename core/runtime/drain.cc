@@ -27,6 +27,9 @@ namespace sluice {
 
 namespace {
 
+// A second SIGTERM or SIGINT this soon is the same order: `timeout` and some supervisors signal the
+// process, and then its group. Nobody presses a key twice so fast.
+constexpr int64_t kSameSignalMs = 100;
 constexpr int64_t kDrainLookMs = 1;  // How often the coordinator of a drain looks at its workers.
 constexpr int64_t kPatientLooks = 100;  // Each phase waits this many looks for a quiet pause.
 
@@ -323,6 +326,7 @@ int Runtime::RunUntilSignal() {
   std::fflush(stdout);  // The program's own output comes first.
   for (const std::string& address : Listening()) SayListening(address);
   int64_t deadline_ms = -1;
+  int64_t draining_ms = 0;  // The first signal's time, once deadline_ms is set.
   bool dump_wanted = false;
   // This thread takes signals during each of its waits. Signals of one number that come before the
   // first is taken count as one: otherwise a second SIGTERM might not end the process at once.
@@ -335,12 +339,14 @@ int Runtime::RunUntilSignal() {
         if (deadline_ms >= 0) {
           // A closed terminal sends SIGHUP twice: by its shell and by the kernel.
           if (signal == SIGHUP) continue;
+          if (os_.NowNs() / 1'000'000 - draining_ms < kSameSignalMs) continue;
           LogError("a second signal: the process ends at once; what is under way is lost");
           LogShutdown();
           os_.ExitNow(1);
         }
-        LogInfo("draining: no new connections; a second signal ends at once");
-        deadline_ms = DeadlineMs(os_.NowNs() / 1'000'000, options_.drain_timeout);
+        LogInfo("draining: no new connections; another SIGTERM or SIGINT ends at once");
+        draining_ms = os_.NowNs() / 1'000'000;
+        deadline_ms = DeadlineMs(draining_ms, options_.drain_timeout);
       }
     }
   };

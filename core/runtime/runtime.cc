@@ -52,8 +52,9 @@ std::string Ceiling::Excess(int64_t memory_bytes) const {
   return absl::StrFormat(
       "memory: the ceiling of this process is %s, and it may have %s (the least of the machine, "
       "the control group, RLIMIT_AS and RLIMIT_DATA): the process may run out of memory before its "
-      "limits apply; a smaller --memory lowers the ceiling",
-      InWords(ProcessBytes()), InWords(memory_bytes));
+      "limits apply; a smaller --memory lowers the budget (%s), and fewer --max_connections or "
+      "--workers lower the fixed part (%s)",
+      InWords(ProcessBytes()), InWords(memory_bytes), InWords(budget_bytes), InWords(fixed_bytes));
 }
 
 Runtime::Runtime(Options options) : Runtime(std::move(options), LinuxOs()) {}

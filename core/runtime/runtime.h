@@ -157,8 +157,9 @@ class Runtime {
   // it uses must live as long as it runs.
   void Drain(absl::Duration timeout);
   // Starts, prints `listening on ADDRESS` lines on stdout, serves until SIGTERM, SIGINT or SIGHUP,
-  // and drains. The exit code: 0, or 1 with the error on stderr. A second SIGTERM or SIGINT ends
-  // the process at once, with code 1 and without a ledger; SIGUSR1 prints Dump() to stderr.
+  // and drains. The exit code: 0, or 1 with the error on stderr. A SIGTERM or SIGINT that comes 100
+  // ms later, or later still, ends the process at once, with code 1 and without a ledger; SIGUSR1
+  // prints Dump() to stderr.
   //
   // A SIGHUP that the program ignores, handles or blocks is left to the program. Runs on any
   // thread, and a signal may come on any thread; if several runtimes run, each drains. SIGPIPE and

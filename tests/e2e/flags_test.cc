@@ -123,6 +123,24 @@ TEST_P(Flags, AnArgumentThatIsNoFlagIsNamed) {
   ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", "stray"}, "stray");
 }
 
+TEST_P(Flags, AnUnknownFlagIsNamedWithWhereTheFlagsAre) {
+  for (const char* flag : {"--no_such_flag", "-no_such_flag=1", "--noworkers", "--list"}) {
+    ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", flag}, "--help lists the flags");
+  }
+}
+
+// A terminal obeys them: an error must not pass them on.
+TEST_P(Flags, ControlCharactersInAnArgumentAreNotPrinted) {
+  for (const char* argument : {"--\033[31mred", "--workers=\033[31mred", "stray\033[31m"}) {
+    ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", argument}, "\\x1b[31m");
+  }
+}
+
+TEST_P(Flags, TheValueMayStandBehindTheFlag) {
+  Server server(GetParam(), WithNeeded(GetParam(), {"--workers", "2", "--accept_rate", "5"}));
+  EXPECT_TRUE(server.Running());
+}
+
 TEST_P(Flags, ABadValueIsNamed) {
   for (const char* flag : {"--workers=0",
                            "--workers=-1",

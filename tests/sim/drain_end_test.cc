@@ -268,6 +268,12 @@ TEST(DrainEndDeathTest, SecondSignalEndsTheProcessDuringADump) {
                "ended itself with code 1");
 }
 
+// Some supervisors signal the process, and then its group.
+TEST(DrainEndDeathTest, ASignalThatComesTwiceAtOnceIsOne) {
+  EXPECT_EXIT(SendSignals({{absl::Milliseconds(5), SIGTERM}, {absl::Milliseconds(7), SIGTERM}}),
+              ::testing::ExitedWithCode(3), "it still runs");
+}
+
 // The drain is over after 1.5 s; then the ledger waits for a second.
 TEST(DrainEndDeathTest, SecondSignalEndsTheProcessDuringTheLedger) {
   EXPECT_DEATH(

@@ -63,9 +63,12 @@ TEST(Simulate, TheSameSeedHasTheSameHash) {
 }
 
 TEST(Simulate, AnAmountThatNobodyAskedForIsNamed) {
-  EXPECT_THAT(Simulate("--scenario=echo --set=clientz=1").text,
-              HasSubstr("warning: --set: no run asked for 'clientz'"));
-  EXPECT_THAT(Simulate("--scenario=echo --set=clients=1").text, ::testing::Not(HasSubstr("warn")));
+  const Result wrong = Simulate("--scenario=echo --set=clientz=1");
+  EXPECT_THAT(wrong.text, HasSubstr("error: --set: no run asked for 'clientz'"));
+  EXPECT_EQ(wrong.code, 1);
+  const Result right = Simulate("--scenario=echo --set=clients=1");
+  EXPECT_THAT(right.text, ::testing::Not(HasSubstr("error")));
+  EXPECT_EQ(right.code, 0);
 }
 
 // No scenario fails by itself, so a time limit makes one fail: the failure names its seed.
