@@ -187,7 +187,6 @@ void Connection::TellOutputEnded() {
 // --- Closing.
 
 void Connection::Close() {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (IsConnecting() && OutputBytes() == 0) {
     Finish(CloseReason::kAborted);
     return;
@@ -215,7 +214,6 @@ void Connection::OutputEnds(bool was_open) {
 }
 
 void Connection::CloseWrite() {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
   if (!WriteOpen()) return;
   FlushListeners();
   if (!Ended() && outgoing_.HalfClose()) OutputEnds(/*was_open=*/true);

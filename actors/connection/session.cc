@@ -44,35 +44,43 @@ void Session::LogConnectFailed(const Address& to, int error) {
 }
 
 Answer Session::WriteBytes(std::string_view bytes) {
+  CheckThread("Write()");
   if (connection_ != nullptr) return connection_->Write(bytes);
   EarlyCalls* const early = Early();
   return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
 }
 Answer Session::Write(const Bytes& payload) {
+  CheckThread("Write()");
   if (connection_ != nullptr) return connection_->Write(payload);
   EarlyCalls* const early = Early();
   return early == nullptr ? Answer::kClosed : early->Write(worker(), payload);
 }
 void Session::Close() {
+  CheckThread("Close()");
   if (connection_ != nullptr) return connection_->Close();
   if (EarlyCalls* const early = Early(); early != nullptr) early->close = true;
 }
 void Session::FlushSubscriptions() {
+  CheckThread("FlushSubscriptions()");
   if (connection_ != nullptr) connection_->FlushListeners();
 }
 void Session::CloseWrite() {
+  CheckThread("CloseWrite()");
   if (connection_ != nullptr) return connection_->CloseWrite();
   if (EarlyCalls* const early = Early(); early != nullptr) early->close_write = true;
 }
 void Session::Abort(CloseReason reason) {
+  CheckThread("Abort()");
   if (connection_ != nullptr) return connection_->Abort(reason);
   if (EarlyCalls* const early = Early(); early != nullptr && !early->abort) early->abort = reason;
 }
 void Session::PauseReading() {
+  CheckThread("PauseReading()");
   if (connection_ != nullptr) return connection_->PauseReading();
   if (EarlyCalls* const early = Early(); early != nullptr) early->pause_reading = true;
 }
 void Session::ResumeReading() {
+  CheckThread("ResumeReading()");
   if (connection_ != nullptr) return connection_->ResumeReading();
   if (early_ != nullptr) early_->pause_reading = false;
 }
@@ -85,6 +93,7 @@ std::string_view Session::Unconsumed() const {
 }
 bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayTakeMore(); }
 void Session::WantWritable() {
+  CheckThread("WantWritable()");
   if (connection_ != nullptr) return connection_->WantWritable();
   if (EarlyCalls* const early = Early(); early != nullptr) early->wants_writable = true;
 }
@@ -93,6 +102,7 @@ size_t Session::OutputBytes() const {
   return early_ == nullptr ? 0 : early_->output.size();
 }
 void Session::SetInputMax(size_t bytes) {
+  CheckThread("SetInputMax()");
   if (connection_ != nullptr) return connection_->SetInputMax(bytes);
   if (EarlyCalls* const early = Early(); early != nullptr) early->input_bytes_max = bytes;
 }

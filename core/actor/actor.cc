@@ -1,6 +1,8 @@
 #include "sluice/core/actor/actor.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/base/plant.h"
@@ -35,7 +37,7 @@ Actor::Actor() : slot_(internal::ConstructionScope::current) {
 }
 
 Slot* Actor::OpenChild(const SpawnOptions& options) {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
+  CheckThread("Spawn()");
   if (!internal::Allows(worker().shared(), options)) {
     ++worker().ledger().spawn_refused;
     return nullptr;
@@ -55,7 +57,7 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
 
 TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
                         absl::AnyInvocable<void(int64_t skipped)> callback) {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
+  CheckThread("After() or Every()");
   ActorExtra& extra = worker().Extra(slot_);
   if (!HearsBack() || extra.timers.size() >= worker().options().timers_max) return 0;
   const TimerId id = ++extra.last_id;
@@ -73,9 +75,23 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   return id;
 }
 
-void Actor::SetName(std::string name) { worker().Extra(slot_).name = std::move(name); }
+void Actor::SetName(std::string name) {
+  CheckThread("SetName()");
+  worker().Extra(slot_).name = std::move(name);
+}
+
+// Not SLUICE_CHECK: the mistake is the program's, and the line is for its author.
+void Actor::RefuseThread(const char* call) const {
+  std::fprintf(stderr,
+               "sluice: %s of %s was called on a thread that is not its worker's own. A blocking "
+               "function, or a thread of the program, sends the actor a message instead: it keeps "
+               "RefOf(this), and calls TrySend on that\n",
+               call, NameOfActor(slot_).c_str());
+  std::abort();
+}
 
 void Actor::CancelTimer(TimerId id) {
+  CheckThread("CancelTimer()");
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->timers.find(id);
   if (found == slot_->extra->timers.end()) return;
@@ -89,7 +105,7 @@ void Actor::CancelTimer(TimerId id) {
 // --- Monitors.
 
 MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
+  CheckThread("Monitor()");
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.watching.size() >= worker().options().monitors_max) return 0;
   const MonitorId id = ++extra.last_id;
@@ -107,7 +123,7 @@ MonitorId Actor::MonitorSlot(Slot* target, uint32_t generation) {
 }
 
 void Actor::Demonitor(MonitorId id) {
-  SLUICE_CHECK_ON_WORKER(worker().desk());
+  CheckThread("Demonitor()");
   if (slot_->extra == nullptr) return;
   auto found = slot_->extra->watching.find(id);
   if (found == slot_->extra->watching.end() || found->second.taken_back) return;
@@ -175,6 +191,7 @@ void Actor::CloseAsk(AskId ask) {
 
 Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
                              std::unique_ptr<internal::BlockingTask> task) {
+  CheckThread("RunBlocking()");
   BlockingPool& pool = *worker().shared().blocking;
   const auto [gate, generation] = pool.GateOf(worker());
   internal::BlockingTask* const sent = task.get();

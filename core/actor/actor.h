@@ -207,6 +207,7 @@ class Actor : public ActorBase {
 
   // Ends this actor after this handler.
   void Stop(std::string reason = "") {
+    CheckThread("Stop()");
     worker().life().Stop(slot_, EndReason::kStopped, std::move(reason));
   }
 
@@ -220,6 +221,12 @@ class Actor : public ActorBase {
   // point in time: for differences only.
   absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
   Worker& worker() const { return *slot_->worker; }
+  // For calls that may come from the actor's own code only: on another thread, a call of this actor
+  // ends the process, with a line that names the call and the actor.
+  void CheckThread(const char* call) const {
+    if (!worker().desk().OnWorker()) [[unlikely]]
+      RefuseThread(call);
+  }
   Runtime& runtime() const { return worker().runtime(); }
 
  private:
@@ -232,6 +239,9 @@ class Actor : public ActorBase {
   }
   template <class M>
   Answer SendWith(Slot* target, uint32_t generation, const MessageOps* ops, M&& message) {
+#ifndef NDEBUG
+    CheckThread("Send()");  // In an optimized build a send that parks finds it.
+#endif
     if (target == nullptr) return Answer::kClosed;
     if constexpr (std::is_lvalue_reference_v<M>) {
       std::remove_cvref_t<M> copy(message);
@@ -240,6 +250,7 @@ class Actor : public ActorBase {
       return worker().Send(slot_, target, generation, ops, message);
     }
   }
+  [[noreturn]] void RefuseThread(const char* call) const;
   // nullptr: actors_max is reached, or `options` are invalid. The slot's actor is not constructed
   // yet.
   Slot* OpenChild(const SpawnOptions& options);

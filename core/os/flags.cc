@@ -82,19 +82,25 @@ const absl::CommandLineFlag* FlagOf(absl::string_view argument) {
   return flag;
 }
 
+bool HasControlCharacter(std::string_view argument) {
+  return std::any_of(argument.begin(), argument.end(),
+                     [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); });
+}
+
 void CheckNames(int argc, char** argv) {
+  bool is_value = false;  // Of the flag before it.
   for (int i = 1; i < argc; ++i) {
     const absl::string_view argument = argv[i];
-    if (argument == "--") return;
-    if (std::any_of(argument.begin(), argument.end(),
-                    [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); })) {
+    if (argument == "--" && !is_value) return;
+    if (HasControlCharacter(argv[i])) {
       RefuseAndExit(absl::StrCat("an argument has a control character: \"",
                                  absl::CHexEscape(argument), "\""));
     }
-    if (argument.size() < 2 || argument[0] != '-') continue;
-    const absl::CommandLineFlag* flag = FlagOf(argument);
-    // The next argument is this flag's value.
-    if (!flag->IsOfType<bool>() && !absl::StrContains(argument, '=')) ++i;
+    if (is_value || argument.size() < 2 || argument[0] != '-') {
+      is_value = false;
+      continue;
+    }
+    is_value = !FlagOf(argument)->IsOfType<bool>() && !absl::StrContains(argument, '=');
   }
 }
 

@@ -363,6 +363,7 @@ Answer Worker::Send(Slot* sender, Slot* target, uint32_t generation, const Messa
 template <class M>
 Answer Worker::SendOtherwise(Slot* sender, Slot* target, uint32_t generation, const MessageOps* ops,
                              M& message) {
+  SLUICE_CHECK_ON_WORKER(desk_);
   // An actor's outbox holds no messages to the actor itself, so a message to itself overtakes
   // nothing.
   if (!sender->has_outbox || target == sender) [[likely]] {

@@ -134,6 +134,7 @@ TEST_P(Flags, ControlCharactersInAnArgumentAreNotPrinted) {
   for (const char* argument : {"--\033[31mred", "--workers=\033[31mred", "stray\033[31m"}) {
     ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", argument}, "\\x1b[31m");
   }
+  ExpectOneClearLine(GetParam(), {"--listen=127.0.0.1:0", "--workers", "\033[31mred"}, "\\x1b[31m");
 }
 
 TEST_P(Flags, TheValueMayStandBehindTheFlag) {

@@ -1,10 +1,12 @@
 // Command lines, and options of any values: either they are taken, or the error says what is wrong.
+#include <algorithm>
 #include <iterator>
 #include <string>
 #include <vector>
 
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/reflection.h"
+#include "absl/strings/ascii.h"
 #include "gtest/gtest.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/os/options.h"
@@ -79,8 +81,14 @@ void CommandLine(Reader& reader) {
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   const absl::CommandLineFlag* level = absl::FindCommandLineFlag("log_level");
-  // A bad level makes FromFlags end the process with an error.
+  // FromFlags ends the process, with an error, at a bad level and at a control character.
   if (!ParseLogLevel(level->CurrentValue()).ok()) return;
+  for (const std::string& argument : arguments) {
+    if (std::any_of(argument.begin(), argument.end(),
+                    [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); })) {
+      return;
+    }
+  }
   ExpectCompleteOrClear(Options::FromFlags(static_cast<int>(argv.size()), argv.data()));
 }
 

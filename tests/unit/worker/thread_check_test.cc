@@ -40,11 +40,31 @@ class ThreadCheck : public ::testing::Test {
 using ThreadCheckDeathTest = ThreadCheck;
 
 TEST_F(ThreadCheckDeathTest, AnActorIsNotStoppedFromOutside) {
-  EXPECT_DEATH(Running().actor().Stop(), kOtherThread);
+  EXPECT_DEATH(Running().actor().Stop(), R"(Stop\(\) of .*Open#[0-9]+ was called on a thread)");
 }
 
 TEST_F(ThreadCheckDeathTest, ATimerIsNotSetFromOutside) {
-  EXPECT_DEATH(Running().actor().After(absl::Seconds(1), [] {}), kOtherThread);
+  EXPECT_DEATH(Running().actor().After(absl::Seconds(1), [] {}), R"(After\(\) or Every\(\) of )");
+}
+
+// Everybody's first mistake: the function of RunBlocking calls the actor that waits for it.
+class Eager : public Actor {
+ public:
+  void OnStart() override {
+    (void)RunBlocking([this] { (void)RunBlocking([] {}, [](absl::Status) {}); },
+                      [](absl::Status) {});
+  }
+};
+
+TEST_F(ThreadCheckDeathTest, ABlockingFunctionDoesNotCallItsActor) {
+  EXPECT_DEATH(
+      {
+        Runtime runtime(SmallOptions(1));
+        runtime.Spawn<Eager>();
+        (void)runtime.Start();
+        runtime.Drain(absl::Seconds(30));
+      },
+      R"(RunBlocking\(\) of .*Eager#[0-9]+ was called on a thread that is not its worker's own)");
 }
 
 TEST_F(ThreadCheckDeathTest, AWorkersPartsAreNotUsedFromOutside) {
