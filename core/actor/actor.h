@@ -41,6 +41,7 @@
 #include "absl/time/time.h"
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/actor/ref.h"
+#include "sluice/core/actor/task.h"
 #include "sluice/core/slot/actor_base.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/worker/placing.h"
@@ -51,7 +52,20 @@ namespace sluice {
 class Runtime;
 
 namespace internal {
+template <class A, class M>
+class AskWait;
+template <class F>
+class BlockingWait;
+class ReplyWait;
+class SleepWait;
+template <class A>
+struct ValueOfAwaitable;
+template <class A>
+using ValueOf = typename ValueOfAwaitable<A>::Type;
+
 void HandleAskOver(void* actor, Envelope& e);
+// Puts a coroutine on the list of its actor. False: the actor's callbacks do not run any more.
+bool JoinTasks(Slot* slot, Coroutine& coroutine);
 
 template <class F>
 auto TimerCallback(F&& callback) {
@@ -102,33 +116,15 @@ class Actor : public ActorBase {
   // If this actor ends or is restarted first, the callback never runs. Parks as Send does.
   template <class A, class M, class F>
   Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
-    static_assert(Question<M>, "a question defines `using Reply = ...`");
-    static_assert(Answers<A, M>, "this actor does not answer this question");
-    static_assert(Message<internal::Asked<M>>,
-                  "a question must be nothrow-movable, and define HeldBytes() if it owns memory");
-    using R = typename M::Reply;
-    static_assert(std::invocable<F&, absl::StatusOr<R>>,
-                  "the callback takes an absl::StatusOr of the reply");
-    if (target.slot() == nullptr) return Answer::kClosed;
-    const AskId ask = OpenAsk(
-        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
-          if (reply != nullptr) {
-            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
-          } else {
-            f(absl::StatusOr<R>(status));
-          }
-        });
-    if (ask == 0) return Answer::kOverloaded;
-    internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
-    const Answer answer =
-        worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
-    if (answer != Answer::kAccepted) {
-      asked.promise.Forget();
-      CloseAsk(ask);
-    }
-    return answer;
+    return AskNumbered(target, std::move(question), timeout, std::forward<F>(callback), nullptr);
   }
-
+  // In a task: `co_await Ask(...)` is an absl::StatusOr of the reply. A refused question is
+  // Unavailable.
+  template <class A, class M>
+  internal::AskWait<A, M> Ask(const Ref<A>& target, M question, absl::Duration timeout,
+                              Where where = SLUICE_HERE) {
+    return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
+  }
   // Runs `function` on a thread of the blocking pool. If the answer is kAccepted, the callback then
   // runs here, exactly once, unless this actor ends or is restarted first. It takes an
   // absl::StatusOr of the result, or an absl::Status when the function returns void or a Status. An
@@ -138,25 +134,12 @@ class Actor : public ActorBase {
   // spent. kClosed: the runtime ends.
   template <class F, class C>
   Answer RunBlocking(F&& function, C&& callback) {
-    using Function = std::decay_t<F>;
-    static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
-    using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
-    using Task = internal::BlockingTaskOf<Function, Result>;
-    using Value = typename Result::Value;
-    static_assert(std::move_constructible<Value>,
-                  "the result of a blocking function must be movable");
-    static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
-                  "the callback takes an absl::StatusOr of what the function returns, or an "
-                  "absl::Status where it returns void or a Status");
-    const AskId ask =
-        OpenAsk(absl::InfiniteDuration(),
-                [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
-                  f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
-                });
-    if (ask == 0) return Answer::kOverloaded;
-    return SubmitBlocking(ask, sizeof(Task),
-                          std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
-                                                 Promise<Value>(slot_, generation(), ask)));
+    return RunBlockingNumbered(std::forward<F>(function), std::forward<C>(callback), nullptr);
+  }
+  // In a task: `co_await RunBlocking(...)` is what the callback would get.
+  template <class F>
+  internal::BlockingWait<std::decay_t<F>> RunBlocking(F&& function, Where where = SLUICE_HERE) {
+    return internal::BlockingWait<std::decay_t<F>>(*this, std::forward<F>(function), where);
   }
 
   // A child on this worker (or on the worker that `options` name), which ends before this actor
@@ -174,6 +157,17 @@ class Actor : public ActorBase {
   // lose their connections or subscribers.
   template <class A, class... Args>
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
+
+  // Runs a task of this actor: now, until it waits for the first time, and then whenever it may go
+  // on. An exception that leaves it fails the actor. In the destructor and after the actor's end
+  // the task is destroyed instead.
+  void StartTask(Task<void> task);
+  // In a task: `co_await Sleep(...)` goes on after `delay`, or later while the actor is parked.
+  internal::SleepWait Sleep(absl::Duration delay, Where where = SLUICE_HERE);
+  // In a task: `co_await Within(timeout, WAIT)` is what WAIT answers, or DeadlineExceeded; the wait
+  // or task is then cancelled.
+  template <class A>
+  Task<absl::StatusOr<internal::ValueOf<A>>> Within(absl::Duration timeout, A awaited);
 
   using TimerId = sluice::TimerId;  // 0: refused, timers_max.
   template <class F>
@@ -232,6 +226,14 @@ class Actor : public ActorBase {
  private:
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
+  friend class internal::ParkedWait;
+  friend class internal::ReplyWait;
+  friend class internal::SleepWait;
+  template <class A, class M>
+  friend class internal::AskWait;
+  template <class F>
+  friend class internal::BlockingWait;
+  friend bool internal::JoinTasks(Slot* slot, Coroutine& coroutine);
 
   // False in the destructor: the actor that a callback would run for is gone.
   bool HearsBack() const {
@@ -262,7 +264,67 @@ class Actor : public ActorBase {
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
   AskId OpenAsk(absl::Duration timeout,
                 absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
+  // Ask; *number is the question's.
+  template <class A, class M, class F>
+  Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout, F&& callback,
+                     AskId* number) {
+    static_assert(Question<M>, "a question defines `using Reply = ...`");
+    static_assert(Answers<A, M>, "this actor does not answer this question");
+    static_assert(Message<internal::Asked<M>>,
+                  "a question must be nothrow-movable, and define HeldBytes() if it owns memory");
+    using R = typename M::Reply;
+    static_assert(std::invocable<F&, absl::StatusOr<R>>,
+                  "the callback takes an absl::StatusOr of the reply");
+    if (target.slot() == nullptr) return Answer::kClosed;
+    const AskId ask = OpenAsk(
+        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
+          if (reply != nullptr) {
+            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
+          } else {
+            f(absl::StatusOr<R>(status));
+          }
+        });
+    if (ask == 0) return Answer::kOverloaded;
+    internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
+    const Answer answer =
+        worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
+    if (answer != Answer::kAccepted) {
+      asked.promise.Forget();
+      CloseAsk(ask);
+    } else if (number != nullptr) {
+      *number = ask;
+    }
+    return answer;
+  }
+  template <class F, class C>
+  Answer RunBlockingNumbered(F&& function, C&& callback, AskId* number) {
+    using Function = std::decay_t<F>;
+    static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
+    using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
+    using Task = internal::BlockingTaskOf<Function, Result>;
+    using Value = typename Result::Value;
+    static_assert(std::move_constructible<Value>,
+                  "the result of a blocking function must be movable");
+    static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
+                  "the callback takes an absl::StatusOr of what the function returns, or an "
+                  "absl::Status where it returns void or a Status");
+    const AskId ask =
+        OpenAsk(absl::InfiniteDuration(),
+                [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
+                  f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+                });
+    if (ask == 0) return Answer::kOverloaded;
+    const Answer answer =
+        SubmitBlocking(ask, sizeof(Task),
+                       std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
+                                              Promise<Value>(slot_, generation(), ask)));
+    if (answer == Answer::kAccepted && number != nullptr) *number = ask;
+    return answer;
+  }
   void CloseAsk(AskId ask);
+  // The question's callback does not run any more; its entry waits for the late reply.
+  void WithdrawAsk(AskId ask);
+  Coroutines* Tasks() override;
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
   void AskTimedOut(AskId ask);
   void AskIsOver(AskId ask);
@@ -370,5 +432,9 @@ Ref<A> Actor::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& o
 }
 
 }  // namespace sluice
+
+// Its classes are complete where a task awaits them.
+#include "sluice/core/actor/task_group.h"  // IWYU pragma: export
+#include "sluice/core/actor/waits.h"       // IWYU pragma: export
 
 #endif  // SLUICE_CORE_ACTOR_ACTOR_H_

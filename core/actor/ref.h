@@ -17,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/task.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -38,9 +39,12 @@ concept TakesMessage = requires(A& a, M m) {
 };
 template <class A, class M>
 concept Takes = TakesMessage<A, M> || TakesPromise<A, M>;
-// Result types of On(M): the reply, or an absl::StatusOr of it, so that it can refuse.
+// Result types of On(M): the reply, or an absl::StatusOr of it, so that it can refuse; or a Task of
+// one of these, which answers when it ends.
 template <class T, class R>
-concept ReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
+concept PlainReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
+template <class T, class R>
+concept ReplyOf = PlainReplyOf<T, R> ||(internal::kIsTask<T>&& PlainReplyOf<typename T::Value, R>);
 // A answers M: its On(M) returns the reply, or takes a promise and replies later.
 template <class A, class M>
 concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
@@ -57,11 +61,48 @@ struct Asked {
   int64_t HeldBytes() const { return sluice::HeldBytes(question); }
 };
 
+void StartTaskOf(Slot* slot, Task<void> task);
+template <class T, class R>
+void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise);  // waits.h
+
+// The arguments of a task must live in its frame.
+template <class A, class M, class T>
+concept TaskTakesValue = requires {
+  static_cast<T (A::*)(M)>(&A::On);
+};
+template <class A, class M, class T>
+constexpr void CheckHandler() {
+  if constexpr (kIsTask<T>) {
+    static_assert(TaskTakesValue<A, M, T>,
+                  "an On() that returns a Task takes its message by value: a reference is gone "
+                  "after the first co_await");
+  }
+}
+
+template <class R, class T>
+void AnswerWith(T&& returned, Promise<R>& promise) {
+  if constexpr (std::convertible_to<T, R>) {
+    promise.Resolve(std::forward<T>(returned));
+  } else if (returned.ok()) {
+    promise.Resolve(*std::forward<T>(returned));
+  } else {
+    promise.Fail(returned.status());
+  }
+}
+
 template <class A, class M>
 void HandleMessage(void* actor, Envelope& e) {
   A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
   if constexpr (TakesMessage<A, M>) {
-    a.On(std::move(e.Get<M>()));
+    using T = decltype(a.On(std::move(e.Get<M>())));
+    CheckHandler<A, M, T>();
+    if constexpr (std::same_as<T, Task<void>>) {
+      StartTaskOf(a.slot(), a.On(std::move(e.Get<M>())));
+    } else if constexpr (kIsTask<T>) {
+      StartAnswering(a.slot(), a.On(std::move(e.Get<M>())), Promise<typename M::Reply>());
+    } else {
+      a.On(std::move(e.Get<M>()));
+    }
   } else {
     a.On(std::move(e.Get<M>()), Promise<typename M::Reply>());
   }
@@ -74,14 +115,12 @@ void HandleAsked(void* actor, Envelope& e) {
   if constexpr (TakesPromise<A, M>) {
     a.On(std::move(asked.question), std::move(asked.promise));
   } else {
-    using R = typename M::Reply;
-    auto returned = a.On(std::move(asked.question));
-    if constexpr (std::convertible_to<decltype(returned), R>) {
-      asked.promise.Resolve(std::move(returned));
-    } else if (returned.ok()) {
-      asked.promise.Resolve(*std::move(returned));
+    using T = decltype(a.On(std::move(asked.question)));
+    CheckHandler<A, M, T>();
+    if constexpr (kIsTask<T>) {
+      StartAnswering(a.slot(), a.On(std::move(asked.question)), std::move(asked.promise));
     } else {
-      asked.promise.Fail(returned.status());
+      AnswerWith(a.On(std::move(asked.question)), asked.promise);
     }
   }
 }

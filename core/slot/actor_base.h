@@ -9,6 +9,7 @@
 #define SLUICE_CORE_SLOT_ACTOR_BASE_H_
 
 #include "sluice/core/mailbox/answer.h"
+#include "sluice/core/slot/coroutine.h"
 
 namespace sluice {
 
@@ -45,9 +46,12 @@ class ActorBase {
  private:
   friend class Family;
   friend class Life;
+  friend class Worker;
   // Called just before a failed actor is destroyed, if its OnStart had begun and it is not
   // restarted. For the layers above, not for programs.
   virtual void OnEndedByFailure() {}
+  // The tasks that the actor runs; nullptr: none. For the end, which cancels them, and the dump.
+  virtual Coroutines* Tasks() { return nullptr; }
 };
 
 }  // namespace sluice

@@ -22,6 +22,7 @@
 #include "sluice/core/base/lazy.h"
 #include "sluice/core/mailbox/answer.h"
 #include "sluice/core/mailbox/envelope.h"
+#include "sluice/core/slot/coroutine.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/slot/timer.h"
 
@@ -189,6 +190,7 @@ struct ActorExtra {
   // only.
   Lazy<absl::flat_hash_map<AskId, AskEntry>> asks;
   Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
+  Coroutines tasks;
   // While the actor ends or restarts: ids of its timers, then of its asks.
   IdsToForget forgetting;
   std::vector<TimerId> due_timers;                  // Fired while parked.
@@ -208,7 +210,7 @@ struct ActorExtra {
   EndReason reason = EndReason::kStopped;
   std::string reason_text;
 };
-static_assert(sizeof(ActorExtra) <= 336);
+static_assert(sizeof(ActorExtra) <= 344);
 
 // Memory of an actor with a name, a parent or an end, besides its slot: ActorExtra, as the
 // allocator serves it (in steps of 16, with 8 for itself); the Restart that recreates the actor

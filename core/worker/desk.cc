@@ -14,6 +14,7 @@ Desk::Desk(Shared& of, Worker& its_worker, int its_index)
       index(its_index),
       clock(os, its_index, options.slow_handler),
       lease(*of.budget, options.workers),
+      frames(lease),
       timers(clock.NowMs()) {}
 
 void Desk::AdoptPlaced(Slot* slot, uint32_t generation) {

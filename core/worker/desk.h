@@ -17,6 +17,7 @@
 #include "sluice/core/mailbox/envelope.h"
 #include "sluice/core/mailbox/ledger.h"
 #include "sluice/core/memory/budget.h"
+#include "sluice/core/memory/frame_pool.h"
 #include "sluice/core/os/options.h"
 #include "sluice/core/os/os.h"
 #include "sluice/core/slot/home.h"
@@ -108,6 +109,7 @@ struct Desk {
 
   EnvelopePool pool;
   Lease lease;
+  FramePool frames;
   Ledger ledger;
   TimerWheel timers;
   RunQueue run_queue;

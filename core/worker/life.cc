@@ -252,7 +252,8 @@ bool Life::EndActor(Slot* slot, int* budget) {
   // destructors.
   SLUICE_PLANT(callbacks_last, if (slot->io != nullptr) slot->io->OnActorEnded(failed);
                delete std::exchange(slot->actor, nullptr); return true);
-  *budget -= ForgetTimers(slot, *budget);
+  *budget -= CancelTasks(slot, *budget);
+  if (*budget > 0) *budget -= ForgetTimers(slot, *budget);
   if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
   if (*budget <= 0) return false;
   if (slot->io != nullptr) slot->io->OnActorEnded(failed);
@@ -345,6 +346,17 @@ void Life::EndStep(Slot* slot) {
   // step again. A free slot may go to another worker, so it must not be in this worker's run queue.
   if (slot->scheduled) return;
   Free(slot);
+}
+
+int Life::CancelTasks(Slot* slot, int most) {
+  Coroutines* const tasks = slot->actor == nullptr ? nullptr : slot->actor->Tasks();
+  int cancelled = 0;
+  for (; tasks != nullptr && cancelled < most && !tasks->Empty(); ++cancelled) {
+    Coroutine& task = *tasks->Front();
+    task.LeaveList();
+    task.Cancel();
+  }
+  return cancelled;
 }
 
 int Life::ForgetTimers(Slot* slot, int most) {

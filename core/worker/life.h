@@ -66,6 +66,8 @@ class Life {
   void LingerOver(Slot* slot);
   void ArmLinger(Slot* slot, int64_t deadline_ms);
   void CancelLinger(Slot* slot);
+  // Cancels at most `most` tasks of an actor whose handlers run no more. Answers how many.
+  static int CancelTasks(Slot* slot, int most);
   // Destroys at most `most` timers. Answers how many.
   int ForgetTimers(Slot* slot, int most);
   // Ends the way of a message that its actor will not handle.

@@ -72,7 +72,8 @@ bool Restarts::DestroyFailed(Slot* slot, int* budget) {
   const char* const type = extra.restart->type;
   {
     const HandlerScope scope(desk_, slot, "its end", type);
-    *budget -= life_.ForgetTimers(slot, *budget);
+    *budget -= Life::CancelTasks(slot, *budget);
+    if (*budget > 0) *budget -= life_.ForgetTimers(slot, *budget);
     // A question keeps its entry until the reply, or the notice that no reply can come, arrives;
     // but no callback runs.
     for (; *budget > 0 && !asks_left.empty(); --*budget) {

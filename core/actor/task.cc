@@ -1,0 +1,98 @@
+#include "sluice/core/actor/task.h"
+
+#include <memory>
+#include <stdexcept>
+
+#include "absl/status/status.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/waits.h"
+#include "sluice/core/slot/actor_extra.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+void Actor::StartTask(Task<void> task) {
+  CheckThread("StartTask()");
+  internal::StartTaskOf(slot_, std::move(task));
+}
+
+Coroutines* Actor::Tasks() { return slot_->extra == nullptr ? nullptr : &slot_->extra->tasks; }
+
+void Actor::WithdrawAsk(AskId ask) {
+  auto found = slot_->extra->asks.find(ask);
+  if (found == slot_->extra->asks.end()) return;
+  CancelTimer(std::exchange(found->second.timer, 0));
+  const auto gone = std::exchange(found->second.callback, nullptr);
+}
+
+namespace internal {
+
+void* GetFrame(size_t bytes) {
+  SLUICE_CHECK(Worker::Current() != nullptr,
+               "a coroutine was called outside its actor: call it in a handler");
+  void* const place = Worker::Current()->desk().frames.Get(bytes);
+  if (place == nullptr) throw NoFrameMemory();
+  return place;
+}
+
+void PutFrame(void* place, size_t bytes) {
+  SLUICE_CHECK(Worker::Current() != nullptr, "a Task has left its actor's worker");
+  Worker::Current()->desk().frames.Put(place, bytes);
+}
+
+bool JoinTasks(Slot* slot, Coroutine& coroutine) {
+  Actor& actor = *static_cast<Actor*>(slot->actor);
+  if (!actor.HearsBack()) return false;
+  Coroutines* tasks = actor.Tasks();
+  if (tasks == nullptr) tasks = &actor.worker().Extra(slot).tasks;
+  coroutine.JoinList(*tasks);
+  return true;
+}
+
+void StartTaskOf(Slot* slot, Task<void> task) {
+  auto started = std::make_unique<StartedTask>(slot, std::move(task));
+  if (!JoinTasks(slot, *started)) return;
+  started.release()->Begin();
+}
+
+absl::Status RefusedStatus(Answer answer) {
+  return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
+                                                          : "too busy, try again");
+}
+
+void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
+                   const Slot* target) {
+  SLUICE_CHECK(coroutine.slot() == actor_.slot(), "a task awaits what belongs to another actor");
+  coroutine_ = &coroutine;
+  frame_ = frame;
+  coroutine.WaitsFor({what, where_, coroutine.slot()->worker->NowMs(), target});
+}
+
+bool SleepWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  Suspend(coroutine, frame, "a time");
+  timer_ = actor_.After(delay_, [this] {
+    timer_ = 0;
+    GoOn();
+  });
+  if (timer_ == 0) throw std::runtime_error("Sleep() was refused: the actor has timers_max timers");
+  return true;
+}
+
+ParkedWait::~ParkedWait() {
+  if (timer_ != 0) static_cast<Actor*>(coroutine_.slot()->actor)->CancelTimer(timer_);
+}
+
+bool ParkedWait::await_suspend(std::coroutine_handle<> frame) {
+  Actor& actor = *static_cast<Actor*>(coroutine_.slot()->actor);
+  coroutine_.WaitsFor(
+      {"room for what it sent", where_, coroutine_.slot()->worker->NowMs(), nullptr});
+  timer_ = actor.After(absl::ZeroDuration(), [this, frame] {
+    timer_ = 0;
+    coroutine_.SetNext(frame);
+    coroutine_.Run();
+  });
+  return timer_ != 0;  // With timers_max timers, the task goes on, and its actor parks after it.
+}
+
+}  // namespace internal
+}  // namespace sluice

@@ -1,0 +1,259 @@
+// Task<T> is a coroutine of an actor: a function that waits with co_await where other actors need a
+// callback. It runs on its actor's worker, as handlers do. While it waits, the actor's other
+// handlers run.
+//
+//   Task<int64_t> Total(Ref<Account> one, Ref<Account> two) {
+//     const absl::StatusOr<int64_t> a = co_await Ask(one, Balance{}, absl::Seconds(1));
+//     const absl::StatusOr<int64_t> b = co_await Ask(two, Balance{}, absl::Seconds(1));
+//     co_return a.value_or(0) + b.value_or(0);
+//   }
+//
+// 1. A Task begins when it is awaited, or given to Actor::StartTask; until then nothing of it runs.
+// 2. Arguments live in its frame: take them by value. A reference, or a lambda with captures, may
+// be
+//    gone after the first wait.
+// 3. An exception goes to the awaiting task. If it leaves the outermost one, the actor fails, as by
+// an
+//    exception that leaves a handler.
+// 4. If the actor ends or is restarted, its waiting tasks never go on: their frames are destroyed
+//    before the actor is, and so are the tasks that they await. Destructors run.
+// 5. In it, `co_await Send(...)` waits until the actor is not parked any more.
+//
+// Owner:  its holder: the awaiting frame, or a coroutine of the actor.
+// Thread: the worker's. A Task stays with its actor.
+// Bound:  its frame is charged to the memory budget; in steady state it is taken from the worker's
+//         stock (core/memory/frame_pool.h).
+// Errors: a call when the budget is spent throws NoFrameMemory.
+#ifndef SLUICE_CORE_ACTOR_TASK_H_
+#define SLUICE_CORE_ACTOR_TASK_H_
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "sluice/core/base/check.h"
+#include "sluice/core/mailbox/answer.h"
+#include "sluice/core/slot/coroutine.h"
+
+namespace sluice {
+
+template <class T = void>
+class Task;
+
+class NoFrameMemory : public std::bad_alloc {
+ public:
+  const char* what() const noexcept override {
+    return "no memory for a coroutine: the memory budget is spent";
+  }
+};
+
+namespace internal {
+
+// From the stock of the worker that this thread runs. Throws NoFrameMemory.
+void* GetFrame(size_t bytes);
+void PutFrame(void* place, size_t bytes);
+
+// An awaitable of the framework: it waits on behalf of a coroutine.
+//   bool Begin(Coroutine&, std::coroutine_handle<>): false: nothing to wait for.
+//   Result(): what co_await answers.
+// It stays in place while it waits, and when destroyed it waits no more.
+template <class A>
+concept Awaitable = requires(A& a, Coroutine& coroutine, std::coroutine_handle<> frame) {
+  { a.Begin(coroutine, frame) } -> std::same_as<bool>;
+  a.Result();
+};
+
+class TaskPromiseBase;
+
+template <Awaitable A>
+class Awaiter {
+ public:
+  Awaiter(A& awaited, Coroutine& coroutine) : awaited_(awaited), coroutine_(coroutine) {}
+  bool await_ready() const { return false; }
+  bool await_suspend(std::coroutine_handle<> frame) { return awaited_.Begin(coroutine_, frame); }
+  decltype(auto) await_resume() { return awaited_.Result(); }
+
+ private:
+  A& awaited_;
+  Coroutine& coroutine_;
+};
+
+// The end of `co_await Send(...)`: waits while the actor is parked.
+class ParkedWait {
+ public:
+  ParkedWait(Answer answer, Where where, Coroutine& coroutine)
+      : answer_(answer), where_(where), coroutine_(coroutine) {}
+  ~ParkedWait();
+  ParkedWait(const ParkedWait&) = delete;
+  ParkedWait& operator=(const ParkedWait&) = delete;
+  bool await_ready() const {
+    return answer_ != Answer::kAccepted || !coroutine_.slot()->has_outbox;
+  }
+  bool await_suspend(std::coroutine_handle<> frame);
+  Answer await_resume() const { return answer_; }
+
+ private:
+  const Answer answer_;
+  const Where where_;
+  Coroutine& coroutine_;
+  TimerId timer_ = 0;  // Due when the actor is not parked any more. 0: it does not wait.
+};
+
+// What promises of all tasks have in common.
+class TaskPromiseBase {
+ public:
+  static void* operator new(size_t bytes) { return GetFrame(bytes); }
+  static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
+
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  void unhandled_exception() noexcept { error_ = std::current_exception(); }
+
+  // The frame that awaits this one goes on; the outermost frame ends its coroutine.
+  class FinalAwaiter {
+   public:
+    bool await_ready() const noexcept { return false; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> frame) const noexcept {
+      TaskPromiseBase& promise = frame.promise();
+      if (promise.awaiting_) {
+        promise.coroutine_->SetNext(promise.awaiting_);
+      } else {
+        promise.coroutine_->SetEnded();
+      }
+    }
+    void await_resume() const noexcept {}
+  };
+  FinalAwaiter final_suspend() const noexcept { return {}; }
+
+  template <class A>
+  requires Awaitable<std::remove_reference_t<A>>
+  auto await_transform(A&& awaited) {
+    return Awaiter<std::remove_reference_t<A>>(awaited, *coroutine_);
+  }
+  template <class T>
+  auto await_transform(Task<T>&& task) {
+    return std::move(task).AwaitedBy(*coroutine_);
+  }
+  ParkedWait await_transform(Answer answer, Where where = SLUICE_HERE) {
+    return ParkedWait(answer, where, *coroutine_);
+  }
+
+  void BelongsTo(Coroutine& coroutine) { coroutine_ = &coroutine; }
+  void AwaitedBy(std::coroutine_handle<> frame) { awaiting_ = frame; }
+  // Rethrows what has left the task.
+  void Check() {
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+  std::exception_ptr TakeError() { return std::exchange(error_, nullptr); }
+
+ private:
+  Coroutine* coroutine_ = nullptr;
+  std::coroutine_handle<> awaiting_;
+  std::exception_ptr error_;
+};
+
+template <class T>
+class TaskPromise : public TaskPromiseBase {
+ public:
+  Task<T> get_return_object();
+  template <std::convertible_to<T> U>
+  void return_value(U&& value) {
+    value_.emplace(std::forward<U>(value));
+  }
+  T Take() {
+    Check();
+    return *std::move(value_);
+  }
+
+ private:
+  std::optional<T> value_;
+};
+
+template <>
+class TaskPromise<void> : public TaskPromiseBase {
+ public:
+  Task<void> get_return_object();
+  void return_void() const {}
+  void Take() { Check(); }
+};
+
+}  // namespace internal
+
+template <class T>
+class [[nodiscard("a Task does nothing until it is awaited or started")]] Task {
+ public:
+  using promise_type = internal::TaskPromise<T>;
+  using Value = T;
+
+  Task() = default;  // No coroutine.
+  explicit Task(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
+  ~Task() { Destroy(); }
+  Task(Task && other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  Task& operator=(Task&& other) noexcept {
+    std::swap(frame_, other.frame_);
+    return *this;
+  }
+
+  explicit operator bool() const { return static_cast<bool>(frame_); }
+
+  // For coroutines of the framework.
+  void StartIn(Coroutine & coroutine) {
+    SLUICE_CHECK(frame_, "an empty Task was started: it was moved from, or awaited before");
+    frame_.promise().BelongsTo(coroutine);
+    coroutine.SetNext(frame_);
+  }
+  // The result of a task that has ended; rethrows.
+  T Take() { return frame_.promise().Take(); }
+  std::exception_ptr TakeError() { return frame_.promise().TakeError(); }
+  void Destroy() {
+    if (frame_) std::exchange(frame_, nullptr).destroy();
+  }
+
+  class Awaiter {
+   public:
+    Awaiter(Task& task, Coroutine& coroutine) : task_(task), coroutine_(coroutine) {}
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> frame) {
+      task_.StartIn(coroutine_);
+      task_.frame_.promise().AwaitedBy(frame);
+    }
+    // The frame is given back before the awaiting task goes on.
+    T await_resume() {
+      const Task done = std::move(task_);
+      return done.frame_.promise().Take();
+    }
+
+   private:
+    Task& task_;
+    Coroutine& coroutine_;
+  };
+  Awaiter AwaitedBy(Coroutine & coroutine)&& { return Awaiter(*this, coroutine); }
+
+ private:
+  std::coroutine_handle<promise_type> frame_;
+};
+
+namespace internal {
+
+template <class T>
+Task<T> TaskPromise<T>::get_return_object() {
+  return Task<T>(std::coroutine_handle<TaskPromise>::from_promise(*this));
+}
+inline Task<void> TaskPromise<void>::get_return_object() {
+  return Task<void>(std::coroutine_handle<TaskPromise>::from_promise(*this));
+}
+
+template <class T>
+inline constexpr bool kIsTask = false;
+template <class T>
+inline constexpr bool kIsTask<Task<T>> = true;
+
+}  // namespace internal
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_TASK_H_

@@ -1,0 +1,94 @@
+#include "sluice/core/actor/task_group.h"
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "sluice/core/base/demangle.h"
+#include "sluice/core/base/log.h"
+
+namespace sluice {
+
+namespace internal {
+
+bool FirstOfBase::Alternative::Begin(FirstOfBase& of, int index) {
+  of_ = &of;
+  index_ = index;
+  SetSlot(of.waiting_->slot());
+  JoinTasks(slot(), *this);
+  StartIn();
+  Run();
+  return of.first_ < 0;
+}
+
+Coroutine* FirstOfBase::OnEnded(int index) {
+  if (first_ >= 0) return nullptr;
+  first_ = index;
+  if (starting_) return nullptr;  // Begin() answers false.
+  waiting_->SetNext(frame_);
+  return waiting_;
+}
+
+// The actor ends.
+void GroupTask::Cancel() {
+  SLUICE_CHECK(!Running(), "a task cancels its own group");
+  group_.Remove(*this);
+  delete this;
+}
+
+}  // namespace internal
+
+TaskGroup::~TaskGroup() {
+  Cancel();
+  if (error_ == nullptr) return;
+  LogError(absl::StrCat(NameOfActor(slot_), ": a task of a group failed, and nobody joined it: ",
+                        ExceptionText(error_)));
+}
+
+void TaskGroup::Start(Task<void> task) {
+  auto started = std::make_unique<internal::GroupTask>(*this, slot_, std::move(task));
+  if (!internal::JoinTasks(slot_, *started)) return;
+  tasks_.PushBack(*started);
+  ++count_;
+  started.release()->Begin();
+}
+
+void TaskGroup::Remove(internal::GroupTask& task) {
+  tasks_.Remove(task);
+  --count_;
+}
+
+void TaskGroup::Cancel() {
+  while (!tasks_.Empty()) {
+    internal::GroupTask& task = *tasks_.Front();
+    task.LeaveList();
+    task.Cancel();
+  }
+}
+
+Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
+  Remove(task);
+  const std::unique_ptr<internal::GroupTask> own(&task);
+  const std::exception_ptr error = task.task().TakeError();
+  if (error != nullptr && error_ == nullptr) error_ = error;
+  if (joining_ == nullptr || (count_ > 0 && error_ == nullptr)) return nullptr;
+  Coroutine* const joining = std::exchange(joining_, nullptr);
+  joining->SetNext(frame_);
+  return joining;
+}
+
+bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  SLUICE_CHECK(group_.joining_ == nullptr, "two tasks join one group");
+  if (group_.count_ == 0 || group_.error_ != nullptr) return false;
+  coroutine.WaitsFor({"the tasks of a group", where_, coroutine.slot()->worker->NowMs(), nullptr});
+  group_.joining_ = &coroutine;
+  group_.frame_ = frame;
+  return true;
+}
+
+void TaskGroup::JoinWait::Result() {
+  if (group_.error_ == nullptr) return;
+  group_.Cancel();
+  std::rethrow_exception(std::exchange(group_.error_, nullptr));
+}
+
+}  // namespace sluice

@@ -1,0 +1,248 @@
+// Several waits of one task at once. FirstOf goes on with the first that ends, and cancels the
+// rest. A TaskGroup runs tasks that end with it.
+//
+//   auto first = co_await FirstOf(Ask(stock, Price{}, absl::Seconds(1)), Sleep(absl::Seconds(2)));
+//   if (first.index() == 1) co_return;  // The Sleep was first.
+//
+//   TaskGroup group(this);
+//   for (const Address& peer : peers) group.Start(Greet(peer));
+//   co_await group.Join();
+//
+// Owner:  the frame that awaits; the group's holder.
+// Thread: the worker's.
+// Bound:  the frames of the tasks are charged to the memory budget.
+// Errors: an exception of the first task leaves the co_await of FirstOf. The first exception of a
+//         group's task cancels the others, and leaves Join(). If nobody joins any more, it is
+//         logged.
+#ifndef SLUICE_CORE_ACTOR_TASK_GROUP_H_
+#define SLUICE_CORE_ACTOR_TASK_GROUP_H_
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/task.h"
+#include "sluice/core/actor/waits.h"
+#include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/slot/coroutine.h"
+
+// GCC 12 warns of a coroutine template in a header whose argument is of an unnamed namespace: it takes
+// the frame for a class that several files share.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"
+
+namespace sluice {
+
+namespace internal {
+
+template <class A>
+struct ValueOfAwaitable {
+  using Type = std::remove_cvref_t<decltype(std::declval<A&>().Result())>;
+};
+template <class T>
+struct ValueOfAwaitable<Task<T>> {
+  using Type = T;
+};
+template <class T>
+using NoVoid = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+template <class T>
+Task<T> AsTask(Task<T> task) {
+  return task;
+}
+template <Awaitable A>
+Task<ValueOf<A>> AsTask(A awaited) {
+  co_return co_await std::move(awaited);
+}
+
+// The task that waits for several others: it is told of the first that has ended.
+class FirstOfBase {
+ protected:
+  // One of the others. Lives in the frame that awaits.
+  class Alternative : public Coroutine {
+   public:
+    // False: it, or one before it, has ended.
+    bool Begin(FirstOfBase& of, int index);
+    void Cancel() override { Destroy(); }
+
+   protected:
+    ~Alternative() = default;
+
+   private:
+    virtual void StartIn() = 0;
+    virtual void Destroy() = 0;
+    Coroutine* Ended() override { return of_->OnEnded(index_); }
+    FirstOfBase* of_ = nullptr;
+    int index_ = 0;
+  };
+
+  Coroutine* waiting_ = nullptr;
+  std::coroutine_handle<> frame_;
+  int first_ = -1;        // Which has ended first.
+  bool starting_ = true;  // Not all were started.
+
+ private:
+  Coroutine* OnEnded(int index);
+};
+
+template <class... T>
+class FirstOfWait : public FirstOfBase {
+ public:
+  using Value = std::variant<NoVoid<T>...>;
+  FirstOfWait(Where where, Task<T>... tasks) : where_(where), alternatives_(std::move(tasks)...) {}
+
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+    waiting_ = &coroutine;
+    frame_ = frame;
+    coroutine.WaitsFor(
+        {"the first of several", where_, coroutine.slot()->worker->NowMs(), nullptr});
+    std::apply(
+        [this](auto&... alternative) {
+          int index = 0;
+          (void)(alternative.Begin(*this, index++) && ...);
+        },
+        alternatives_);
+    starting_ = false;
+    return first_ < 0;
+  }
+  Value Result() { return ResultOf<0>(); }
+
+ private:
+  template <class V>
+  class Of final : public Alternative {
+   public:
+    explicit Of(Task<V> task) : task_(std::move(task)) {}
+    Of(Of&& other) noexcept : task_(std::move(other.task_)) {}  // Before it begins.
+    Task<V> task_;
+
+   private:
+    void StartIn() override { task_.StartIn(*this); }
+    void Destroy() override { task_.Destroy(); }
+  };
+
+  // The others are cancelled before the task goes on.
+  template <size_t I>
+  Value ResultOf() {
+    if constexpr (I < sizeof...(T)) {
+      if (first_ != static_cast<int>(I)) return ResultOf<I + 1>();
+      auto task = std::move(std::get<I>(alternatives_).task_);
+      std::apply(
+          [](auto&... alternative) {
+            (alternative.LeaveList(), ...);
+            (alternative.Cancel(), ...);
+          },
+          alternatives_);
+      using V = std::tuple_element_t<I, std::tuple<T...>>;
+      if constexpr (std::is_void_v<V>) {
+        task.Take();
+        return Value(std::in_place_index<I>);
+      } else {
+        return Value(std::in_place_index<I>, task.Take());
+      }
+    } else {
+      SLUICE_CHECK(false, "the first of several tasks is none of them");
+      std::terminate();
+    }
+  }
+
+  const Where where_;
+  std::tuple<Of<T>...> alternatives_;
+};
+
+class GroupTask;
+
+}  // namespace internal
+
+// Awaits the first of several tasks or waits. Answers a std::variant: index() says which was first,
+// its value is what co_await would answer (std::monostate for void). The others are cancelled.
+template <class... A>
+internal::FirstOfWait<internal::ValueOf<A>...> FirstOf(A... alternatives) {
+  static_assert(sizeof...(A) > 0);
+  return internal::FirstOfWait<internal::ValueOf<A>...>(
+      Where{"", 0}, internal::AsTask(std::move(alternatives))...);
+}
+
+class TaskGroup {
+ public:
+  explicit TaskGroup(Actor* actor) : slot_(actor->slot()) {}
+  ~TaskGroup();
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
+
+  // As Actor::StartTask: the task runs now, until it waits for the first time.
+  void Start(Task<void> task);
+  size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  // Destroys the tasks that have not ended. Not from one of them.
+  void Cancel();
+
+  // Waits until all tasks have ended. Requires: nobody else does.
+  class JoinWait {
+   public:
+    JoinWait(TaskGroup& group, Where where) : group_(group), where_(where) {}
+    bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+    void Result();
+
+   private:
+    TaskGroup& group_;
+    const Where where_;
+  };
+  JoinWait Join(Where where = SLUICE_HERE) { return JoinWait(*this, where); }
+
+ private:
+  friend class internal::GroupTask;
+  struct Tag {};
+
+  Coroutine* OnEnded(internal::GroupTask& task);
+  void Remove(internal::GroupTask& task);
+
+  Slot* const slot_;
+  IntrusiveList<internal::GroupTask, Tag> tasks_;
+  size_t count_ = 0;
+  std::exception_ptr error_;
+  Coroutine* joining_ = nullptr;
+  std::coroutine_handle<> frame_;
+};
+
+namespace internal {
+
+class GroupTask final : public Coroutine, public ListNode<TaskGroup::Tag> {
+ public:
+  GroupTask(TaskGroup& group, Slot* slot, Task<void> task)
+      : Coroutine(slot), group_(group), task_(std::move(task)) {}
+  static void* operator new(size_t bytes) { return GetFrame(bytes); }
+  static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
+  void Begin() {
+    task_.StartIn(*this);
+    Run();
+  }
+  void Cancel() override;
+  Task<void>& task() { return task_; }
+
+ private:
+  Coroutine* Ended() override { return group_.OnEnded(*this); }
+  TaskGroup& group_;
+  Task<void> task_;
+};
+
+}  // namespace internal
+
+template <class A>
+Task<absl::StatusOr<internal::ValueOf<A>>> Actor::Within(absl::Duration timeout, A awaited) {
+  auto first = co_await FirstOf(std::move(awaited), Sleep(timeout));
+  if (first.index() == 1) co_return absl::DeadlineExceededError("not before the deadline");
+  co_return std::get<0>(std::move(first));
+}
+
+}  // namespace sluice
+
+#pragma GCC diagnostic pop
+
+#endif  // SLUICE_CORE_ACTOR_TASK_GROUP_H_

@@ -1,0 +1,211 @@
+// What a task of an actor may wait for besides another task: an answer, a blocking call, a time.
+// Actor's functions return these; they are awaited at once.
+//
+// Owner:  the frame that awaits it.
+// Thread: the worker's.
+// Bound:  as the call of Actor that it stands for: asks_max, timers_max.
+// Errors: a refused question or blocking call answers a Status that says why. Sleep throws if
+//         timers_max is reached.
+#ifndef SLUICE_CORE_ACTOR_WAITS_H_
+#define SLUICE_CORE_ACTOR_WAITS_H_
+
+#include <coroutine>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/ref.h"
+#include "sluice/core/actor/task.h"
+#include "sluice/core/base/check.h"
+#include "sluice/core/base/demangle.h"
+
+namespace sluice::internal {
+
+// Why a question or a blocking call was not accepted.
+absl::Status RefusedStatus(Answer answer);
+
+// What these have in common: the frame to go on with.
+class Wait {
+ protected:
+  // Movable until it waits.
+  Wait(Wait&& other) noexcept : actor_(other.actor_), where_(other.where_) {
+    SLUICE_CHECK(other.coroutine_ == nullptr);
+  }
+  Wait(Actor& actor, Where where) : actor_(actor), where_(where) {}
+  ~Wait() = default;
+  // The frame waits from now on, unless the caller's Begin() answers false.
+  void Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
+               const Slot* target = nullptr);
+  // In a handler of the actor: the frame goes on. Nothing of this may be used after the call.
+  void GoOn() {
+    coroutine_->SetNext(frame_);
+    coroutine_->Run();
+  }
+  Actor& actor_;
+
+ private:
+  const Where where_;
+  Coroutine* coroutine_ = nullptr;
+  std::coroutine_handle<> frame_;
+};
+
+// A wait for a reply to this actor; it withdraws from the question when it is destroyed.
+class ReplyWait : public Wait {
+ protected:
+  using Wait::Wait;
+  ReplyWait(ReplyWait&&) = default;
+  ~ReplyWait() {
+    if (ask_ != 0) actor_.WithdrawAsk(ask_);
+  }
+  AskId ask_ = 0;  // 0: not asked, or answered.
+};
+
+template <class A, class M>
+class AskWait : public ReplyWait {
+ public:
+  using R = typename M::Reply;
+  AskWait(Actor& actor, const Ref<A>& target, M question, absl::Duration timeout, Where where)
+      : ReplyWait(actor, where),
+        target_(target),
+        question_(std::move(question)),
+        timeout_(timeout) {}
+
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+    Suspend(coroutine, frame, "an answer", target_.slot());
+    const Answer answer = actor_.AskNumbered(
+        target_, std::move(question_), timeout_,
+        [this](absl::StatusOr<R> reply) {
+          ask_ = 0;
+          reply_ = std::move(reply);
+          GoOn();
+        },
+        &ask_);
+    if (answer == Answer::kAccepted) return true;
+    reply_ = RefusedStatus(answer);
+    return false;
+  }
+  absl::StatusOr<R> Result() { return std::move(reply_); }
+
+ private:
+  const Ref<A> target_;
+  M question_;
+  const absl::Duration timeout_;
+  absl::StatusOr<R> reply_;
+};
+
+template <class F>
+class BlockingWait : public ReplyWait {
+ public:
+  using Told = typename BlockingResult<std::decay_t<std::invoke_result_t<F&>>>::Told;
+  BlockingWait(Actor& actor, F function, Where where)
+      : ReplyWait(actor, where), function_(std::move(function)) {}
+
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+    Suspend(coroutine, frame, "a blocking call");
+    const Answer answer = actor_.RunBlockingNumbered(
+        std::move(function_),
+        [this](Told told) {
+          ask_ = 0;
+          told_ = std::move(told);
+          GoOn();
+        },
+        &ask_);
+    if (answer == Answer::kAccepted) return true;
+    told_ = Told(RefusedStatus(answer));
+    return false;
+  }
+  Told Result() { return *std::move(told_); }
+
+ private:
+  F function_;
+  std::optional<Told> told_;
+};
+
+class SleepWait : public Wait {
+ public:
+  SleepWait(Actor& actor, absl::Duration delay, Where where) : Wait(actor, where), delay_(delay) {}
+  SleepWait(SleepWait&&) = default;
+  ~SleepWait() {
+    if (timer_ != 0) actor_.CancelTimer(timer_);
+  }
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+  void Result() const {}
+
+ private:
+  const absl::Duration delay_;
+  TimerId timer_ = 0;
+};
+
+// A task that an actor has started, and nobody awaits.
+class StartedTask final : public Coroutine {
+ public:
+  StartedTask(Slot* slot, Task<> task) : Coroutine(slot), task_(std::move(task)) {}
+  static void* operator new(size_t bytes) { return GetFrame(bytes); }
+  static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
+  void Begin() {
+    task_.StartIn(*this);
+    Run();
+  }
+  void Cancel() override { delete this; }
+
+ private:
+  Coroutine* Ended() override {
+    const std::exception_ptr error = task_.TakeError();
+    delete this;
+    if (error) std::rethrow_exception(error);
+    return nullptr;
+  }
+  Task<> task_;
+};
+
+// A task that answers a question: `Task<R> On(Q)`. T is R, or a StatusOr of it.
+template <class T, class R>
+class AnsweringTask final : public Coroutine {
+ public:
+  AnsweringTask(Slot* slot, Task<T> task, Promise<R> promise)
+      : Coroutine(slot), task_(std::move(task)), promise_(std::move(promise)) {}
+  static void* operator new(size_t bytes) { return GetFrame(bytes); }
+  static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
+  void Begin() {
+    task_.StartIn(*this);
+    Run();
+  }
+  void Cancel() override { delete this; }
+
+ private:
+  Coroutine* Ended() override {
+    const std::unique_ptr<AnsweringTask> own(this);
+    if (const std::exception_ptr error = task_.TakeError()) {
+      promise_.Fail(absl::AbortedError(ExceptionText(error)));
+      std::rethrow_exception(error);
+    }
+    AnswerWith(task_.Take(), promise_);
+    return nullptr;
+  }
+  Task<T> task_;
+  Promise<R> promise_;
+};
+
+template <class T, class R>
+void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise) {
+  auto* const started = new AnsweringTask<T, R>(slot, std::move(task), std::move(promise));
+  JoinTasks(slot, *started);  // A handler of the actor runs.
+  started->Begin();
+}
+
+}  // namespace sluice::internal
+
+namespace sluice {
+
+inline internal::SleepWait Actor::Sleep(absl::Duration delay, Where where) {
+  return internal::SleepWait(*this, delay, where);
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_ACTOR_WAITS_H_

@@ -1,0 +1,90 @@
+// Coroutine is a task that an actor runs, seen from outside: the frame that runs next, and where it
+// waits.
+//
+// States: it runs (`next` is taken), it waits (no `next`, not ended), it has ended.
+//
+// Owner:  the class derived from it; the actor lists it while it has not ended.
+// Thread: the worker's, within handlers of the actor.
+// Bound:  its frames are charged to the budget (core/memory/frame_pool.h).
+// Errors: an exception that leaves its outermost frame is kept there; Ended() deals with it.
+#ifndef SLUICE_CORE_SLOT_COROUTINE_H_
+#define SLUICE_CORE_SLOT_COROUTINE_H_
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/slot/slot.h"
+
+namespace sluice {
+
+struct CoroutineTag {};
+class Coroutine;
+using Coroutines = IntrusiveList<Coroutine, CoroutineTag>;
+
+// The place of a co_await in the source. As a default argument SLUICE_HERE is the caller's place.
+struct Where {
+  const char* file = "";
+  int line = 0;
+};
+#define SLUICE_HERE \
+  ::sluice::Where { __builtin_FILE(), __builtin_LINE() }
+
+class Coroutine : public ListNode<CoroutineTag> {
+ public:
+  // What it waits for, for the dump.
+  struct Wait {
+    const char* what = "its start";  // Static.
+    Where where;
+    int64_t since_ms = 0;
+    const Slot* target = nullptr;  // The actor that it waits for, if any.
+  };
+
+  // The actor's list. Requires: it is listed nowhere.
+  void JoinList(Coroutines& list) {
+    list_ = &list;
+    list.PushBack(*this);
+  }
+  void LeaveList() {
+    if (list_ != nullptr) list_->RemoveIfLinked(*this);
+  }
+
+  // Runs it from `next` until it waits or has ended; then a coroutine that waited for its end, and
+  // so on. Requires: a handler of its actor runs, and `next` is set.
+  void Run();
+  // Destroys its frames, and with them all that they own; it does not go on any more.
+  // Requires: it does not run.
+  virtual void Cancel() = 0;
+
+  // For frames: the frame that runs next. A frame that waits sets none.
+  void SetNext(std::coroutine_handle<> next) { next_ = next; }
+  void SetEnded() { ended_ = true; }
+  void WaitsFor(const Wait& wait) { wait_ = wait; }
+  const Wait& wait() const { return wait_; }
+  bool Running() const { return running_; }
+  Slot* slot() const { return slot_; }
+  std::string Text(int64_t now_ms) const;  // "waits 1200 ms for an answer at bank.cc:31"
+
+ protected:
+  explicit Coroutine(Slot* slot = nullptr) : slot_(slot) {}
+  ~Coroutine() { LeaveList(); }
+  void SetSlot(Slot* slot) { slot_ = slot; }
+
+ private:
+  // Called once, when the outermost frame has returned or thrown. Answers the coroutine that waited
+  // for this, to run next; nullptr: none. May destroy this object, and may throw.
+  virtual Coroutine* Ended() = 0;
+
+  Slot* slot_;
+  Coroutines* list_ = nullptr;
+  std::coroutine_handle<> next_;
+  Wait wait_;
+  bool running_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_CORE_SLOT_COROUTINE_H_

@@ -1,0 +1,522 @@
+// Tasks of actors: what they wait for, how they end, and what their end destroys.
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/memory/frame_pool.h"
+#include "sluice/core/runtime/runtime.h"
+#include "sluice/tests/support/running.h"
+
+namespace sluice::testing {
+namespace {
+
+constexpr absl::Duration kLong = absl::Seconds(30);
+
+struct Twice {
+  using Reply = int64_t;
+  int64_t number = 0;
+};
+struct Never {  // Is not answered.
+  using Reply = int64_t;
+};
+struct Poke {
+  int64_t number = 0;
+};
+
+class Doubler : public Actor {
+ public:
+  int64_t On(Twice q) { return 2 * q.number; }
+  void On(Never, Promise<int64_t> promise) { kept_.push_back(std::move(promise)); }
+  void On(Poke) {}
+
+ private:
+  std::vector<Promise<int64_t>> kept_;
+};
+
+// What a test sees of its actor. Read when the runtime has drained.
+struct Seen {
+  std::vector<std::string> lines;
+  int living = 0;  // Objects in frames.
+  std::atomic<bool> ended{false};
+  void Add(std::string line) { lines.push_back(std::move(line)); }
+  std::string Text() const { return absl::StrJoin(lines, " "); }
+};
+
+class Owned {
+ public:
+  explicit Owned(Seen* seen) : seen_(seen) { ++seen_->living; }
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  ~Owned() { --seen_->living; }
+
+ private:
+  Seen* seen_;
+};
+
+class Tasker : public Actor {
+ public:
+  Tasker(Seen* seen, Ref<Doubler> doubler) : seen_(seen), doubler_(doubler) {}
+  ~Tasker() override { seen_->ended = true; }
+  void OnStart() override { StartTask(Work()); }
+
+ protected:
+  virtual Task<> Work() = 0;
+  Task<int64_t> Doubled(int64_t number) {
+    const Owned owned(seen_);
+    const absl::StatusOr<int64_t> answer = co_await Ask(doubler_, Twice{number}, kLong);
+    co_return answer.value_or(-1);
+  }
+  Seen* const seen_;
+  const Ref<Doubler> doubler_;
+};
+
+class Tasks : public ::testing::Test {
+ protected:
+  template <class A>
+  void Start() {
+    doubler_ = runtime_.Spawn<Doubler>();
+    actor_ = runtime_.Spawn<A>(&seen_, doubler_);
+    ASSERT_TRUE(runtime_.Start().ok());
+  }
+  // Until the actor has ended by itself.
+  template <class A>
+  void Run() {
+    Start<A>();
+    ASSERT_TRUE(Eventually([&] { return seen_.ended.load(); }));
+    EndRuntime();
+  }
+  void EndRuntime() {
+    runtime_.Drain(kLong);
+    EXPECT_EQ(seen_.living, 0);
+    const Ledger ledger = runtime_.TotalLedger();
+    EXPECT_TRUE(ledger.Balanced()) << ledger.ToString();
+  }
+
+  Seen seen_;
+  Runtime runtime_{SmallOptions(1)};
+  Ref<Doubler> doubler_;
+  Ref<Tasker> actor_;
+};
+
+class AsksThrice : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    for (int64_t i = 1; i <= 3; ++i) {
+      const absl::StatusOr<int64_t> answer = co_await Ask(doubler_, Twice{i}, kLong);
+      seen_->Add(absl::StrCat(answer.value_or(-1)));
+    }
+    Stop();
+  }
+};
+
+TEST_F(Tasks, AnAnswerComesBackToItsTask) {
+  Run<AsksThrice>();
+  EXPECT_EQ(seen_.Text(), "2 4 6");
+}
+
+class AwaitsTasks : public Tasker {
+  using Tasker::Tasker;
+  Task<int64_t> Sum(int64_t from, int64_t to) {
+    int64_t sum = 0;
+    for (int64_t i = from; i <= to; ++i) sum += co_await Doubled(i);
+    co_return sum;
+  }
+  Task<std::unique_ptr<std::string>> Text() { co_return std::make_unique<std::string>("moved"); }
+  Task<> Work() override {
+    seen_->Add(absl::StrCat(co_await Sum(1, 10)));
+    seen_->Add(*co_await Text());
+    Stop();
+  }
+};
+
+TEST_F(Tasks, ATaskAnswersTheTaskThatAwaitsIt) {
+  Run<AwaitsTasks>();
+  EXPECT_EQ(seen_.Text(), "110 moved");
+}
+
+class Loops : public Tasker {
+  using Tasker::Tasker;
+  Task<int64_t> Next(int64_t number) { co_return number + 1; }
+  Task<> Work() override {
+    int64_t number = 0;
+    while (number < 300'000) number = co_await Next(number);
+    seen_->Add(absl::StrCat(number));
+    Stop();
+  }
+};
+
+// A debug build would need more stack than there is, if each task resumed the next.
+TEST_F(Tasks, ALongLoopOfTasksNeedsNoStack) {
+  Run<Loops>();
+  EXPECT_EQ(seen_.Text(), "300000");
+}
+
+class Throws : public Tasker {
+  using Tasker::Tasker;
+  Task<int64_t> Fails() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Milliseconds(1));
+    throw std::runtime_error("out of ink");
+  }
+  Task<> Work() override {
+    try {
+      co_await Fails();
+    } catch (const std::exception& error) {
+      seen_->Add(absl::StrCat("caught: ", error.what()));
+    }
+    co_await Fails();
+    seen_->Add("not reached");
+  }
+};
+
+TEST_F(Tasks, AnExceptionGoesToTheAwaitingTaskThenFailsTheActor) {
+  Run<Throws>();
+  EXPECT_EQ(seen_.Text(), "caught: out of ink");
+  EXPECT_EQ(runtime_.TotalLedger().failed, 1);
+}
+
+class ThrowsAtOnce : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    const Owned owned(seen_);
+    if (doubler_) throw std::runtime_error("at once");
+    co_return;
+  }
+};
+
+TEST_F(Tasks, AnExceptionBeforeTheFirstWaitFailsTheActor) {
+  Run<ThrowsAtOnce>();
+  EXPECT_EQ(runtime_.TotalLedger().failed, 1);
+}
+
+class WaitsForever : public Tasker {
+ public:
+  using Tasker::Tasker;
+  void On(Poke) { Stop(); }
+
+ private:
+  Task<> Asks() {
+    const Owned owned(seen_);
+    (void)co_await Ask(doubler_, Never{}, absl::InfiniteDuration());
+    seen_->Add("not reached");
+  }
+  Task<> Sleeps() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Hours(1));
+    seen_->Add("not reached");
+  }
+  Task<> Work() override {
+    const Owned owned(seen_);
+    StartTask(Sleeps());
+    TaskGroup group(this);
+    group.Start(Asks());
+    group.Start(Sleeps());
+    co_await FirstOf(Asks(), Sleeps(), group.Join());
+    seen_->Add("not reached");
+  }
+};
+
+TEST_F(Tasks, AnActorThatStopsDestroysItsWaitingFrames) {
+  Start<WaitsForever>();
+  ASSERT_TRUE(Eventually([&] {
+    int living = 0;
+    OnEachWorker(runtime_, [&](Worker&) { living = seen_.living; });
+    return living == 6;
+  }));
+  actor_.Stop();
+  ASSERT_TRUE(Eventually([&] { return seen_.ended.load(); }));
+  EndRuntime();
+  EXPECT_EQ(seen_.Text(), "");
+}
+
+TEST_F(Tasks, ADrainDestroysWaitingFrames) {
+  Start<WaitsForever>();
+  EndRuntime();
+  EXPECT_TRUE(seen_.ended);
+  EXPECT_EQ(seen_.Text(), "");
+}
+
+class TakesTheFirst : public Tasker {
+  using Tasker::Tasker;
+  Task<> Forever() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Hours(1));
+  }
+  Task<int64_t> AtOnce() { co_return 7; }
+  Task<int64_t> Fails() {
+    co_await Sleep(absl::Milliseconds(1));
+    throw std::runtime_error("broken");
+  }
+  Task<> Work() override {
+    auto first = co_await FirstOf(Forever(), Doubled(4), Sleep(absl::Hours(1)));
+    seen_->Add(absl::StrCat(first.index(), ":", std::get<1>(first), ":", seen_->living));
+    auto at_once = co_await FirstOf(Forever(), AtOnce(), Forever());
+    seen_->Add(absl::StrCat(at_once.index(), ":", std::get<1>(at_once), ":", seen_->living));
+    try {
+      co_await FirstOf(Forever(), Fails());
+    } catch (const std::exception& error) {
+      seen_->Add(absl::StrCat(error.what(), ":", seen_->living));
+    }
+    Stop();
+  }
+};
+
+TEST_F(Tasks, TheFirstOfSeveralWinsAndTheOthersAreDestroyed) {
+  Run<TakesTheFirst>();
+  EXPECT_EQ(seen_.Text(), "1:8:0 1:7:0 broken:0");
+}
+
+class HasDeadlines : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    const auto late = co_await Within(absl::Milliseconds(2), Ask(doubler_, Never{}, kLong));
+    seen_->Add(absl::StatusCodeToString(late.status().code()));
+    const auto early = co_await Within(kLong, Doubled(21));
+    seen_->Add(absl::StrCat(early.value_or(-1)));
+    const absl::StatusOr<int64_t> own = co_await Ask(doubler_, Never{}, absl::Milliseconds(2));
+    seen_->Add(absl::StatusCodeToString(own.status().code()));
+    Stop();
+  }
+};
+
+TEST_F(Tasks, ADeadlineCancelsTheWait) {
+  Run<HasDeadlines>();
+  EXPECT_EQ(seen_.Text(), "DEADLINE_EXCEEDED 42 DEADLINE_EXCEEDED");
+}
+
+class Blocks : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    const std::thread::id own = std::this_thread::get_id();
+    const absl::StatusOr<bool> other =
+        co_await RunBlocking([own] { return std::this_thread::get_id() != own; });
+    seen_->Add(absl::StrCat(other.value_or(false)));
+    const absl::Status failed =
+        co_await RunBlocking([]() { throw std::runtime_error("no such file"); });
+    seen_->Add(std::string(failed.message()));
+    Stop();
+  }
+};
+
+TEST_F(Tasks, ABlockingCallRunsElsewhereAndComesBack) {
+  Run<Blocks>();
+  EXPECT_EQ(seen_.lines[0], "1");
+  EXPECT_NE(seen_.lines[1].find("no such file"), std::string::npos) << seen_.lines[1];
+}
+
+class Groups : public Tasker {
+  using Tasker::Tasker;
+  Task<> Adds(int64_t number) { sum_ += co_await Doubled(number); }
+  Task<> Fails() {
+    co_await Sleep(absl::Milliseconds(1));
+    throw std::runtime_error("one of many");
+  }
+  Task<> Forever() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Hours(1));
+  }
+  Task<> Work() override {
+    TaskGroup group(this);
+    co_await group.Join();  // Of none.
+    for (int64_t i = 1; i <= 100; ++i) group.Start(Adds(i));
+    seen_->Add(absl::StrCat(group.size()));
+    co_await group.Join();
+    seen_->Add(absl::StrCat(sum_, ":", group.size()));
+    group.Start(Forever());
+    group.Start(Fails());
+    try {
+      co_await group.Join();
+    } catch (const std::exception& error) {
+      seen_->Add(absl::StrCat(error.what(), ":", seen_->living, ":", group.size()));
+    }
+    group.Start(Forever());  // Destroyed with the group.
+    Stop();
+  }
+  int64_t sum_ = 0;
+};
+
+TEST_F(Tasks, AGroupWaitsForAllAndEndsWithItsFirstError) {
+  Run<Groups>();
+  EXPECT_EQ(seen_.Text(), "100 10100:0 one of many:0:0");
+}
+
+class AsksTheEnded : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    const absl::StatusOr<int64_t> none = co_await Ask(Ref<Doubler>(), Twice{1}, kLong);
+    seen_->Add(absl::StatusCodeToString(none.status().code()));
+    doubler_.Stop();
+    const absl::StatusOr<int64_t> ended = co_await Ask(doubler_, Twice{1}, kLong);
+    seen_->Add(ended.ok() ? "ok" : "ended");
+    const absl::StatusOr<int64_t> later = co_await Ask(doubler_, Twice{1}, kLong);
+    seen_->Add(absl::StatusCodeToString(later.status().code()));
+    Stop();
+  }
+};
+
+TEST_F(Tasks, AQuestionToAnEndedActorIsAnsweredAtOnce) {
+  Run<AsksTheEnded>();
+  EXPECT_EQ(seen_.lines.front(), "UNAVAILABLE");
+  EXPECT_EQ(seen_.lines.back(), "UNAVAILABLE");
+}
+
+// --- Tasks that handle messages.
+
+struct Total {
+  using Reply = int64_t;
+  int64_t number = 0;
+};
+struct Refused {
+  using Reply = int64_t;
+};
+struct Thrown {
+  using Reply = int64_t;
+};
+
+class Handler : public Actor {
+ public:
+  explicit Handler(Ref<Doubler> doubler) : doubler_(doubler) {}
+  Task<int64_t> On(Total q) {
+    const absl::StatusOr<int64_t> answer = co_await Ask(doubler_, Twice{q.number}, kLong);
+    co_return answer.value_or(-1) + 1;
+  }
+  Task<absl::StatusOr<int64_t>> On(Refused) {
+    co_await Sleep(absl::Milliseconds(1));
+    co_return absl::NotFoundError("no such total");
+  }
+  Task<int64_t> On(Thrown) {
+    co_await Sleep(absl::Milliseconds(1));
+    throw std::runtime_error("total broke");
+  }
+  Task<> On(Poke poke) {
+    co_await Sleep(absl::ZeroDuration());
+    (void)co_await Send(doubler_, Poke{poke.number});
+  }
+
+ private:
+  const Ref<Doubler> doubler_;
+};
+
+class AsksHandlers : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    const Ref<Handler> handler = Spawn<Handler>(doubler_);
+    (void)co_await Send(handler, Poke{1});
+    (void)co_await Send(handler, Total{1});  // Sent, not asked: the answer is discarded.
+    const absl::StatusOr<int64_t> total = co_await Ask(handler, Total{20}, kLong);
+    seen_->Add(absl::StrCat(total.value_or(-1)));
+    const absl::StatusOr<int64_t> refused = co_await Ask(handler, Refused{}, kLong);
+    seen_->Add(std::string(refused.status().message()));
+    const absl::StatusOr<int64_t> thrown = co_await Ask(handler, Thrown{}, kLong);
+    seen_->Add(std::string(thrown.status().message()));
+    Stop();
+  }
+};
+
+TEST_F(Tasks, AHandlerThatIsATaskAnswersWhenItEnds) {
+  Run<AsksHandlers>();
+  ASSERT_EQ(seen_.lines.size(), 3u);
+  EXPECT_EQ(seen_.lines[0], "41");
+  EXPECT_EQ(seen_.lines[1], "no such total");
+  EXPECT_NE(seen_.lines[2].find("total broke"), std::string::npos) << seen_.lines[2];
+}
+
+class SendsMany : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    SpawnOptions small;
+    small.mailbox_messages_max = 4;
+    const Ref<Doubler> target = SpawnWith<Doubler>(small);
+    int accepted = 0;
+    for (int64_t i = 0; i < 5'000; ++i) {
+      accepted += co_await Send(target, Poke{i}) == Answer::kAccepted;
+    }
+    seen_->Add(absl::StrCat(accepted));
+    Stop();
+  }
+};
+
+// Without the wait the 1,024 places of the outbox would be used up in one handler.
+TEST_F(Tasks, ASendWaitsUntilTheActorIsNotParked) {
+  Run<SendsMany>();
+  EXPECT_EQ(seen_.Text(), "5000");
+}
+
+// --- Restart.
+
+class RestartsOnce : public Actor {
+ public:
+  RestartsOnce(Seen* seen, std::shared_ptr<int> lives) : seen_(seen), lives_(std::move(lives)) {}
+  void OnStart() override {
+    StartTask(Work());
+    if ((*lives_)++ == 0) throw std::runtime_error("first life");
+  }
+
+ private:
+  Task<> Work() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Milliseconds(2));
+    seen_->Add(absl::StrCat("life ", *lives_));
+    seen_->ended = true;
+    co_await Sleep(absl::Hours(1));
+  }
+  Seen* const seen_;
+  const std::shared_ptr<int> lives_;
+};
+
+TEST_F(Tasks, ARestartDestroysTheTasksOfTheFailedLife) {
+  runtime_.SpawnRestarting<RestartsOnce>(RestartPolicy{}, SpawnOptions{}, &seen_,
+                                         std::make_shared<int>(0));
+  ASSERT_TRUE(runtime_.Start().ok());
+  ASSERT_TRUE(Eventually([&] { return seen_.ended.load(); }));
+  EndRuntime();
+  EXPECT_EQ(seen_.Text(), "life 2");
+}
+
+// --- Memory.
+
+TEST(FramePool, FramesAreChargedAndTakenFromTheStock) {
+  Budget budget(1 << 20);
+  Lease lease(budget, 1);
+  {
+    FramePool pool(lease);
+    void* const first = pool.Get(100);
+    pool.Put(first, 100);
+    EXPECT_EQ(pool.FreeBytes(), 128u);
+    EXPECT_EQ(pool.Get(120), first);  // The same kind of block.
+    EXPECT_EQ(pool.FreeBytes(), 0u);
+    pool.Put(first, 120);
+    void* const large = pool.Get(100'000);
+    pool.Put(large, 100'000);  // Not kept.
+    EXPECT_EQ(pool.FreeBytes(), 128u);
+  }
+  lease.ReturnIdle();
+  EXPECT_EQ(budget.UsedBytes(), 0);
+}
+
+TEST(FramePool, ASpentBudgetRefusesAFrame) {
+  Budget budget(64 * 1024);
+  Lease lease(budget, 1);
+  FramePool pool(lease);
+  std::vector<void*> taken;
+  while (void* const place = pool.Get(2'048)) {
+    taken.push_back(place);
+    ASSERT_LT(taken.size(), 1'000u);
+  }
+  for (void* const place : taken) pool.Put(place, 2'048);
+  EXPECT_LE(pool.FreeBytes(), FramePool::kFreeBytesMax);
+}
+
+}  // namespace
+}  // namespace sluice::testing
