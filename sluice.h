@@ -4,6 +4,7 @@
 #define SLUICE_SLUICE_H_
 
 #include "sluice/actors/connection/session.h"
+#include "sluice/actors/connection/task_session.h"
 #include "sluice/actors/hub/hub.h"
 #include "sluice/actors/peers/acceptor.h"
 #include "sluice/actors/peers/connector.h"

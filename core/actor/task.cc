@@ -65,7 +65,7 @@ void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const ch
   SLUICE_CHECK(coroutine.slot() == actor_.slot(), "a task awaits what belongs to another actor");
   coroutine_ = &coroutine;
   frame_ = frame;
-  coroutine.WaitsFor({what, where_, coroutine.slot()->worker->NowMs(), target});
+  coroutine.WaitsAt(place_, what, coroutine.slot()->worker->NowMs(), target);
 }
 
 bool SleepWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
@@ -84,8 +84,7 @@ ParkedWait::~ParkedWait() {
 
 bool ParkedWait::await_suspend(std::coroutine_handle<> frame) {
   Actor& actor = *static_cast<Actor*>(coroutine_.slot()->actor);
-  coroutine_.WaitsFor(
-      {"room for what it sent", where_, coroutine_.slot()->worker->NowMs(), nullptr});
+  coroutine_.WaitsAt(place_, "room for what it sent", coroutine_.slot()->worker->NowMs());
   timer_ = actor.After(absl::ZeroDuration(), [this, frame] {
     timer_ = 0;
     coroutine_.SetNext(frame);

@@ -87,7 +87,7 @@ class Awaiter {
 class ParkedWait {
  public:
   ParkedWait(Answer answer, Where where, Coroutine& coroutine)
-      : answer_(answer), where_(where), coroutine_(coroutine) {}
+      : answer_(answer), place_(where), coroutine_(coroutine) {}
   ~ParkedWait();
   ParkedWait(const ParkedWait&) = delete;
   ParkedWait& operator=(const ParkedWait&) = delete;
@@ -99,7 +99,7 @@ class ParkedWait {
 
  private:
   const Answer answer_;
-  const Where where_;
+  WaitPlace place_;
   Coroutine& coroutine_;
   TimerId timer_ = 0;  // Due when the actor is not parked any more. 0: it does not wait.
 };

@@ -79,7 +79,7 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
 bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   SLUICE_CHECK(group_.joining_ == nullptr, "two tasks join one group");
   if (group_.count_ == 0 || group_.error_ != nullptr) return false;
-  coroutine.WaitsFor({"the tasks of a group", where_, coroutine.slot()->worker->NowMs(), nullptr});
+  coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowMs());
   group_.joining_ = &coroutine;
   group_.frame_ = frame;
   return true;

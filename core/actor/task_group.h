@@ -31,8 +31,8 @@
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/slot/coroutine.h"
 
-// GCC 12 warns of a coroutine template in a header whose argument is of an unnamed namespace: it takes
-// the frame for a class that several files share.
+// GCC 12 warns of a coroutine template in a header whose argument is of an unnamed namespace: it
+// takes the frame for a class that several files share.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpragmas"
 #pragma GCC diagnostic ignored "-Wunknown-warning-option"
@@ -96,13 +96,12 @@ template <class... T>
 class FirstOfWait : public FirstOfBase {
  public:
   using Value = std::variant<NoVoid<T>...>;
-  FirstOfWait(Where where, Task<T>... tasks) : where_(where), alternatives_(std::move(tasks)...) {}
+  FirstOfWait(Where where, Task<T>... tasks) : place_(where), alternatives_(std::move(tasks)...) {}
 
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
     waiting_ = &coroutine;
     frame_ = frame;
-    coroutine.WaitsFor(
-        {"the first of several", where_, coroutine.slot()->worker->NowMs(), nullptr});
+    coroutine.WaitsAt(place_, "the first of several", coroutine.slot()->worker->NowMs());
     std::apply(
         [this](auto&... alternative) {
           int index = 0;
@@ -152,7 +151,7 @@ class FirstOfWait : public FirstOfBase {
     }
   }
 
-  const Where where_;
+  WaitPlace place_;
   std::tuple<Of<T>...> alternatives_;
 };
 
@@ -186,13 +185,13 @@ class TaskGroup {
   // Waits until all tasks have ended. Requires: nobody else does.
   class JoinWait {
    public:
-    JoinWait(TaskGroup& group, Where where) : group_(group), where_(where) {}
+    JoinWait(TaskGroup& group, Where where) : group_(group), place_(where) {}
     bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
     void Result();
 
    private:
     TaskGroup& group_;
-    const Where where_;
+    WaitPlace place_;
   };
   JoinWait Join(Where where = SLUICE_HERE) { return JoinWait(*this, where); }
 

@@ -33,10 +33,10 @@ absl::Status RefusedStatus(Answer answer);
 class Wait {
  protected:
   // Movable until it waits.
-  Wait(Wait&& other) noexcept : actor_(other.actor_), where_(other.where_) {
+  Wait(Wait&& other) noexcept : actor_(other.actor_), place_(other.place_) {
     SLUICE_CHECK(other.coroutine_ == nullptr);
   }
-  Wait(Actor& actor, Where where) : actor_(actor), where_(where) {}
+  Wait(Actor& actor, Where where) : actor_(actor), place_(where) {}
   ~Wait() = default;
   // The frame waits from now on, unless the caller's Begin() answers false.
   void Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
@@ -49,7 +49,7 @@ class Wait {
   Actor& actor_;
 
  private:
-  const Where where_;
+  WaitPlace place_;
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
 };

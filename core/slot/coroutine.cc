@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/check.h"
+#include "sluice/core/base/strings.h"
 
 namespace sluice {
 
@@ -25,12 +26,20 @@ void Coroutine::Run() {
   }
 }
 
+void Coroutine::WaitsAt(WaitPlace& place, const char* what, int64_t now_ms, const Slot* target) {
+  place.what = what;
+  place.target = target;
+  place.since_ms = now_ms;
+  place_ = &place;
+}
+
 std::string Coroutine::Text(int64_t now_ms) const {
-  std::string_view file = wait_.where.file;
+  if (running_ || place_ == nullptr) return "runs";
+  std::string_view file = place_->where.file;
   file.remove_prefix(file.find_last_of('/') + 1);
-  std::string text = absl::StrCat("waits ", now_ms - wait_.since_ms, " ms for ", wait_.what);
-  if (wait_.target != nullptr) absl::StrAppend(&text, " of actor#", wait_.target->id);
-  absl::StrAppend(&text, " at ", std::string(file), ":", wait_.where.line);
+  std::string text = absl::StrCat("waits ", now_ms - place_->since_ms, " ms for ", place_->what);
+  if (place_->target != nullptr) absl::StrAppend(&text, " of actor#", place_->target->id);
+  if (!file.empty()) absl::StrAppend(&text, ", at ", ToAbsl(file), ":", place_->where.line);
   return text;
 }
 

@@ -32,16 +32,17 @@ struct Where {
 #define SLUICE_HERE \
   ::sluice::Where { __builtin_FILE(), __builtin_LINE() }
 
+// What a coroutine waits for, for the dump. Lives in the frame that waits.
+struct WaitPlace {
+  explicit WaitPlace(Where of) : where(of) {}
+  const char* what = "";  // Static.
+  const Where where;
+  int64_t since_ms = 0;
+  const Slot* target = nullptr;  // The actor that it waits for, if any.
+};
+
 class Coroutine : public ListNode<CoroutineTag> {
  public:
-  // What it waits for, for the dump.
-  struct Wait {
-    const char* what = "its start";  // Static.
-    Where where;
-    int64_t since_ms = 0;
-    const Slot* target = nullptr;  // The actor that it waits for, if any.
-  };
-
   // The actor's list. Requires: it is listed nowhere.
   void JoinList(Coroutines& list) {
     list_ = &list;
@@ -61,8 +62,8 @@ class Coroutine : public ListNode<CoroutineTag> {
   // For frames: the frame that runs next. A frame that waits sets none.
   void SetNext(std::coroutine_handle<> next) { next_ = next; }
   void SetEnded() { ended_ = true; }
-  void WaitsFor(const Wait& wait) { wait_ = wait; }
-  const Wait& wait() const { return wait_; }
+  // `place` stays where it is while this waits.
+  void WaitsAt(WaitPlace& place, const char* what, int64_t now_ms, const Slot* target = nullptr);
   bool Running() const { return running_; }
   Slot* slot() const { return slot_; }
   std::string Text(int64_t now_ms) const;  // "waits 1200 ms for an answer at bank.cc:31"
@@ -80,7 +81,7 @@ class Coroutine : public ListNode<CoroutineTag> {
   Slot* slot_;
   Coroutines* list_ = nullptr;
   std::coroutine_handle<> next_;
-  Wait wait_;
+  const WaitPlace* place_ = nullptr;  // Where it waits; valid while it does.
   bool running_ = false;
   bool ended_ = false;
 };

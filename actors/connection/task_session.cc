@@ -1,0 +1,235 @@
+#include "sluice/actors/connection/task_session.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "sluice/core/base/check.h"
+#include "sluice/core/worker/worker.h"
+
+namespace sluice {
+
+TaskSession::TaskSession() = default;
+
+TaskSession::~TaskSession() {
+  GiveBack(taken_);
+  GiveBack(rest_);
+}
+
+// --- The task.
+
+void TaskSession::Serving::Begin(TaskSession& session) {
+  SetSlot(session.slot());
+  JoinList(session.tasks_);
+  task_ = session.Serve();
+  task_.StartIn(*this);
+  Run();
+}
+
+Coroutine* TaskSession::Serving::Ended() {
+  const std::exception_ptr error = task_.TakeError();
+  task_.Destroy();
+  if (error) std::rethrow_exception(error);
+  static_cast<TaskSession*>(slot()->actor)->Close();
+  return nullptr;
+}
+
+void TaskSession::OnOpen() {
+  serving_.Begin(*this);
+  ReadOnlyIfAwaited();
+}
+
+// --- Reading.
+
+void TaskSession::ReadOnlyIfAwaited() {
+  if (read_ == nullptr && !held_) {
+    held_ = true;
+    PauseReading();
+  } else if (read_ != nullptr && held_) {
+    held_ = false;
+    ResumeReading();
+  }
+}
+
+void TaskSession::OnData(Input& in) {
+  input_ = &in;
+  size_t consumed = 0;
+  if (read_ != nullptr && Find(*read_, in.Peek(), &consumed)) {
+    in.Skip(consumed);
+    std::exchange(read_, nullptr)->GoOn();  // And may read on from `in`.
+  }
+  input_ = nullptr;
+  ReadOnlyIfAwaited();
+}
+
+void TaskSession::OnEof() {
+  eof_ = true;
+  if (!Keep(rest_, Unconsumed())) return;
+  EndReading();
+}
+
+void TaskSession::OnDrain() { EndReading(); }
+
+void TaskSession::EndReading() {
+  ending_ = true;
+  if (read_ == nullptr) return;
+  ReadWait& read = *std::exchange(read_, nullptr);
+  FindInRest(read);
+  read.GoOn();
+}
+
+void TaskSession::FindInRest(ReadWait& read) {
+  size_t consumed = 0;
+  if (!Find(read, rest_.view().substr(rest_read_), &consumed)) return;
+  rest_read_ += static_cast<uint32_t>(consumed);
+}
+
+bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed) {
+  using Kind = ReadWait::Kind;
+  switch (read.kind_) {
+    case Kind::kSome:
+      *consumed = std::min(read.count_, input.size());
+      break;
+    case Kind::kExactly:
+      *consumed = read.count_ <= input.size() ? read.count_ : 0;
+      if (read.count_ == 0) {
+        read.result_ = std::string_view();
+        return true;
+      }
+      break;
+    case Kind::kFrame:
+      *consumed = read.length_(input);
+      if (*consumed > input.size()) *consumed = 0;
+      break;
+    case Kind::kLine: {
+      const size_t searched = std::min(read.count_, input.size());
+      const size_t lf = input.find('\n', searched);
+      read.count_ = input.size();
+      const bool last = lf == std::string_view::npos && eof_;
+      *consumed = lf != std::string_view::npos ? lf + 1 : last ? input.size() : 0;
+      if (*consumed == 0) return false;
+      std::string_view line = input.substr(0, *consumed - (last ? 0 : 1));
+      if (line.ends_with('\r')) line.remove_suffix(1);
+      Take(read, line);
+      return true;
+    }
+  }
+  if (*consumed == 0) return false;
+  Take(read, input.substr(0, *consumed));
+  return true;
+}
+
+// Without memory the read answers nullopt, and the connection ends.
+void TaskSession::Take(ReadWait& read, std::string_view bytes) {
+  if (Keep(taken_, bytes)) read.result_ = taken_.view();
+}
+
+bool TaskSession::Keep(FrameBlock& block, std::string_view bytes) {
+  GiveBack(block);
+  if (bytes.empty()) return true;
+  block.data = static_cast<char*>(worker().desk().frames.Get(bytes.size()));
+  if (block.data == nullptr) {
+    Abort(CloseReason::kMemory);
+    return false;
+  }
+  block.bytes = static_cast<uint32_t>(bytes.size());
+  std::memcpy(block.data, bytes.data(), bytes.size());
+  return true;
+}
+
+void TaskSession::GiveBack(FrameBlock& block) {
+  if (block.data == nullptr) return;
+  worker().desk().frames.Put(block.data, block.bytes);
+  block = FrameBlock();
+}
+
+TaskSession::ReadWait::ReadWait(ReadWait&& other) noexcept
+    : session_(other.session_),
+      place_(other.place_),
+      kind_(other.kind_),
+      count_(other.count_),
+      length_(other.length_) {
+  SLUICE_CHECK(other.coroutine_ == nullptr);
+}
+
+TaskSession::ReadWait::~ReadWait() {
+  if (session_.read_ != this) return;
+  session_.read_ = nullptr;
+  if (session_.input_ == nullptr) session_.ReadOnlyIfAwaited();
+}
+
+bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task reads from another actor's connection");
+  SLUICE_CHECK(session_.read_ == nullptr, "two tasks read from one connection");
+  size_t consumed = 0;
+  if (session_.input_ != nullptr) {
+    // In OnData: the next frame may have come with the last one.
+    if (session_.MayGoOn() && session_.Find(*this, session_.input_->Peek(), &consumed)) {
+      session_.input_->Skip(consumed);
+      return false;
+    }
+  } else if (session_.ending_) {
+    session_.FindInRest(*this);
+    return false;
+  }
+  session_.GiveBack(session_.taken_);
+  coroutine_ = &coroutine;
+  frame_ = frame;
+  coroutine.WaitsAt(place_, "input", session_.worker().NowMs());
+  session_.read_ = this;
+  if (session_.input_ == nullptr) session_.ReadOnlyIfAwaited();
+  return true;
+}
+
+void TaskSession::ReadWait::GoOn() {
+  coroutine_->SetNext(frame_);
+  coroutine_->Run();
+}
+
+// --- Writing.
+
+bool TaskSession::TryWrite(WriteWait& write) {
+  while (!write.bytes_.empty()) {
+    // In pieces: what is longer than the output may ever be is written, too.
+    const auto most = static_cast<size_t>(runtime().options().output_bytes_max);
+    const size_t held = OutputBytes();
+    const std::string_view piece = write.bytes_.substr(0, most - std::min(most, held));
+    const Answer answer = piece.empty() ? Answer::kFull : Session::Write(piece);
+    if (answer == Answer::kClosed) {
+      write.answer_ = answer;
+      return true;
+    }
+    if (answer != Answer::kAccepted) {
+      WantWritable();
+      return false;
+    }
+    write.bytes_.remove_prefix(piece.size());
+  }
+  return true;
+}
+
+void TaskSession::OnWritable() {
+  while (!writes_.Empty() && TryWrite(*writes_.Front())) {
+    WriteWait& write = *writes_.PopFront();
+    write.coroutine_->SetNext(write.frame_);
+    write.coroutine_->Run();
+  }
+}
+
+TaskSession::WriteWait::WriteWait(WriteWait&& other) noexcept
+    : session_(other.session_), place_(other.place_), bytes_(other.bytes_) {
+  SLUICE_CHECK(other.coroutine_ == nullptr);
+}
+
+TaskSession::WriteWait::~WriteWait() { session_.writes_.RemoveIfLinked(*this); }
+
+bool TaskSession::WriteWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  if (session_.writes_.Empty() && session_.TryWrite(*this)) return false;
+  SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task writes to another actor's connection");
+  coroutine_ = &coroutine;
+  frame_ = frame;
+  coroutine.WaitsAt(place_, "room in the output", session_.worker().NowMs());
+  session_.writes_.PushBack(*this);
+  return true;
+}
+
+}  // namespace sluice

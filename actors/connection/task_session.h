@@ -1,0 +1,194 @@
+// TaskSession is a session that reads top to bottom: one task serves the connection, and ends with
+// it.
+//
+//   class Greeter : public sluice::TaskSession {
+//     sluice::Task<> Serve() override {
+//       while (auto line = co_await Line()) {
+//         co_await Write("hello, ");
+//         co_await Write(*line);
+//         co_await Write("\n");
+//       }
+//     }
+//   };
+//
+// 1. Serve() begins when the connection is established. When it returns, the connection is closed;
+//    all that was written is sent first.
+// 2. A read answers nullopt when no more will come: the peer has ended its side, or the runtime
+//    drains and the session waits for its next request. What is under way is finished.
+// 3. While the task waits for something else, nothing is read: the peer is slowed, within its TCP
+//    window.
+// 4. Bytes that a read has answered stay valid until the next read of this session.
+// 5. If the connection breaks, the task does not go on: its frames are destroyed
+// (core/actor/task.h).
+//
+// Owner:  as any Session.
+// Thread: as any Session.
+// Bound:  the bytes of one read (at most input_bytes_max, and what one read of the socket takes),
+// and
+//         the frames of its tasks, are charged to the memory budget. One task reads at a time.
+// Errors: a frame longer than the maximum (SetInputMax) resets the connection. If there is no
+// memory
+//         for the bytes of a read, the connection ends (kMemory).
+#ifndef SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
+#define SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "sluice/actors/connection/session.h"
+#include "sluice/core/actor/task.h"
+#include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/slot/coroutine.h"
+
+namespace sluice {
+
+class TaskSession : public Session {
+ public:
+  TaskSession();
+  ~TaskSession() override;
+
+  virtual Task<> Serve() = 0;
+
+ protected:
+  class ReadWait;
+  class WriteWait;
+
+  // Some bytes, as they have come: at least one, at most `most`.
+  ReadWait Read(size_t most = SIZE_MAX, Where where = SLUICE_HERE);
+  // A line without its LF or CRLF. At the end, bytes without an LF are a line, too.
+  ReadWait Line(Where where = SLUICE_HERE);
+  // `count` bytes. nullopt also if fewer come before the end.
+  ReadWait Exactly(size_t count, Where where = SLUICE_HERE);
+  // A frame: length(bytes) says how many bytes of the input it has, 0 if that is not known yet.
+  // nullopt also if the end comes within the frame.
+  ReadWait Frame(size_t (*length)(std::string_view), Where where = SLUICE_HERE);
+
+  // Waits until all bytes have room in the output, in the order of the calls. Answers kAccepted, or
+  // kClosed if the write side has ended. `bytes` stay valid while it waits.
+  WriteWait Write(std::string_view bytes, Where where = SLUICE_HERE);
+
+  // True: the peer has ended its side, or the runtime drains. Reads answer bytes that have come,
+  // and then nullopt.
+  bool Ending() const { return ending_; }
+
+ private:
+  // The coroutine of Serve().
+  class Serving final : public Coroutine {
+   public:
+    void Begin(TaskSession& session);
+    void Cancel() override { task_.Destroy(); }
+
+   private:
+    Coroutine* Ended() override;
+    Task<> task_;
+  };
+  struct WriteTag {};
+  // Bytes in a block of the worker's stock for frames.
+  struct FrameBlock {
+    std::string_view view() const { return {data, bytes}; }
+    char* data = nullptr;
+    uint32_t bytes = 0;
+  };
+
+  void OnOpen() final;
+  void OnData(Input& in) final;
+  void OnEof() final;
+  void OnDrain() final;
+  void OnWritable() final;
+  Coroutines* Tasks() final { return &tasks_; }
+
+  // Looks for what `read` wants at the begin of `input`; takes it. False: not there yet.
+  bool Find(ReadWait& read, std::string_view input, size_t* consumed);
+  void Take(ReadWait& read, std::string_view bytes);
+  // False: there is no memory, and the connection ends.
+  bool Keep(FrameBlock& block, std::string_view bytes);
+  void GiveBack(FrameBlock& block);
+  // Nothing more comes: the task that reads gets what is left, or nullopt.
+  void EndReading();
+  void FindInRest(ReadWait& read);
+  // Nothing is read while no task waits for input.
+  void ReadOnlyIfAwaited();
+  // True: all of it was written, or nothing more can be.
+  bool TryWrite(WriteWait& write);
+
+  Serving serving_;
+  Coroutines tasks_;
+  IntrusiveList<WriteWait, WriteTag> writes_;  // They wait for room.
+  ReadWait* read_ = nullptr;                   // It waits for input.
+  Input* input_ = nullptr;                     // In OnData only.
+  FrameBlock taken_;                           // The bytes of the last read.
+  FrameBlock rest_;                            // Bytes that were left at the end.
+  uint32_t rest_read_ = 0;                     // How many of them were read.
+  bool held_ = false;                          // Reading is paused.
+  bool eof_ = false;                           // OnEof has come.
+  bool ending_ = false;
+};
+
+class TaskSession::ReadWait {
+ public:
+  ReadWait(ReadWait&& other) noexcept;  // Until it waits.
+  ~ReadWait();
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+  std::optional<std::string_view> Result() const { return result_; }
+
+ private:
+  friend class TaskSession;
+  enum class Kind : uint8_t { kSome, kLine, kExactly, kFrame };
+  ReadWait(TaskSession& session, Kind kind, size_t count, size_t (*length)(std::string_view),
+           Where where)
+      : session_(session), place_(where), kind_(kind), count_(count), length_(length) {}
+  void GoOn();
+
+  TaskSession& session_;
+  WaitPlace place_;
+  const Kind kind_;
+  size_t count_;  // kSome: at most; kExactly: so many; kLine: bytes that were searched.
+  size_t (*const length_)(std::string_view);
+  Coroutine* coroutine_ = nullptr;
+  std::coroutine_handle<> frame_;
+  std::optional<std::string_view> result_;
+};
+
+class TaskSession::WriteWait : public ListNode<WriteTag> {
+ public:
+  WriteWait(WriteWait&& other) noexcept;  // Until it waits.
+  ~WriteWait();
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+  Answer Result() const { return answer_; }
+
+ private:
+  friend class TaskSession;
+  WriteWait(TaskSession& session, std::string_view bytes, Where where)
+      : session_(session), place_(where), bytes_(bytes) {}
+
+  TaskSession& session_;
+  WaitPlace place_;
+  std::string_view bytes_;  // Left to write.
+  Answer answer_ = Answer::kAccepted;
+  Coroutine* coroutine_ = nullptr;
+  std::coroutine_handle<> frame_;
+};
+
+inline TaskSession::ReadWait TaskSession::Read(size_t most, Where where) {
+  return ReadWait(*this, ReadWait::Kind::kSome, most, nullptr, where);
+}
+inline TaskSession::ReadWait TaskSession::Line(Where where) {
+  return ReadWait(*this, ReadWait::Kind::kLine, 0, nullptr, where);
+}
+inline TaskSession::ReadWait TaskSession::Exactly(size_t count, Where where) {
+  return ReadWait(*this, ReadWait::Kind::kExactly, count, nullptr, where);
+}
+inline TaskSession::ReadWait TaskSession::Frame(size_t (*length)(std::string_view), Where where) {
+  return ReadWait(*this, ReadWait::Kind::kFrame, 0, length, where);
+}
+inline TaskSession::WriteWait TaskSession::Write(std::string_view bytes, Where where) {
+  return WriteWait(*this, bytes, where);
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_

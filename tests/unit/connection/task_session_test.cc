@@ -1,0 +1,386 @@
+// A session that one task serves: what its reads and writes wait for, and what ends it.
+#include "sluice/actors/connection/task_session.h"
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/tests/support/wire.h"
+
+namespace sluice::testing::task_session_test {
+namespace {
+
+constexpr absl::Duration kLong = absl::Seconds(30);
+
+struct Question {
+  using Reply = std::string;
+};
+class Oracle : public Actor {
+ public:
+  void On(Question, Promise<std::string> promise) { promise_ = std::move(promise); }
+  Promise<std::string> promise_;
+};
+
+struct Tally {
+  std::string lines;  // What the task has read, with '|' behind each piece.
+  std::string heard;  // B: Serve() began, E: it has returned, D: its frame is gone, C: OnClose.
+  CloseReason reason = CloseReason::kError;
+  Ref<Oracle> oracle;
+};
+
+// Notes the end of a frame.
+class Mark {
+ public:
+  explicit Mark(Tally* tally) : tally_(tally) { tally_->heard += 'B'; }
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+  ~Mark() { tally_->heard += 'D'; }
+
+ private:
+  Tally* tally_;
+};
+
+class Served : public TaskSession {
+ public:
+  explicit Served(Tally* tally) : tally_(tally) {}
+  void OnClose(CloseReason reason) override {
+    tally_->heard += 'C';
+    tally_->reason = reason;
+  }
+
+ protected:
+  void Note(std::string_view text) { tally_->lines.append(text).append("|"); }
+  Tally* const tally_;
+};
+
+class EchoesLines : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    while (const auto line = co_await Line()) {
+      Note(*line);
+      co_await Write(*line);
+      co_await Write("\n");
+    }
+    tally_->heard += 'E';
+  }
+};
+
+template <class S>
+struct Under {
+  explicit Under(Options options = WireOptions()) : rig(options), wire(rig.os.NewWire()) {
+    tally.oracle = rig.runtime.Spawn<Oracle>();
+    slot = rig.OpenAs<S>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &tally);
+    rig.Settle();
+  }
+  void Arrive(std::string_view bytes) {
+    rig.Arrive(wire, bytes);
+    rig.Settle();
+  }
+  void Fin() {
+    rig.Fin(wire);
+    rig.Settle();
+  }
+  Oracle& oracle() { return *static_cast<Oracle*>(tally.oracle.slot()->actor); }
+  void Answer(std::string text) {
+    oracle().promise_.Resolve(std::move(text));
+    rig.Settle();
+  }
+  Tally tally;
+  Rig rig;
+  Wire& wire;
+  Slot* slot = nullptr;
+};
+
+TEST(TaskSession, LinesComeOneByOneHoweverTheyAreCut) {
+  Under<EchoesLines> under;
+  under.Arrive("one\r\ntwo\nth");
+  EXPECT_EQ(under.tally.lines, "one|two|");
+  under.Arrive("r");
+  under.Arrive("ee\n\nlast");
+  EXPECT_EQ(under.tally.lines, "one|two|three||");
+  EXPECT_EQ(under.tally.heard, "B");
+  under.Fin();
+  EXPECT_EQ(under.tally.lines, "one|two|three||last|");
+  EXPECT_EQ(under.wire.output, "one\ntwo\nthree\n\nlast\n");
+  EXPECT_EQ(under.tally.heard, "BEDC");
+  EXPECT_TRUE(under.wire.closed);
+  EXPECT_FALSE(under.wire.reset);
+  EXPECT_EQ(under.tally.reason, CloseReason::kPeerClosed);
+}
+
+TEST(TaskSession, AnEndBetweenLinesIsNoLine) {
+  Under<EchoesLines> under;
+  under.Arrive("one\n");
+  under.Fin();
+  EXPECT_EQ(under.tally.lines, "one|");
+  EXPECT_EQ(under.tally.heard, "BEDC");
+}
+
+TEST(TaskSession, AResetDestroysTheWaitingTask) {
+  Under<EchoesLines> under;
+  under.Arrive("one\ntw");
+  under.rig.Reset(under.wire);
+  under.rig.Settle();
+  EXPECT_EQ(under.tally.heard, "BCD");
+  EXPECT_EQ(under.tally.reason, CloseReason::kReset);
+}
+
+TEST(TaskSession, ALineOverTheMaximumResetsTheConnection) {
+  Options options = WireOptions();
+  options.input_bytes_max = 64;
+  Under<EchoesLines> under(options);
+  under.Arrive("one\n" + std::string(64, 'x'));
+  EXPECT_EQ(under.tally.lines, "one|");
+  EXPECT_EQ(under.tally.heard, "BCD");
+  EXPECT_EQ(under.tally.reason, CloseReason::kInputFull);
+}
+
+class ReadsAll : public Served {
+ public:
+  using Served::Served;
+  static size_t Length(std::string_view bytes) {
+    return bytes.empty() ? 0 : 1 + static_cast<size_t>(bytes[0] - '0');
+  }
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    Note(co_await Exactly(4) == "abcd" ? "four" : "wrong");
+    Note((co_await Exactly(0)).value_or("none"));
+    Note((co_await Frame(&Length)).value_or("none"));
+    Note((co_await Line()).value_or("none"));
+    Note((co_await Read(3)).value_or("none"));
+    Note((co_await Read()).value_or("none"));
+    Note((co_await Exactly(9)).value_or("none"));
+    Note((co_await Read()).value_or("none"));
+    Note((co_await Read()).value_or("none"));
+    tally_->heard += 'E';
+  }
+};
+
+constexpr std::string_view kAll = "abcd3xyzline\nreadrestend";
+constexpr std::string_view kAllNoted = "four||3xyz|line|rea|";
+
+TEST(TaskSession, ReadsOfEachKindTakeWhatTheyAskFor) {
+  Under<ReadsAll> under;
+  under.Arrive(kAll.substr(0, 17));
+  under.Arrive("rest");
+  under.Arrive("end");
+  under.Fin();
+  EXPECT_EQ(under.tally.lines, std::string(kAllNoted) + "d|none|restend|none|");
+  EXPECT_EQ(under.tally.heard, "BEDC");
+}
+
+TEST(TaskSession, ReadsAreTheSameAtEverySplitPoint) {
+  for (size_t split = 0; split <= kAll.size(); ++split) {
+    Under<ReadsAll> under;
+    under.Arrive(kAll.substr(0, split));
+    under.Arrive(kAll.substr(split));
+    under.Fin();
+    // Read() answers what has come: only the order of the bytes is certain there.
+    std::string noted = under.tally.lines;
+    EXPECT_EQ(noted.find("four||3xyz|line|"), 0u) << split << ": " << noted;
+    std::erase(noted, '|');
+    EXPECT_EQ(noted.find("four3xyzlineread"), 0u) << split << ": " << noted;
+    EXPECT_EQ(under.tally.heard, "BEDC") << split;
+  }
+}
+
+class Asks : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    while (const auto line = co_await Line()) {
+      const absl::StatusOr<std::string> answer = co_await Ask(tally_->oracle, Question{}, kLong);
+      Note(*line);  // Still there: no other read came between.
+      co_await Write(answer.value_or("no answer"));
+    }
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, NothingIsReadWhileTheTaskWaitsForAnAnswer) {
+  Under<Asks> under;
+  under.Arrive("first\nsecond\n");
+  const int reads = under.wire.reads;
+  under.Arrive("third\n");
+  EXPECT_EQ(under.wire.reads, reads);
+  EXPECT_EQ(under.tally.lines, "");
+  under.Answer("1");
+  EXPECT_EQ(under.tally.lines, "first|");
+  under.Answer("2");
+  under.Answer("3");
+  EXPECT_EQ(under.tally.lines, "first|second|third|");
+  EXPECT_EQ(under.wire.output, "123");
+}
+
+TEST(TaskSession, AHalfCloseWaitsForTheAnswerUnderWay) {
+  Under<Asks> under;
+  under.Arrive("first\nsecond");
+  under.Fin();
+  EXPECT_FALSE(under.wire.closed);
+  under.Answer("1");
+  under.Answer("2");
+  EXPECT_EQ(under.wire.output, "12");
+  EXPECT_EQ(under.tally.lines, "first|second|");
+  EXPECT_EQ(under.tally.heard, "BEDC");
+  EXPECT_TRUE(under.wire.closed && !under.wire.reset);
+}
+
+TEST(TaskSession, AResetWhileTheTaskAsksDestroysIt) {
+  Under<Asks> under;
+  under.Arrive("first\n");
+  under.rig.Reset(under.wire);
+  under.rig.Settle();
+  EXPECT_EQ(under.tally.heard, "BCD");
+  under.Answer("too late");
+  EXPECT_EQ(under.tally.lines, "");
+}
+
+class WritesMuch : public Served {
+ public:
+  using Served::Served;
+  static std::string Text(size_t bytes) {
+    std::string text(bytes, ' ');
+    for (size_t i = 0; i < bytes; ++i) text[i] = static_cast<char>('a' + i % 26);
+    return text;
+  }
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    const std::string text = Text(300'000);
+    co_await Write(text);
+    tally_->heard += 'W';
+    co_await Write("end");
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, AWriteWaitsForRoomAndMayBeLongerThanTheOutput) {
+  Options options = WireOptions();
+  options.output_bytes_max = 100'000;
+  options.output_bytes_high = 64'000;
+  options.output_bytes_low = 16'000;
+  Under<WritesMuch> under(options);
+  under.wire.room = 0;
+  Tally tally;
+  Wire& slow = under.rig.os.NewWire();
+  slow.room = 0;
+  Slot* const slot = under.rig.OpenAs<WritesMuch>(slow, Connection::Start::kConnected,
+                                                  absl::InfiniteDuration(), &tally);
+  under.rig.Settle();
+  EXPECT_EQ(tally.heard, "B");
+  EXPECT_EQ(Rig::Of(slot)->OutputBytes(), 100'000u);
+  for (int i = 0; i < 40; ++i) {
+    under.rig.Room(slow, 10'000);
+    under.rig.Settle();
+  }
+  EXPECT_EQ(slow.output, WritesMuch::Text(300'000) + "end");
+  under.rig.Fin(slow);
+  under.rig.Settle();
+  EXPECT_EQ(tally.heard, "BWEDC");
+}
+
+TEST(TaskSession, ADeadWriterIsDestroyedWhileItWaitsForRoom) {
+  Options options = WireOptions();
+  options.output_bytes_max = 100'000;
+  Under<EchoesLines> under(options);
+  Tally tally;
+  Wire& slow = under.rig.os.NewWire();
+  slow.room = 0;
+  under.rig.OpenAs<WritesMuch>(slow, Connection::Start::kConnected, absl::InfiniteDuration(),
+                               &tally);
+  under.rig.Settle();
+  under.rig.Reset(slow);
+  under.rig.Settle();
+  EXPECT_EQ(tally.heard, "BCD");
+}
+
+class HasDeadlines : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    const auto line = co_await Within(absl::Milliseconds(100), Line());
+    Note(line.ok() ? line->value_or("none") : "late");
+    Note((co_await Line()).value_or("none"));
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, AReadThatIsTooLateIsCancelledAndTheNextOneGoesOn) {
+  Under<HasDeadlines> under;
+  under.Arrive("be");
+  under.rig.Advance(absl::Milliseconds(200));
+  EXPECT_EQ(under.tally.lines, "late|");
+  under.Arrive("gun\n");
+  EXPECT_EQ(under.tally.lines, "late|begun|");
+  under.Fin();
+  EXPECT_EQ(under.tally.heard, "BEDC");
+}
+
+TEST(TaskSession, AReadThatIsInTimeIsAnswered) {
+  Under<HasDeadlines> under;
+  under.Arrive("begun\nand\n");
+  under.rig.Advance(absl::Milliseconds(200));
+  EXPECT_EQ(under.tally.lines, "begun|and|");
+}
+
+class Throws : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    (void)co_await Line();
+    co_await Write("last words");
+    throw std::runtime_error("bad line");
+  }
+};
+
+TEST(TaskSession, AnExceptionEndsTheSessionAfterItsOutput) {
+  Under<Throws> under;
+  under.Arrive("line\n");
+  EXPECT_EQ(under.tally.heard, "BDC");
+  EXPECT_EQ(under.tally.reason, CloseReason::kFailed);
+  EXPECT_EQ(under.wire.output, "last words");
+  under.Fin();
+}
+
+class ClosesAtOnce : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    co_await Write("bye");
+  }
+};
+
+TEST(TaskSession, TheConnectionIsClosedWhenItsTaskReturns) {
+  Under<ClosesAtOnce> under;
+  EXPECT_EQ(under.wire.output, "bye");
+  EXPECT_TRUE(under.wire.fin);
+  under.Arrive("more");
+  under.Fin();
+  EXPECT_EQ(under.tally.heard, "BDC");
+  EXPECT_FALSE(under.wire.reset);
+}
+
+TEST(TaskSession, ADrainEndsASessionThatWaitsForItsNextRequest) {
+  Under<EchoesLines> under;
+  under.Arrive("one\n");
+  under.rig.os.clock_runs = true;
+  under.rig.worker.Leave();
+  under.rig.runtime.Drain(absl::Seconds(5));
+  under.rig.worker.Enter();
+  EXPECT_EQ(under.tally.heard.substr(0, 2), "BE");
+  EXPECT_EQ(under.wire.output, "one\n");
+}
+
+}  // namespace
+}  // namespace sluice::testing::task_session_test
