@@ -91,10 +91,6 @@ bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed)
       break;
     case Kind::kExactly:
       *consumed = read.count_ <= input.size() ? read.count_ : 0;
-      if (read.count_ == 0) {
-        read.result_ = std::string_view();
-        return true;
-      }
       break;
     case Kind::kFrame:
       *consumed = read.length_(input);
@@ -138,8 +134,7 @@ bool TaskSession::Keep(FrameBlock& block, std::string_view bytes) {
 
 void TaskSession::GiveBack(FrameBlock& block) {
   if (block.data == nullptr) return;
-  worker().desk().frames.Put(block.data, block.bytes);
-  block = FrameBlock();
+  worker().desk().frames.Put(std::exchange(block.data, nullptr), std::exchange(block.bytes, 0));
 }
 
 TaskSession::ReadWait::ReadWait(ReadWait&& other) noexcept
@@ -151,23 +146,27 @@ TaskSession::ReadWait::ReadWait(ReadWait&& other) noexcept
   SLUICE_CHECK(other.coroutine_ == nullptr);
 }
 
-TaskSession::ReadWait::~ReadWait() {
-  if (session_.read_ != this) return;
-  session_.read_ = nullptr;
-  if (session_.input_ == nullptr) session_.ReadOnlyIfAwaited();
+void TaskSession::Withdraw(ReadWait& read) {
+  SLUICE_CHECK(read_ == &read);
+  read_ = nullptr;
+  if (input_ == nullptr) ReadOnlyIfAwaited();
+}
+
+bool TaskSession::ReadNext(ReadWait& read) {
+  size_t consumed = 0;
+  if (!MayGoOn() || !Find(read, input_->Peek(), &consumed)) return false;
+  input_->Skip(consumed);
+  return true;
 }
 
 bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task reads from another actor's connection");
   SLUICE_CHECK(session_.read_ == nullptr, "two tasks read from one connection");
-  size_t consumed = 0;
-  if (session_.input_ != nullptr) {
-    // In OnData: the next frame may have come with the last one.
-    if (session_.MayGoOn() && session_.Find(*this, session_.input_->Peek(), &consumed)) {
-      session_.input_->Skip(consumed);
-      return false;
-    }
-  } else if (session_.ending_) {
+  if (kind_ == Kind::kExactly && count_ == 0) {
+    result_ = std::string_view();
+    return false;
+  }
+  if (session_.ending_) {
     session_.FindInRest(*this);
     return false;
   }
@@ -188,6 +187,8 @@ void TaskSession::ReadWait::GoOn() {
 // --- Writing.
 
 bool TaskSession::TryWrite(WriteWait& write) {
+  if (Session::Write(write.bytes_) == Answer::kAccepted) [[likely]]
+    return true;
   while (!write.bytes_.empty()) {
     // In pieces: what is longer than the output may ever be is written, too.
     const auto most = static_cast<size_t>(runtime().options().output_bytes_max);
@@ -220,10 +221,7 @@ TaskSession::WriteWait::WriteWait(WriteWait&& other) noexcept
   SLUICE_CHECK(other.coroutine_ == nullptr);
 }
 
-TaskSession::WriteWait::~WriteWait() { session_.writes_.RemoveIfLinked(*this); }
-
 bool TaskSession::WriteWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  if (session_.writes_.Empty() && session_.TryWrite(*this)) return false;
   SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task writes to another actor's connection");
   coroutine_ = &coroutine;
   frame_ = frame;

@@ -101,6 +101,8 @@ class TaskSession : public Session {
   void OnWritable() final;
   Coroutines* Tasks() final { return &tasks_; }
 
+  bool ReadNext(ReadWait& read);
+  void Withdraw(ReadWait& read);
   // Looks for what `read` wants at the begin of `input`; takes it. False: not there yet.
   bool Find(ReadWait& read, std::string_view input, size_t* consumed);
   void Take(ReadWait& read, std::string_view bytes);
@@ -131,7 +133,14 @@ class TaskSession : public Session {
 class TaskSession::ReadWait {
  public:
   ReadWait(ReadWait&& other) noexcept;  // Until it waits.
-  ~ReadWait();
+  ~ReadWait() {
+    if (session_.read_ == this) [[unlikely]]
+      session_.Withdraw(*this);
+  }
+  // In OnData the next frame may have come with the last one.
+  bool Ready() {
+    return session_.input_ != nullptr && !session_.input_->empty() && session_.ReadNext(*this);
+  }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
   std::optional<std::string_view> Result() const { return result_; }
 
@@ -156,7 +165,8 @@ class TaskSession::ReadWait {
 class TaskSession::WriteWait : public ListNode<WriteTag> {
  public:
   WriteWait(WriteWait&& other) noexcept;  // Until it waits.
-  ~WriteWait();
+  ~WriteWait() { session_.writes_.RemoveIfLinked(*this); }
+  bool Ready() { return session_.writes_.Empty() && session_.TryWrite(*this); }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
   Answer Result() const { return answer_; }
 

@@ -59,6 +59,7 @@ void* GetFrame(size_t bytes);
 void PutFrame(void* place, size_t bytes);
 
 // An awaitable of the framework: it waits on behalf of a coroutine.
+//   bool Ready(): true: nothing to wait for. (May be missing.)
 //   bool Begin(Coroutine&, std::coroutine_handle<>): false: nothing to wait for.
 //   Result(): what co_await answers.
 // It stays in place while it waits, and when destroyed it waits no more.
@@ -74,7 +75,13 @@ template <Awaitable A>
 class Awaiter {
  public:
   Awaiter(A& awaited, Coroutine& coroutine) : awaited_(awaited), coroutine_(coroutine) {}
-  bool await_ready() const { return false; }
+  bool await_ready() {
+    if constexpr (requires { awaited_.Ready(); }) {
+      return awaited_.Ready();
+    } else {
+      return false;
+    }
+  }
   bool await_suspend(std::coroutine_handle<> frame) { return awaited_.Begin(coroutine_, frame); }
   decltype(auto) await_resume() { return awaited_.Result(); }
 

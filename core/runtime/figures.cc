@@ -11,7 +11,9 @@
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/runtime/names.h"
 #include "sluice/core/runtime/runtime.h"
+#include "sluice/core/slot/actor_base.h"
 #include "sluice/core/slot/actor_extra.h"
+#include "sluice/core/slot/coroutine.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -234,6 +236,16 @@ std::string Worker::Dump() {
                           target_name);
   });
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
+  int tasks = 0;
+  shared().slots.ForEach(this, [&](Slot* slot) {
+    Coroutines* const of = slot->actor == nullptr ? nullptr : slot->actor->Tasks();
+    if (of == nullptr) return;
+    for (Coroutine* task = of->Front(); task != nullptr; task = of->Next(*task)) {
+      if (++tasks > 100) continue;
+      absl::StrAppendFormat(&text, "  a task of %s %s\n", NameOfActor(slot), task->Text(NowMs()));
+    }
+  });
+  if (tasks > 100) absl::StrAppendFormat(&text, "  and %d more tasks\n", tasks - 100);
   constexpr size_t kHoldersShown = 5;
   for (const MemoryHolder& holder : memory_.TopHolders(kHoldersShown)) {
     absl::StrAppend(&text, "  holds most: ", holder.Text(), "\n");

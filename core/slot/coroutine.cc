@@ -26,13 +26,6 @@ void Coroutine::Run() {
   }
 }
 
-void Coroutine::WaitsAt(WaitPlace& place, const char* what, int64_t now_ms, const Slot* target) {
-  place.what = what;
-  place.target = target;
-  place.since_ms = now_ms;
-  place_ = &place;
-}
-
 std::string Coroutine::Text(int64_t now_ms) const {
   if (running_ || place_ == nullptr) return "runs";
   std::string_view file = place_->where.file;

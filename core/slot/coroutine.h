@@ -25,20 +25,22 @@ class Coroutine;
 using Coroutines = IntrusiveList<Coroutine, CoroutineTag>;
 
 // The place of a co_await in the source. As a default argument SLUICE_HERE is the caller's place.
+// (Not an aggregate: g++ 12 would take the place of the default argument itself.)
 struct Where {
-  const char* file = "";
-  int line = 0;
+  constexpr Where(const char* of_file, int of_line) : file(of_file), line(of_line) {}
+  const char* file;
+  int line;
 };
-#define SLUICE_HERE \
-  ::sluice::Where { __builtin_FILE(), __builtin_LINE() }
+#define SLUICE_HERE ::sluice::Where(__builtin_FILE(), __builtin_LINE())
 
 // What a coroutine waits for, for the dump. Lives in the frame that waits.
 struct WaitPlace {
   explicit WaitPlace(Where of) : where(of) {}
-  const char* what = "";  // Static.
   const Where where;
-  int64_t since_ms = 0;
-  const Slot* target = nullptr;  // The actor that it waits for, if any.
+  // Set by Coroutine::WaitsAt.
+  const char* what;    // Static.
+  const Slot* target;  // The actor that it waits for; nullptr: none.
+  int64_t since_ms;
 };
 
 class Coroutine : public ListNode<CoroutineTag> {
@@ -63,7 +65,12 @@ class Coroutine : public ListNode<CoroutineTag> {
   void SetNext(std::coroutine_handle<> next) { next_ = next; }
   void SetEnded() { ended_ = true; }
   // `place` stays where it is while this waits.
-  void WaitsAt(WaitPlace& place, const char* what, int64_t now_ms, const Slot* target = nullptr);
+  void WaitsAt(WaitPlace& place, const char* what, int64_t now_ms, const Slot* target = nullptr) {
+    place.what = what;
+    place.target = target;
+    place.since_ms = now_ms;
+    place_ = &place;
+  }
   bool Running() const { return running_; }
   Slot* slot() const { return slot_; }
   std::string Text(int64_t now_ms) const;  // "waits 1200 ms for an answer at bank.cc:31"

@@ -240,6 +240,21 @@ TEST_F(Tasks, AnActorThatStopsDestroysItsWaitingFrames) {
   EXPECT_EQ(seen_.Text(), "");
 }
 
+TEST_F(Tasks, TheDumpSaysWhereATaskWaits) {
+  Start<WaitsForever>();
+  std::string dump;
+  EXPECT_TRUE(Eventually([&] {
+    dump = runtime_.Dump();
+    return dump.find("waits") != std::string::npos;
+  }));
+  for (const char* text : {"a task of ", " ms for an answer of actor#",
+                           " ms for a time, at task_test.cc:", " ms for the first of several",
+                           " ms for the tasks of a group, at "}) {
+    EXPECT_NE(dump.find(text), std::string::npos) << text << "\n" << dump;
+  }
+  EndRuntime();
+}
+
 TEST_F(Tasks, ADrainDestroysWaitingFrames) {
   Start<WaitsForever>();
   EndRuntime();
