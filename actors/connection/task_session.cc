@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "sluice/core/base/check.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -63,6 +64,7 @@ void TaskSession::OnData(Input& in) {
 
 void TaskSession::OnEof() {
   eof_ = true;
+  SLUICE_PLANT(task_rest_lost, return EndReading());
   if (!Keep(rest_, Unconsumed())) return;
   EndReading();
 }

@@ -8,7 +8,7 @@ FramePool::~FramePool() {
   for (size_t kind = 0; kind < kKinds; ++kind) {
     while (Block* const block = free_[kind]) {
       free_[kind] = block->next;
-      Delete(block, BytesOf(kind));
+      ::operator delete(block);
     }
   }
 }
@@ -20,12 +20,6 @@ void* FramePool::New(size_t bytes) {
   void* const place = ::operator new(asked, std::nothrow);
   if (place == nullptr) lease_.Refund(AllocatedBytes(asked));
   return place;
-}
-
-void FramePool::Delete(void* place, size_t bytes) {
-  const size_t asked = Asked(bytes);
-  lease_.Refund(AllocatedBytes(asked));
-  ::operator delete(place);
 }
 
 }  // namespace sluice

@@ -3,9 +3,8 @@
 //
 // Owner:  the worker.
 // Thread: the worker's.
-// Bound:  the memory budget: a block is charged from the allocator's new to its delete, also while
-// it
-//         is free. kFreeBytesMax bytes of free blocks.
+// Bound:  the memory budget, for blocks in use; kFreeBytesMax for free blocks, a part of the fixed
+//         memory.
 // Errors: Get() answers nullptr when the budget is spent.
 #ifndef SLUICE_CORE_MEMORY_FRAME_POOL_H_
 #define SLUICE_CORE_MEMORY_FRAME_POOL_H_
@@ -31,6 +30,7 @@ class FramePool {
     const size_t kind = KindOf(bytes);
     if (kind < kKinds && free_[kind] != nullptr) [[likely]] {
       Block* const block = free_[kind];
+      if (!lease_.ChargeOverdraft(AllocatedBytes(BytesOf(kind)))) return nullptr;
       free_[kind] = block->next;
       free_bytes_ -= BytesOf(kind);
       return block;
@@ -43,9 +43,11 @@ class FramePool {
     if (kind < kKinds && free_bytes_ + BytesOf(kind) <= kFreeBytesMax) [[likely]] {
       free_[kind] = new (place) Block{free_[kind]};
       free_bytes_ += BytesOf(kind);
+      lease_.Refund(AllocatedBytes(BytesOf(kind)));
       return;
     }
-    Delete(place, bytes);
+    lease_.Refund(AllocatedBytes(Asked(bytes)));
+    ::operator delete(place);
   }
   size_t FreeBytes() const { return free_bytes_; }
 
@@ -62,7 +64,6 @@ class FramePool {
     return KindOf(bytes) < kKinds ? BytesOf(KindOf(bytes)) : bytes;
   }
   void* New(size_t bytes);
-  void Delete(void* place, size_t bytes);
 
   Lease& lease_;
   std::array<Block*, kKinds> free_{};

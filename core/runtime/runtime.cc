@@ -173,6 +173,7 @@ sluice::Ceiling Runtime::Ceiling() const {
       (workers + 1) * lane_bytes +
       workers * static_cast<int64_t>(sizeof(Envelope)) * (Mail::kStageMax + 1) +
       EnvelopePool::kKeptMax * Envelope::ChargedBytes() + Lease::kOverdraftBytesMax +
+      static_cast<int64_t>(FramePool::kFreeBytesMax) +
       static_cast<int64_t>(Descriptors::kReadBytes) + 128 * 1024;
   const int64_t sockets =
       std::max(connections_, options_.max_connections) * options_.sockets_per_connection;

@@ -349,6 +349,7 @@ void Life::EndStep(Slot* slot) {
 }
 
 int Life::CancelTasks(Slot* slot, int most) {
+  SLUICE_PLANT(tasks_outlive_actor, return 0);
   Coroutines* const tasks = slot->actor == nullptr ? nullptr : slot->actor->Tasks();
   int cancelled = 0;
   for (; tasks != nullptr && cancelled < most && !tasks->Empty(); ++cancelled) {

@@ -35,6 +35,9 @@ namespace early_scenario {
 void Run(Simulation& simulation);
 void RunFrames(Simulation& simulation);
 }  // namespace early_scenario
+namespace tasks_scenario {
+void Run(Simulation& simulation);
+}
 namespace eviction_scenario {
 void Run(Simulation& simulation);
 }

@@ -34,6 +34,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), early_scenario::Run},
       {"frames", "a peer that sends too long a frame is notified, and delays no other",
        Faults::Harsh(), early_scenario::RunFrames},
+      {"tasks", "sessions whose code is tasks answer in order, and leave no frame behind",
+       Faults::Harsh(), tasks_scenario::Run},
       {"eviction", "at the limit the longest silent connection makes room, and no other", Faults(),
        eviction_scenario::Run},
       {"dead_peers",
