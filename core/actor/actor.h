@@ -48,6 +48,7 @@
 
 namespace sluice {
 
+struct AskEntry;
 class Runtime;
 
 namespace internal {
@@ -124,7 +125,7 @@ class Actor : public ActorBase {
         worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
     if (answer != Answer::kAccepted) {
       asked.promise.Forget();
-      CloseAsk(ask);
+      DropAsk(ask);
     }
     return answer;
   }
@@ -262,10 +263,12 @@ class Actor : public ActorBase {
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
   AskId OpenAsk(absl::Duration timeout,
                 absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
-  void CloseAsk(AskId ask);
+  AskEntry CloseAsk(AskId ask);
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
+  void DropAsk(AskId ask);
   void AskTimedOut(AskId ask);
   void AskIsOver(AskId ask);
+  void CallbackRan();
   void Replied(AskId ask, void* reply);
 
   Slot* slot_;
