@@ -25,8 +25,8 @@ class LineSession : public Session {
   // A line was longer than the maximum, and is skipped.
   virtual void OnLongLine() {}
   // The peer has ended its side, all of its lines were delivered, and the last of them pauses
-  // reading no more.
-  virtual void OnLastLine() { Close(); }
+  // reading no more. The default closes when the answers under way are written.
+  virtual void OnLastLine() { CloseWhenDone(); }
 
   void OnData(Input& in) final;
   void OnEof() final;

@@ -245,7 +245,16 @@ bool Connection::MayRead() const {
 
 bool Connection::HasWork() const {
   return (incoming_.OfferAgain() && MayGoOn()) || (incoming_.Readable() && MayRead()) ||
-         (OpenDue() && session_ != nullptr && slot_->Runnable());
+         (OpenDue() && session_ != nullptr && slot_->Runnable()) || CloseDue();
+}
+
+bool Connection::CloseDue() const {
+  if (!close_when_done_ || session_ == nullptr || Closing() || IsConnecting()) return false;
+  const bool asks_open = slot_->extra != nullptr && slot_->extra->AsksOpen();
+  const bool write_wanted = outgoing_.Open() && outgoing_.WantsWritable();
+  bool done = !asks_open && !write_wanted && !incoming_.OfferAgain();
+  SLUICE_PLANT(answers_cut_off, done = true);
+  return done && slot_->Runnable() && !slot_->stop_asked;
 }
 
 void Connection::PairWith(Connection& other) {
@@ -305,6 +314,7 @@ void Connection::OnTurn() {
   bool note_high = !Ended();
   SLUICE_PLANT(high_unnoted, note_high = false);
   if (note_high) partner_->NoteHigh();
+  if (!Ended() && close_when_done_) CloseOrWait();
   // No read may ever reach that FIN.
   if (!Ended() && incoming_.EndKnown() && !incoming_.ReadEnded()) ArmTimer();
   if (!Ended() && incoming_.ErrorReported()) LookForError();
@@ -366,6 +376,16 @@ void Connection::TellWritable() {
     outgoing_.SetWantsWritable(false);
     session_->OnWritable();
   });
+}
+
+// Waits in turns: that of a handler's end, of an answer (io_awaits_asks), of output that has left.
+void Connection::CloseOrWait() {
+  if (CloseDue()) {
+    // As a handler, which sends the FIN at once: a deadline that has passed is judged next.
+    worker().RunHandler(slot_, "CloseWhenDone", [&] { Close(); });
+  } else if (session_ != nullptr) {
+    worker().Extra(slot_).io_awaits_asks = true;
+  }
 }
 
 // --- The rest.

@@ -61,6 +61,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   Answer Write(std::string_view bytes);
   Answer Write(const Bytes& payload);
   void Close();
+  void CloseWhenDone();
   void CloseWrite();
   void Abort(CloseReason reason);
   void PauseReading();
@@ -164,6 +165,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool CutShort() const { return Paired(); }
   void Unpair();
   bool MayRead() const;
+  // True: the session closes now, as nothing of it is under way any more (CloseWhenDone).
+  bool CloseDue() const;
   // True: the peer has sent bytes that this side cannot read now, as the session is parked, output
   // is high, or memory is spent. Such a peer is not silent. A pause by the session itself does not
   // count.
@@ -201,6 +204,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void TellWritable();
   void TellInputFull();
   void TellDrain();
+  void CloseOrWait();
 
   // --- Until it is connected (connection_connecting.cc).
 
@@ -286,8 +290,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   Outgoing outgoing_;
   Deadlines deadlines_;
   [[no_unique_address]] Incoming incoming_;
-  // These two take the bytes that incoming_ leaves free.
-  Stage stage_ = Stage::kConnected;
+  // These three take the bytes that incoming_ leaves free.
+  Stage stage_ : 4 = Stage::kConnected;
+  bool close_when_done_ : 4 = false;
   DrainProgress drain_;
 };
 // An idle connection has to be small (docs/limits.md).

@@ -43,6 +43,8 @@ void Connection::EndEarly() {
     Abort(*early->abort);
   } else if (early->close) {
     Close();
+  } else if (early->close_when_done) {
+    CloseWhenDone();
   }
 }
 

@@ -100,7 +100,7 @@ void Connection::OnSliceEnd() {
   if (outgoing_.Gathering()) FlushGather();
   FlushOutput();
   OutputMoved();
-  if (drain_.GoodByeDue() && !Ended()) worker().descriptors().MarkReady(this);
+  if ((drain_.GoodByeDue() || close_when_done_) && !Ended()) worker().descriptors().MarkReady(this);
 }
 
 void Connection::FlushGather() {
@@ -193,6 +193,13 @@ void Connection::Close() {
   }
   if (WriteOpen()) FlushListeners();
   if (!Ended()) BeginClose();
+}
+
+// The session may be in a handler that goes on to ask or to write: what is under way counts at the
+// end of the next turn.
+void Connection::CloseWhenDone() {
+  close_when_done_ = true;
+  worker().descriptors().MarkReady(this);
 }
 
 void Connection::BeginClose() {

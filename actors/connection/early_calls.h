@@ -32,6 +32,7 @@ struct EarlyCalls {
   std::optional<CloseReason> abort;
   bool close = false;
   bool close_write = false;
+  bool close_when_done = false;
   bool pause_reading = false;
   bool wants_writable = false;
 

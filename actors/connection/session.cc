@@ -60,6 +60,11 @@ void Session::Close() {
   if (connection_ != nullptr) return connection_->Close();
   if (EarlyCalls* const early = Early(); early != nullptr) early->close = true;
 }
+void Session::CloseWhenDone() {
+  CheckThread("CloseWhenDone()");
+  if (connection_ != nullptr) return connection_->CloseWhenDone();
+  if (EarlyCalls* const early = Early(); early != nullptr) early->close_when_done = true;
+}
 void Session::FlushSubscriptions() {
   CheckThread("FlushSubscriptions()");
   if (connection_ != nullptr) connection_->FlushListeners();

@@ -10,11 +10,11 @@
 //      run, and so do the deadlines of its questions: a deadline that passes before OnOpen is
 //      reported in time, even if the answer waits in the mailbox.
 //   2. Write answers as always; accepted bytes leave when the connection is established.
-//   3. CloseWrite, PauseReading, SetInputMax and WantWritable take effect when the connection is
-//      established, and so does a Close behind accepted bytes: the bytes leave, then the connection
-//      is closed, without OnOpen. (If the connect has no time limit, it may take close_timeout at
-//      most from there on.) A Close with nothing to send, and Abort, end the connection before it
-//      is established.
+//   3. CloseWrite, CloseWhenDone, PauseReading, SetInputMax and WantWritable take effect when the
+//      connection is established, and so does a Close behind accepted bytes: the bytes leave, then
+//      the connection is closed, without OnOpen. (If the connect has no time limit, it may take
+//      close_timeout at most from there on.) A Close with nothing to send, and Abort, end the
+//      connection before it is established.
 //   4. A drain closes the session, as in 3, without OnDrain.
 // After the end of its connection these calls do nothing, and Write answers kClosed.
 //
@@ -82,8 +82,10 @@ class Session : public Actor {
   // output_bytes_high.
   virtual void OnData(Input& in) = 0;
   // The peer has ended its side (half-close): no more bytes will come; Unconsumed() has those that
-  // were left. This side may go on writing. The default closes.
-  virtual void OnEof() { Close(); }
+  // were left. This side may go on writing. The default closes when the answers under way are
+  // written. A session that waits for news, with a question that may stay open for ever, overrides
+  // this.
+  virtual void OnEof() { CloseWhenDone(); }
   // After a Write that answered kFull, or WantWritable(): output is down to output_bytes_low.
   virtual void OnWritable() {}
   // The kept input has reached its maximum (SetInputMax, input_bytes_max), and OnData took nothing
@@ -95,9 +97,9 @@ class Session : public Actor {
   // this session were written, and no actor waits for a hub. If that takes longer, OnDrain comes
   // when half of the drain's time is over; a Close then drops held-back messages that the output
   // does not take (FlushSubscriptions). Not called before OnOpen: a connection that is not
-  // established yet is closed. The default closes. A session that still waits for something closes
-  // when it has it, or is ended at the deadline.
-  virtual void OnDrain() { Close(); }
+  // established yet is closed. The default closes when the answers under way are written. A session
+  // that waits for something else closes when it has it, or is ended at the deadline.
+  virtual void OnDrain() { CloseWhenDone(); }
   // The last call, exactly once if OnStart has begun. Either the connection has ended, for this
   // reason; or the session has (it stopped: kClosed; it failed: kFailed), and its output is still
   // sent.
@@ -134,6 +136,12 @@ class Session : public Actor {
   // peer still sends, so that no reset overtakes the last bytes. If the session still connects and
   // has written nothing, the attempt ends (kAborted).
   void Close();
+  // Closes as soon as nothing of the session is under way: no question (Ask, AskInOrder), no
+  // blocking call, no write that waits for OnWritable, and no kept input that is to be offered
+  // again. The callback that ends the last of them runs first, and may begin the next. (Promises
+  // that the session holds do not count: nobody knows where they are.) Until then all goes on; the
+  // deadline of a drain and the timeouts of the connection end it as ever.
+  void CloseWhenDone();
   // As Close, but this side goes on reading (half-close). The session's subscriptions to hubs end.
   void CloseWrite();
   // Resets the connection now. Bytes that were written and not sent are lost, and counted.

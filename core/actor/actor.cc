@@ -176,17 +176,33 @@ AskId Actor::OpenAsk(absl::Duration timeout,
   AskEntry& entry = extra.asks[ask];
   entry.timer = timer;
   // In the actor's destructor the question is still sent, but the answer calls no callback.
-  if (HearsBack()) entry.callback = std::move(callback);
+  if (HearsBack()) {
+    entry.callback = std::move(callback);
+  } else {
+    ++extra.asks_over;
+  }
   return ask;
 }
 
-void Actor::CloseAsk(AskId ask) {
+AskEntry Actor::CloseAsk(AskId ask) {
   ActorExtra& extra = *slot_->extra;
   auto found = extra.asks.find(ask);
-  // Destroyed last: what its callback captured may call anything, Ask included.
-  const AskEntry gone = std::move(found->second);
+  AskEntry closed = std::move(found->second);
   extra.asks.erase(found);
-  CancelTimer(gone.timer);
+  if (closed.callback == nullptr) --extra.asks_over;
+  CancelTimer(closed.timer);
+  return closed;
+}
+
+// The entry is destroyed last: what its callback captured may call anything, Ask included.
+void Actor::DropAsk(AskId ask) { (void)CloseAsk(ask); }
+
+// The callback may have ended all that the connection waited for, or asked again.
+void Actor::CallbackRan() {
+  SLUICE_PLANT(last_answer_unnoticed, return);
+  if (slot_->extra->io_awaits_asks && slot_->io != nullptr) [[unlikely]] {
+    worker().descriptors().MarkReady(slot_->io);
+  }
 }
 
 Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
@@ -205,7 +221,7 @@ Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
     sent->Accepted(pool.state());
   } else {
     call.task->Forget();
-    CloseAsk(ask);
+    DropAsk(ask);
   }
   return answer;
 }
@@ -233,16 +249,18 @@ void Actor::AskIsOver(AskId ask) {
   // The entry stays, without its callback: the late reply, or the notice that none can come, still
   // needs its place.
   auto callback = std::exchange(found->second.callback, nullptr);
-  if (callback) callback(nullptr, absl::DeadlineExceededError("no answer before the deadline"));
+  if (!callback) return;
+  ++slot_->extra->asks_over;
+  callback(nullptr, absl::DeadlineExceededError("no answer before the deadline"));
+  CallbackRan();
 }
 
 void Actor::Replied(AskId ask, void* reply) {
-  auto found = slot_->extra->asks.find(ask);
-  if (found == slot_->extra->asks.end()) return;
-  auto callback = std::move(found->second.callback);
-  CloseAsk(ask);
-  if (callback) {
-    callback(reply, absl::OkStatus());
+  if (slot_->extra->asks.find(ask) == slot_->extra->asks.end()) return;
+  AskEntry closed = CloseAsk(ask);
+  if (closed.callback != nullptr) {
+    closed.callback(reply, absl::OkStatus());
+    CallbackRan();
   } else {
     ++worker().ledger().replies_late;
   }

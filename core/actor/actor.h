@@ -49,6 +49,7 @@
 
 namespace sluice {
 
+struct AskEntry;
 class Runtime;
 
 namespace internal {
@@ -125,6 +126,7 @@ class Actor : public ActorBase {
                               Where where = SLUICE_HERE) {
     return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
   }
+
   // Runs `function` on a thread of the blocking pool. If the answer is kAccepted, the callback then
   // runs here, exactly once, unless this actor ends or is restarted first. It takes an
   // absl::StatusOr of the result, or an absl::Status when the function returns void or a Status. An
@@ -290,7 +292,7 @@ class Actor : public ActorBase {
         worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
     if (answer != Answer::kAccepted) {
       asked.promise.Forget();
-      CloseAsk(ask);
+      DropAsk(ask);
     } else if (number != nullptr) {
       *number = ask;
     }
@@ -321,13 +323,15 @@ class Actor : public ActorBase {
     if (answer == Answer::kAccepted && number != nullptr) *number = ask;
     return answer;
   }
-  void CloseAsk(AskId ask);
+  AskEntry CloseAsk(AskId ask);
   // The question's callback does not run any more; its entry waits for the late reply.
   void WithdrawAsk(AskId ask);
   Coroutines* Tasks() override;
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
+  void DropAsk(AskId ask);
   void AskTimedOut(AskId ask);
   void AskIsOver(AskId ask);
+  void CallbackRan();
   void Replied(AskId ask, void* reply);
 
   Slot* slot_;

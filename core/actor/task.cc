@@ -23,6 +23,7 @@ void Actor::WithdrawAsk(AskId ask) {
   if (found == slot_->extra->asks.end()) return;
   CancelTimer(std::exchange(found->second.timer, 0));
   const auto gone = std::exchange(found->second.callback, nullptr);
+  if (gone != nullptr) ++slot_->extra->asks_over;
 }
 
 namespace internal {

@@ -181,6 +181,8 @@ class IdsToForget {
 struct ActorExtra {
   explicit ActorExtra(Slot* slot) : outbox(slot) {}
   bool LingerArmed() const { return linger != nullptr && linger->Armed(); }
+  // True: a question or a blocking call is open, so its callback is still to run.
+  bool AsksOpen() const { return asks.size() > asks_over; }
 
   std::string name;
   Outbox outbox;
@@ -189,6 +191,8 @@ struct ActorExtra {
   // Entries come and go with each question, so these maps keep their memory. Walked by IdsInOrder()
   // only.
   Lazy<absl::flat_hash_map<AskId, AskEntry>> asks;
+  // Entries whose callback has run or never will, and that wait for a late reply.
+  uint32_t asks_over = 0;
   Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
   Coroutines tasks;
   // While the actor ends or restarts: ids of its timers, then of its asks.
@@ -206,7 +210,8 @@ struct ActorExtra {
   uint64_t last_id = 0;                 // Shared by monitors, asks and timers.
   std::unique_ptr<LingerTimer> linger;  // Made when first armed.
   bool linger_over = false;
-  bool start_first = false;  // Stopped before its OnStart: OnStart still runs first.
+  bool start_first = false;     // Stopped before its OnStart: OnStart still runs first.
+  bool io_awaits_asks = false;  // Each callback of a question is followed by a turn of Slot::io.
   EndReason reason = EndReason::kStopped;
   std::string reason_text;
 };

@@ -374,6 +374,7 @@ int Life::ForgetAsks(Slot* slot, int most) {
   return extra.forgetting.Take(extra.asks, most, [&](auto ask) {
     // Objects in the callback may ask again as they are destroyed.
     const AskEntry gone = std::move(ask->second);
+    if (gone.callback == nullptr) --extra.asks_over;
     extra.asks.erase(ask);
   });
 }

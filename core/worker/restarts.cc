@@ -82,6 +82,7 @@ bool Restarts::DestroyFailed(Slot* slot, int* budget) {
       if (ask == extra.asks.end()) continue;
       ask->second.timer = 0;
       const auto gone = std::exchange(ask->second.callback, nullptr);
+      if (gone != nullptr) ++extra.asks_over;
     }
     if (*budget > 0) {
       extra.due_timers.clear();

@@ -47,6 +47,9 @@ void Run(Simulation& simulation);
 namespace parked_drain_scenario {
 void Run(Simulation& simulation);
 }
+namespace answers_scenario {
+void Run(Simulation& simulation);
+}
 namespace dead_peers_scenario {
 void Run(Simulation& simulation);
 }

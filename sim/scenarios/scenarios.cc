@@ -50,6 +50,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), relay_scenario::Run},
       {"drain", "what had arrived is answered, then all ends in time", Faults::Harsh(),
        drain_scenario::Run},
+      {"answers", "answers that come late reach a peer that has half-closed, and in a drain",
+       Faults::Harsh(), answers_scenario::Run},
       {"dns", "a relay whose upstream's name moves, has several addresses, or none",
        Faults::Harsh(), dns_scenario::Run},
       {"parked_drain",

@@ -79,6 +79,10 @@ inline constexpr PlantRow kPlants[] = {
     {"drain_forgets_parked",
      "a session that is parked when a drain notifies sessions is never notified", "drain",
      "parked_drain"},
+    {"answers_cut_off", "the default OnEof and OnDrain close though answers are still to come",
+     "answers", "answers"},
+    {"last_answer_unnoticed", "a session that closes after its last answer is not looked at again",
+     "L5", "answers"},
     {"drain_before_empty", "a connection counts as read out in a drain before its first EAGAIN",
      "drain, L9", "drain"},
     // Connections.

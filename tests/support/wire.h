@@ -266,6 +266,7 @@ class ScriptSession : public Session {
   using Actor::Stop;
   using Session::Abort;
   using Session::Close;
+  using Session::CloseWhenDone;
   using Session::CloseWrite;
   using Session::connection;
   using Session::MayGoOn;
