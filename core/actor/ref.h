@@ -17,35 +17,10 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/takes.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
-
-// A question: a message that names the type of its answer.
-template <class M>
-concept Question = requires {
-  typename M::Reply;
-};
-
-// A takes M: it has On(M), or On(M, Promise<M::Reply>).
-template <class A, class M>
-concept TakesPromise = Question<M> && requires(A& a, M m, Promise<typename M::Reply> p) {
-  a.On(std::move(m), std::move(p));
-};
-template <class A, class M>
-concept TakesMessage = requires(A& a, M m) {
-  a.On(std::move(m));
-};
-template <class A, class M>
-concept Takes = TakesMessage<A, M> || TakesPromise<A, M>;
-// Result types of On(M): the reply, or an absl::StatusOr of it, so that it can refuse.
-template <class T, class R>
-concept ReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
-// A answers M: its On(M) returns the reply, or takes a promise and replies later.
-template <class A, class M>
-concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
-  { a.On(std::move(m)) } -> ReplyOf<typename M::Reply>;
-});
 
 namespace internal {
 
@@ -131,10 +106,9 @@ class Ref {
   template <class M>
   Answer TrySend(M&& message) const {
     using Sent = std::remove_cvref_t<M>;
-    static_assert(Message<Sent>,
-                  "a message must be nothrow-movable, and define HeldBytes() if it owns memory");
-    static_assert(Takes<A, Sent>, "this actor has no On() for this message");
-    if constexpr (std::is_lvalue_reference_v<M>) {
+    if constexpr (!internal::MayBeSent<A, Sent>()) {
+      return Answer::kClosed;
+    } else if constexpr (std::is_lvalue_reference_v<M>) {
       Sent copy(message);
       return internal::TrySendTo(slot_, generation_, &internal::kMessageOps<A, Sent>, copy);
     } else {
@@ -166,13 +140,21 @@ class Recipient {
   template <class A>
   requires Takes<A, M> Recipient(const Ref<A>& ref)
       : slot_(ref.slot()), generation_(ref.generation()), ops_(&internal::kMessageOps<A, M>) {}
+  template <class A>
+  requires(!Takes<A, M>) Recipient(const Ref<A>& ref)
+  = delete;  // A has no public On(M), On(const M&) or On(M&&).
 
-  Answer TrySend(M&& message) const {
-    return internal::TrySendTo(slot_, generation_, ops_, message);
-  }
-  Answer TrySend(const M& message) const {
-    M copy(message);
-    return internal::TrySendTo(slot_, generation_, ops_, copy);
+  // An M, or in braces what makes one.
+  template <class S = M>
+  Answer TrySend(S&& message) const {
+    if constexpr (!internal::IsExactly<M, std::remove_cvref_t<S>>()) {
+      return Answer::kClosed;
+    } else if constexpr (std::is_lvalue_reference_v<S>) {
+      M copy(message);
+      return internal::TrySendTo(slot_, generation_, ops_, copy);
+    } else {
+      return internal::TrySendTo(slot_, generation_, ops_, message);
+    }
   }
 
   explicit operator bool() const { return slot_ != nullptr; }
