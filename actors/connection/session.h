@@ -137,10 +137,10 @@ class Session : public Actor {
   // has written nothing, the attempt ends (kAborted).
   void Close();
   // Closes as soon as nothing of the session is under way: no question (Ask, AskInOrder), no
-  // blocking call, no write that waits for OnWritable, and no kept input that is to be offered
-  // again. The callback that ends the last of them runs first, and may begin the next. (Promises
-  // that the session holds do not count: nobody knows where they are.) Until then all goes on; the
-  // deadline of a drain and the timeouts of the connection end it as ever.
+  // blocking call, no task (StartTask), no write that waits for OnWritable, and no kept input that
+  // is to be offered again. The callback that ends the last of them runs first, and may begin the
+  // next. (Promises that the session holds do not count: nobody knows where they are.) Until then
+  // all goes on; the deadline of a drain and the timeouts of the connection end it as ever.
   void CloseWhenDone();
   // As Close, but this side goes on reading (half-close). The session's subscriptions to hubs end.
   void CloseWrite();

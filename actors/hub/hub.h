@@ -265,6 +265,7 @@ template <class S>
 internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
                                      std::string greeting = "") {
   static_assert(std::derived_from<S, Session>, "a subscriber is a Session");
+  static_assert(TakesMessage<S, Subscribed>, "a subscriber has a public On(sluice::Subscribed)");
   return {session->slot(), session->generation(), std::move(options),
           &internal::kReservedOps<S, Subscribed>, std::move(greeting)};
 }

@@ -67,6 +67,7 @@ using ValueOf = typename ValueOfAwaitable<A>::Type;
 void HandleAskOver(void* actor, Envelope& e);
 // Puts a coroutine on the list of its actor. False: the actor's callbacks do not run any more.
 bool JoinTasks(Slot* slot, Coroutine& coroutine);
+void TaskIsOver(Slot* slot);
 
 template <class F>
 auto TimerCallback(F&& callback) {
@@ -97,19 +98,21 @@ class Actor : public ActorBase {
   template <class A, class M>
   Answer Send(const Ref<A>& target, M&& message) {
     using Sent = std::remove_cvref_t<M>;
-    static_assert(Message<Sent>,
-                  "a message must be nothrow-movable, and define HeldBytes() if it owns memory");
-    static_assert(Takes<A, Sent>, "this actor has no On() for this message");
-    return SendWith(target.slot(), target.generation(), &internal::kMessageOps<A, Sent>,
-                    std::forward<M>(message));
+    if constexpr (!internal::MayBeSent<A, Sent>()) {
+      return Answer::kClosed;
+    } else {
+      return SendWith(target.slot(), target.generation(), &internal::kMessageOps<A, Sent>,
+                      std::forward<M>(message));
+    }
   }
-  template <class M>
-  Answer Send(const Recipient<M>& target, const std::type_identity_t<M>& message) {
-    return SendWith(target.slot(), target.generation(), target.ops(), message);
-  }
-  template <class M>
-  Answer Send(const Recipient<M>& target, std::type_identity_t<M>&& message) {
-    return SendWith(target.slot(), target.generation(), target.ops(), std::move(message));
+  // An M, or in braces what makes one.
+  template <class M, class S = M>
+  Answer Send(const Recipient<M>& target, S&& message) {
+    if constexpr (!internal::IsExactly<M, std::remove_cvref_t<S>>()) {
+      return Answer::kClosed;
+    } else {
+      return SendWith(target.slot(), target.generation(), target.ops(), std::forward<S>(message));
+    }
   }
 
   // Asks a question. If the answer is kAccepted, the callback runs exactly once: with the reply, or
@@ -122,9 +125,10 @@ class Actor : public ActorBase {
   // In a task: `co_await Ask(...)` is an absl::StatusOr of the reply. A refused question is
   // Unavailable.
   template <class A, class M>
-  internal::AskWait<A, M> Ask(const Ref<A>& target, M question, absl::Duration timeout,
-                              Where where = SLUICE_HERE) {
-    return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
+  auto Ask(const Ref<A>& target, M question, absl::Duration timeout, Where where = SLUICE_HERE) {
+    if constexpr (internal::MayBeAsked<A, M, internal::AnyAnswer>()) {
+      return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
+    }
   }
 
   // Runs `function` on a thread of the blocking pool. If the answer is kAccepted, the callback then
@@ -236,6 +240,7 @@ class Actor : public ActorBase {
   template <class F>
   friend class internal::BlockingWait;
   friend bool internal::JoinTasks(Slot* slot, Coroutine& coroutine);
+  friend void internal::TaskIsOver(Slot* slot);
 
   // False in the destructor: the actor that a callback would run for is gone.
   bool HearsBack() const {
@@ -270,33 +275,31 @@ class Actor : public ActorBase {
   template <class A, class M, class F>
   Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout, F&& callback,
                      AskId* number) {
-    static_assert(Question<M>, "a question defines `using Reply = ...`");
-    static_assert(Answers<A, M>, "this actor does not answer this question");
-    static_assert(Message<internal::Asked<M>>,
-                  "a question must be nothrow-movable, and define HeldBytes() if it owns memory");
-    using R = typename M::Reply;
-    static_assert(std::invocable<F&, absl::StatusOr<R>>,
-                  "the callback takes an absl::StatusOr of the reply");
-    if (target.slot() == nullptr) return Answer::kClosed;
-    const AskId ask = OpenAsk(
-        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
-          if (reply != nullptr) {
-            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
-          } else {
-            f(absl::StatusOr<R>(status));
-          }
-        });
-    if (ask == 0) return Answer::kOverloaded;
-    internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
-    const Answer answer =
-        worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
-    if (answer != Answer::kAccepted) {
-      asked.promise.Forget();
-      DropAsk(ask);
-    } else if (number != nullptr) {
-      *number = ask;
+    if constexpr (!internal::MayBeAsked<A, M, F>()) {
+      return Answer::kClosed;
+    } else {
+      using R = typename M::Reply;
+      if (target.slot() == nullptr) return Answer::kClosed;
+      const AskId ask = OpenAsk(timeout, [f = std::forward<F>(callback)](
+                                             void* reply, const absl::Status& status) mutable {
+        if (reply != nullptr) {
+          f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
+        } else {
+          f(absl::StatusOr<R>(status));
+        }
+      });
+      if (ask == 0) return Answer::kOverloaded;
+      internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
+      const Answer answer = worker().Send(slot_, target.slot(), target.generation(),
+                                          &internal::kAskedOps<A, M>, asked);
+      if (answer != Answer::kAccepted) {
+        asked.promise.Forget();
+        DropAsk(ask);
+      } else if (number != nullptr) {
+        *number = ask;
+      }
+      return answer;
     }
-    return answer;
   }
   template <class F, class C>
   Answer RunBlockingNumbered(F&& function, C&& callback, AskId* number) {

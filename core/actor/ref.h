@@ -17,39 +17,11 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/takes.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
-
-// A question: a message that names the type of its answer.
-template <class M>
-concept Question = requires {
-  typename M::Reply;
-};
-
-// A takes M: it has On(M), or On(M, Promise<M::Reply>).
-template <class A, class M>
-concept TakesPromise = Question<M> && requires(A& a, M m, Promise<typename M::Reply> p) {
-  a.On(std::move(m), std::move(p));
-};
-template <class A, class M>
-concept TakesMessage = requires(A& a, M m) {
-  a.On(std::move(m));
-};
-template <class A, class M>
-concept Takes = TakesMessage<A, M> || TakesPromise<A, M>;
-// Result types of On(M): the reply, or an absl::StatusOr of it, so that it can refuse; or a Task of
-// one of these, which answers when it ends.
-template <class T, class R>
-concept PlainReplyOf = std::convertible_to<T, R> || std::same_as<T, absl::StatusOr<R>>;
-template <class T, class R>
-concept ReplyOf = PlainReplyOf<T, R> ||(internal::kIsTask<T>&& PlainReplyOf<typename T::Value, R>);
-// A answers M: its On(M) returns the reply, or takes a promise and replies later.
-template <class A, class M>
-concept Answers = Question<M> &&(TakesPromise<A, M> || requires(A & a, M m) {
-  { a.On(std::move(m)) } -> ReplyOf<typename M::Reply>;
-});
 
 namespace internal {
 
@@ -64,20 +36,6 @@ struct Asked {
 void StartTaskOf(Slot* slot, Task<void> task);
 template <class T, class R>
 void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise);  // waits.h
-
-// The arguments of a task must live in its frame.
-template <class A, class M, class T>
-concept TaskTakesValue = requires {
-  static_cast<T (A::*)(M)>(&A::On);
-};
-template <class A, class M, class T>
-constexpr void CheckHandler() {
-  if constexpr (kIsTask<T>) {
-    static_assert(TaskTakesValue<A, M, T>,
-                  "an On() that returns a Task takes its message by value: a reference is gone "
-                  "after the first co_await");
-  }
-}
 
 template <class R, class T>
 void AnswerWith(T&& returned, Promise<R>& promise) {
@@ -95,7 +53,6 @@ void HandleMessage(void* actor, Envelope& e) {
   A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
   if constexpr (TakesMessage<A, M>) {
     using T = decltype(a.On(std::move(e.Get<M>())));
-    CheckHandler<A, M, T>();
     if constexpr (std::same_as<T, Task<void>>) {
       StartTaskOf(a.slot(), a.On(std::move(e.Get<M>())));
     } else if constexpr (kIsTask<T>) {
@@ -116,7 +73,6 @@ void HandleAsked(void* actor, Envelope& e) {
     a.On(std::move(asked.question), std::move(asked.promise));
   } else {
     using T = decltype(a.On(std::move(asked.question)));
-    CheckHandler<A, M, T>();
     if constexpr (kIsTask<T>) {
       StartAnswering(a.slot(), a.On(std::move(asked.question)), std::move(asked.promise));
     } else {
@@ -170,10 +126,9 @@ class Ref {
   template <class M>
   Answer TrySend(M&& message) const {
     using Sent = std::remove_cvref_t<M>;
-    static_assert(Message<Sent>,
-                  "a message must be nothrow-movable, and define HeldBytes() if it owns memory");
-    static_assert(Takes<A, Sent>, "this actor has no On() for this message");
-    if constexpr (std::is_lvalue_reference_v<M>) {
+    if constexpr (!internal::MayBeSent<A, Sent>()) {
+      return Answer::kClosed;
+    } else if constexpr (std::is_lvalue_reference_v<M>) {
       Sent copy(message);
       return internal::TrySendTo(slot_, generation_, &internal::kMessageOps<A, Sent>, copy);
     } else {
@@ -205,13 +160,21 @@ class Recipient {
   template <class A>
   requires Takes<A, M> Recipient(const Ref<A>& ref)
       : slot_(ref.slot()), generation_(ref.generation()), ops_(&internal::kMessageOps<A, M>) {}
+  template <class A>
+  requires(!Takes<A, M>) Recipient(const Ref<A>& ref)
+  = delete;  // A has no public On(M), On(const M&) or On(M&&).
 
-  Answer TrySend(M&& message) const {
-    return internal::TrySendTo(slot_, generation_, ops_, message);
-  }
-  Answer TrySend(const M& message) const {
-    M copy(message);
-    return internal::TrySendTo(slot_, generation_, ops_, copy);
+  // An M, or in braces what makes one.
+  template <class S = M>
+  Answer TrySend(S&& message) const {
+    if constexpr (!internal::IsExactly<M, std::remove_cvref_t<S>>()) {
+      return Answer::kClosed;
+    } else if constexpr (std::is_lvalue_reference_v<S>) {
+      M copy(message);
+      return internal::TrySendTo(slot_, generation_, ops_, copy);
+    } else {
+      return internal::TrySendTo(slot_, generation_, ops_, message);
+    }
   }
 
   explicit operator bool() const { return slot_ != nullptr; }

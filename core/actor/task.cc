@@ -56,6 +56,8 @@ void StartTaskOf(Slot* slot, Task<void> task) {
   started.release()->Begin();
 }
 
+void TaskIsOver(Slot* slot) { static_cast<Actor*>(slot->actor)->CallbackRan(); }
+
 absl::Status RefusedStatus(Answer answer) {
   return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
                                                           : "too busy, try again");

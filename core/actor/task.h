@@ -259,6 +259,16 @@ template <class T>
 inline constexpr bool kIsTask = false;
 template <class T>
 inline constexpr bool kIsTask<Task<T>> = true;
+template <class T>
+struct TaskValue {
+  using Type = void;
+};
+template <class T>
+struct TaskValue<Task<T>> {
+  using Type = T;
+};
+template <class T>
+using ValueOfTask = typename TaskValue<T>::Type;
 
 }  // namespace internal
 }  // namespace sluice

@@ -141,6 +141,9 @@ class SleepWait : public Wait {
   TimerId timer_ = 0;
 };
 
+// The connection of a session may wait for the end of its tasks (Session::CloseWhenDone).
+void TaskIsOver(Slot* slot);
+
 // A task that an actor has started, and nobody awaits.
 class StartedTask final : public Coroutine {
  public:
@@ -156,6 +159,7 @@ class StartedTask final : public Coroutine {
  private:
   Coroutine* Ended() override {
     const std::exception_ptr error = task_.TakeError();
+    TaskIsOver(slot());
     delete this;
     if (error) std::rethrow_exception(error);
     return nullptr;
@@ -180,6 +184,7 @@ class AnsweringTask final : public Coroutine {
  private:
   Coroutine* Ended() override {
     const std::unique_ptr<AnsweringTask> own(this);
+    TaskIsOver(slot());
     if (const std::exception_ptr error = task_.TakeError()) {
       promise_.Fail(absl::AbortedError(ExceptionText(error)));
       std::rethrow_exception(error);

@@ -244,6 +244,33 @@ TEST(TaskSession, AResetWhileTheTaskAsksDestroysIt) {
   EXPECT_EQ(under.tally.lines, "");
 }
 
+// Handlers that start tasks, and the default OnEof.
+class StartsTasks : public Session {
+ public:
+  explicit StartsTasks(Tally* tally) : tally_(tally) {}
+  void OnData(Input& in) override { StartTask(Later(std::string(in.TakeAll()))); }
+  void OnClose(CloseReason) override { tally_->heard += 'C'; }
+
+ private:
+  Task<> Later(std::string text) {
+    const Mark mark(tally_);
+    co_await Sleep(absl::Milliseconds(100));
+    WriteOrAbort(text);
+  }
+  Tally* const tally_;
+};
+
+TEST(TaskSession, AHalfCloseWaitsForTasksThatHandlersHaveStarted) {
+  Under<StartsTasks> under;
+  under.Arrive("one");
+  under.Fin();
+  EXPECT_EQ(under.tally.heard, "B");
+  under.rig.Advance(absl::Milliseconds(200));
+  EXPECT_EQ(under.wire.output, "one");
+  EXPECT_EQ(under.tally.heard, "BDC");
+  EXPECT_TRUE(under.wire.closed && !under.wire.reset);
+}
+
 class WritesMuch : public Served {
  public:
   using Served::Served;
