@@ -73,7 +73,8 @@ class Coroutine : public ListNode<CoroutineTag> {
   }
   bool Running() const { return running_; }
   Slot* slot() const { return slot_; }
-  std::string Text(int64_t now_ms) const;  // "waits 1200 ms for an answer at bank.cc:31"
+  // "waits 1200 ms for an answer of actor#7, at FILE:LINE"
+  std::string Text(int64_t now_ms) const;
 
  protected:
   explicit Coroutine(Slot* slot = nullptr) : slot_(slot) {}
