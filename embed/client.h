@@ -142,7 +142,7 @@ class Client : public sluice::LineSession {
       return;
     }
     Say("OK UNSUB ", std::exchange(unsubscribing_, ""));
-    ResumeReading();
+    pause_.Release();
   }
   void On(sluice::Subscribed subscribed) {
     if (subscribed.Joined()) {
@@ -150,7 +150,7 @@ class Client : public sluice::LineSession {
     } else {
       Refuse("the broker is out of memory");
     }
-    ResumeReading();
+    pause_.Release();
   }
 
  private:
@@ -180,7 +180,7 @@ class Client : public sluice::LineSession {
   void Leave() {
     if (quits_) return;
     quits_ = true;
-    PauseReading();
+    pause_ = HoldReading();
     leaving_ = heard_.size();
     for (const auto& [topic, subscribed] : std::exchange(heard_, {})) {
       sluice::Unsubscribe(*this, subscribed);
@@ -244,7 +244,7 @@ class Client : public sluice::LineSession {
       return Refuse("this connection has subscribed to this topic already");
     WithTopic(topic, [this, topic, policy](const TopicRefs& refs) {
       joining_ = topic;
-      PauseReading();  // Until On(Subscribed).
+      pause_ = HoldReading();  // Until On(Subscribed).
       const sluice::SubscribeOptions options{*policy, limits_.queue, limits_.park_timeout};
       if (Send(refs.hub, sluice::Subscribe(this, options, absl::StrCat("OK SUB ", topic, "\n"))) !=
           Answer::kAccepted) {
@@ -255,7 +255,7 @@ class Client : public sluice::LineSession {
   void Unsubscribe(const std::string& topic) {
     const auto found = heard_.find(topic);
     if (found == heard_.end()) return Refuse("this connection has not subscribed to this topic");
-    PauseReading();  // Until On(Unsubscribed).
+    pause_ = HoldReading();  // Until On(Unsubscribed).
     unsubscribing_ = topic;
     sluice::Unsubscribe(*this, found->second);
     heard_.erase(found);
@@ -331,6 +331,7 @@ class Client : public sluice::LineSession {
   const Limits limits_;
   std::map<std::string, sluice::Subscribed> heard_;
   std::map<std::string, Held> held_;
+  sluice::ReadHold pause_;  // Until a hub has answered.
   std::string joining_;
   std::string unsubscribing_;
   size_t leaving_ = 0;  // Topics still to leave before BYE.

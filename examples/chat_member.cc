@@ -33,7 +33,7 @@ void Member::On(sluice::Subscribed subscription) {
   subscription_ = subscription;
   greeted_ = true;
   Say(absl::StrCat("* ", place_.name, " joined"));
-  ResumeReading();
+  moves_.Release();
 }
 
 void Member::On(Private message) {
@@ -104,7 +104,7 @@ void Member::Refused(const absl::Status& status) {
 // The member first receives the messages said in the old room before it left, then the greeting,
 // then the messages of the new room. Nothing is read until On(Subscribed).
 void Member::EnterRoom(Place place) {
-  PauseReading();
+  moves_ = HoldReading();
   next_place_ = std::move(place);
   if (!greeted_) return JoinRoom();
   (void)TellRoom(absl::StrCat("* ", place_.name, " left"));
@@ -178,7 +178,7 @@ void Member::Tell(std::string line) {
 // The member first receives all messages said before its last line, then the end.
 void Member::LeaveChat() {
   SayGoodbye();
-  PauseReading();
+  moves_ = HoldReading();
   if (subscription_.Joined()) {
     LeaveRoom();
   } else {

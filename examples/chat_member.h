@@ -58,6 +58,7 @@ class Member : public sluice::LineSession {
   const sluice::Ref<Rooms> rooms_;
   const sluice::SubscribeOptions options_;
   Place place_;
+  sluice::ReadHold moves_;           // Between two rooms, and after the last, nothing is read.
   std::optional<Place> next_place_;  // Place to go to after the old room.
   sluice::Subscribed subscription_;
   int64_t missed_ = 0;  // Lines for this member alone that were dropped.

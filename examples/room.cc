@@ -17,7 +17,7 @@ class Member : public sluice::LineSession {
 
   // Nothing is read until the member is in the room: otherwise it could miss an answer to its line.
   void OnOpen() override {
-    PauseReading();
+    joins_ = HoldReading();
     const std::string greeting = "You are member " + number_ + ". Say something.\n";
     // A member that does not read loses the oldest of the 256 lines that may wait for it.
     const sluice::SubscribeOptions options{.slow = sluice::SlowPolicy::kDropOldest};
@@ -26,7 +26,7 @@ class Member : public sluice::LineSession {
   }
   void On(sluice::Subscribed subscription) {
     subscription_ = subscription;
-    if (subscription.Joined()) return ResumeReading();
+    if (subscription.Joined()) return joins_.Release();
     WriteOrAbort("error: the room cannot take you in, try again\n");
     Close();
   }
@@ -56,6 +56,7 @@ class Member : public sluice::LineSession {
 
   const sluice::Ref<sluice::Hub> room_;
   const std::string number_ = std::to_string(members_.fetch_add(1, std::memory_order_relaxed) + 1);
+  sluice::ReadHold joins_;
   sluice::Subscribed subscription_;
 };
 

@@ -28,26 +28,26 @@ void LineSession::OnData(Input& in) {
 }
 
 void LineSession::OnEof() {
-  // A last line without its end is a line.
+  if (!std::exchange(last_line_taken_, true)) {
+    TakeLastLine();
+    // AskInOrder holds reading until the answer to the last line is here.
+    if (ReadingHeld()) return RepeatEof();
+  }
+  OnLastLine();
+}
+
+// A last line without its end is a line.
+void LineSession::TakeLastLine() {
   for (std::string_view rest = Unconsumed();;) {
     const LineResult result = decoder_.Finish(rest);
     rest.remove_prefix(result.consumed);
-    if (result.kind == LineResult::kNeedMore) break;
+    if (result.kind == LineResult::kNeedMore) return;
     if (result.kind == LineResult::kLine) {
       OnLine(result.line);
     } else {
       OnLongLine();
     }
   }
-  // If the last line has paused reading, as AskInOrder() does until the answer is here, OnLastLine
-  // comes when reading is resumed.
-  last_line_due_ = ReadingPaused();
-  if (!last_line_due_) OnLastLine();
-}
-
-void LineSession::ResumeReading() {
-  Session::ResumeReading();
-  if (std::exchange(last_line_due_, false)) OnLastLine();
 }
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
 // LineSession is a Session that receives one line at a time. It stops between lines while it is
-// parked, its reading is paused, or its output is high.
+// parked, its reading is held, or its output is high.
 //
 // Owner:  as any Session.
 // Thread: as any Session.
@@ -24,19 +24,18 @@ class LineSession : public Session {
   virtual void OnLine(std::string_view line) = 0;
   // A line was longer than the maximum, and is skipped.
   virtual void OnLongLine() {}
-  // The peer has ended its side, all of its lines were delivered, and the last of them pauses
-  // reading no more. The default closes when the answers under way are written.
+  // The peer has ended its side, all of its lines were delivered, and no hold that the last
+  // of them began is left. The default closes when the answers under way are written.
   virtual void OnLastLine() { CloseWhenDone(); }
 
   void OnData(Input& in) final;
   void OnEof() final;
 
- protected:
-  void ResumeReading() override;
-
  private:
+  void TakeLastLine();
+
   LineDecoder decoder_;
-  bool last_line_due_ = false;
+  bool last_line_taken_ = false;
 };
 
 }  // namespace sluice

@@ -66,6 +66,7 @@ Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream>
   SLUICE_PLANT(mail_before_open, slot->suspended = 0);
   if (connection->owner_ != nullptr) connection->owner_->Opened(*connection);
   connection->session_->connection_ = connection;
+  if (connection->session_->ReadingHeld()) connection->PauseReading();
   connection->counters_->opened.Add(1);
   connection->session_->begun_ = true;
   if (LogEnabled(LogLevel::kDebug)) {

@@ -64,9 +64,10 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void CloseWhenDone();
   void CloseWrite();
   void Abort(CloseReason reason);
-  void PauseReading();
+  // While a ReadHold of the session exists.
+  void PauseReading() { incoming_.Pause(); }
   void ResumeReading();
-  bool ReadingPaused() const { return incoming_.Paused(); }
+  void RepeatEof() { incoming_.RepeatEof(); }
   void WantWritable() {
     outgoing_.SetWantsWritable(true);
     worker().descriptors().MarkReady(this);
@@ -168,7 +169,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // True: the session closes now, as nothing of it is under way any more (CloseWhenDone).
   bool CloseDue() const;
   // True: the peer has sent bytes that this side cannot read now, as the session is parked, output
-  // is high, or memory is spent. Such a peer is not silent. A pause by the session itself does not
+  // is high, or memory is spent. Such a peer is not silent. A hold of the session itself does not
   // count.
   bool UnreadByUs() const {
     return incoming_.Readable() && !incoming_.ReadEnded() && !drain_.Begun() &&

@@ -30,7 +30,6 @@ void Connection::TakeEarlyCalls() {
   outgoing_.queue().TakeFrom(early.output);
   SLUICE_PLANT(early_bytes_lost, outgoing_.queue().Clear(worker().lease()));
   if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
-  if (early.pause_reading) incoming_.Pause();
   outgoing_.SetWantsWritable(early.wants_writable);
   if (early.close || early.close_write || early.abort) outgoing_.HalfClose();
   if (!early.abort) worker().descriptors().FlushAfterSlice(this);

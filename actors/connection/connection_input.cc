@@ -113,7 +113,11 @@ void Connection::TellInputFull() {
     incoming_.Clear(worker().lease());
     incoming_.SetOfferAgain(false);
   } else if (incoming_.Full()) {
-    incoming_.Pause();  // Until ResumeReading().
+    // The input is offered again, when the session may go on: it is parked, or holds reading.
+    // Otherwise nothing would ever change.
+    if (MayGoOn()) {
+      worker().RunHandler(slot_, "OnInputFull", [&] { session_->Session::OnInputFull(); });
+    }
   } else {
     // There is room again: reading goes on, and the next bytes lead to OnData.
     incoming_.SetOfferAgain(false);
@@ -155,8 +159,6 @@ bool Connection::MayDiscard() const {
 void Connection::DiscardAll() {
   while (!Ended() && MayDiscard()) Discard();
 }
-
-void Connection::PauseReading() { incoming_.Pause(); }
 
 void Connection::ResumeReading() {
   incoming_.Resume();

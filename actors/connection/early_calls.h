@@ -33,7 +33,6 @@ struct EarlyCalls {
   bool close = false;
   bool close_write = false;
   bool close_when_done = false;
-  bool pause_reading = false;
   bool wants_writable = false;
 
  private:

@@ -22,6 +22,11 @@ void Incoming::ToldEof() {
   end_ = End::kTold;
 }
 
+void Incoming::RepeatEof() {
+  SLUICE_CHECK(EofTold());
+  end_ = End::kRead;
+}
+
 void Incoming::CheckInvariants() const {
   input_.CheckInvariants();
   SLUICE_CHECK(!offer_again_ || !input_.Empty());

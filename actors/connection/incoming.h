@@ -51,6 +51,8 @@ class Incoming {
   void ReadEnd();
   // Requires: ReadEnded().
   void ToldEof();
+  // The session is told once more. Requires: EofTold().
+  void RepeatEof();
   // True: the peer's FIN is known of; unread bytes may precede it.
   bool EndKnown() const { return end_ != End::kNone; }
   bool ReadEnded() const { return end_ >= End::kRead; }
@@ -109,7 +111,7 @@ class Incoming {
 
   // --- Reasons not to read.
 
-  // Until it is resumed, by the session.
+  // Until it is resumed, when the session holds it no more.
   void Pause() { paused_ = true; }
   void Resume() { paused_ = false; }
   bool Paused() const { return paused_; }

@@ -79,19 +79,21 @@ void Session::Abort(CloseReason reason) {
   if (connection_ != nullptr) return connection_->Abort(reason);
   if (EarlyCalls* const early = Early(); early != nullptr && !early->abort) early->abort = reason;
 }
-void Session::PauseReading() {
-  CheckThread("PauseReading()");
-  if (connection_ != nullptr) return connection_->PauseReading();
-  if (EarlyCalls* const early = Early(); early != nullptr) early->pause_reading = true;
+ReadHold Session::HoldReading() {
+  CheckThread("HoldReading()");
+  return ReadHold(*this);
 }
-void Session::ResumeReading() {
-  CheckThread("ResumeReading()");
-  if (connection_ != nullptr) return connection_->ResumeReading();
-  if (early_ != nullptr) early_->pause_reading = false;
+void Session::HoldBegins() {
+  ++read_holds_;
+  if (connection_ != nullptr) connection_->PauseReading();
 }
-bool Session::ReadingPaused() const {
-  if (connection_ != nullptr) return connection_->ReadingPaused();
-  return early_ != nullptr && early_->pause_reading;
+void Session::HoldEnds() {
+  CheckThread("ReadHold::Release()");
+  if (--read_holds_ == 0 && connection_ != nullptr) connection_->ResumeReading();
+}
+void Session::RepeatEof() {
+  CheckThread("RepeatEof()");
+  if (connection_ != nullptr) connection_->RepeatEof();
 }
 std::string_view Session::Unconsumed() const {
   return connection_ == nullptr ? std::string_view() : connection_->Unconsumed();

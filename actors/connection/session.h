@@ -10,7 +10,7 @@
 //      run, and so do the deadlines of its questions: a deadline that passes before OnOpen is
 //      reported in time, even if the answer waits in the mailbox.
 //   2. Write answers as always; accepted bytes leave when the connection is established.
-//   3. CloseWrite, CloseWhenDone, PauseReading, SetInputMax and WantWritable take effect when the
+//   3. CloseWrite, CloseWhenDone, HoldReading, SetInputMax and WantWritable take effect when the
 //      connection is established, and so does a Close behind accepted bytes: the bytes leave, then
 //      the connection is closed, without OnOpen. (If the connect has no time limit, it may take
 //      close_timeout at most from there on.) A Close with nothing to send, and Abort, end the
@@ -27,6 +27,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +37,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/connection/read_hold.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/os/address.h"
 #include "sluice/core/runtime/runtime.h"
@@ -78,7 +80,7 @@ class Session : public Actor {
 
   // The connection is established. Messages wait for this call.
   virtual void OnOpen() {}
-  // Bytes have come. Not called while the session is parked, reading is paused, or output is above
+  // Bytes have come. Not called while the session is parked, reading is held, or output is above
   // output_bytes_high.
   virtual void OnData(Input& in) = 0;
   // The peer has ended its side (half-close): no more bytes will come; Unconsumed() has those that
@@ -90,8 +92,9 @@ class Session : public Actor {
   virtual void OnWritable() {}
   // The kept input has reached its maximum (SetInputMax, input_bytes_max), and OnData took nothing
   // of it: the frame is too long. The default logs that and resets the connection (kInputFull). An
-  // override should answer and close, or raise the maximum. Otherwise reading is paused, and a
-  // later ResumeReading offers the same input once more.
+  // override answers and closes, or raises the maximum, or holds reading: the end of the hold
+  // offers the same input once more. After an override that does none of these, the default
+  // follows.
   virtual void OnInputFull();
   // The runtime drains: all input that had arrived was handled, messages that hubs held back for
   // this session were written, and no actor waits for a hub. If that takes longer, OnDrain comes
@@ -150,22 +153,19 @@ class Session : public Actor {
   // Queues messages that hubs hold back for a slow socket, before the session's own last bytes.
   void FlushSubscriptions();
 
-  // Stops OnData and OnEof until ResumeReading(); the TCP window slows the peer.
-  void PauseReading();
-  virtual void ResumeReading();
-  bool ReadingPaused() const;
+  // Stops OnData and OnEof as long as the hold, or another one, is held; the TCP window slows the
+  // peer. A hold may be kept anywhere on this worker: in a member, in a callback.
+  ReadHold HoldReading();
+  bool ReadingHeld() const { return read_holds_ > 0; }
   // As Ask, but nothing more is read until the answer is here, so that the peer's requests take
   // effect in order. The callback runs exactly once, also if the question cannot be sent
-  // (Unavailable). The callback may ask again, or pause reading; otherwise reading goes on after
-  // it.
+  // (Unavailable). Reading goes on after the callback, unless that has asked again in order, or
+  // holds reading.
   template <class A, class M, class F>
   void AskInOrder(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
-    ++asks_in_order_;
-    PauseReading();
-    auto answered = [this, callback = std::move(callback)](auto reply) mutable {
-      if (--asks_in_order_ == 0) Session::ResumeReading();
+    auto answered = [hold = HoldReading(), callback = std::move(callback)](auto reply) mutable {
       callback(std::move(reply));
-      if (!ReadingPaused()) ResumeReading();
+      hold.Release();
     };
     // Shared, as the question may be refused after the callback was given away.
     auto shared = std::make_shared<decltype(answered)>(std::move(answered));
@@ -178,9 +178,12 @@ class Session : public Actor {
   }
   // Input that was offered and not consumed; for OnEof.
   std::string_view Unconsumed() const;
-  // True: the session may take another frame of its input. False if it has parked, paused or
-  // closed, its output is high, or its frames have used up its share of the turn; that share always
-  // allows the first frame of an OnData. Input that is left is offered again.
+  // In OnEof: it is called once more, when the session may go on. For a session that has taken a
+  // last frame out of Unconsumed(), and holds reading until that is answered.
+  void RepeatEof();
+  // True: the session may take another frame of its input. False if it is parked, holds reading or
+  // has closed, its output is high, or its frames have used up its share of the turn; that share
+  // always allows the first frame of an OnData. Input that is left is offered again.
   bool MayGoOn() const;
   size_t OutputBytes() const;
   // Asks for OnWritable, once, as soon as output is down to output_bytes_low: for a session that
@@ -194,6 +197,9 @@ class Session : public Actor {
 
  private:
   friend class Connection;
+  friend class ReadHold;
+  void HoldBegins();
+  void HoldEnds();
   void OnEndedByFailure() final;
   Answer WriteBytes(std::string_view bytes);
   // Keeps the calls while there is no connection yet. nullptr: there is one, or it has ended.
@@ -212,8 +218,8 @@ class Session : public Actor {
   std::unique_ptr<Traffic> traffic_;   // nullptr, unless debug was logged when it was connected.
   std::unique_ptr<EarlyCalls> early_;  // nullptr, unless the constructor made such a call.
   CloseReason close_reason_ = CloseReason::kClosed;
-  bool begun_ = false;     // The session was given its connection, or will never have one.
-  int asks_in_order_ = 0;  // Open questions of AskInOrder.
+  bool begun_ = false;       // The session was given its connection, or will never have one.
+  uint32_t read_holds_ = 0;  // ReadHolds of this session.
 };
 
 // Constructs a session in a slot; made by Listen<S> and Connect<S>.

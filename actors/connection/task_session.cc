@@ -42,12 +42,10 @@ void TaskSession::OnOpen() {
 // --- Reading.
 
 void TaskSession::ReadOnlyIfAwaited() {
-  if (read_ == nullptr && !held_) {
-    held_ = true;
-    PauseReading();
-  } else if (read_ != nullptr && held_) {
-    held_ = false;
-    ResumeReading();
+  if (read_ != nullptr) {
+    hold_.Release();
+  } else if (!hold_.Holds()) {
+    hold_ = HoldReading();
   }
 }
 

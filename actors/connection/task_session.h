@@ -39,6 +39,7 @@
 #include <string_view>
 #include <utility>
 
+#include "sluice/actors/connection/read_hold.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/intrusive_list.h"
@@ -121,11 +122,11 @@ class TaskSession : public Session {
   Coroutines tasks_;
   IntrusiveList<WriteWait, WriteTag> writes_;  // They wait for room.
   ReadWait* read_ = nullptr;                   // It waits for input.
+  ReadHold hold_;                              // While no task waits for input.
   Input* input_ = nullptr;                     // In OnData only.
   FrameBlock taken_;                           // The bytes of the last read.
   FrameBlock rest_;                            // Bytes that were left at the end.
   uint32_t rest_read_ = 0;                     // How many of them were read.
-  bool held_ = false;                          // Reading is paused.
   bool eof_ = false;                           // OnEof has come.
   bool ending_ = false;
 };

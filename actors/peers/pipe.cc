@@ -52,9 +52,7 @@ void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
   if (connection() == nullptr) {
     if (HasEnded()) return;
     // Called in the constructor: there is no connection yet to pair with, so connect later.
-    PauseReading();
-    const TimerId then = After(absl::ZeroDuration(), [this, target, timeout] {
-      ResumeReading();
+    const TimerId then = After(absl::ZeroDuration(), [this, target, timeout, hold = HoldReading()] {
       ConnectPartner(target, timeout);
     });
     if (then == 0) Abort();
@@ -68,7 +66,7 @@ void Pipe::ConnectPartner(const Target& target, absl::Duration timeout) {
     ConnectNext();
     return;
   }
-  PauseReading();  // Until there is a partner to read for.
+  hold_ = HoldReading();  // Until there is a partner to read for.
   const TimerId in_time = After(timeout, [this] {
     if (attempts_ != nullptr && partner_ == nullptr) GiveUp("no answer in time");
   });
@@ -93,7 +91,7 @@ void Pipe::OnLookedUp(absl::StatusOr<std::vector<Address>> addresses) {
   attempts_->addresses = *std::move(addresses);
   std::reverse(attempts_->addresses.begin(), attempts_->addresses.end());
   ConnectNext();
-  ResumeReading();
+  hold_.Release();
 }
 
 // Requires: there is another address.
@@ -133,8 +131,7 @@ void Pipe::ConnectNext() {
 // Connects in a handler of this side's own: the partner that has failed is still in one of its
 // handlers.
 void Pipe::TryAgain() {
-  PauseReading();
-  const TimerId timer = After(absl::ZeroDuration(), [this] {
+  const TimerId timer = After(absl::ZeroDuration(), [this, hold = HoldReading()] {
     if (attempts_ == nullptr) return;
     if (worker().NowMs() >= attempts_->deadline_ms) {
       GiveUp("no answer in time");
@@ -143,7 +140,6 @@ void Pipe::TryAgain() {
     auto& addresses = attempts_->addresses;
     SLUICE_PLANT(address_passed_over, if (addresses.size() > 1) addresses.pop_back());
     ConnectNext();
-    ResumeReading();
   });
   if (timer == 0) GiveUp("no timer left to try the next address (timers_max)");
 }
@@ -201,7 +197,8 @@ void Pipe::OnData(Input& in) {
 // If the partner has ended and has not notified this side yet, its notice decides what becomes of
 // this side. Until then no more is read.
 void Pipe::OnInputFull() {
-  if (partner_ == nullptr || partner_->connection() != nullptr) Session::OnInputFull();
+  if (partner_ == nullptr || partner_->connection() != nullptr) return Session::OnInputFull();
+  hold_ = HoldReading();
 }
 
 void Pipe::OnEof() {

@@ -60,7 +60,7 @@ class Pipe : public Session {
 
  protected:
   // Starts an outgoing connection on this worker; its session becomes this pipe's partner. Call it
-  // once, in OnOpen (or later, if OnOpen has paused the reading). A name is looked up now, or
+  // once, in OnOpen (or later, if OnOpen holds the reading). A name is looked up now, or
   // shares the look-up of the name that is under way (actors/peers/resolver.h). If there are
   // several addresses, each is tried in turn, with its part of the time that is left. There is no
   // answer: on failure, or after `timeout`, this side is reset.
@@ -87,6 +87,7 @@ class Pipe : public Session {
   void PartnerEnded(CloseReason reason);
 
   std::unique_ptr<Attempts> attempts_;
+  ReadHold hold_;
   bool end_passed_on_ = false;  // The FIN of this side's peer was passed on, behind all its bytes.
   Pipe* partner_ = nullptr;     // nullptr before there is one, and after either has ended.
 };

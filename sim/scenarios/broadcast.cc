@@ -101,7 +101,7 @@ class Talker : public LineSession {
       leaving_ = line[0];
       if (!subscription_.Joined()) return Left();
       seat_->ordered = HubLedger::Of(runtime()).published;
-      PauseReading();
+      hold_ = HoldReading();
       Unsubscribe(*this, std::exchange(subscription_, {}));
       return;
     }
@@ -135,11 +135,11 @@ class Talker : public LineSession {
         Close();
       });
     }
-    PauseReading();
+    hold_ = HoldReading();
     if (Send(feed_.hub, Subscribe(this, options)) != Answer::kAccepted) On(Subscribed{});
   }
   void On(Subscribed subscribed) {
-    ResumeReading();
+    hold_.Release();
     if (!subscribed.Joined()) {
       Say("r\n");
       return;
@@ -154,7 +154,7 @@ class Talker : public LineSession {
       feed_.simulation.Broken("hub, leave",
                               "a subscriber that leaves is not notified at which message");
     }
-    ResumeReading();
+    hold_.Release();
     Left();
   }
   void Left() {
@@ -187,6 +187,7 @@ class Talker : public LineSession {
   Feed& feed_;
   Seat* seat_ = nullptr;
   Subscribed subscription_;
+  ReadHold hold_;
   char leaving_ = 0;
 };
 

@@ -112,7 +112,7 @@ class Caller : public Session {
     if (!answered_) {
       world_.simulation.Broken("early", "a socket that is connected to itself was taken for more");
     }
-    ResumeReading();
+    hold_.Release();
     if (wants_writable_) After(absl::Milliseconds(500), [this] { CheckWritable(); });
     Act();
   }
@@ -223,8 +223,8 @@ class Caller : public Session {
   void Act() {
     ActOtherwise();
     Random& random = world_.random;
-    if (random.Below(8) == 0) PauseReading();
-    if (call().open) ResumeReading();
+    if (random.Below(8) == 0) hold_ = HoldReading();
+    if (call().open) hold_.Release();
     for (uint64_t i = random.Below(4); i > 0; --i) {
       const std::string line = absl::StrCat(number_, " line ", ++lines_, "\n");
       const Answer answer = Write(line);
@@ -246,6 +246,7 @@ class Caller : public Session {
   int64_t lines_ = 0;
   bool closed_ = false;
   bool wants_writable_ = false;
+  ReadHold hold_;
   int64_t questions_ = 0;
   std::map<int64_t, int64_t> deadlines_ns_;  // Open questions, by number.
 };

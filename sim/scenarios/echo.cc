@@ -84,9 +84,8 @@ class Speaker : public Session {
       return;
     }
     if (manner_ == kPauses && tally_.simulation.random().Below(3) == 0) {
-      PauseReading();
       const auto rest = absl::Microseconds(tally_.simulation.random().Between(1, 50'000));
-      After(rest, [this] { ResumeReading(); });
+      After(rest, [hold = HoldReading()] {});
     }
     WriteOrAbort(in.Take(manner_ == kKeeps ? in.size() / kRecordBytes * kRecordBytes : in.size()));
     EndAnother();

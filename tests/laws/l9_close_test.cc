@@ -110,7 +110,7 @@ class MoodySession : public Session {
   void On(Nudge) { Act(); }
 
   void Resume() {
-    if (std::exchange(mood_.paused, false)) ResumeReading();
+    if (std::exchange(mood_.paused, false)) hold_.Release();
   }
 
  private:
@@ -145,7 +145,7 @@ class MoodySession : public Session {
       case 5:
       case 6:
       case 7:
-        PauseReading();
+        hold_ = HoldReading();
         mood_.paused = true;
         break;
       case 8:
@@ -159,6 +159,7 @@ class MoodySession : public Session {
     }
   }
   Mood& mood_;
+  ReadHold hold_;
   Ref<MoodySession> parks_on_;
 };
 

@@ -56,7 +56,7 @@ class Server : public Session {
     if (verb == "abort") Abort();
     if (verb == "stop") Stop();
     if (verb == "keep") keep_ = true;
-    if (verb == "pause") PauseReading();
+    if (verb == "pause") hold_ = HoldReading();
     if (verb == "throw") {
       (void)Write("last words\n");
       throw std::runtime_error("as told");
@@ -64,6 +64,7 @@ class Server : public Session {
   }
   Log& log_;
   bool keep_ = false;
+  ReadHold hold_;
 };
 
 class Caller : public Session {

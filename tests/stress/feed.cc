@@ -55,7 +55,7 @@ void FeedSession::OnOpen() {
 
 void FeedSession::OnLine(std::string_view line) {
   if (line == "bye") {
-    PauseReading();
+    leaves_ = HoldReading();
     Unsubscribe(*this, subscription_);
     return;
   }

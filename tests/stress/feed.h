@@ -71,6 +71,7 @@ class FeedSession : public LineSession {
   uint64_t serial_ = 0;
   bool asked_ = false;
   Subscribed subscription_;
+  ReadHold leaves_;
 };
 
 }  // namespace sluice::stress

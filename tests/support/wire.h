@@ -269,16 +269,18 @@ class ScriptSession : public Session {
   using Session::CloseWhenDone;
   using Session::CloseWrite;
   using Session::connection;
+  using Session::HoldReading;
   using Session::MayGoOn;
   using Session::OutputBytes;
-  using Session::PauseReading;
-  using Session::ReadingPaused;
-  using Session::ResumeReading;
+  using Session::ReadingHeld;
   using Session::SetInputMax;
   using Session::Unconsumed;
   using Session::WantWritable;
   using Session::Write;
   using Session::WriteOrAbort;
+  // A hold of the script's.
+  void PauseReading() { hold_ = HoldReading(); }
+  void ResumeReading() { hold_.Release(); }
 
  private:
   void Run(const std::function<void(ScriptSession&)>& handler) {
@@ -289,6 +291,7 @@ class ScriptSession : public Session {
     Run(handler);
   }
   Notes& notes_;
+  ReadHold hold_;
 };
 
 inline Options WireOptions() {

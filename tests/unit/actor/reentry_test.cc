@@ -226,12 +226,11 @@ class Caller : public Session {
   using Session::Close;
   using Session::CloseWrite;
   using Session::FlushSubscriptions;
+  using Session::HoldReading;
   using Session::MayGoOn;
   using Session::OutputBytes;
-  using Session::PauseReading;
   using Session::PeerAddress;
-  using Session::ReadingPaused;
-  using Session::ResumeReading;
+  using Session::ReadingHeld;
   using Session::SetInputMax;
   using Session::Unconsumed;
   using Session::WantWritable;
@@ -239,6 +238,7 @@ class Caller : public Session {
   Case& of() { return case_; }
   const Subscribed& subscription() const { return subscription_; }
   std::vector<TimerId> timers;
+  ReadHold hold;
 
   void At(Where where) {
     // Twice at most: many calls bring about the same callback again.
@@ -374,11 +374,11 @@ const std::vector<NamedCall>& Calls() {
          (void)self.Write("more");
          self.Close();
        }},
-      {"Pause", false, [](Caller& self) { self.PauseReading(); }},
-      {"Resume", false,
+      {"Hold", false, [](Caller& self) { self.hold = self.HoldReading(); }},
+      {"Release", false,
        [](Caller& self) {
-         self.PauseReading();
-         self.ResumeReading();
+         self.hold = self.HoldReading();
+         self.hold.Release();
          self.WantWritable();
          self.SetInputMax(100'000);
        }},
@@ -387,7 +387,7 @@ const std::vector<NamedCall>& Calls() {
          (void)self.MayGoOn();
          (void)self.OutputBytes();
          (void)self.Unconsumed().size();
-         (void)self.ReadingPaused();
+         (void)self.ReadingHeld();
          (void)self.PeerAddress().ToString();
          (void)self.Now();
        }},

@@ -135,10 +135,17 @@ TEST(InputFull, ASessionMayAnswerAndClose) {
   EXPECT_EQ(at.peer.notes.reason, CloseReason::kClosed);
 }
 
-TEST(InputFull, PassiveSessionIsPausedThenAskedOnResume) {
+TEST(InputFull, AnOverrideThatDoesNothingIsFollowedByTheDefault) {
   Full at([](Framed&) {});
   EXPECT_EQ(Framed::full, 1);
-  EXPECT_TRUE(at.peer.notes.session->ReadingPaused());
+  EXPECT_TRUE(at.peer.wire.reset);
+  EXPECT_EQ(at.peer.notes.reason, CloseReason::kInputFull);
+}
+
+TEST(InputFull, ASessionThatHoldsReadingIsAskedAgainBehindTheHold) {
+  Full at([](Framed& session) { session.PauseReading(); });
+  EXPECT_EQ(Framed::full, 1);
+  EXPECT_TRUE(at.peer.notes.session->ReadingHeld());
   const int reads = at.peer.wire.reads;
   at.peer.notes.session->ResumeReading();
   at.rig.Settle();

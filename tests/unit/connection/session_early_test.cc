@@ -499,7 +499,7 @@ TEST(SessionEarly, APauseInTheConstructorHoldsUntilItResumes) {
     auto [wire, notes] = rig.New();
     rig.OpenAs<Early>(wire, start, absl::InfiniteDuration(), &notes, Early::Act([](Early& session) {
                         session.PauseReading();
-                        EXPECT_TRUE(session.ReadingPaused());
+                        EXPECT_TRUE(session.ReadingHeld());
                       }));
     rig.os.Event(wire, EPOLLOUT);
     rig.Arrive(wire, "first");

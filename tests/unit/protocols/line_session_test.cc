@@ -174,14 +174,15 @@ class Measurer : public LineSession {
   static constexpr uint32_t kLineBytesMax = 200'000;  // Far more than input_bytes_max.
   explicit Measurer(std::vector<int64_t>* sizes) : LineSession(kLineBytesMax), sizes_(*sizes) {}
   void OnLine(std::string_view line) override {
-    if (sizes_.empty()) PauseReading();
+    if (sizes_.empty()) hold_ = HoldReading();
     sizes_.push_back(static_cast<int64_t>(line.size()));
   }
   void OnLongLine() override { sizes_.push_back(-1); }
-  void On(Upper) { ResumeReading(); }
+  void On(Upper) { hold_.Release(); }
 
  private:
   std::vector<int64_t>& sizes_;
+  ReadHold hold_;
 };
 
 TEST(LineSession, ALineLongerThanInputBytesMaxIsTaken) {
