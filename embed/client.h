@@ -46,7 +46,6 @@ struct TopicRefs {
 struct Open {
   using Reply = TopicRefs;
   std::string name;
-  int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };
 struct CountTopics {
   using Reply = size_t;

@@ -52,20 +52,17 @@ struct Counts {
 struct Put {  // Reply: the number of the message, once it is taken.
   using Reply = uint64_t;
   sluice::Bytes text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 struct Hold {  // Reply: the number after which a new name gets messages.
   using Reply = uint64_t;
   sluice::Ref<Client> client;
   std::string name;
   sluice::SlowPolicy slow;
-  int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };
 struct Delivery {
   int64_t missed = 0;  // Messages dropped before this one.
   bool again = false;  // The message was sent before, and not acknowledged.
   sluice::Bytes line;  // Empty: only `missed` is news.
-  int64_t HeldBytes() const { return sluice::HeldBytes(line); }
 };
 struct Next {  // Reply: the next message for the name of this client, once there is one.
   using Reply = Delivery;

@@ -32,7 +32,6 @@ using Places = std::counting_semaphore<kPiecesMax>;
 
 struct Typed {
   std::string bytes;
-  int64_t HeldBytes() const { return sluice::HeldBytes(bytes); }
 };
 struct InputEnded {};
 

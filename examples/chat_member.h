@@ -21,7 +21,6 @@ std::string MissedNotice(int64_t missed);
 
 struct Private {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
 class Member : public sluice::LineSession {

@@ -29,7 +29,6 @@ struct Place {
   std::string name;
   std::string room;
   sluice::Ref<sluice::Hub> hub;
-  int64_t HeldBytes() const { return sluice::HeldBytes(name) + sluice::HeldBytes(room); }
 };
 
 // Questions of members. A refusal is a status with words for the user.
@@ -41,18 +40,15 @@ struct Rename {
   using Reply = std::string;
   sluice::Ref<Member> member;
   std::string name;
-  int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };
 struct Join {
   using Reply = Place;
   sluice::Ref<Member> member;
   std::string room;
-  int64_t HeldBytes() const { return sluice::HeldBytes(room); }
 };
 struct Find {
   using Reply = sluice::Ref<Member>;
   std::string name;
-  int64_t HeldBytes() const { return sluice::HeldBytes(name); }
 };
 struct ListMembers {
   using Reply = std::string;

@@ -40,14 +40,21 @@ def public_headers(root):
     return ["sluice.h"] + sorted(headers)
 
 
-def compile_text(compiler, flags, text, include_folder):
-    command = [compiler, "-x", "c++", "-fsyntax-only", f"-I{include_folder}"]
+def run(command, text, include_folder):
     for folder in ("/usr/include/concurrentqueue", "/usr/include/concurrentqueue/moodycamel"):
         if os.path.isdir(folder):
             command += ["-isystem", folder]
-    done = subprocess.run(command + flags + ["-"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False)
+    done = subprocess.run(command + [f"-I{include_folder}"], input=text, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout
+
+
+def compile_text(compiler, flags, text, include_folder):
+    return run([compiler, "-x", "c++", "-fsyntax-only"] + flags + ["-"], text, include_folder)
+
+
+def compile_header(compiler, flags, header, made, include_folder):
+    return run([compiler, "-x", "c++-header"] + flags + [header, "-o", made], "", include_folder)
 
 
 def no_warning(compiler, name, text, include_folder):

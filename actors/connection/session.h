@@ -32,6 +32,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -163,18 +164,23 @@ class Session : public Actor {
   // holds reading.
   template <class A, class M, class F>
   void AskInOrder(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
-    auto answered = [hold = HoldReading(), callback = std::move(callback)](auto reply) mutable {
-      callback(std::move(reply));
-      hold.Release();
-    };
-    // Shared, as the question may be refused after the callback was given away.
-    auto shared = std::make_shared<decltype(answered)>(std::move(answered));
-    const Answer answer =
-        Ask(target, std::move(question), timeout,
-            [shared](absl::StatusOr<typename M::Reply> reply) { (*shared)(std::move(reply)); });
-    if (answer == Answer::kAccepted) return;
-    (*shared)(absl::StatusOr<typename M::Reply>(absl::UnavailableError(
-        answer == Answer::kClosed ? "the actor asked has ended" : "too busy, try again")));
+    using Refused = internal::AskRefused<A, M, F>;
+    if constexpr (!std::is_void_v<Refused>) {
+      static_cast<void>(Refused());
+    } else {
+      auto answered = [hold = HoldReading(), callback = std::move(callback)](auto reply) mutable {
+        callback(std::move(reply));
+        hold.Release();
+      };
+      // Shared, as the question may be refused after the callback was given away.
+      auto shared = std::make_shared<decltype(answered)>(std::move(answered));
+      const Answer answer =
+          Ask(target, std::move(question), timeout,
+              [shared](absl::StatusOr<typename M::Reply> reply) { (*shared)(std::move(reply)); });
+      if (answer == Answer::kAccepted) return;
+      (*shared)(absl::StatusOr<typename M::Reply>(absl::UnavailableError(
+          answer == Answer::kClosed ? "the actor asked has ended" : "too busy, try again")));
+    }
   }
   // Input that was offered and not consumed; for OnEof.
   std::string_view Unconsumed() const;

@@ -107,7 +107,6 @@ struct Publish {
   Bytes payload;
   Except except;
   uint64_t key = 0;  // For kConflate and filters: a number, or the hash of a name.
-  int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
 
 // A session receives this once for each Subscribe that a hub took. (A hub that has ended sends

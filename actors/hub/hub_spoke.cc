@@ -49,7 +49,7 @@ void Spoke::On(AddSubscriber add) {
     Join();
     return;
   }
-  if (!Hold(joining_->HeldBytes())) TellNotJoined();
+  if (!Hold(sluice::HeldBytes(*joining_))) TellNotJoined();
   BeginRound();
 }
 

@@ -41,7 +41,6 @@ namespace sluice::internal {
 struct AddSubscriber {
   SubscribeMessage subscriber;
   uint64_t sequence;
-  int64_t HeldBytes() const { return subscriber.HeldBytes(); }
 };
 struct RemoveSubscriber {
   Leaving leaving;
@@ -52,13 +51,11 @@ struct Deliver {
   Bytes payload;
   uint64_t sequence;
   Except except;
-  int64_t HeldBytes() const { return sluice::HeldBytes(payload); }
 };
 static_assert(Envelope::kInline<Deliver>);  // A message without a key needs no allocation.
 struct DeliverKeyed {
   Deliver message;
   uint64_t key;
-  int64_t HeldBytes() const { return message.HeldBytes(); }
 };
 
 // Bytes that each holder of `payload` is charged; 0 if the payload's block has its own charge.

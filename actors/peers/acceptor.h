@@ -163,10 +163,15 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
 template <class S, class... Args>
 Ref<Acceptor> Runtime::Listen(std::string_view default_addresses, Args... args) {
   static_assert(std::derived_from<S, Session>, "Listen<S>: S is a Session");
-  return ListenOn(
-      *this, default_addresses,
-      [args...](Worker& worker, Slot* slot) { internal::Construct<S>(worker, slot, args...); },
-      sizeof(S));
+  using Refused = internal::SpawnRefused<S, const Args&...>;
+  if constexpr (!std::is_void_v<Refused>) {
+    return Refused();
+  } else {
+    return ListenOn(
+        *this, default_addresses,
+        [args...](Worker& worker, Slot* slot) { internal::Construct<S>(worker, slot, args...); },
+        sizeof(S));
+  }
 }
 
 }  // namespace sluice

@@ -12,6 +12,7 @@
 
 #include <concepts>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -33,6 +34,8 @@ template <class S, class... Args>
 absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl::Duration timeout,
                                Args... args) {
   static_assert(std::derived_from<S, Session>, "Connect<S>: S is a Session");
+  using Refused = internal::SpawnRefused<S, const Args&...>;
+  if constexpr (!std::is_void_v<Refused>) return Refused();
   const absl::StatusOr<Address> parsed = Address::Parse(address);
   if (!parsed.ok()) return parsed.status();
   if (absl::Status mapped = RefuseMapped(*parsed); !mapped.ok()) return mapped;
@@ -41,7 +44,7 @@ absl::StatusOr<Ref<S>> Connect(Runtime& runtime, std::string_view address, absl:
         "the connect timeout must be longer than 0 (or inf for no limit)");
   }
   SessionFactory factory = [args...](Worker& worker, Slot* slot) {
-    internal::Construct<S>(worker, slot, args...);
+    if constexpr (std::is_void_v<Refused>) internal::Construct<S>(worker, slot, args...);
   };
   const auto [slot, generation] = internal::PlaceSlot(
       runtime.shared(), SpawnOptions{}, nullptr,

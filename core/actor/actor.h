@@ -69,6 +69,49 @@ void HandleAskOver(void* actor, Envelope& e);
 bool JoinTasks(Slot* slot, Coroutine& coroutine);
 void TaskIsOver(Slot* slot);
 
+template <class A, class... Args>
+concept MadeFrom = requires {
+  new A(std::declval<Args>()...);
+};
+
+template <class A, class... Args>
+consteval auto NotSpawned() {
+  if constexpr (!requires { sizeof(A); }) {
+    return Why<refused::ActorIsDeclaredOnly<A>>();
+  } else if constexpr (!std::derived_from<A, ActorBase>) {
+    return Why<refused::NotAnActor<A>>();
+  } else if constexpr (std::is_abstract_v<A>) {
+    return Why<refused::ActorIsAbstract<A>>();
+  } else if constexpr (!MadeFrom<A, Args...>) {
+    return Why<refused::NoConstructorTakes<A, Args...>>();
+  } else {
+    return Why<void>();
+  }
+}
+// Why no A is made from these arguments, as SendRefused; void: it is.
+template <class A, class... Args>
+using SpawnRefused = typename decltype(NotSpawned<A, Args...>())::Type;
+// An actor that is restarted is made from copies of the arguments, each time.
+template <class A, class... Args>
+consteval auto NotRestarted() {
+  if constexpr (!std::is_void_v<SpawnRefused<A, const std::decay_t<Args>&...>>) {
+    return Why<SpawnRefused<A, const std::decay_t<Args>&...>>();
+  } else if constexpr (!A::kRestartable) {
+    return Why<refused::ActorCannotBeRestarted<A>>();
+  } else if constexpr (!(std::copy_constructible<std::decay_t<Args>> && ...)) {
+    return Why<refused::ArgumentIsNotCopyable<A, std::decay_t<Args>...>>();
+  } else {
+    return Why<void>();
+  }
+}
+template <class A, class... Args>
+using RestartRefused = typename decltype(NotRestarted<A, Args...>())::Type;
+// On this worker a child is made from the arguments themselves, and on another one from copies.
+template <class A, class... Args>
+using ChildRefused =
+    std::conditional_t<std::is_void_v<SpawnRefused<A, Args...>>,
+                       SpawnRefused<A, std::decay_t<Args>...>, SpawnRefused<A, Args...>>;
+
 template <class F>
 auto TimerCallback(F&& callback) {
   if constexpr (std::invocable<std::decay_t<F>&, int64_t>) {
@@ -98,8 +141,9 @@ class Actor : public ActorBase {
   template <class A, class M>
   Answer Send(const Ref<A>& target, M&& message) {
     using Sent = std::remove_cvref_t<M>;
-    if constexpr (!internal::MayBeSent<A, Sent>()) {
-      return Answer::kClosed;
+    using Refused = internal::SendRefused<A, Sent>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
     } else {
       return SendWith(target.slot(), target.generation(), &internal::kMessageOps<A, Sent>,
                       std::forward<M>(message));
@@ -108,8 +152,9 @@ class Actor : public ActorBase {
   // An M, or in braces what makes one.
   template <class M, class S = M>
   Answer Send(const Recipient<M>& target, S&& message) {
-    if constexpr (!internal::IsExactly<M, std::remove_cvref_t<S>>()) {
-      return Answer::kClosed;
+    using Refused = internal::RecipientRefused<M, std::remove_cvref_t<S>>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
     } else {
       return SendWith(target.slot(), target.generation(), target.ops(), std::forward<S>(message));
     }
@@ -126,7 +171,10 @@ class Actor : public ActorBase {
   // Unavailable.
   template <class A, class M>
   auto Ask(const Ref<A>& target, M question, absl::Duration timeout, Where where = SLUICE_HERE) {
-    if constexpr (internal::MayBeAsked<A, M, internal::AnyAnswer>()) {
+    using Refused = internal::AskRefused<A, M, internal::AnyAnswer>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
+    } else {
       return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
     }
   }
@@ -153,7 +201,12 @@ class Actor : public ActorBase {
   // constructor threw.
   template <class A, class... Args>
   Ref<A> Spawn(Args&&... args) {
-    return SpawnWith<A>(SpawnOptions{}, std::forward<Args>(args)...);
+    using Refused = internal::ChildRefused<A, Args...>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
+    } else {
+      return SpawnWith<A>(SpawnOptions{}, std::forward<Args>(args)...);
+    }
   }
   template <class A, class... Args>
   Ref<A> SpawnWith(const SpawnOptions& options, Args&&... args);
@@ -275,8 +328,9 @@ class Actor : public ActorBase {
   template <class A, class M, class F>
   Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout, F&& callback,
                      AskId* number) {
-    if constexpr (!internal::MayBeAsked<A, M, F>()) {
-      return Answer::kClosed;
+    using Refused = internal::AskRefused<A, M, F>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
     } else {
       using R = typename M::Reply;
       if (target.slot() == nullptr) return Answer::kClosed;
@@ -305,26 +359,32 @@ class Actor : public ActorBase {
   Answer RunBlockingNumbered(F&& function, C&& callback, AskId* number) {
     using Function = std::decay_t<F>;
     static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
-    using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
-    using Task = internal::BlockingTaskOf<Function, Result>;
-    using Value = typename Result::Value;
-    static_assert(std::move_constructible<Value>,
-                  "the result of a blocking function must be movable");
-    static_assert(std::invocable<std::decay_t<C>&, typename Result::Told>,
-                  "the callback takes an absl::StatusOr of what the function returns, or an "
-                  "absl::Status where it returns void or a Status");
-    const AskId ask =
-        OpenAsk(absl::InfiniteDuration(),
-                [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
-                  f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
-                });
-    if (ask == 0) return Answer::kOverloaded;
-    const Answer answer =
-        SubmitBlocking(ask, sizeof(Task),
-                       std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
-                                              Promise<Value>(slot_, generation(), ask)));
-    if (answer == Answer::kAccepted && number != nullptr) *number = ask;
-    return answer;
+    if constexpr (std::invocable<Function&>) {
+      using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
+      using Task = internal::BlockingTaskOf<Function, Result>;
+      using Value = typename Result::Value;
+      static_assert(std::move_constructible<Value>,
+                    "the result of a blocking function must be movable");
+      constexpr bool kHears = std::invocable<std::decay_t<C>&, typename Result::Told>;
+      static_assert(kHears,
+                    "the callback takes an absl::StatusOr of what the function returns, or an "
+                    "absl::Status where it returns void or a Status");
+      if constexpr (kHears) {
+        const AskId ask =
+            OpenAsk(absl::InfiniteDuration(),
+                    [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
+                      f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+                    });
+        if (ask == 0) return Answer::kOverloaded;
+        const Answer answer =
+            SubmitBlocking(ask, sizeof(Task),
+                           std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
+                                                  Promise<Value>(slot_, generation(), ask)));
+        if (answer == Answer::kAccepted && number != nullptr) *number = ask;
+        return answer;
+      }
+    }
+    return Answer::kClosed;  // Never compiled.
   }
   AskEntry CloseAsk(AskId ask);
   // The question's callback does not run any more; its entry waits for the late reply.
@@ -352,7 +412,6 @@ struct ConstructionScope {
 
 template <class A, class... Args>
 void Construct(Worker& worker, Slot* slot, Args&&... args) {
-  static_assert(std::derived_from<A, Actor>, "only an Actor can be spawned");
   Actor* actor = nullptr;
   try {
     const ConstructionScope scope(slot);
@@ -366,24 +425,9 @@ void Construct(Worker& worker, Slot* slot, Args&&... args) {
   worker.PieceDone(slot, "the constructor");
 }
 
-template <class A, class... Args>
-concept MadeFromCopies = (std::copy_constructible<std::decay_t<Args>> && ...) &&
-                         std::constructible_from<A, const std::decay_t<Args>&...>;
-
 // Makes an A in a slot that keeps all it needs to recreate the actor.
 template <class A, class... Args>
 auto RestartingMaker(const RestartPolicy& policy, Args&&... args) {
-  static_assert(A::kRestartable,
-                "this actor cannot be restarted: it is a session, an acceptor or a hub, and its "
-                "connections or subscribers are lost when it fails");
-  static_assert(
-      (std::copy_constructible<std::decay_t<Args>> && ...),
-      "each argument of an actor that is restarted must be copyable: it is kept, and copied "
-      "for each restart");
-  static_assert(
-      MadeFromCopies<A, Args...>,
-      "an actor that is restarted needs a constructor that takes its arguments by value or "
-      "by const reference: they are kept, and copied for each restart");
   return [policy, kept = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
              Worker& worker, Slot* slot) mutable {
     auto make = [kept = std::move(kept)](Worker& on, Slot* in) {
@@ -410,32 +454,42 @@ Ref<A> Place(Shared& shared, const SpawnOptions& options, Slot* parent, Args&&..
 
 template <class A, class... Args>
 Ref<A> Actor::SpawnWith(const SpawnOptions& options, Args&&... args) {
-  if (!worker().family().MayHaveChild(slot_)) return Ref<A>();
-  if (!LivesHere(options)) {
-    return internal::Place<A>(worker().shared(), options, slot_, std::forward<Args>(args)...);
+  using Refused = internal::ChildRefused<A, Args...>;
+  if constexpr (!std::is_void_v<Refused>) {
+    return Refused();
+  } else {
+    if (!worker().family().MayHaveChild(slot_)) return Ref<A>();
+    if (!LivesHere(options)) {
+      return internal::Place<A>(worker().shared(), options, slot_, std::forward<Args>(args)...);
+    }
+    Slot* slot = OpenChild(options);
+    if (slot == nullptr) return Ref<A>();
+    const Ref<A> ref(slot, slot->generation);
+    internal::Construct<A>(worker(), slot, std::forward<Args>(args)...);
+    return slot->actor == nullptr ? Ref<A>() : ref;
   }
-  Slot* slot = OpenChild(options);
-  if (slot == nullptr) return Ref<A>();
-  const Ref<A> ref(slot, slot->generation);
-  internal::Construct<A>(worker(), slot, std::forward<Args>(args)...);
-  return slot->actor == nullptr ? Ref<A>() : ref;
 }
 
 template <class A, class... Args>
 Ref<A> Actor::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options,
                               Args&&... args) {
-  if (!worker().family().MayHaveChild(slot_)) return Ref<A>();
-  auto make = internal::RestartingMaker<A>(policy, std::forward<Args>(args)...);
-  if (!LivesHere(options)) {
-    const auto [slot, generation] =
-        internal::PlaceSlot(worker().shared(), options, slot_, std::move(make));
-    return Ref<A>(slot, generation);
+  using Refused = internal::RestartRefused<A, Args...>;
+  if constexpr (!std::is_void_v<Refused>) {
+    return Refused();
+  } else {
+    if (!worker().family().MayHaveChild(slot_)) return Ref<A>();
+    auto make = internal::RestartingMaker<A>(policy, std::forward<Args>(args)...);
+    if (!LivesHere(options)) {
+      const auto [slot, generation] =
+          internal::PlaceSlot(worker().shared(), options, slot_, std::move(make));
+      return Ref<A>(slot, generation);
+    }
+    Slot* slot = OpenChild(options);
+    if (slot == nullptr) return Ref<A>();
+    const Ref<A> ref(slot, slot->generation);
+    make(worker(), slot);
+    return slot->actor == nullptr ? Ref<A>() : ref;
   }
-  Slot* slot = OpenChild(options);
-  if (slot == nullptr) return Ref<A>();
-  const Ref<A> ref(slot, slot->generation);
-  make(worker(), slot);
-  return slot->actor == nullptr ? Ref<A>() : ref;
 }
 
 }  // namespace sluice

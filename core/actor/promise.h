@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "sluice/core/actor/refused.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/worker/worker.h"
 
@@ -64,6 +65,7 @@ class Promise {
     SLUICE_PLANT(promise_silent, Forget());
     Fail(absl::AbortedError("the promise was dropped without an answer"));
   }
+  Promise(const Promise&) = delete;  // Move it: [promise = std::move(promise)]() mutable { ... }.
   Promise(Promise&& other) noexcept
       : asker_(std::exchange(other.asker_, nullptr)),
         generation_(other.generation_),
@@ -82,6 +84,8 @@ class Promise {
     if (status.ok()) status = absl::InternalError("the question failed with an OK status");
     Send(std::move(status));
   }
+  void Resolve(R) const { static_cast<void>(refused::PromiseIsConst<R>()); }
+  void Fail(const absl::Status&) const { static_cast<void>(refused::PromiseIsConst<R>()); }
   int64_t HeldBytes() const { return 0; }
   // Gives no answer: the question was never sent and its asker knows, or the runtime has ended.
   void Forget() { asker_ = nullptr; }

@@ -17,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/refused.h"
 #include "sluice/core/actor/takes.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/worker/worker.h"
@@ -126,8 +127,9 @@ class Ref {
   template <class M>
   Answer TrySend(M&& message) const {
     using Sent = std::remove_cvref_t<M>;
-    if constexpr (!internal::MayBeSent<A, Sent>()) {
-      return Answer::kClosed;
+    using Refused = internal::SendRefused<A, Sent>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
     } else if constexpr (std::is_lvalue_reference_v<M>) {
       Sent copy(message);
       return internal::TrySendTo(slot_, generation_, &internal::kMessageOps<A, Sent>, copy);
@@ -167,8 +169,9 @@ class Recipient {
   // An M, or in braces what makes one.
   template <class S = M>
   Answer TrySend(S&& message) const {
-    if constexpr (!internal::IsExactly<M, std::remove_cvref_t<S>>()) {
-      return Answer::kClosed;
+    using Refused = internal::RecipientRefused<M, std::remove_cvref_t<S>>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
     } else if constexpr (std::is_lvalue_reference_v<S>) {
       M copy(message);
       return internal::TrySendTo(slot_, generation_, ops_, copy);
@@ -188,6 +191,16 @@ class Recipient {
   uint32_t generation_ = 0;
   const MessageOps* ops_ = nullptr;
 };
+
+// Send is a function of an actor. A call from elsewhere finds this one, and does not compile.
+template <class A, class M>
+Answer Send(const Ref<A>&, M&&) {
+  return refused::SendOutsideAnActor<std::remove_cvref_t<M>>();
+}
+template <class M, class S = M>
+Answer Send(const Recipient<M>&, S&&) {
+  return refused::SendOutsideAnActor<M>();
+}
 
 }  // namespace sluice
 

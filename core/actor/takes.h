@@ -9,8 +9,7 @@
 // Owner:  none; for the compiler only.
 // Thread: none.
 // Bound:  none.
-// Errors: a message that an actor does not take stops the compiler: MayBeSent and MayBeAsked say
-//         why, in one error, and nothing after it is compiled.
+// Errors: a message that an actor does not take stops the compiler, as core/actor/refused.h says.
 #ifndef SLUICE_CORE_ACTOR_TAKES_H_
 #define SLUICE_CORE_ACTOR_TAKES_H_
 
@@ -20,8 +19,11 @@
 
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/refused.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/memory/held_bytes.h"
+#include "sluice/core/memory/held_kinds.h"
+#include "sluice/core/memory/members.h"
 
 namespace sluice {
 
@@ -87,7 +89,7 @@ concept PlainReplyOf = std::same_as<T, absl::StatusOr<R>> ||
     (std::convertible_to<T, R> && (!std::is_arithmetic_v<T> || requires(T t) { R{t}; }));
 template <class T, class R>
 concept ReplyOf = PlainReplyOf<T, R> ||
-    (internal::kIsTask<T>&& PlainReplyOf<typename internal::ValueOfTask<T>, R>);
+    (internal::kIsTask<T>&& PlainReplyOf<internal::ValueOfTask<T>, R>);
 // A answers M: its On(M) returns the reply, or takes a promise and replies later.
 template <class A, class M>
 concept Answers = Question<M> &&
@@ -96,89 +98,92 @@ concept Answers = Question<M> &&
 
 namespace internal {
 
-template <class...>
-inline constexpr bool kNever = false;
-
-// Not defined: the compiler's error names both types, and shows the line below.
 template <class A, class M>
-struct ActorHasNoOnFor;  // No public On(M), On(const M&) or On(M&&); messages are not converted.
-
-// True: an M may be sent to an A. False comes with one error, so the caller compiles nothing else.
-template <class A, class M>
-consteval bool IsTaken() {
-  constexpr bool kKnown = requires { sizeof(A); };
-  static_assert(kKnown, "the class of this actor is declared only: include its header");
-  if constexpr (TakesPromise<A, M>) {
-    using P = typename PromiseOf<M>::Type;
-    constexpr bool kVoid = std::is_void_v<OnResult<A, M, P>>;
-    static_assert(kVoid,
-                  "an On that takes a promise returns void: return the reply, or take a promise");
-    return kVoid;
+consteval auto NotTaken() {
+  if constexpr (!requires { sizeof(A); }) {
+    return Why<refused::ActorIsDeclaredOnly<A>>();
+  } else if constexpr (TakesPromise<A, M>) {
+    using Result = OnResult<A, M, typename PromiseOf<M>::Type>;
+    if constexpr (!std::is_void_v<Result>) {
+      return Why<refused::OnTakesAPromiseAndReturnsAValue<A, M>>();
+    } else {
+      return Why<void>();
+    }
   } else if constexpr (TakesMessage<A, M>) {
-    using T = OnResult<A, M>;
-    constexpr bool kLives = !kIsTask<T> || HasOn<A, T, M>;
-    static_assert(kLives,
-                  "an On that returns a Task takes its message by value: a reference is gone after "
-                  "the first co_await");
-    return kLives;
+    using Result = OnResult<A, M>;
+    if constexpr (kIsTask<Result> && !HasOn<A, Result, M>) {
+      return Why<refused::TaskTakesAReference<A, M>>();
+    } else {
+      return Why<void>();
+    }
   } else if constexpr (TakesReference<A, M>) {
-    static_assert(kNever<A, M>, "On(M&) takes no message: write On(M), On(const M&) or On(M&&)");
-  } else if constexpr (kKnown) {
-    static_assert(sizeof(ActorHasNoOnFor<A, M>) > 0);
+    return Why<refused::OnTakesAReference<A, M>>();
+  } else {
+    return Why<refused::ActorHasNoOnFor<A, M>>();
   }
-  return Takes<A, M>;
 }
 
 template <class M>
-consteval bool IsMessage() {
+consteval auto NoMessage() {
   if constexpr (!std::is_move_constructible_v<M>) {
-    static_assert(kNever<M>, "a message must be movable");
+    return Why<refused::MessageIsNotMovable<M>>();
   } else if constexpr (!std::is_nothrow_move_constructible_v<M>) {
-    static_assert(kNever<M>,
-                  "a message must be movable without throwing: its move constructor is noexcept, "
-                  "and so is that of each member (a std::deque's is not)");
+    return Why<refused::MessageMayThrowWhenMoved<M>>();
+  } else if constexpr (!Message<M>) {
+    return []<class T>(held::Types<T>) {
+      if constexpr (MemberCount<T>() == kMembersTooMany) {
+        return Why<refused::MessageHasTooManyMembers<T>>();
+      } else if constexpr (MemberCount<T>() == kMembersOfBase) {
+        return Why<refused::MessageHasABaseClass<T>>();
+      } else {
+        return Why<refused::MemoryIsUnknown<T>>();
+      }
+    }(held::UnknownIn<M>());
   } else {
-    static_assert(Message<M>, "a message that owns memory defines int64_t HeldBytes() const");
+    return Why<void>();
   }
-  return Message<M>;
 }
 
 template <class A, class M>
-consteval bool MayBeSent() {
-  if constexpr (std::is_array_v<M>) {
-    return IsTaken<A, M>();  // False: no function takes an array.
-  } else if constexpr (IsMessage<M>()) {
-    return IsTaken<A, M>();
+consteval auto NotSent() {
+  if constexpr (!std::is_array_v<M> && !std::is_void_v<typename decltype(NoMessage<M>())::Type>) {
+    return NoMessage<M>();
+  } else {
+    return NotTaken<A, M>();
   }
-  return false;
 }
 
 template <class A, class M, class F>
-consteval bool MayBeAsked() {
+consteval auto NotAsked() {
   if constexpr (!Question<M>) {
-    static_assert(kNever<M>, "a question names the type of its answer: `using Reply = ...;`");
-  } else if constexpr (IsMessage<M>() && IsTaken<A, M>()) {
-    constexpr bool kAnswers = Answers<A, M>;
-    static_assert(kAnswers, "On returns the question's Reply, or an absl::StatusOr of it");
-    constexpr bool kHears = std::invocable<F&, absl::StatusOr<typename M::Reply>>;
-    static_assert(kHears, "the callback takes an absl::StatusOr of the question's Reply");
-    return kAnswers && kHears;
+    return Why<refused::QuestionHasNoReply<M>>();
+  } else if constexpr (!std::is_void_v<typename decltype(NotSent<A, M>())::Type>) {
+    return NotSent<A, M>();
+  } else if constexpr (!Answers<A, M>) {
+    return Why<refused::OnReturnsAnotherTypeThanReply<A, M>>();
+  } else if constexpr (!std::invocable<F&, absl::StatusOr<typename M::Reply>>) {
+    return Why<refused::CallbackTakesNoStatusOr<typename M::Reply>>();
+  } else {
+    return Why<void>();
   }
-  return false;
 }
 
-// For a question that a task awaits.
+// The callback of a question that a task awaits.
 struct AnyAnswer {
   template <class T>
   void operator()(T&&) const {}
 };
 
-// To a Recipient<M>: an S is sent as it is.
+// Why an M is not sent to an A, or not asked: a class of namespace `refused`; void: it may be.
+template <class A, class M>
+using SendRefused = typename decltype(NotSent<A, M>())::Type;
+template <class A, class M, class F>
+using AskRefused = typename decltype(NotAsked<A, M, F>())::Type;
+// An S to a Recipient<M>.
 template <class M, class S>
-consteval bool IsExactly() {
-  static_assert(std::same_as<M, S>, "a Recipient<M> takes an M, and converts no other message");
-  return std::same_as<M, S> && IsMessage<M>();
-}
+using RecipientRefused =
+    std::conditional_t<std::is_same_v<M, S>, typename decltype(NoMessage<M>())::Type,
+                       refused::RecipientConvertsNoMessage<M, S>>;
 
 }  // namespace internal
 

@@ -13,8 +13,6 @@
 #include <string>
 #include <string_view>
 
-#include "sluice/core/memory/held_bytes.h"
-
 namespace sluice {
 
 struct Slot;
@@ -49,7 +47,6 @@ struct Down {
   MonitorId monitor = 0;
   EndReason reason = EndReason::kStopped;
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
 }  // namespace sluice

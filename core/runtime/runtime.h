@@ -26,6 +26,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <typeindex>
 #include <typeinfo>
 #include <utility>
@@ -336,20 +337,36 @@ class Runtime {
 
 template <class A, class... Args>
 Ref<A> Runtime::Spawn(Args&&... args) {
-  return internal::Place<A>(shared_, SpawnOptions{}, nullptr, std::forward<Args>(args)...);
+  using Refused = internal::SpawnRefused<A, std::decay_t<Args>...>;
+  if constexpr (!std::is_void_v<Refused>) {
+    return Refused();
+  } else {
+    return internal::Place<A>(shared_, SpawnOptions{}, nullptr, std::forward<Args>(args)...);
+  }
 }
 
 template <class A, class... Args>
 Ref<A> Runtime::SpawnWith(const SpawnOptions& options, Args&&... args) {
-  return internal::Place<A>(shared_, options, nullptr, std::forward<Args>(args)...);
+  using Refused = internal::SpawnRefused<A, std::decay_t<Args>...>;
+  if constexpr (!std::is_void_v<Refused>) {
+    return Refused();
+  } else {
+    return internal::Place<A>(shared_, options, nullptr, std::forward<Args>(args)...);
+  }
 }
 
 template <class A, class... Args>
 Ref<A> Runtime::SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options,
                                 Args&&... args) {
-  const auto [slot, generation] = internal::PlaceSlot(
-      shared_, options, nullptr, internal::RestartingMaker<A>(policy, std::forward<Args>(args)...));
-  return Ref<A>(slot, generation);
+  using Refused = internal::RestartRefused<A, Args...>;
+  if constexpr (!std::is_void_v<Refused>) {
+    return Refused();
+  } else {
+    const auto [slot, generation] =
+        internal::PlaceSlot(shared_, options, nullptr,
+                            internal::RestartingMaker<A>(policy, std::forward<Args>(args)...));
+    return Ref<A>(slot, generation);
+  }
 }
 
 }  // namespace sluice

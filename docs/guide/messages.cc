@@ -5,9 +5,8 @@
 
 struct Tick {};  // A message is any movable struct.
 
-struct Line {  // A message that owns memory reports it: a mailbox is bounded in bytes, too.
+struct Line {  // Its memory is counted: a mailbox is bounded in bytes, too.
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
 class Journal : public sluice::Actor {

@@ -33,7 +33,6 @@ struct Note {
 struct Parcel {
   Note note;
   std::string load;
-  int64_t HeldBytes() const { return sluice::HeldBytes(load); }
 };
 struct Query {
   using Reply = int64_t;

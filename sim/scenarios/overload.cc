@@ -23,7 +23,6 @@ constexpr int kStoppedLines = 500;  // More than all buffers hold.
 
 struct Line {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
 // All sessions send to this actor, which has a small mailbox.

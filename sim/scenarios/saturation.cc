@@ -24,7 +24,6 @@ struct Item {
   int64_t number;
   int64_t handled_before;  // Handled by the sink when this was sent.
   std::string load;
-  int64_t HeldBytes() const { return sluice::HeldBytes(load); }
 };
 
 struct World {

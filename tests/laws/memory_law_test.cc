@@ -17,7 +17,6 @@ constexpr int64_t kOverdraft = Lease::kOverdraftBytesMax;
 
 struct Blob {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 struct Go {
   int left;

@@ -110,7 +110,6 @@ TEST(L5Progress, AnActorThatFeedsItselfStarvesNobody) {
 // to do.
 struct Block {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 class Taker : public Actor {
  public:

@@ -30,7 +30,6 @@ struct Parcel {  // Owns memory.
   uint32_t from;
   uint64_t number;
   std::string load;
-  int64_t HeldBytes() const { return sluice::HeldBytes(load); }
 };
 struct Query {
   using Reply = uint64_t;

@@ -128,7 +128,7 @@ def sluice_debian_deps():
             "absl/algorithm": ["container=absl_algorithm_container"],
             "absl/base": ["core_headers"],
             "absl/cleanup": ["cleanup"],
-            "absl/container": ["btree", "fixed_array", "flat_hash_map", "flat_hash_set", "inlined_vector"],
+            "absl/container": ["btree", "fixed_array", "flat_hash_map", "flat_hash_set", "inlined_vector", "node_hash_map"],
             "absl/debugging": ["failure_signal_handler", "stacktrace", "symbolize"],
             "absl/flags": [
                 "config=absl_flags_config",

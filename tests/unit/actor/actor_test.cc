@@ -26,7 +26,6 @@ struct Small {
 };
 struct Text {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 struct Boxed {
   char bytes[100];
@@ -36,7 +35,6 @@ struct alignas(32) Aligned {
 };
 struct Only {
   std::unique_ptr<int> value;
-  int64_t HeldBytes() const { return sluice::HeldBytes(value); }
 };
 struct Query {
   using Reply = int;
@@ -55,7 +53,7 @@ struct Boom {
 static_assert(Message<Small> && Message<Text> && Message<Boxed> && Message<Aligned> &&
               Message<Only>);
 struct Silent {  // Owns memory, and does not say how much.
-  std::string text;
+  std::function<void()> work;
 };
 static_assert(!Message<Silent>);
 struct Throwing {

@@ -19,7 +19,6 @@ namespace {
 
 struct Note {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 struct Question {
   using Reply = std::string;

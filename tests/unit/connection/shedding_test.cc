@@ -408,7 +408,6 @@ TEST(Shedding, LogNamesHeaviestActorsWhenNoPeerStalls) {
   Rig rig;
   struct Big {
     std::string text;
-    int64_t HeldBytes() const { return sluice::HeldBytes(text); }
   };
   class Hoarder : public Actor {
    public:

@@ -1,14 +1,11 @@
 #include "sluice/core/mailbox/envelope.h"
 
 #include <array>
-#include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/cord.h"
 #include "gtest/gtest.h"
-#include "sluice/core/memory/held_bytes.h"
+#include "sluice/core/memory/budget.h"
 
 namespace sluice::testing::envelope_test {
 namespace {
@@ -99,24 +96,6 @@ TEST(EnvelopePool, GivesBackWhatABurstTook) {
   Envelope* again = pool.Get();
   EXPECT_EQ(again->Ops(), nullptr);
   pool.Put(again);
-}
-
-TEST(HeldBytes, CountsWhatTheAllocatorTook) {
-  EXPECT_EQ(HeldBytes(std::string("short")), 0);
-  const std::string text(100, 'x');
-  EXPECT_EQ(HeldBytes(text), AllocatedBytes(text.capacity() + 1));
-  EXPECT_EQ(HeldBytes(std::vector<int>()), 0);
-  EXPECT_EQ(HeldBytes(std::vector<int>(10)), AllocatedBytes(40));
-  const std::vector<std::string> texts = {text, "short"};
-  EXPECT_EQ(HeldBytes(texts), AllocatedBytes(2 * sizeof(std::string)) + HeldBytes(texts[0]));
-  EXPECT_EQ(HeldBytes(std::unique_ptr<int>()), 0);
-  EXPECT_EQ(HeldBytes(std::make_unique<std::string>(text)),
-            AllocatedBytes(sizeof(std::string)) + HeldBytes(text));
-  std::vector<std::unique_ptr<std::vector<std::string>>> nested;
-  nested.push_back(std::make_unique<std::vector<std::string>>(texts));
-  EXPECT_GT(HeldBytes(nested), HeldBytes(texts));
-  EXPECT_EQ(HeldBytes(42), 0);
-  EXPECT_GE(HeldBytes(absl::Cord(std::string(10'000, 'x'))), 10'000);
 }
 
 }  // namespace

@@ -19,7 +19,6 @@ namespace {
 struct Upper {
   using Reply = std::string;
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
 // Answers when the test says so; refuses a question that begins with '!'.

@@ -20,7 +20,6 @@ struct Go {
 };
 struct Big {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 
 // Records the numbers that it gets; the test sets what it does on Go.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -247,7 +248,7 @@ TEST_F(RestartTest, ARestartableSpawnCountsAgainstActorsMax) {
   EXPECT_FALSE(runtime.SpawnRestarting<Phoenix>({}, {}, &log, "b", std::make_shared<int>(0)));
 }
 
-// The compiler refuses these, with an explanation (internal::RestartingMaker).
+// The compiler refuses these, with an explanation (core/actor/refused.h).
 struct MoveOnly : Actor {
   explicit MoveOnly(std::unique_ptr<int>) {}
 };
@@ -257,10 +258,11 @@ struct TakesReference : Actor {
 struct TakesValue : Actor {
   explicit TakesValue(std::string) {}
 };
-static_assert(!internal::MadeFromCopies<MoveOnly, std::unique_ptr<int>>);
-static_assert(!internal::MadeFromCopies<TakesReference, std::string&>);
-static_assert(internal::MadeFromCopies<TakesValue, const char (&)[4]>);
-static_assert(internal::MadeFromCopies<TakesValue, std::string>);
+static_assert(!std::is_void_v<internal::RestartRefused<MoveOnly, std::unique_ptr<int>>>);
+static_assert(!std::is_void_v<internal::RestartRefused<TakesReference, std::string&>>);
+static_assert(std::is_void_v<internal::RestartRefused<TakesValue, const char (&)[4]>>);
+static_assert(std::is_void_v<internal::RestartRefused<TakesValue, std::string>>);
+static_assert(!std::is_void_v<internal::RestartRefused<Hub>>);
 static_assert(TakesValue::kRestartable && !Session::kRestartable && !Hub::kRestartable);
 
 }  // namespace

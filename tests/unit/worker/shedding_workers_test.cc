@@ -17,7 +17,6 @@ namespace {
 
 struct Note {
   std::string text;
-  int64_t HeldBytes() const { return sluice::HeldBytes(text); }
 };
 class Listener : public Actor {
  public:

@@ -1,0 +1,14 @@
+// CallbackTakesNoStatusOr<int>
+#include "sluice/sluice.h"
+
+struct Balance {
+  using Reply = int;
+};
+struct Account : sluice::Actor {
+  int On(Balance) { return 7; }
+};
+struct Asker : sluice::Actor {
+  sluice::Answer Try(sluice::Ref<Account> account) {
+    return Ask(account, Balance(), absl::Seconds(1), [](const std::string&) {});
+  }
+};

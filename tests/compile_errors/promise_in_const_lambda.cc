@@ -1,0 +1,11 @@
+// PromiseIsConst<int>
+#include "sluice/sluice.h"
+
+struct Balance {
+  using Reply = int;
+};
+struct Account : sluice::Actor {
+  void On(Balance, sluice::Promise<int> promise) {
+    After(absl::Seconds(1), [promise = std::move(promise)] { promise.Resolve(7); });
+  }
+};

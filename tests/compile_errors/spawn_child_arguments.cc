@@ -1,0 +1,9 @@
+// NoConstructorTakes<Account>
+#include "sluice/sluice.h"
+
+struct Account : sluice::Actor {
+  explicit Account(int cents);
+};
+struct Bank : sluice::Actor {
+  void OnStart() override { Spawn<Account>(); }
+};
