@@ -162,8 +162,8 @@ class GroupTask;
 // Awaits the first of several tasks or waits. Answers a std::variant: index() says which was first,
 // its value is what co_await would answer (std::monostate for void). The others are cancelled.
 template <class... A>
-internal::FirstOfWait<internal::ValueOf<A>...> FirstOf(A... alternatives) {
-  static_assert(sizeof...(A) > 0);
+requires(sizeof...(A) > 0 && ((internal::kIsTask<A> || internal::Awaitable<A>)&&...))
+    internal::FirstOfWait<internal::ValueOf<A>...> FirstOf(A... alternatives) {
   return internal::FirstOfWait<internal::ValueOf<A>...>(
       Where{"", 0}, internal::AsTask(std::move(alternatives))...);
 }

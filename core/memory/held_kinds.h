@@ -222,14 +222,14 @@ template <class T, class Seen, class Behind>
 consteval auto FirstUnknown();
 
 template <class Seen, class Behind>
-consteval Types<> FirstOf(Types<>) {
+consteval Types<> FirstUnknownOf(Types<>) {
   return {};
 }
 template <class Seen, class Behind, class T, class... Rest>
-consteval auto FirstOf(Types<T, Rest...>) {
+consteval auto FirstUnknownOf(Types<T, Rest...>) {
   constexpr auto kFirst = FirstUnknown<std::remove_cv_t<T>, Seen, Behind>();
   if constexpr (std::is_same_v<decltype(kFirst), const Types<>>) {
-    return FirstOf<Seen, Behind>(Types<Rest...>());
+    return FirstUnknownOf<Seen, Behind>(Types<Rest...>());
   } else {
     return kFirst;
   }
@@ -247,9 +247,9 @@ consteval auto FirstUnknown() {
     using Parts = typename Held<T>::Parts;
     using Holders = decltype(Joined(Seen(), Types<T>()));
     if constexpr (requires { typename T::weak_type; }) {
-      return FirstOf<Types<>, decltype(Joined(Holders(), Behind()))>(Parts());
+      return FirstUnknownOf<Types<>, decltype(Joined(Holders(), Behind()))>(Parts());
     } else {
-      return FirstOf<Holders, Behind>(Parts());
+      return FirstUnknownOf<Holders, Behind>(Parts());
     }
   }
 }
