@@ -67,21 +67,44 @@ void HandleMessage(void* actor, Envelope& e) {
   }
 }
 
+template <class R, class T>
+void AnswerWith(Promise<R>& promise, T returned) {
+  if constexpr (std::convertible_to<T, R>) {
+    promise.Resolve(std::move(returned));
+  } else if (returned.ok()) {
+    promise.Resolve(*std::move(returned));
+  } else {
+    promise.Fail(returned.status());
+  }
+}
+
 template <class A, class M>
 void HandleAsked(void* actor, Envelope& e) {
   A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
   Asked<M>& asked = e.Get<Asked<M>>();
+  using R = typename M::Reply;
+  // The asker of a handler that throws is told what was thrown.
   if constexpr (TakesPromise<A, M>) {
-    a.On(std::move(asked.question), std::move(asked.promise));
+    Slot* const asker = asked.promise.Asker();
+    const uint32_t generation = asked.promise.AskerGeneration();
+    const AskId ask = asked.promise.Question();
+    const AnsweringScope scope(asker, ask);
+    try {
+      a.On(std::move(asked.question), std::move(asked.promise));
+    } catch (...) {
+      if (scope.Dropped()) Promise<R>(asker, generation, ask).Fail(ThrownStatus(e.target));
+      asked.promise.Fail(ThrownStatus(e.target));  // If it was not moved from.
+      throw;
+    }
+    // The handler has caught the exception that destroyed its promise.
+    if (scope.Dropped()) [[unlikely]]
+      Promise<R>(asker, generation, ask).Fail(DroppedStatus());
   } else {
-    using R = typename M::Reply;
-    auto returned = a.On(std::move(asked.question));
-    if constexpr (std::convertible_to<decltype(returned), R>) {
-      asked.promise.Resolve(std::move(returned));
-    } else if (returned.ok()) {
-      asked.promise.Resolve(*std::move(returned));
-    } else {
-      asked.promise.Fail(returned.status());
+    try {
+      AnswerWith<R>(asked.promise, a.On(std::move(asked.question)));
+    } catch (...) {
+      asked.promise.Fail(ThrownStatus(e.target));
+      throw;
     }
   }
 }
