@@ -18,7 +18,8 @@
 //         actor's handler: an end that is asked for there comes later.
 // Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
 //         and monitors (monitors_max).
-// Errors: an exception that leaves a handler ends the actor with its text as the reason; one that
+// Errors: an exception that leaves a handler ends the actor with its text as the reason, which is
+//         also told to askers that it owes an answer; one that
 //         leaves the constructor fails the spawn. When the actor ends or is restarted, the
 //         callbacks of timers, questions and blocking calls that have not run yet never run: they
 //         are destroyed, with what they captured, before the actor is.
@@ -59,6 +60,7 @@ template <class F>
 class BlockingWait;
 class ReplyWait;
 class SleepWait;
+class UnparkedWait;
 template <class A>
 struct ValueOfAwaitable;
 template <class A>
@@ -221,12 +223,15 @@ class Actor : public ActorBase {
   // on. An exception that leaves it fails the actor. In the destructor and after the actor's end
   // the task is destroyed instead.
   void StartTask(Task<void> task);
+  // In a task that sends much: `co_await Unparked()` goes on when what this actor has sent has left
+  // its outbox; at once if it is empty.
+  internal::UnparkedWait Unparked(Where where = SLUICE_HERE);
   // In a task: `co_await Sleep(...)` goes on after `delay`, or later while the actor is parked.
   internal::SleepWait Sleep(absl::Duration delay, Where where = SLUICE_HERE);
-  // In a task: `co_await Within(timeout, WAIT)` is what WAIT answers, or DeadlineExceeded; the wait
-  // or task is then cancelled.
+  // In a task: `co_await Within(timeout, WAIT)` is an absl::StatusOr of what WAIT answers. At the
+  // deadline it is DeadlineExceeded, and the wait or task is cancelled.
   template <class A>
-  Task<absl::StatusOr<internal::ValueOf<A>>> Within(absl::Duration timeout, A awaited);
+  auto Within(absl::Duration timeout, A&& awaited);
 
   using TimerId = sluice::TimerId;  // 0: refused, timers_max.
   template <class F>
@@ -285,7 +290,7 @@ class Actor : public ActorBase {
  private:
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
-  friend class internal::ParkedWait;
+  friend class internal::UnparkedWait;
   friend class internal::ReplyWait;
   friend class internal::SleepWait;
   template <class A, class M>
@@ -386,6 +391,8 @@ class Actor : public ActorBase {
     }
     return Answer::kClosed;  // Never compiled.
   }
+  template <class A>
+  Task<absl::StatusOr<internal::ValueOf<A>>> InTime(absl::Duration timeout, A awaited);
   AskEntry CloseAsk(AskId ask);
   // The question's callback does not run any more; its entry waits for the late reply.
   void WithdrawAsk(AskId ask);

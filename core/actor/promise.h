@@ -1,5 +1,5 @@
 // Promise<R> is the duty to answer a question: once, from any thread. A dropped promise answers
-// with an error.
+// with an error; if its holder has failed, with the text of that failure.
 //
 // Owner:  its holder; movable.
 // Thread: any, one at a time.
@@ -41,6 +41,33 @@ struct ReplyMessage {
 // Calls the asker's callback and ends the reservation.
 void HandleReply(void* actor, AskId ask, void* reply);
 
+// While a handler answers a question by its promise: if an exception destroys the promise, the
+// asker is told of the exception, which is known only when it has left the handler.
+class AnsweringScope {
+ public:
+  AnsweringScope(const Slot* asker, AskId ask)
+      : asker_(asker), ask_(ask), before_(std::exchange(current, this)) {}
+  ~AnsweringScope() { current = before_; }
+  AnsweringScope(const AnsweringScope&) = delete;
+  AnsweringScope& operator=(const AnsweringScope&) = delete;
+
+  // True: an exception destroys the promise of the running handler.
+  static bool NoteDropped(const Slot* asker, AskId ask);
+  bool Dropped() const { return dropped_; }
+
+ private:
+  static thread_local constinit AnsweringScope* current;
+  const Slot* const asker_;
+  const AskId ask_;
+  AnsweringScope* const before_;
+  bool dropped_ = false;
+};
+
+// Why a promise was dropped that is destroyed now: its holder has failed, or has forgotten it.
+absl::Status DroppedStatus() noexcept;
+// In a catch block of a handler of `actor`: its exception.
+absl::Status ThrownStatus(const Slot* actor) noexcept;
+
 template <class R>
 inline const MessageOps kReplyOps = {
     MessageKind::kReserved,
@@ -62,8 +89,7 @@ class Promise {
   Promise(Slot* asker, uint32_t generation, AskId ask)
       : asker_(asker), generation_(generation), ask_(ask) {}
   ~Promise() {
-    SLUICE_PLANT(promise_silent, Forget());
-    Fail(absl::AbortedError("the promise was dropped without an answer"));
+    if (asker_ != nullptr) Drop();
   }
   Promise(const Promise&) = delete;  // Move it: [promise = std::move(promise)]() mutable { ... }.
   Promise(Promise&& other) noexcept
@@ -90,7 +116,17 @@ class Promise {
   // Gives no answer: the question was never sent and its asker knows, or the runtime has ended.
   void Forget() { asker_ = nullptr; }
 
+  // For the framework: what it takes to make the same promise again.
+  Slot* Asker() const { return asker_; }
+  uint32_t AskerGeneration() const { return generation_; }
+  AskId Question() const { return ask_; }
+
  private:
+  void Drop() {
+    SLUICE_PLANT(promise_silent, return Forget());
+    if (internal::AnsweringScope::NoteDropped(asker_, ask_)) return Forget();
+    Fail(internal::DroppedStatus());
+  }
   void Send(absl::StatusOr<R> reply) {
     Slot* asker = std::exchange(asker_, nullptr);
     if (asker == nullptr) return;

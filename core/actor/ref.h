@@ -38,22 +38,11 @@ void StartTaskOf(Slot* slot, Task<void> task);
 template <class T, class R>
 void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise);  // waits.h
 
-template <class R, class T>
-void AnswerWith(T&& returned, Promise<R>& promise) {
-  if constexpr (std::convertible_to<T, R>) {
-    promise.Resolve(std::forward<T>(returned));
-  } else if (returned.ok()) {
-    promise.Resolve(*std::forward<T>(returned));
-  } else {
-    promise.Fail(returned.status());
-  }
-}
-
 template <class A, class M>
 void HandleMessage(void* actor, Envelope& e) {
   A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
   if constexpr (TakesMessage<A, M>) {
-    using T = decltype(a.On(std::move(e.Get<M>())));
+    using T = OnResult<A, M>;
     if constexpr (std::same_as<T, Task<void>>) {
       StartTaskOf(a.slot(), a.On(std::move(e.Get<M>())));
     } else if constexpr (kIsTask<T>) {
@@ -66,18 +55,48 @@ void HandleMessage(void* actor, Envelope& e) {
   }
 }
 
+template <class R, class T>
+void AnswerWith(Promise<R>& promise, T returned) {
+  if constexpr (std::convertible_to<T, R>) {
+    promise.Resolve(std::move(returned));
+  } else if (returned.ok()) {
+    promise.Resolve(*std::move(returned));
+  } else {
+    promise.Fail(returned.status());
+  }
+}
+
 template <class A, class M>
 void HandleAsked(void* actor, Envelope& e) {
   A& a = *static_cast<A*>(static_cast<ActorBase*>(actor));
   Asked<M>& asked = e.Get<Asked<M>>();
+  using R = typename M::Reply;
+  // The asker of a handler that throws is told what was thrown.
   if constexpr (TakesPromise<A, M>) {
-    a.On(std::move(asked.question), std::move(asked.promise));
+    Slot* const asker = asked.promise.Asker();
+    const uint32_t generation = asked.promise.AskerGeneration();
+    const AskId ask = asked.promise.Question();
+    const AnsweringScope scope(asker, ask);
+    try {
+      a.On(std::move(asked.question), std::move(asked.promise));
+    } catch (...) {
+      if (scope.Dropped()) Promise<R>(asker, generation, ask).Fail(ThrownStatus(e.target));
+      asked.promise.Fail(ThrownStatus(e.target));  // If it was not moved from.
+      throw;
+    }
+    // The handler has caught the exception that destroyed its promise.
+    if (scope.Dropped()) [[unlikely]]
+      Promise<R>(asker, generation, ask).Fail(DroppedStatus());
   } else {
-    using T = decltype(a.On(std::move(asked.question)));
-    if constexpr (kIsTask<T>) {
-      StartAnswering(a.slot(), a.On(std::move(asked.question)), std::move(asked.promise));
-    } else {
-      AnswerWith(a.On(std::move(asked.question)), asked.promise);
+    try {
+      if constexpr (kIsTask<OnResult<A, M>>) {
+        StartAnswering(a.slot(), a.On(std::move(asked.question)), std::move(asked.promise));
+      } else {
+        AnswerWith<R>(asked.promise, a.On(std::move(asked.question)));
+      }
+    } catch (...) {
+      asked.promise.Fail(ThrownStatus(e.target));
+      throw;
     }
   }
 }

@@ -81,17 +81,11 @@ bool SleepWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   return true;
 }
 
-ParkedWait::~ParkedWait() {
-  if (timer_ != 0) static_cast<Actor*>(coroutine_.slot()->actor)->CancelTimer(timer_);
-}
-
-bool ParkedWait::await_suspend(std::coroutine_handle<> frame) {
-  Actor& actor = *static_cast<Actor*>(coroutine_.slot()->actor);
-  coroutine_.WaitsAt(place_, "room for what it sent", coroutine_.slot()->worker->NowMs());
-  timer_ = actor.After(absl::ZeroDuration(), [this, frame] {
+bool UnparkedWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  Suspend(coroutine, frame, "room for what its actor sent");
+  timer_ = actor_.After(absl::ZeroDuration(), [this] {
     timer_ = 0;
-    coroutine_.SetNext(frame);
-    coroutine_.Run();
+    GoOn();
   });
   return timer_ != 0;  // With timers_max timers, the task goes on, and its actor parks after it.
 }

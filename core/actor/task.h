@@ -17,7 +17,6 @@
 //    exception that leaves a handler.
 // 4. If the actor ends or is restarted, its waiting tasks never go on: their frames are destroyed
 //    before the actor is, and so are the tasks that they await. Destructors run.
-// 5. In it, `co_await Send(...)` waits until the actor is not parked any more.
 //
 // Owner:  its holder: the awaiting frame, or a coroutine of the actor.
 // Thread: the worker's. A Task stays with its actor.
@@ -90,26 +89,13 @@ class Awaiter {
   Coroutine& coroutine_;
 };
 
-// The end of `co_await Send(...)`: waits while the actor is parked.
-class ParkedWait {
- public:
-  ParkedWait(Answer answer, Where where, Coroutine& coroutine)
-      : answer_(answer), place_(where), coroutine_(coroutine) {}
-  ~ParkedWait();
-  ParkedWait(const ParkedWait&) = delete;
-  ParkedWait& operator=(const ParkedWait&) = delete;
-  bool await_ready() const {
-    return answer_ != Answer::kAccepted || !coroutine_.slot()->has_outbox;
-  }
-  bool await_suspend(std::coroutine_handle<> frame);
-  Answer await_resume() const { return answer_; }
-
- private:
-  const Answer answer_;
-  WaitPlace place_;
-  Coroutine& coroutine_;
-  TimerId timer_ = 0;  // Due when the actor is not parked any more. 0: it does not wait.
-};
+// True: this compiler destroys an argument of the call that made the wait twice, if call and
+// co_await are one expression (waits.h).
+template <class W>
+inline constexpr bool kDestroyedTwice = false;
+#define SLUICE_DESTROYED_TWICE                                                                  \
+  "g++ before 13 destroys the message or the captures twice here. Give the wait a name first: " \
+  "auto wait = Ask(...); co_await wait;"
 
 // What promises of all tasks have in common.
 class TaskPromiseBase {
@@ -146,10 +132,6 @@ class TaskPromiseBase {
   auto await_transform(Task<T>&& task) {
     return std::move(task).AwaitedBy(*coroutine_);
   }
-  ParkedWait await_transform(Answer answer, Where where = SLUICE_HERE) {
-    return ParkedWait(answer, where, *coroutine_);
-  }
-
   void BelongsTo(Coroutine& coroutine) { coroutine_ = &coroutine; }
   void AwaitedBy(std::coroutine_handle<> frame) { awaiting_ = frame; }
   // Rethrows what has left the task.

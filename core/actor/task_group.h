@@ -53,6 +53,9 @@ struct ValueOfAwaitable<Task<T>> {
 template <class T>
 using NoVoid = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
+template <class A>
+concept MayBeAwaited = kIsTask<std::remove_reference_t<A>> || Awaitable<std::remove_reference_t<A>>;
+
 template <class T>
 Task<T> AsTask(Task<T> task) {
   return task;
@@ -159,13 +162,14 @@ class GroupTask;
 
 }  // namespace internal
 
-// Awaits the first of several tasks or waits. Answers a std::variant: index() says which was first,
-// its value is what co_await would answer (std::monostate for void). The others are cancelled.
+// Awaits the first of several tasks or waits, which it takes over. Answers a std::variant: index()
+// says which was first, its value is what co_await would answer (std::monostate for void). The
+// others are cancelled.
 template <class... A>
-requires(sizeof...(A) > 0 && ((internal::kIsTask<A> || internal::Awaitable<A>)&&...))
-    internal::FirstOfWait<internal::ValueOf<A>...> FirstOf(A... alternatives) {
-  return internal::FirstOfWait<internal::ValueOf<A>...>(
-      Where{"", 0}, internal::AsTask(std::move(alternatives))...);
+requires(sizeof...(A) > 0 && (internal::MayBeAwaited<A> && ...)) auto FirstOf(A&&... alternatives) {
+  static_assert(!(internal::kDestroyedTwice<A> || ...), SLUICE_DESTROYED_TWICE);
+  return internal::FirstOfWait<internal::ValueOf<std::remove_reference_t<A>>...>(
+      Where("", 0), internal::AsTask(std::move(alternatives))...);
 }
 
 class TaskGroup {
@@ -234,10 +238,16 @@ class GroupTask final : public Coroutine, public ListNode<TaskGroup::Tag> {
 }  // namespace internal
 
 template <class A>
-Task<absl::StatusOr<internal::ValueOf<A>>> Actor::Within(absl::Duration timeout, A awaited) {
-  auto first = co_await FirstOf(std::move(awaited), Sleep(timeout));
+Task<absl::StatusOr<internal::ValueOf<A>>> Actor::InTime(absl::Duration timeout, A awaited) {
+  auto first = co_await FirstOf(awaited, Sleep(timeout));
   if (first.index() == 1) co_return absl::DeadlineExceededError("not before the deadline");
   co_return std::get<0>(std::move(first));
+}
+
+template <class A>
+auto Actor::Within(absl::Duration timeout, A&& awaited) {
+  static_assert(!internal::kDestroyedTwice<A>, SLUICE_DESTROYED_TWICE);
+  return InTime<std::remove_reference_t<A>>(timeout, std::move(awaited));
 }
 
 }  // namespace sluice

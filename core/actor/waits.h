@@ -22,7 +22,6 @@
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/check.h"
-#include "sluice/core/base/demangle.h"
 
 namespace sluice::internal {
 
@@ -126,6 +125,22 @@ class BlockingWait : public ReplyWait {
   std::optional<Told> told_;
 };
 
+// Waits while the actor is parked.
+class UnparkedWait : public Wait {
+ public:
+  UnparkedWait(Actor& actor, Where where) : Wait(actor, where) {}
+  UnparkedWait(UnparkedWait&&) = default;
+  ~UnparkedWait() {
+    if (timer_ != 0) actor_.CancelTimer(timer_);
+  }
+  bool Ready() const { return !actor_.slot()->has_outbox; }
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+  void Result() const {}
+
+ private:
+  TimerId timer_ = 0;  // Due when the actor is not parked any more. 0: it does not wait.
+};
+
 class SleepWait : public Wait {
  public:
   SleepWait(Actor& actor, absl::Duration delay, Where where) : Wait(actor, where), delay_(delay) {}
@@ -143,6 +158,16 @@ class SleepWait : public Wait {
 
 // The connection of a session may wait for the end of its tasks (Session::CloseWhenDone).
 void TaskIsOver(Slot* slot);
+
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+// g++ before 13 destroys a braced message, or the captures of a lambda, twice if they are
+// temporaries within the co_await expression (GCC PR 99576).
+template <class A, class M>
+inline constexpr bool kDestroyedTwice<AskWait<A, M>> =
+    std::is_aggregate_v<M> && !std::is_trivially_destructible_v<M>;
+template <class F>
+inline constexpr bool kDestroyedTwice<BlockingWait<F>> = !std::is_trivially_destructible_v<F>;
+#endif
 
 // A task that an actor has started, and nobody awaits.
 class StartedTask final : public Coroutine {
@@ -185,11 +210,12 @@ class AnsweringTask final : public Coroutine {
   Coroutine* Ended() override {
     const std::unique_ptr<AnsweringTask> own(this);
     TaskIsOver(slot());
-    if (const std::exception_ptr error = task_.TakeError()) {
-      promise_.Fail(absl::AbortedError(ExceptionText(error)));
-      std::rethrow_exception(error);
+    try {
+      AnswerWith<R>(promise_, task_.Take());
+    } catch (...) {
+      promise_.Fail(ThrownStatus(slot()));
+      throw;
     }
-    AnswerWith(task_.Take(), promise_);
     return nullptr;
   }
   Task<T> task_;
@@ -207,6 +233,9 @@ void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise) {
 
 namespace sluice {
 
+inline internal::UnparkedWait Actor::Unparked(Where where) {
+  return internal::UnparkedWait(*this, where);
+}
 inline internal::SleepWait Actor::Sleep(absl::Duration delay, Where where) {
   return internal::SleepWait(*this, delay, where);
 }

@@ -7,9 +7,15 @@ namespace sluice {
 
 absl::Status Names::Add(std::string_view name, Slot* slot, uint32_t generation,
                         const std::type_info& type) {
+  if (name.empty()) return absl::InvalidArgumentError("cannot register an actor without a name");
   if (slot == nullptr) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot register \"", ToAbsl(name), "\": the Ref is empty"));
+  }
+  const Named added{slot, generation, &type};
+  if (!added.Lives()) {
+    return absl::NotFoundError(
+        absl::StrCat("cannot register \"", ToAbsl(name), "\": the actor has ended"));
   }
   std::lock_guard<std::mutex> lock(lock_);
   auto found = names_.find(ToAbsl(name));
@@ -18,7 +24,7 @@ absl::Status Names::Add(std::string_view name, Slot* slot, uint32_t generation,
       return absl::AlreadyExistsError(
           absl::StrCat("the name \"", ToAbsl(name), "\" is taken by a live actor"));
     }
-    found->second = {slot, generation, &type};
+    found->second = added;
     return absl::OkStatus();
   }
   if (names_.size() >= names_max_) {
@@ -29,7 +35,7 @@ absl::Status Names::Add(std::string_view name, Slot* slot, uint32_t generation,
           absl::StrCat("names_max = ", names_max_, " names are taken"));
     }
   }
-  names_.emplace(std::string(name), Named{slot, generation, &type});
+  names_.emplace(std::string(name), added);
   return absl::OkStatus();
 }
 

@@ -26,7 +26,8 @@ class Names {
  public:
   explicit Names(size_t names_max) : names_max_(names_max) {}
 
-  // FailedPrecondition: `slot` is nullptr (the Ref is empty). AlreadyExists: a live actor has the
+  // InvalidArgument: the name is empty. FailedPrecondition: `slot` is nullptr (the Ref is empty).
+  // NotFound: the actor has ended. AlreadyExists: a live actor has the
   // name. ResourceExhausted: names_max live actors have names.
   absl::Status Add(std::string_view name, Slot* slot, uint32_t generation,
                    const std::type_info& type);

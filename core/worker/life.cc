@@ -206,6 +206,8 @@ void Life::FailWith(Slot* slot, std::string text) {
   if (again) {
     restarts_.Begin(slot);
   } else if (!ends) {
+    // Askers of questions that it leaves are told its name, also when the actor is destroyed.
+    if (extra.name.empty()) extra.name = NameOfActor(slot);
     BeginEnd(slot);
   }
 }

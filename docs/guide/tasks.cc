@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <latch>
 #include <string>
+#include <utility>
 
 #include "sluice/sluice.h"
 
@@ -43,13 +44,10 @@ class Clerk : public sluice::TaskSession {
   }
 
   sluice::Task<> Answer(std::string key) {
-    const auto value = co_await Within(absl::Seconds(5), Ask(store_, Get{key}, absl::Seconds(9)));
-    if (value.ok() && value->ok()) {
-      co_await Write(**value);
-      co_await Write("\n");
-    } else {
-      co_await Write("none\n");
-    }
+    auto question = Ask(store_, Get{std::move(key)}, absl::Seconds(5));
+    const absl::StatusOr<std::string> value = co_await question;
+    co_await Write(value.value_or("none"));
+    co_await Write("\n");
   }
 
   const sluice::Ref<Store> store_;

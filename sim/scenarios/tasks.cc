@@ -194,7 +194,8 @@ class Clerk : public TaskSession {
       }
       case kSends:
         for (int64_t i = 0; i < 12; ++i) {
-          (void)co_await Send(slow_, Note{i});
+          (void)Send(slow_, Note{i});
+          co_await Unparked();
           Check();
         }
         break;

@@ -65,5 +65,21 @@ TEST_F(NamesTest, EmptyRefIsRefusedInWords) {
   EXPECT_EQ(status.message(), "cannot register \"door\": the Ref is empty");
 }
 
+TEST_F(NamesTest, EmptyNameIsRefused) {
+  Names names(10);
+  EXPECT_EQ(Add(names, "", a_).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(names.Count(), 0u);
+}
+
+TEST_F(NamesTest, AnEndedActorGetsNoName) {
+  Names names(10);
+  const uint32_t generation = GenerationOf(a_);
+  a_.mailbox.Close(generation);
+  const absl::Status status = names.Add("door", &a_, generation, typeid(int));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(status.message(), "cannot register \"door\": the actor has ended");
+  EXPECT_TRUE(Add(names, "door", b_).ok());
+}
+
 }  // namespace
 }  // namespace sluice::testing::names_test
