@@ -175,7 +175,8 @@ class Actor : public ActorBase {
   auto Ask(const Ref<A>& target, M question, absl::Duration timeout, Where where = SLUICE_HERE) {
     using Refused = internal::AskRefused<A, M, internal::AnyAnswer>;
     if constexpr (!std::is_void_v<Refused>) {
-      return Refused();
+      static_cast<void>(Refused());
+      return internal::NoWait();
     } else {
       return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
     }

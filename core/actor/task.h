@@ -89,6 +89,12 @@ class Awaiter {
   Coroutine& coroutine_;
 };
 
+// Instead of a wait that does not compile, so that its co_await is no second error.
+struct NoWait {
+  bool Begin(Coroutine&, std::coroutine_handle<>) { return false; }
+  int Result() const { return 0; }
+};
+
 // True: this compiler destroys an argument of the call that made the wait twice, if call and
 // co_await are one expression (waits.h).
 template <class W>
@@ -126,6 +132,7 @@ class TaskPromiseBase {
   template <class A>
   requires Awaitable<std::remove_reference_t<A>>
   auto await_transform(A&& awaited) {
+    static_assert(!kDestroyedTwice<A>, SLUICE_DESTROYED_TWICE);
     return Awaiter<std::remove_reference_t<A>>(awaited, *coroutine_);
   }
   template <class T>
