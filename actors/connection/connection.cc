@@ -252,7 +252,7 @@ bool Connection::HasWork() const {
 bool Connection::CloseDue() const {
   if (!close_when_done_ || session_ == nullptr || Closing() || IsConnecting()) return false;
   const bool asks_open =
-      slot_->extra != nullptr && (slot_->extra->AsksOpen() || !slot_->extra->tasks.Empty());
+      (slot_->extra != nullptr && slot_->extra->AsksOpen()) || Life::FirstTask(slot_) != nullptr;
   const bool write_wanted = outgoing_.Open() && outgoing_.WantsWritable();
   bool done = !asks_open && !write_wanted && !incoming_.OfferAgain();
   SLUICE_PLANT(answers_cut_off, done = true);

@@ -67,6 +67,10 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // While a ReadHold of the session exists.
   void PauseReading() { incoming_.Pause(); }
   void ResumeReading();
+  // Input that the session has left is offered once more, though nothing has come behind it.
+  void OfferKeptInput() {
+    if (!incoming_.Empty()) incoming_.SetOfferAgain(true);
+  }
   void RepeatEof() { incoming_.RepeatEof(); }
   void WantWritable() {
     outgoing_.SetWantsWritable(true);

@@ -3,11 +3,20 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sluice/actors/connection/connection.h"
 #include "sluice/core/base/check.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/worker/descriptors.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
+
+namespace {
+
+// While memory is spent, a write is tried again so often.
+constexpr int64_t kMemoryLookMs = 10;
+
+}  // namespace
 
 TaskSession::TaskSession() = default;
 
@@ -23,14 +32,20 @@ void TaskSession::Serving::Begin(TaskSession& session) {
   JoinList(session.tasks_);
   task_ = session.Serve();
   task_.StartIn(*this);
-  Run();
+  Coroutine::Begin();
 }
 
 Coroutine* TaskSession::Serving::Ended() {
   const std::exception_ptr error = task_.TakeError();
   task_.Destroy();
   if (error) std::rethrow_exception(error);
-  static_cast<TaskSession*>(slot()->actor)->Close();
+  auto& session = *static_cast<TaskSession*>(slot()->actor);
+  // Another task has written a part: a FIN would make the peer take that for the whole.
+  if (!session.writes_.Empty() && session.writes_.Front()->begun_) {
+    session.Abort();
+  } else {
+    session.Close();
+  }
   return nullptr;
 }
 
@@ -43,6 +58,8 @@ void TaskSession::OnOpen() {
 
 void TaskSession::ReadOnlyIfAwaited() {
   if (read_ != nullptr) {
+    // The last read may have left input that this one takes.
+    if (hold_.Holds() && connection() != nullptr) connection()->OfferKeptInput();
     hold_.Release();
   } else if (!hold_.Holds()) {
     hold_ = HoldReading();
@@ -50,6 +67,7 @@ void TaskSession::ReadOnlyIfAwaited() {
 }
 
 void TaskSession::OnData(Input& in) {
+  if (ending_) return in.Skip(in.size());  // It is in rest_.
   input_ = &in;
   size_t consumed = 0;
   if (read_ != nullptr && Find(*read_, in.Peek(), &consumed)) {
@@ -62,15 +80,15 @@ void TaskSession::OnData(Input& in) {
 
 void TaskSession::OnEof() {
   eof_ = true;
-  SLUICE_PLANT(task_rest_lost, return EndReading());
-  if (!Keep(rest_, Unconsumed())) return;
   EndReading();
 }
 
 void TaskSession::OnDrain() { EndReading(); }
 
 void TaskSession::EndReading() {
-  ending_ = true;
+  std::string_view rest = Unconsumed();
+  SLUICE_PLANT(task_rest_lost, rest = "");
+  if (!std::exchange(ending_, true) && !Keep(rest_, rest)) return;
   if (read_ == nullptr) return;
   ReadWait& read = *std::exchange(read_, nullptr);
   FindInRest(read);
@@ -153,6 +171,7 @@ void TaskSession::Withdraw(ReadWait& read) {
 }
 
 bool TaskSession::ReadNext(ReadWait& read) {
+  read.Restart();
   size_t consumed = 0;
   if (!MayGoOn() || !Find(read, input_->Peek(), &consumed)) return false;
   input_->Skip(consumed);
@@ -162,7 +181,9 @@ bool TaskSession::ReadNext(ReadWait& read) {
 bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task reads from another actor's connection");
   SLUICE_CHECK(session_.read_ == nullptr, "two tasks read from one connection");
-  if (kind_ == Kind::kExactly && count_ == 0) {
+  SLUICE_CHECK(coroutine_ == nullptr || session_.read_ != this);
+  Restart();
+  if ((kind_ == Kind::kExactly || kind_ == Kind::kSome) && count_ == 0) {
     result_ = std::string_view();
     return false;
   }
@@ -179,40 +200,81 @@ bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> 
   return true;
 }
 
-void TaskSession::ReadWait::GoOn() {
-  coroutine_->SetNext(frame_);
-  coroutine_->Run();
-}
+void TaskSession::ReadWait::GoOn() { std::exchange(coroutine_, nullptr)->Resume(frame_); }
 
 // --- Writing.
 
+void TaskSession::CloseWrite() {
+  Session::CloseWrite();
+  while (WriteWait* const write = writes_.PopFront()) {
+    write->answer_ = Answer::kClosed;
+    write->bytes_ = "";
+    write->coroutine_->Resume(write->frame_);
+  }
+}
+
+// A peer that reads as fast as this writes must not hold the worker.
+bool TaskSession::MayWriteOn() {
+  constexpr uint8_t kWritesInPiece = 16;
+  if (++writes_in_piece_ < kWritesInPiece) return true;
+  writes_in_piece_ = 0;
+  if (!worker().PieceDone(slot(), "Write")) return true;
+  WantWritable();
+  return false;
+}
+
 bool TaskSession::TryWrite(WriteWait& write) {
-  if (Session::Write(write.bytes_) == Answer::kAccepted) [[likely]]
-    return true;
+  if (!write.begun_) {
+    write.answer_ = Session::Write(write.bytes_);
+    if (write.answer_ == Answer::kAccepted || write.answer_ == Answer::kClosed) [[likely]] {
+      write.bytes_ = "";
+      return true;
+    }
+  }
+  const auto most = static_cast<size_t>(runtime().options().output_bytes_max);
+  if (!write.begun_ && write.bytes_.size() <= most) {
+    WaitForRoom(write.answer_);
+    return false;
+  }
   while (!write.bytes_.empty()) {
-    // In pieces: what is longer than the output may ever be is written, too.
-    const auto most = static_cast<size_t>(runtime().options().output_bytes_max);
+    // Longer than the output may ever be: in pieces.
     const size_t held = OutputBytes();
     const std::string_view piece = write.bytes_.substr(0, most - std::min(most, held));
     const Answer answer = piece.empty() ? Answer::kFull : Session::Write(piece);
+    write.answer_ = answer;
     if (answer == Answer::kClosed) {
-      write.answer_ = answer;
+      write.bytes_ = "";
       return true;
     }
     if (answer != Answer::kAccepted) {
-      WantWritable();
+      WaitForRoom(answer);
       return false;
     }
+    write.begun_ = true;
     write.bytes_.remove_prefix(piece.size());
   }
   return true;
 }
 
+void TaskSession::WaitForRoom(Answer answer) {
+  if (answer == Answer::kFull) return WantWritable();
+  // Memory is spent: the output may be empty, so no event would follow.
+  if (memory_timer_ != 0) return;
+  memory_timer_ = After(absl::Milliseconds(kMemoryLookMs), [this] {
+    memory_timer_ = 0;
+    OnWritable();
+  });
+  if (memory_timer_ == 0) WantWritable();
+}
+
 void TaskSession::OnWritable() {
+  worker().BeginShare(Descriptors::kHandlerNs);
   while (!writes_.Empty() && TryWrite(*writes_.Front())) {
     WriteWait& write = *writes_.PopFront();
-    write.coroutine_->SetNext(write.frame_);
-    write.coroutine_->Run();
+    write.coroutine_->Resume(write.frame_);
+    if (!worker().TurnOver()) continue;
+    if (!writes_.Empty()) WantWritable();
+    return;
   }
 }
 

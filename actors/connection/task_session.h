@@ -68,9 +68,15 @@ class TaskSession : public Session {
   // nullopt also if the end comes within the frame.
   ReadWait Frame(size_t (*length)(std::string_view), Where where = SLUICE_HERE);
 
-  // Waits until all bytes have room in the output, in the order of the calls. Answers kAccepted, or
-  // kClosed if the write side has ended. `bytes` stay valid while it waits.
+  // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
+  // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
+  // goes in pieces; if it is cancelled in between, the connection is reset, as the peer would take
+  // what follows for the rest.
   WriteWait Write(std::string_view bytes, Where where = SLUICE_HERE);
+  void WriteOrAbort(std::string_view bytes) = delete;  // co_await Write() waits instead.
+  void WriteOrAbort(const Bytes& bytes) = delete;
+  // As in a Session. Writes that wait for room answer false.
+  void CloseWrite();
 
   // True: the peer has ended its side, or the runtime drains. Reads answer bytes that have come,
   // and then nullopt.
@@ -115,19 +121,24 @@ class TaskSession : public Session {
   void FindInRest(ReadWait& read);
   // Nothing is read while no task waits for input.
   void ReadOnlyIfAwaited();
-  // True: all of it was written, or nothing more can be.
+  // True: all of it was written, or nothing more can be. False: OnWritable follows.
   bool TryWrite(WriteWait& write);
+  void WaitForRoom(Answer answer);
+  // False: this turn is over; OnWritable follows.
+  bool MayWriteOn();
 
   Serving serving_;
   Coroutines tasks_;
   IntrusiveList<WriteWait, WriteTag> writes_;  // They wait for room.
   ReadWait* read_ = nullptr;                   // It waits for input.
+  TimerId memory_timer_ = 0;                   // Writes wait for memory.
   ReadHold hold_;                              // While no task waits for input.
   Input* input_ = nullptr;                     // In OnData only.
   FrameBlock taken_;                           // The bytes of the last read.
   FrameBlock rest_;                            // Bytes that were left at the end.
   uint32_t rest_read_ = 0;                     // How many of them were read.
-  bool eof_ = false;                           // OnEof has come.
+  uint8_t writes_in_piece_ = 0;
+  bool eof_ = false;  // OnEof has come.
   bool ending_ = false;
 };
 
@@ -152,6 +163,11 @@ class TaskSession::ReadWait {
            Where where)
       : session_(session), place_(where), kind_(kind), count_(count), length_(length) {}
   void GoOn();
+  // A wait that has a name may be awaited again.
+  void Restart() {
+    result_.reset();
+    if (kind_ == Kind::kLine) count_ = 0;
+  }
 
   TaskSession& session_;
   WaitPlace place_;
@@ -166,10 +182,16 @@ class TaskSession::ReadWait {
 class TaskSession::WriteWait : public ListNode<WriteTag> {
  public:
   WriteWait(WriteWait&& other) noexcept;  // Until it waits.
-  ~WriteWait() { session_.writes_.RemoveIfLinked(*this); }
-  bool Ready() { return session_.writes_.Empty() && session_.TryWrite(*this); }
+  ~WriteWait() {
+    session_.writes_.RemoveIfLinked(*this);
+    if (begun_ && !bytes_.empty()) [[unlikely]]
+      session_.Abort();
+  }
+  bool Ready() {
+    return session_.writes_.Empty() && session_.MayWriteOn() && session_.TryWrite(*this);
+  }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
-  Answer Result() const { return answer_; }
+  bool Result() const { return answer_ == Answer::kAccepted; }
 
  private:
   friend class TaskSession;
@@ -180,6 +202,7 @@ class TaskSession::WriteWait : public ListNode<WriteTag> {
   WaitPlace place_;
   std::string_view bytes_;  // Left to write.
   Answer answer_ = Answer::kAccepted;
+  bool begun_ = false;  // A piece of it was written.
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
 };

@@ -200,7 +200,8 @@ void Actor::DropAsk(AskId ask) { (void)CloseAsk(ask); }
 // The callback may have ended all that the connection waited for, or asked again.
 void Actor::CallbackRan() {
   SLUICE_PLANT(last_answer_unnoticed, return);
-  if (slot_->extra->io_awaits_asks && slot_->io != nullptr) [[unlikely]] {
+  const ActorExtra* const extra = slot_->extra;
+  if (extra != nullptr && extra->io_awaits_asks && slot_->io != nullptr) [[unlikely]] {
     worker().descriptors().MarkReady(slot_->io);
   }
 }

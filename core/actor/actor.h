@@ -65,6 +65,10 @@ template <class A>
 struct ValueOfAwaitable;
 template <class A>
 using ValueOf = typename ValueOfAwaitable<A>::Type;
+template <class A>
+using InTimeOf = std::conditional_t<
+    std::is_void_v<ValueOf<A>>, absl::Status,
+    absl::StatusOr<std::conditional_t<std::is_void_v<ValueOf<A>>, int, ValueOf<A>>>>;
 
 void HandleAskOver(void* actor, Envelope& e);
 // Puts a coroutine on the list of its actor. False: the actor's callbacks do not run any more.
@@ -221,16 +225,17 @@ class Actor : public ActorBase {
   Ref<A> SpawnRestarting(const RestartPolicy& policy, const SpawnOptions& options, Args&&... args);
 
   // Runs a task of this actor: now, until it waits for the first time, and then whenever it may go
-  // on. An exception that leaves it fails the actor. In the destructor and after the actor's end
-  // the task is destroyed instead.
+  // on. An exception that leaves it fails the actor. From OnStart on: in the constructor it throws
+  // std::logic_error, and after the actor's end the task is destroyed instead.
   void StartTask(Task<void> task);
   // In a task that sends much: `co_await Unparked()` goes on when what this actor has sent has left
   // its outbox; at once if it is empty.
   internal::UnparkedWait Unparked(Where where = SLUICE_HERE);
   // In a task: `co_await Sleep(...)` goes on after `delay`, or later while the actor is parked.
   internal::SleepWait Sleep(absl::Duration delay, Where where = SLUICE_HERE);
-  // In a task: `co_await Within(timeout, WAIT)` is an absl::StatusOr of what WAIT answers. At the
-  // deadline it is DeadlineExceeded, and the wait or task is cancelled.
+  // In a task: `co_await Within(timeout, WAIT)` is an absl::StatusOr of what WAIT answers (an
+  // absl::Status, if that is nothing). At the deadline it is DeadlineExceeded, and the wait or task
+  // is cancelled.
   template <class A>
   auto Within(absl::Duration timeout, A&& awaited);
 
@@ -298,7 +303,6 @@ class Actor : public ActorBase {
   friend class internal::AskWait;
   template <class F>
   friend class internal::BlockingWait;
-  friend bool internal::JoinTasks(Slot* slot, Coroutine& coroutine);
   friend void internal::TaskIsOver(Slot* slot);
 
   // False in the destructor: the actor that a callback would run for is gone.
@@ -349,14 +353,14 @@ class Actor : public ActorBase {
         }
       });
       if (ask == 0) return Answer::kOverloaded;
+      if (number != nullptr) *number = ask;
       internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
       const Answer answer = worker().Send(slot_, target.slot(), target.generation(),
                                           &internal::kAskedOps<A, M>, asked);
       if (answer != Answer::kAccepted) {
         asked.promise.Forget();
         DropAsk(ask);
-      } else if (number != nullptr) {
-        *number = ask;
+        if (number != nullptr) *number = 0;
       }
       return answer;
     }
@@ -382,22 +386,22 @@ class Actor : public ActorBase {
                       f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
                     });
         if (ask == 0) return Answer::kOverloaded;
+        if (number != nullptr) *number = ask;
         const Answer answer =
             SubmitBlocking(ask, sizeof(Task),
                            std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
                                                   Promise<Value>(slot_, generation(), ask)));
-        if (answer == Answer::kAccepted && number != nullptr) *number = ask;
+        if (answer != Answer::kAccepted && number != nullptr) *number = 0;
         return answer;
       }
     }
     return Answer::kClosed;  // Never compiled.
   }
   template <class A>
-  Task<absl::StatusOr<internal::ValueOf<A>>> InTime(absl::Duration timeout, A awaited);
+  Task<internal::InTimeOf<A>> InTime(absl::Duration timeout, A awaited);
   AskEntry CloseAsk(AskId ask);
   // The question's callback does not run any more; its entry waits for the late reply.
   void WithdrawAsk(AskId ask);
-  Coroutines* Tasks() override;
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
   void DropAsk(AskId ask);
   void AskTimedOut(AskId ask);

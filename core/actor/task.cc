@@ -16,8 +16,6 @@ void Actor::StartTask(Task<void> task) {
   internal::StartTaskOf(slot_, std::move(task));
 }
 
-Coroutines* Actor::Tasks() { return slot_->extra == nullptr ? nullptr : &slot_->extra->tasks; }
-
 void Actor::WithdrawAsk(AskId ask) {
   auto found = slot_->extra->asks.find(ask);
   if (found == slot_->extra->asks.end()) return;
@@ -42,21 +40,24 @@ void PutFrame(void* place, size_t bytes) {
 }
 
 bool JoinTasks(Slot* slot, Coroutine& coroutine) {
-  Actor& actor = *static_cast<Actor*>(slot->actor);
-  if (!actor.HearsBack()) return false;
-  Coroutines* tasks = actor.Tasks();
-  if (tasks == nullptr) tasks = &actor.worker().Extra(slot).tasks;
-  coroutine.JoinList(*tasks);
+  // The destructor of an actor whose constructor throws would come before the end of its tasks.
+  if (slot->actor == nullptr && slot->state == ActorState::kStarting) {
+    throw std::logic_error("StartTask() in a constructor: start the task in OnStart() or later");
+  }
+  if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) return false;
+  coroutine.JoinList(slot->worker->Extra(slot).tasks);
   return true;
 }
 
 void StartTaskOf(Slot* slot, Task<void> task) {
   auto started = std::make_unique<StartedTask>(slot, std::move(task));
   if (!JoinTasks(slot, *started)) return;
-  started.release()->Begin();
+  started.release()->BeginTask();
 }
 
-void TaskIsOver(Slot* slot) { static_cast<Actor*>(slot->actor)->CallbackRan(); }
+void TaskIsOver(Slot* slot) {
+  if (slot->actor != nullptr) static_cast<Actor*>(slot->actor)->CallbackRan();
+}
 
 absl::Status RefusedStatus(Answer answer) {
   return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
@@ -66,6 +67,7 @@ absl::Status RefusedStatus(Answer answer) {
 void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
                    const Slot* target) {
   SLUICE_CHECK(coroutine.slot() == actor_.slot(), "a task awaits what belongs to another actor");
+  SLUICE_CHECK(coroutine_ == nullptr, "a wait is awaited once");
   coroutine_ = &coroutine;
   frame_ = frame;
   coroutine.WaitsAt(place_, what, coroutine.slot()->worker->NowMs(), target);

@@ -14,7 +14,7 @@
 //    gone after the first wait.
 // 3. An exception goes to the awaiting task. If it leaves the outermost one, the actor fails, as by
 // an
-//    exception that leaves a handler.
+//    exception that leaves a handler; before the first wait, it leaves StartTask().
 // 4. If the actor ends or is restarted, its waiting tasks never go on: their frames are destroyed
 //    before the actor is, and so are the tasks that they await. Destructors run.
 //
@@ -210,9 +210,10 @@ class [[nodiscard("a Task does nothing until it is awaited or started")]] Task {
     if (frame_) std::exchange(frame_, nullptr).destroy();
   }
 
+  // Owns the task: it is destroyed with the frame that awaits it.
   class Awaiter {
    public:
-    Awaiter(Task& task, Coroutine& coroutine) : task_(task), coroutine_(coroutine) {}
+    Awaiter(Task task, Coroutine& coroutine) : task_(std::move(task)), coroutine_(coroutine) {}
     bool await_ready() const { return false; }
     void await_suspend(std::coroutine_handle<> frame) {
       task_.StartIn(coroutine_);
@@ -225,10 +226,10 @@ class [[nodiscard("a Task does nothing until it is awaited or started")]] Task {
     }
 
    private:
-    Task& task_;
+    Task task_;
     Coroutine& coroutine_;
   };
-  Awaiter AwaitedBy(Coroutine & coroutine)&& { return Awaiter(*this, coroutine); }
+  Awaiter AwaitedBy(Coroutine & coroutine)&& { return Awaiter(std::move(*this), coroutine); }
 
  private:
   std::coroutine_handle<promise_type> frame_;

@@ -16,7 +16,7 @@ bool FirstOfBase::Alternative::Begin(FirstOfBase& of, int index) {
   SetSlot(of.waiting_->slot());
   JoinTasks(slot(), *this);
   StartIn();
-  Run();
+  Coroutine::Begin();
   return of.first_ < 0;
 }
 
@@ -30,7 +30,6 @@ Coroutine* FirstOfBase::OnEnded(int index) {
 
 // The actor ends.
 void GroupTask::Cancel() {
-  SLUICE_CHECK(!Running(), "a task cancels its own group");
   group_.Remove(*this);
   delete this;
 }
@@ -38,7 +37,8 @@ void GroupTask::Cancel() {
 }  // namespace internal
 
 TaskGroup::~TaskGroup() {
-  Cancel();
+  SLUICE_CHECK(joining_ == nullptr, "a group ends while a task joins it");
+  CancelAll();
   if (error_ == nullptr) return;
   LogError(absl::StrCat(NameOfActor(slot_), ": a task of a group failed, and nobody joined it: ",
                         ExceptionText(error_)));
@@ -49,7 +49,7 @@ void TaskGroup::Start(Task<void> task) {
   if (!internal::JoinTasks(slot_, *started)) return;
   tasks_.PushBack(*started);
   ++count_;
-  started.release()->Begin();
+  started.release()->BeginTask();
 }
 
 void TaskGroup::Remove(internal::GroupTask& task) {
@@ -58,6 +58,12 @@ void TaskGroup::Remove(internal::GroupTask& task) {
 }
 
 void TaskGroup::Cancel() {
+  CancelAll();
+  internal::TaskIsOver(slot_);
+  if (joining_ != nullptr) std::exchange(joining_, nullptr)->Resume(frame_);
+}
+
+void TaskGroup::CancelAll() {
   while (!tasks_.Empty()) {
     internal::GroupTask& task = *tasks_.Front();
     task.LeaveList();
@@ -70,6 +76,7 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
   const std::unique_ptr<internal::GroupTask> own(&task);
   const std::exception_ptr error = task.task().TakeError();
   if (error != nullptr && error_ == nullptr) error_ = error;
+  internal::TaskIsOver(slot_);
   if (joining_ == nullptr || (count_ > 0 && error_ == nullptr)) return nullptr;
   Coroutine* const joining = std::exchange(joining_, nullptr);
   joining->SetNext(frame_);
@@ -80,14 +87,16 @@ bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> fr
   SLUICE_CHECK(group_.joining_ == nullptr, "two tasks join one group");
   if (group_.count_ == 0 || group_.error_ != nullptr) return false;
   coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowMs());
+  waits_ = true;
   group_.joining_ = &coroutine;
   group_.frame_ = frame;
   return true;
 }
 
 void TaskGroup::JoinWait::Result() {
+  waits_ = false;
   if (group_.error_ == nullptr) return;
-  group_.Cancel();
+  group_.CancelAll();
   std::rethrow_exception(std::exchange(group_.error_, nullptr));
 }
 

@@ -12,8 +12,8 @@
 // Thread: the worker's.
 // Bound:  the frames of the tasks are charged to the memory budget.
 // Errors: an exception of the first task leaves the co_await of FirstOf. The first exception of a
-//         group's task cancels the others, and leaves Join(). If nobody joins any more, it is
-//         logged.
+//         group's task leaves Join(), which cancels the other tasks. If nobody joins any more, it
+//         is logged.
 #ifndef SLUICE_CORE_ACTOR_TASK_GROUP_H_
 #define SLUICE_CORE_ACTOR_TASK_GROUP_H_
 
@@ -190,12 +190,17 @@ class TaskGroup {
   class JoinWait {
    public:
     JoinWait(TaskGroup& group, Where where) : group_(group), place_(where) {}
+    JoinWait(JoinWait&&) = default;  // Until it waits.
+    ~JoinWait() {
+      if (waits_) group_.joining_ = nullptr;
+    }
     bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
     void Result();
 
    private:
     TaskGroup& group_;
     WaitPlace place_;
+    bool waits_ = false;
   };
   JoinWait Join(Where where = SLUICE_HERE) { return JoinWait(*this, where); }
 
@@ -203,6 +208,7 @@ class TaskGroup {
   friend class internal::GroupTask;
   struct Tag {};
 
+  void CancelAll();
   Coroutine* OnEnded(internal::GroupTask& task);
   void Remove(internal::GroupTask& task);
 
@@ -222,9 +228,9 @@ class GroupTask final : public Coroutine, public ListNode<TaskGroup::Tag> {
       : Coroutine(slot), group_(group), task_(std::move(task)) {}
   static void* operator new(size_t bytes) { return GetFrame(bytes); }
   static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
-  void Begin() {
+  void BeginTask() {
     task_.StartIn(*this);
-    Run();
+    Begin();
   }
   void Cancel() override;
   Task<void>& task() { return task_; }
@@ -238,10 +244,14 @@ class GroupTask final : public Coroutine, public ListNode<TaskGroup::Tag> {
 }  // namespace internal
 
 template <class A>
-Task<absl::StatusOr<internal::ValueOf<A>>> Actor::InTime(absl::Duration timeout, A awaited) {
+Task<internal::InTimeOf<A>> Actor::InTime(absl::Duration timeout, A awaited) {
   auto first = co_await FirstOf(awaited, Sleep(timeout));
   if (first.index() == 1) co_return absl::DeadlineExceededError("not before the deadline");
-  co_return std::get<0>(std::move(first));
+  if constexpr (std::is_void_v<internal::ValueOf<A>>) {
+    co_return absl::OkStatus();
+  } else {
+    co_return std::get<0>(std::move(first));
+  }
 }
 
 template <class A>

@@ -41,10 +41,7 @@ class Wait {
   void Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
                const Slot* target = nullptr);
   // In a handler of the actor: the frame goes on. Nothing of this may be used after the call.
-  void GoOn() {
-    coroutine_->SetNext(frame_);
-    coroutine_->Run();
-  }
+  void GoOn() { coroutine_->Resume(frame_); }
   Actor& actor_;
 
  private:
@@ -175,9 +172,9 @@ class StartedTask final : public Coroutine {
   StartedTask(Slot* slot, Task<> task) : Coroutine(slot), task_(std::move(task)) {}
   static void* operator new(size_t bytes) { return GetFrame(bytes); }
   static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
-  void Begin() {
+  void BeginTask() {
     task_.StartIn(*this);
-    Run();
+    Begin();
   }
   void Cancel() override { delete this; }
 
@@ -200,9 +197,9 @@ class AnsweringTask final : public Coroutine {
       : Coroutine(slot), task_(std::move(task)), promise_(std::move(promise)) {}
   static void* operator new(size_t bytes) { return GetFrame(bytes); }
   static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
-  void Begin() {
+  void BeginTask() {
     task_.StartIn(*this);
-    Run();
+    Begin();
   }
   void Cancel() override { delete this; }
 
@@ -226,7 +223,7 @@ template <class T, class R>
 void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise) {
   auto* const started = new AnsweringTask<T, R>(slot, std::move(task), std::move(promise));
   JoinTasks(slot, *started);  // A handler of the actor runs.
-  started->Begin();
+  started->BeginTask();
 }
 
 }  // namespace sluice::internal

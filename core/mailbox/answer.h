@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "sluice/core/base/language.h"
+
 namespace sluice {
 
 struct Slot;

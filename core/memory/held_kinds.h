@@ -156,7 +156,9 @@ struct Shared {
 };
 struct TypesOf {
   template <class... M>
-  Types<std::remove_cvref_t<M>...> operator()(const M&...) const;
+  constexpr Types<std::remove_cvref_t<M>...> operator()(const M&...) const {
+    return {};
+  }
 };
 template <class T>
 struct Members {

@@ -238,12 +238,15 @@ std::string Worker::Dump() {
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
   int tasks = 0;
   shared().slots.ForEach(this, [&](Slot* slot) {
-    Coroutines* const of = slot->actor == nullptr ? nullptr : slot->actor->Tasks();
-    if (of == nullptr) return;
-    for (Coroutine* task = of->Front(); task != nullptr; task = of->Next(*task)) {
-      if (++tasks > 100) continue;
-      absl::StrAppendFormat(&text, "  a task of %s %s\n", NameOfActor(slot), task->Text(NowMs()));
-    }
+    const auto tell = [&](const Coroutines* of) {
+      if (of == nullptr) return;
+      for (Coroutine* task = of->Front(); task != nullptr; task = of->Next(*task)) {
+        if (++tasks > 100) continue;
+        absl::StrAppendFormat(&text, "  a task of %s %s\n", NameOfActor(slot), task->Text(NowMs()));
+      }
+    };
+    tell(slot->actor == nullptr ? nullptr : slot->actor->Tasks());
+    tell(slot->extra == nullptr ? nullptr : &slot->extra->tasks);
   });
   if (tasks > 100) absl::StrAppendFormat(&text, "  and %d more tasks\n", tasks - 100);
   constexpr size_t kHoldersShown = 5;

@@ -50,7 +50,8 @@ class ActorBase {
   // Called just before a failed actor is destroyed, if its OnStart had begun and it is not
   // restarted. For the layers above, not for programs.
   virtual void OnEndedByFailure() {}
-  // The tasks that the actor runs; nullptr: none. For the end, which cancels them, and the dump.
+  // Tasks that the actor runs besides those in its ActorExtra; nullptr: none. For the end, which
+  // cancels them, and the dump.
   virtual Coroutines* Tasks() { return nullptr; }
 };
 

@@ -54,9 +54,12 @@ class Coroutine : public ListNode<CoroutineTag> {
     if (list_ != nullptr) list_->RemoveIfLinked(*this);
   }
 
-  // Runs it from `next` until it waits or has ended; then a coroutine that waited for its end, and
-  // so on. Requires: a handler of its actor runs, and `next` is set.
-  void Run();
+  // Runs it from `frame` until it waits or has ended; then a coroutine that waited for its end, and
+  // so on. If another coroutine runs on this thread (it has started or cancelled a task), this one
+  // runs behind it: it may end what the other one is using. Requires: a handler of its actor runs.
+  void Resume(std::coroutine_handle<> frame);
+  // As Resume from its first frame, and at once: it is new, so nothing waits for it.
+  void Begin();
   // Destroys its frames, and with them all that they own; it does not go on any more.
   // Requires: it does not run.
   virtual void Cancel() = 0;
@@ -78,17 +81,19 @@ class Coroutine : public ListNode<CoroutineTag> {
 
  protected:
   explicit Coroutine(Slot* slot = nullptr) : slot_(slot) {}
-  ~Coroutine() { LeaveList(); }
+  ~Coroutine();
   void SetSlot(Slot* slot) { slot_ = slot; }
 
  private:
   // Called once, when the outermost frame has returned or thrown. Answers the coroutine that waited
   // for this, to run next; nullptr: none. May destroy this object, and may throw.
   virtual Coroutine* Ended() = 0;
+  static void Run(Coroutine* coroutine);
 
   Slot* slot_;
   Coroutines* list_ = nullptr;
   std::coroutine_handle<> next_;
+  Coroutine* behind_ = nullptr;       // The next one that waits for the end of a running one.
   const WaitPlace* place_ = nullptr;  // Where it waits; valid while it does.
   bool running_ = false;
   bool ended_ = false;

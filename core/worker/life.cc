@@ -267,7 +267,9 @@ bool Life::EndActor(Slot* slot, int* budget) {
 // constructor or destructor created. Their destructors are user code, too.
 void Life::DropWhatItHeld(Slot* slot, int* budget) {
   ActorExtra& extra = *slot->extra;
-  if (slot->queue.Empty() && extra.timers.empty() && extra.asks.empty()) return;
+  if (slot->queue.Empty() && extra.timers.empty() && extra.asks.empty() && extra.tasks.Empty()) {
+    return;
+  }
   const char* const type = extra.restart == nullptr ? nullptr : extra.restart->type;
   {
     const HandlerScope scope(desk_, slot, "its end", type);
@@ -275,6 +277,7 @@ void Life::DropWhatItHeld(Slot* slot, int* budget) {
       CountDropped(slot, slot->queue.Pop(),
                    desk_.drain.shutdown ? DropReason::kShutdown : DropReason::kTargetEnded);
     }
+    if (*budget > 0) *budget -= CancelTasks(slot, *budget);
     if (*budget > 0) *budget -= ForgetTimers(slot, *budget);
     if (*budget > 0) *budget -= ForgetAsks(slot, *budget);
   }
@@ -352,14 +355,20 @@ void Life::EndStep(Slot* slot) {
 
 int Life::CancelTasks(Slot* slot, int most) {
   SLUICE_PLANT(tasks_outlive_actor, return 0);
-  Coroutines* const tasks = slot->actor == nullptr ? nullptr : slot->actor->Tasks();
   int cancelled = 0;
-  for (; tasks != nullptr && cancelled < most && !tasks->Empty(); ++cancelled) {
-    Coroutine& task = *tasks->Front();
-    task.LeaveList();
-    task.Cancel();
+  for (; cancelled < most; ++cancelled) {
+    Coroutine* const task = FirstTask(slot);
+    if (task == nullptr) break;
+    task->LeaveList();
+    task->Cancel();
   }
   return cancelled;
+}
+
+Coroutine* Life::FirstTask(const Slot* slot) {
+  if (slot->extra != nullptr && !slot->extra->tasks.Empty()) return slot->extra->tasks.Front();
+  Coroutines* const own = slot->actor == nullptr ? nullptr : slot->actor->Tasks();
+  return own == nullptr ? nullptr : own->Front();
 }
 
 int Life::ForgetTimers(Slot* slot, int most) {

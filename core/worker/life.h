@@ -25,6 +25,7 @@
 namespace sluice {
 
 class ActorBase;
+class Coroutine;
 class Descriptors;
 class Family;
 class Parking;
@@ -68,6 +69,7 @@ class Life {
   void CancelLinger(Slot* slot);
   // Cancels at most `most` tasks of an actor whose handlers run no more. Answers how many.
   static int CancelTasks(Slot* slot, int most);
+  static Coroutine* FirstTask(const Slot* slot);  // nullptr: the actor runs no task.
   // Destroys at most `most` timers. Answers how many.
   int ForgetTimers(Slot* slot, int most);
   // Ends the way of a message that its actor will not handle.

@@ -68,7 +68,9 @@ void Restarts::Begin(Slot* slot) {
 bool Restarts::DestroyFailed(Slot* slot, int* budget) {
   ActorExtra& extra = *slot->extra;
   std::vector<AskId>& asks_left = extra.restart->asks_left;
-  if (slot->actor == nullptr && extra.timers.empty() && asks_left.empty()) return true;
+  if (slot->actor == nullptr && extra.tasks.Empty() && extra.timers.empty() && asks_left.empty()) {
+    return true;
+  }
   const char* const type = extra.restart->type;
   {
     const HandlerScope scope(desk_, slot, "its end", type);

@@ -125,7 +125,7 @@ class Clerk : public TaskSession {
       Check();
       if (kind == kWrites) co_await Write(Pattern(0, 0, kMuchBytes));
       Check();
-      if (co_await Write(absl::StrCat(answer, "\n")) != Answer::kAccepted) break;
+      if (!co_await Write(absl::StrCat(answer, "\n"))) break;
       Check();
     }
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/runtime/runtime.h"

@@ -470,6 +470,152 @@ TEST_F(Tasks, ATaskThatSendsMuchWaitsForRoom) {
   EXPECT_EQ(seen_.Text(), "5000");
 }
 
+// --- Corners.
+
+class StartsInItsConstructor : public Tasker {
+ public:
+  StartsInItsConstructor(Seen* seen, Ref<Doubler> doubler) : Tasker(seen, doubler) {
+    StartTask(Early());
+  }
+
+ private:
+  Task<> Early() {
+    seen_->Add("not reached");
+    co_return;
+  }
+  Task<> Work() override { co_return; }
+};
+
+TEST_F(Tasks, ATaskIsNotStartedInAConstructor) {
+  Run<StartsInItsConstructor>();
+  EXPECT_EQ(seen_.Text(), "");
+  EXPECT_EQ(runtime_.TotalLedger().failed, 1);
+}
+
+class StartsInItsDestructor : public Tasker {
+ public:
+  using Tasker::Tasker;
+  ~StartsInItsDestructor() override { StartTask(Late()); }
+
+ private:
+  Task<> Late() {
+    seen_->Add("not reached");
+    co_return;
+  }
+  Task<> Work() override {
+    Stop();
+    co_return;
+  }
+};
+
+TEST_F(Tasks, ATaskIsNotStartedInADestructor) {
+  Run<StartsInItsDestructor>();
+  EXPECT_EQ(seen_.Text(), "");
+}
+
+class LeavesAJoin : public Tasker {
+  using Tasker::Tasker;
+  Task<> Rests(int64_t ms) {
+    co_await Sleep(absl::Milliseconds(ms));
+    seen_->Add(absl::StrCat("rested ", ms));
+  }
+  Task<> Work() override {
+    TaskGroup group(this);
+    group.Start(Rests(20));
+    const absl::Status late = co_await Within(absl::Milliseconds(2), group.Join());
+    seen_->Add(absl::StatusCodeToString(late.code()));
+    co_await group.Join();
+    const absl::Status early = co_await Within(kLong, Rests(1));
+    seen_->Add(absl::StatusCodeToString(early.code()));
+    Stop();
+  }
+};
+
+TEST_F(Tasks, AJoinThatIsCancelledMayBeRepeated) {
+  Run<LeavesAJoin>();
+  EXPECT_EQ(seen_.Text(), "DEADLINE_EXCEEDED rested 20 rested 1 OK");
+}
+
+class CancelsAMember : public Tasker {
+  using Tasker::Tasker;
+  Task<> Rests() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Milliseconds(20));
+    seen_->Add("not reached");
+  }
+  Task<> Awaits() { co_await std::move(member_); }
+  Task<> Work() override {
+    member_ = Rests();
+    const absl::Status late = co_await Within(absl::Milliseconds(2), Awaits());
+    seen_->Add(absl::StrCat(absl::StatusCodeToString(late.code()), ":", seen_->living));
+    co_await Sleep(absl::Milliseconds(40));
+    Stop();
+  }
+  Task<> member_;
+};
+
+TEST_F(Tasks, ACancelledTaskTakesTheTaskThatItAwaitsAlong) {
+  Run<CancelsAMember>();
+  EXPECT_EQ(seen_.Text(), "DEADLINE_EXCEEDED:0");
+}
+
+class FailsInside : public Tasker {
+  using Tasker::Tasker;
+  Task<> ThrowsNow() {
+    throw std::runtime_error("at once");
+    co_return;
+  }
+  Task<> StartsOne(TaskGroup* group) {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Milliseconds(1));
+    group->Start(ThrowsNow());  // The joiner waits until this task lets it run.
+    seen_->Add("started");
+    co_await Sleep(absl::Hours(1));
+  }
+  Task<> Work() override {
+    TaskGroup group(this);
+    group.Start(StartsOne(&group));
+    try {
+      co_await group.Join();
+    } catch (const std::exception& error) {
+      seen_->Add(absl::StrCat(error.what(), ":", seen_->living));
+    }
+    Stop();
+  }
+};
+
+TEST_F(Tasks, AnErrorInsideARunningTaskEndsTheGroupBehindIt) {
+  Run<FailsInside>();
+  EXPECT_EQ(seen_.Text(), "started at once:0");
+}
+
+class CancelsFromOutside : public Tasker {
+ public:
+  using Tasker::Tasker;
+  void OnStart() override {
+    Tasker::OnStart();
+    After(absl::Milliseconds(2), [this] { group_.Cancel(); });
+  }
+
+ private:
+  Task<> Forever() {
+    const Owned owned(seen_);
+    co_await Sleep(absl::Hours(1));
+  }
+  Task<> Work() override {
+    group_.Start(Forever());
+    co_await group_.Join();
+    seen_->Add(absl::StrCat("joined:", seen_->living));
+    Stop();
+  }
+  TaskGroup group_{this};
+};
+
+TEST_F(Tasks, AGroupThatIsCancelledLetsItsJoinerGoOn) {
+  Run<CancelsFromOutside>();
+  EXPECT_EQ(seen_.Text(), "joined:0");
+}
+
 // --- Restart.
 
 class RestartsOnce : public Actor {

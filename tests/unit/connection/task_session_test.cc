@@ -359,6 +359,128 @@ TEST(TaskSession, AReadThatIsInTimeIsAnswered) {
   EXPECT_EQ(under.tally.lines, "begun|and|");
 }
 
+class LooksTwice : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    const auto much = co_await Within(absl::Milliseconds(100), Exactly(100));
+    Note(much.ok() ? "much" : "late");
+    Note((co_await Line()).value_or("none"));  // Has come already.
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, AReadTakesWhatACancelledReadHasLeft) {
+  Under<LooksTwice> under;
+  under.Arrive("abc\n");
+  under.rig.Advance(absl::Milliseconds(200));
+  EXPECT_EQ(under.tally.lines, "late|abc|");
+}
+
+class EndsItsWrites : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    const std::string text(90'000, 'x');
+    Note(co_await Write(text) ? "written" : "not");
+    After(absl::Milliseconds(10), [this] { CloseWrite(); });
+    Note(co_await Write(text) ? "written" : "not");
+    Note(co_await Write("") ? "written" : "not");
+  }
+};
+
+TEST(TaskSession, AWriteThatWaitsAnswersFalseWhenTheWriteSideEnds) {
+  Options options = WireOptions();
+  options.output_bytes_max = 100'000;
+  Under<EchoesLines> under(options);
+  Tally tally;
+  Wire& slow = under.rig.os.NewWire();
+  slow.room = 0;
+  under.rig.OpenAs<EndsItsWrites>(slow, Connection::Start::kConnected, absl::InfiniteDuration(),
+                                  &tally);
+  under.rig.Settle();
+  under.rig.Advance(absl::Milliseconds(20));
+  EXPECT_EQ(tally.lines, "written|not|not|");
+  under.rig.Room(slow, 1'000'000);
+  under.rig.Settle();
+  EXPECT_EQ(slow.output.size(), 90'000u);  // The second write was not begun.
+}
+
+class StopsWhileItWrites : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    After(absl::Milliseconds(10), [this] { Stop(); });
+    co_await Write(std::string(300'000, 'x'));
+  }
+};
+
+TEST(TaskSession, AWriteThatIsCutShortEndsInAReset) {
+  Options options = WireOptions();
+  options.output_bytes_max = 100'000;
+  Under<EchoesLines> under(options);
+  Tally tally;
+  Wire& slow = under.rig.os.NewWire();
+  slow.room = 0;
+  under.rig.OpenAs<StopsWhileItWrites>(slow, Connection::Start::kConnected,
+                                       absl::InfiniteDuration(), &tally);
+  under.rig.Settle();
+  under.rig.Advance(absl::Milliseconds(20));
+  EXPECT_TRUE(slow.closed && slow.reset);
+  EXPECT_FALSE(slow.fin);
+}
+
+class Generates : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    const std::string text(1'000, 'x');
+    (void)co_await Line();
+    while (co_await Write(text)) static_cast<WireOs&>(worker().os()).Advance(absl::Microseconds(1));
+  }
+};
+
+// A peer that reads as fast as this writes: the worker's other actors have their turns.
+TEST(TaskSession, AnEndlessWriterLeavesTheWorkerToOthers) {
+  Under<EchoesLines> under;
+  Tally tally;
+  Wire& fast = under.rig.os.NewWire();
+  under.rig.OpenAs<Generates>(fast, Connection::Start::kConnected, absl::InfiniteDuration(),
+                              &tally);
+  under.rig.Arrive(fast, "go\n");
+  for (int i = 0; i < 50; ++i) under.rig.Turn();
+  EXPECT_GT(fast.output.size(), 1'000u);
+  under.rig.Arrive(under.wire, "still here\n");
+  for (int i = 0; i < 50; ++i) under.rig.Turn();
+  EXPECT_EQ(under.wire.output, "still here\n");
+  under.rig.Reset(fast);
+  for (int i = 0; i < 50 && tally.heard != "BDC"; ++i) under.rig.Turn();
+  EXPECT_EQ(tally.heard, "BDC");
+}
+
+class AsksThenDrains : public Asks {
+ public:
+  using Asks::Asks;
+};
+
+TEST(TaskSession, ADrainStillServesLinesThatHadCome) {
+  Under<AsksThenDrains> under;
+  under.Arrive("first\nsecond\n");
+  Connection* const connection = Rig::Of(under.slot);
+  connection->OnDrain();
+  connection->OnDrainEndReading();
+  connection->OnDrainClose();
+  under.rig.Settle();
+  under.Answer("1");
+  under.Answer("2");
+  EXPECT_EQ(under.tally.lines, "first|second|");
+  EXPECT_EQ(under.wire.output, "12");
+}
+
 class Throws : public Served {
  public:
   using Served::Served;
