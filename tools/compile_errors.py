@@ -5,7 +5,7 @@
 
 Each file of tests/compile_errors has one mistake. Its first line is a comment with a phrase that the compiler's
 first error contains. There is only one error, and at most 12 lines of output. --show prints them. A file whose name
-ends with _gxx.cc is for g++ only: it would compile with clang++. The last line is `N passed, N failed`.
+ends with _gxx is for g++ only: it would compile with clang++. The last line is `N passed, N failed`.
 """
 
 import argparse

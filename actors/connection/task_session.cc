@@ -29,7 +29,7 @@ TaskSession::~TaskSession() {
 
 void TaskSession::Serving::Begin(TaskSession& session) {
   SetSlot(session.slot());
-  JoinList(session.tasks_);
+  JoinList(session.tasks_, session.worker().desk().coroutine_runs);
   task_ = session.Serve();
   task_.StartIn(*this);
   Coroutine::Begin();

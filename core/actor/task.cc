@@ -45,7 +45,8 @@ bool JoinTasks(Slot* slot, Coroutine& coroutine) {
     throw std::logic_error("StartTask() in a constructor: start the task in OnStart() or later");
   }
   if (slot->state == ActorState::kLingering || slot->state == ActorState::kRestarting) return false;
-  coroutine.JoinList(slot->worker->Extra(slot).tasks);
+  Worker& worker = *slot->worker;
+  coroutine.JoinList(worker.Extra(slot).tasks, worker.desk().coroutine_runs);
   return true;
 }
 

@@ -10,19 +10,11 @@
 
 namespace sluice {
 
-namespace {
-
-// The coroutines that run on this thread, one inside the other; and those that run behind them,
-// first one first.
-thread_local constinit int running_count = 0;
-thread_local constinit Coroutine* first_behind = nullptr;
-
-}  // namespace
-
 Coroutine::~Coroutine() {
   SLUICE_CHECK(!running_, "a task was destroyed while it ran: it must not end its own owner");
   LeaveList();
-  for (Coroutine** place = &first_behind; *place != nullptr; place = &(*place)->behind_) {
+  if (runs_ == nullptr) return;
+  for (Coroutine** place = &runs_->first_behind; *place != nullptr; place = &(*place)->behind_) {
     if (*place != this) continue;
     *place = behind_;
     return;
@@ -31,24 +23,25 @@ Coroutine::~Coroutine() {
 
 void Coroutine::Resume(std::coroutine_handle<> frame) {
   next_ = frame;
-  if (running_count == 0) return Begin();
-  Coroutine** place = &first_behind;
+  if (runs_->running == 0) return Begin();
+  Coroutine** place = &runs_->first_behind;
   while (*place != nullptr) place = &(*place)->behind_;
   *place = this;
 }
 
 void Coroutine::Begin() {
+  CoroutineRuns& runs = *runs_;
   std::exception_ptr error;
   try {
-    Run(this);
+    Run(this, runs);
   } catch (...) {
     error = std::current_exception();
   }
-  while (running_count == 0 && first_behind != nullptr) {
-    Coroutine* const next = std::exchange(first_behind, first_behind->behind_);
+  while (runs.running == 0 && runs.first_behind != nullptr) {
+    Coroutine* const next = std::exchange(runs.first_behind, runs.first_behind->behind_);
     next->behind_ = nullptr;
     try {
-      Run(next);
+      Run(next, runs);
     } catch (...) {
       error = std::current_exception();
     }
@@ -58,20 +51,20 @@ void Coroutine::Begin() {
 
 // A loop, and not one frame that resumes the next: compilers turn such resumptions into jumps only
 // when they optimize, so that a loop of co_awaits would use up the stack of a debug build.
-void Coroutine::Run(Coroutine* coroutine) {
+void Coroutine::Run(Coroutine* coroutine, CoroutineRuns& runs) {
   while (coroutine != nullptr) {
     SLUICE_CHECK(!coroutine->running_ && coroutine->next_);
     coroutine->running_ = true;
-    ++running_count;
+    ++runs.running;
     while (const std::coroutine_handle<> frame = std::exchange(coroutine->next_, nullptr)) {
       frame.resume();
     }
-    --running_count;
+    --runs.running;
     coroutine->running_ = false;
     if (!coroutine->ended_) return;
     coroutine->LeaveList();
     coroutine = coroutine->Ended();
-    if (coroutine != nullptr && running_count > 0) {
+    if (coroutine != nullptr && runs.running > 0) {
       return coroutine->Resume(std::exchange(coroutine->next_, nullptr));
     }
   }

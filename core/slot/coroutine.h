@@ -43,11 +43,18 @@ struct WaitPlace {
   int64_t since_ms;
 };
 
+// The coroutines of a worker that run now, one inside the other, and those that run behind them.
+struct CoroutineRuns {
+  int running = 0;
+  Coroutine* first_behind = nullptr;
+};
+
 class Coroutine : public ListNode<CoroutineTag> {
  public:
-  // The actor's list. Requires: it is listed nowhere.
-  void JoinList(Coroutines& list) {
+  // The actor's list, and the runs of its worker. Requires: it is listed nowhere.
+  void JoinList(Coroutines& list, CoroutineRuns& runs) {
     list_ = &list;
+    runs_ = &runs;
     list.PushBack(*this);
   }
   void LeaveList() {
@@ -55,7 +62,7 @@ class Coroutine : public ListNode<CoroutineTag> {
   }
 
   // Runs it from `frame` until it waits or has ended; then a coroutine that waited for its end, and
-  // so on. If another coroutine runs on this thread (it has started or cancelled a task), this one
+  // so on. If another coroutine of the worker runs (it has started or cancelled a task), this one
   // runs behind it: it may end what the other one is using. Requires: a handler of its actor runs.
   void Resume(std::coroutine_handle<> frame);
   // As Resume from its first frame, and at once: it is new, so nothing waits for it.
@@ -88,10 +95,11 @@ class Coroutine : public ListNode<CoroutineTag> {
   // Called once, when the outermost frame has returned or thrown. Answers the coroutine that waited
   // for this, to run next; nullptr: none. May destroy this object, and may throw.
   virtual Coroutine* Ended() = 0;
-  static void Run(Coroutine* coroutine);
+  static void Run(Coroutine* coroutine, CoroutineRuns& runs);
 
   Slot* slot_;
   Coroutines* list_ = nullptr;
+  CoroutineRuns* runs_ = nullptr;  // Its worker's.
   std::coroutine_handle<> next_;
   Coroutine* behind_ = nullptr;       // The next one that waits for the end of a running one.
   const WaitPlace* place_ = nullptr;  // Where it waits; valid while it does.

@@ -20,6 +20,7 @@
 #include "sluice/core/memory/frame_pool.h"
 #include "sluice/core/os/options.h"
 #include "sluice/core/os/os.h"
+#include "sluice/core/slot/coroutine.h"
 #include "sluice/core/slot/home.h"
 #include "sluice/core/slot/run_queue.h"
 #include "sluice/core/slot/shared.h"
@@ -115,6 +116,7 @@ struct Desk {
   RunQueue run_queue;
   // The actor that runs a handler, or code that counts as one (HandlerScope).
   Slot* current = nullptr;
+  CoroutineRuns coroutine_runs;
   Running running;
   int64_t actor_count = 0;  // Actors that live or end here.
   DrainMarks drain;
