@@ -206,6 +206,7 @@ class Clerk : public TaskSession {
       case kThrows:
         co_await Rests(absl::Milliseconds(1));
         throw std::runtime_error("as asked");
+      case kAnswers:
       default:
         break;
     }
