@@ -171,7 +171,12 @@ class Actor : public ActorBase {
   // If this actor ends or is restarted first, the callback never runs. Parks as Send does.
   template <class A, class M, class F>
   Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
-    return AskNumbered(target, std::move(question), timeout, std::forward<F>(callback), nullptr);
+    using Refused = internal::AskRefused<A, M, F>;
+    if constexpr (!std::is_void_v<Refused>) {
+      return Refused();
+    } else {
+      return AskNumbered(target, std::move(question), timeout, std::forward<F>(callback), nullptr);
+    }
   }
   // In a task: `co_await Ask(...)` is an absl::StatusOr of the reply. A refused question is
   // Unavailable.
@@ -334,36 +339,31 @@ class Actor : public ActorBase {
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
   AskId OpenAsk(absl::Duration timeout,
                 absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
-  // Ask; *number is the question's.
+  // Ask; *number is the question's. Requires: the question may be asked.
   template <class A, class M, class F>
   Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout, F&& callback,
                      AskId* number) {
-    using Refused = internal::AskRefused<A, M, F>;
-    if constexpr (!std::is_void_v<Refused>) {
-      return Refused();
-    } else {
-      using R = typename M::Reply;
-      if (target.slot() == nullptr) return Answer::kClosed;
-      const AskId ask = OpenAsk(timeout, [f = std::forward<F>(callback)](
-                                             void* reply, const absl::Status& status) mutable {
-        if (reply != nullptr) {
-          f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
-        } else {
-          f(absl::StatusOr<R>(status));
-        }
-      });
-      if (ask == 0) return Answer::kOverloaded;
-      if (number != nullptr) *number = ask;
-      internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
-      const Answer answer = worker().Send(slot_, target.slot(), target.generation(),
-                                          &internal::kAskedOps<A, M>, asked);
-      if (answer != Answer::kAccepted) {
-        asked.promise.Forget();
-        DropAsk(ask);
-        if (number != nullptr) *number = 0;
-      }
-      return answer;
+    using R = typename M::Reply;
+    if (target.slot() == nullptr) return Answer::kClosed;
+    const AskId ask = OpenAsk(
+        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
+          if (reply != nullptr) {
+            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
+          } else {
+            f(absl::StatusOr<R>(status));
+          }
+        });
+    if (ask == 0) return Answer::kOverloaded;
+    if (number != nullptr) *number = ask;
+    internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
+    const Answer answer =
+        worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
+    if (answer != Answer::kAccepted) {
+      asked.promise.Forget();
+      DropAsk(ask);
+      if (number != nullptr) *number = 0;
     }
+    return answer;
   }
   template <class F, class C>
   Answer RunBlockingNumbered(F&& function, C&& callback, AskId* number) {
