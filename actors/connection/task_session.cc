@@ -5,7 +5,6 @@
 
 #include "sluice/actors/connection/connection.h"
 #include "sluice/core/base/check.h"
-#include "sluice/core/base/plant.h"
 #include "sluice/core/worker/descriptors.h"
 #include "sluice/core/worker/worker.h"
 
@@ -86,9 +85,7 @@ void TaskSession::OnEof() {
 void TaskSession::OnDrain() { EndReading(); }
 
 void TaskSession::EndReading() {
-  std::string_view rest = Unconsumed();
-  SLUICE_PLANT(task_rest_lost, rest = "");
-  if (!std::exchange(ending_, true) && !Keep(rest_, rest)) return;
+  if (!std::exchange(ending_, true) && !Keep(rest_, Unconsumed())) return;
   if (read_ == nullptr) return;
   ReadWait& read = *std::exchange(read_, nullptr);
   FindInRest(read);
