@@ -5,6 +5,7 @@
 
 #include "sluice/actors/connection/connection.h"
 #include "sluice/core/base/check.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/worker/descriptors.h"
 #include "sluice/core/worker/worker.h"
 
@@ -56,6 +57,7 @@ void TaskSession::OnOpen() {
 // --- Reading.
 
 void TaskSession::ReadOnlyIfAwaited() {
+  SLUICE_PLANT(task_left_paused, if (eof_ || !hold_.Holds()) hold_ = HoldReading(); return);
   if (read_ != nullptr) {
     // The last read may have left input that this one takes.
     if (hold_.Holds() && connection() != nullptr) connection()->OfferKeptInput();
@@ -85,7 +87,9 @@ void TaskSession::OnEof() {
 void TaskSession::OnDrain() { EndReading(); }
 
 void TaskSession::EndReading() {
-  if (!std::exchange(ending_, true) && !Keep(rest_, Unconsumed())) return;
+  std::string_view rest = Unconsumed();
+  SLUICE_PLANT(task_rest_lost, rest = "");
+  if (!std::exchange(ending_, true) && !Keep(rest_, rest)) return;
   if (read_ == nullptr) return;
   ReadWait& read = *std::exchange(read_, nullptr);
   FindInRest(read);

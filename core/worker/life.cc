@@ -354,6 +354,7 @@ void Life::EndStep(Slot* slot) {
 }
 
 int Life::CancelTasks(Slot* slot, int most) {
+  SLUICE_PLANT(tasks_outlive_actor, return 0);
   int cancelled = 0;
   for (; cancelled < most; ++cancelled) {
     Coroutine* const task = FirstTask(slot);

@@ -112,6 +112,7 @@ class Clerk : public TaskSession {
 
   Task<> Serve() override {
     const Framed framed(world_);
+    StartTask(Rests(kLong));  // Ends with the session.
     while (const auto line = co_await Line()) {
       Check();
       // "a17": a request, and its number.

@@ -55,6 +55,12 @@ inline constexpr PlantRow kPlants[] = {
     // Life.
     {"stale_handle", "a message to an ended actor is given to the actor that has its slot now",
      "L10", "messages"},
+    {"tasks_outlive_actor", "an actor ends, and its waiting tasks are not destroyed", "L8, L3",
+     "tasks"},
+    {"task_rest_lost", "a task that serves a connection does not get a last line without its end",
+     "L2, L9", "tasks"},
+    {"task_left_paused", "a connection whose task has waited for something else is not read again",
+     "L5, L9", "tasks"},
     {"double_down", "a monitor is notified twice of an actor that failed", "L8", "restarts"},
     {"wrong_monitor",
      "of two monitors of one actor on another, taking back one takes away the first", "L8",
