@@ -68,7 +68,7 @@ void TaskSession::ReadOnlyIfAwaited() {
 }
 
 void TaskSession::OnData(Input& in) {
-  if (ending_) return in.Skip(in.size());  // It is in rest_.
+  if (ending_) return in.Skip(in.size());  // rest_ has it.
   input_ = &in;
   size_t consumed = 0;
   if (read_ != nullptr && Find(*read_, in.Peek(), &consumed)) {

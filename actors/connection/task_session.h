@@ -130,7 +130,7 @@ class TaskSession : public Session {
   Serving serving_;
   Coroutines tasks_;
   IntrusiveList<WriteWait, WriteTag> writes_;  // They wait for room.
-  ReadWait* read_ = nullptr;                   // It waits for input.
+  ReadWait* read_ = nullptr;                   // The wait for input; nullptr: none.
   TimerId memory_timer_ = 0;                   // Writes wait for memory.
   ReadHold hold_;                              // While no task waits for input.
   Input* input_ = nullptr;                     // In OnData only.

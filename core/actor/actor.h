@@ -60,6 +60,7 @@ template <class F>
 class BlockingWait;
 class ReplyWait;
 class SleepWait;
+class TimerWait;
 class UnparkedWait;
 template <class A>
 struct ValueOfAwaitable;
@@ -301,9 +302,8 @@ class Actor : public ActorBase {
  private:
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
-  friend class internal::UnparkedWait;
   friend class internal::ReplyWait;
-  friend class internal::SleepWait;
+  friend class internal::TimerWait;
   template <class A, class M>
   friend class internal::AskWait;
   template <class F>

@@ -74,23 +74,19 @@ void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const ch
   coroutine.WaitsAt(place_, what, coroutine.slot()->worker->NowMs(), target);
 }
 
-bool SleepWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  Suspend(coroutine, frame, "a time");
-  timer_ = actor_.After(delay_, [this] {
+bool TimerWait::BeginTimer(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
+                           absl::Duration delay) {
+  Suspend(coroutine, frame, what);
+  timer_ = actor_.After(delay, [this] {
     timer_ = 0;
     GoOn();
   });
-  if (timer_ == 0) throw std::runtime_error("Sleep() was refused: the actor has timers_max timers");
-  return true;
+  return timer_ != 0;
 }
 
-bool UnparkedWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  Suspend(coroutine, frame, "room for what its actor sent");
-  timer_ = actor_.After(absl::ZeroDuration(), [this] {
-    timer_ = 0;
-    GoOn();
-  });
-  return timer_ != 0;  // With timers_max timers, the task goes on, and its actor parks after it.
+bool SleepWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  if (BeginTimer(coroutine, frame, "a time", delay_)) return true;
+  throw std::runtime_error("Sleep() was refused: the actor has timers_max timers");
 }
 
 }  // namespace internal

@@ -61,7 +61,7 @@ void PutFrame(void* place, size_t bytes);
 //   bool Ready(): true: nothing to wait for. (May be missing.)
 //   bool Begin(Coroutine&, std::coroutine_handle<>): false: nothing to wait for.
 //   Result(): what co_await answers.
-// It stays in place while it waits, and when destroyed it waits no more.
+// An awaitable stays in place while it waits. Its destructor ends the wait.
 template <class A>
 concept Awaitable = requires(A& a, Coroutine& coroutine, std::coroutine_handle<> frame) {
   { a.Begin(coroutine, frame) } -> std::same_as<bool>;
@@ -103,7 +103,7 @@ inline constexpr bool kDestroyedTwice = false;
   "g++ before 13 destroys the message or the captures twice here. Give the wait a name first: " \
   "auto wait = Ask(...); co_await wait;"
 
-// What promises of all tasks have in common.
+// The part of a task's promise that does not depend on its result.
 class TaskPromiseBase {
  public:
   static void* operator new(size_t bytes) { return GetFrame(bytes); }

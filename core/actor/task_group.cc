@@ -30,8 +30,8 @@ Coroutine* FirstOfBase::OnEnded(int index) {
 
 // The actor ends.
 void GroupTask::Cancel() {
-  group_.Remove(*this);
-  delete this;
+  group_.tasks_.Remove(*this);
+  OwnedTask::Cancel();
 }
 
 }  // namespace internal
@@ -48,13 +48,7 @@ void TaskGroup::Start(Task<void> task) {
   auto started = std::make_unique<internal::GroupTask>(*this, slot_, std::move(task));
   if (!internal::JoinTasks(slot_, *started)) return;
   tasks_.PushBack(*started);
-  ++count_;
   started.release()->BeginTask();
-}
-
-void TaskGroup::Remove(internal::GroupTask& task) {
-  tasks_.Remove(task);
-  --count_;
 }
 
 void TaskGroup::Cancel() {
@@ -72,12 +66,12 @@ void TaskGroup::CancelAll() {
 }
 
 Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
-  Remove(task);
+  tasks_.Remove(task);
   const std::unique_ptr<internal::GroupTask> own(&task);
-  const std::exception_ptr error = task.task().TakeError();
+  const std::exception_ptr error = task.TakeError();
   if (error != nullptr && error_ == nullptr) error_ = error;
   internal::TaskIsOver(slot_);
-  if (joining_ == nullptr || (count_ > 0 && error_ == nullptr)) return nullptr;
+  if (joining_ == nullptr || (!tasks_.Empty() && error_ == nullptr)) return nullptr;
   Coroutine* const joining = std::exchange(joining_, nullptr);
   joining->SetNext(frame_);
   return joining;
@@ -85,7 +79,7 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
 
 bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   SLUICE_CHECK(group_.joining_ == nullptr, "two tasks join one group");
-  if (group_.count_ == 0 || group_.error_ != nullptr) return false;
+  if (group_.tasks_.Empty() || group_.error_ != nullptr) return false;
   coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowMs());
   waits_ = true;
   group_.joining_ = &coroutine;

@@ -181,8 +181,8 @@ class TaskGroup {
 
   // As Actor::StartTask: the task runs now, until it waits for the first time.
   void Start(Task<void> task);
-  size_t size() const { return count_; }
-  bool empty() const { return count_ == 0; }
+  size_t size() const { return tasks_.Size(); }  // Walks the tasks.
+  bool empty() const { return tasks_.Empty(); }
   // Destroys the tasks that have not ended. Not from one of them.
   void Cancel();
 
@@ -210,11 +210,9 @@ class TaskGroup {
 
   void CancelAll();
   Coroutine* OnEnded(internal::GroupTask& task);
-  void Remove(internal::GroupTask& task);
 
   Slot* const slot_;
   IntrusiveList<internal::GroupTask, Tag> tasks_;
-  size_t count_ = 0;
   std::exception_ptr error_;
   Coroutine* joining_ = nullptr;
   std::coroutine_handle<> frame_;
@@ -222,23 +220,17 @@ class TaskGroup {
 
 namespace internal {
 
-class GroupTask final : public Coroutine, public ListNode<TaskGroup::Tag> {
+class GroupTask final : public OwnedTask<void>, public ListNode<TaskGroup::Tag> {
  public:
   GroupTask(TaskGroup& group, Slot* slot, Task<void> task)
-      : Coroutine(slot), group_(group), task_(std::move(task)) {}
-  static void* operator new(size_t bytes) { return GetFrame(bytes); }
-  static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
-  void BeginTask() {
-    task_.StartIn(*this);
-    Begin();
-  }
+      : OwnedTask(slot, std::move(task)), group_(group) {}
+  ~GroupTask() override = default;
   void Cancel() override;
-  Task<void>& task() { return task_; }
+  std::exception_ptr TakeError() { return task_.TakeError(); }
 
  private:
   Coroutine* Ended() override { return group_.OnEnded(*this); }
   TaskGroup& group_;
-  Task<void> task_;
 };
 
 }  // namespace internal

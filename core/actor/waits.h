@@ -1,4 +1,4 @@
-// What a task of an actor may wait for besides another task: an answer, a blocking call, a time.
+// The waits of a task besides those for another task: an answer, a blocking call, a time.
 // Actor's functions return these; they are awaited at once.
 //
 // Owner:  the frame that awaits it.
@@ -28,7 +28,7 @@ namespace sluice::internal {
 // Why a question or a blocking call was not accepted.
 absl::Status RefusedStatus(Answer answer);
 
-// What these have in common: the frame to go on with.
+// The frame that waits, and goes on.
 class Wait {
  protected:
   // Movable until it waits.
@@ -122,35 +122,44 @@ class BlockingWait : public ReplyWait {
   std::optional<Told> told_;
 };
 
-// Waits while the actor is parked.
-class UnparkedWait : public Wait {
+// A wait that a timer of the actor ends.
+class TimerWait : public Wait {
  public:
-  UnparkedWait(Actor& actor, Where where) : Wait(actor, where) {}
-  UnparkedWait(UnparkedWait&&) = default;
-  ~UnparkedWait() {
+  void Result() const {}
+
+ protected:
+  using Wait::Wait;
+  TimerWait(TimerWait&&) = default;
+  ~TimerWait() {
     if (timer_ != 0) actor_.CancelTimer(timer_);
   }
-  bool Ready() const { return !actor_.slot()->has_outbox; }
-  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
-  void Result() const {}
+  // False: the actor has timers_max timers.
+  bool BeginTimer(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
+                  absl::Duration delay);
 
  private:
-  TimerId timer_ = 0;  // Due when the actor is not parked any more. 0: it does not wait.
+  TimerId timer_ = 0;  // 0: it does not wait.
 };
 
-class SleepWait : public Wait {
+// Waits while the actor is parked: until then its due timers wait, too.
+class UnparkedWait : public TimerWait {
  public:
-  SleepWait(Actor& actor, absl::Duration delay, Where where) : Wait(actor, where), delay_(delay) {}
-  SleepWait(SleepWait&&) = default;
-  ~SleepWait() {
-    if (timer_ != 0) actor_.CancelTimer(timer_);
+  UnparkedWait(Actor& actor, Where where) : TimerWait(actor, where) {}
+  bool Ready() const { return !actor_.slot()->has_outbox; }
+  // With timers_max timers the task goes on, and its actor parks after it.
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+    return BeginTimer(coroutine, frame, "room for what its actor sent", absl::ZeroDuration());
   }
+};
+
+class SleepWait : public TimerWait {
+ public:
+  SleepWait(Actor& actor, absl::Duration delay, Where where)
+      : TimerWait(actor, where), delay_(delay) {}
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
-  void Result() const {}
 
  private:
   const absl::Duration delay_;
-  TimerId timer_ = 0;
 };
 
 // The connection of a session may wait for the end of its tasks (Session::CloseWhenDone).
@@ -166,10 +175,10 @@ template <class F>
 inline constexpr bool kDestroyedTwice<BlockingWait<F>> = !std::is_trivially_destructible_v<F>;
 #endif
 
-// A task that an actor has started, and nobody awaits.
-class StartedTask final : public Coroutine {
+// A coroutine that owns its task. Both are in blocks of the worker's stock for frames.
+template <class T>
+class OwnedTask : public Coroutine {
  public:
-  StartedTask(Slot* slot, Task<> task) : Coroutine(slot), task_(std::move(task)) {}
   static void* operator new(size_t bytes) { return GetFrame(bytes); }
   static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
   void BeginTask() {
@@ -178,52 +187,54 @@ class StartedTask final : public Coroutine {
   }
   void Cancel() override { delete this; }
 
+ protected:
+  OwnedTask(Slot* slot, Task<T> task) : Coroutine(slot), task_(std::move(task)) {}
+  virtual ~OwnedTask() = default;
+  Task<T> task_;
+};
+
+// A task that an actor has started, and that no other task awaits.
+class StartedTask final : public OwnedTask<void> {
+ public:
+  StartedTask(Slot* slot, Task<void> task) : OwnedTask(slot, std::move(task)) {}
+  ~StartedTask() override = default;
+
  private:
   Coroutine* Ended() override {
-    const std::exception_ptr error = task_.TakeError();
+    const std::unique_ptr<StartedTask> own(this);
     TaskIsOver(slot());
-    delete this;
-    if (error) std::rethrow_exception(error);
+    task_.Take();
     return nullptr;
   }
-  Task<> task_;
 };
 
 // A task that answers a question: `Task<R> On(Q)`. T is R, or a StatusOr of it.
 template <class T, class R>
-class AnsweringTask final : public Coroutine {
+class AnsweringTask final : public OwnedTask<T> {
  public:
   AnsweringTask(Slot* slot, Task<T> task, Promise<R> promise)
-      : Coroutine(slot), task_(std::move(task)), promise_(std::move(promise)) {}
-  static void* operator new(size_t bytes) { return GetFrame(bytes); }
-  static void operator delete(void* place, size_t bytes) { PutFrame(place, bytes); }
-  void BeginTask() {
-    task_.StartIn(*this);
-    Begin();
-  }
-  void Cancel() override { delete this; }
+      : OwnedTask<T>(slot, std::move(task)), promise_(std::move(promise)) {}
+  ~AnsweringTask() override = default;
 
  private:
   Coroutine* Ended() override {
     const std::unique_ptr<AnsweringTask> own(this);
-    TaskIsOver(slot());
+    TaskIsOver(this->slot());
     try {
-      AnswerWith<R>(promise_, task_.Take());
+      AnswerWith<R>(promise_, this->task_.Take());
     } catch (...) {
-      promise_.Fail(ThrownStatus(slot()));
+      promise_.Fail(ThrownStatus(this->slot()));
       throw;
     }
     return nullptr;
   }
-  Task<T> task_;
   Promise<R> promise_;
 };
 
 template <class T, class R>
 void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise) {
-  auto* const started = new AnsweringTask<T, R>(slot, std::move(task), std::move(promise));
-  JoinTasks(slot, *started);  // A handler of the actor runs.
-  started->BeginTask();
+  auto started = std::make_unique<AnsweringTask<T, R>>(slot, std::move(task), std::move(promise));
+  if (JoinTasks(slot, *started)) started.release()->BeginTask();
 }
 
 }  // namespace sluice::internal

@@ -59,7 +59,7 @@ class FramePool {
   static constexpr size_t kKinds = 32;  // Up to 2 KiB; larger blocks are not kept.
   static size_t KindOf(size_t bytes) { return (bytes - 1) / kStepBytes; }
   static size_t BytesOf(size_t kind) { return (kind + 1) * kStepBytes; }
-  // What is asked of the allocator for `bytes`.
+  // The size of the allocator's block for `bytes`.
   static size_t Asked(size_t bytes) {
     return KindOf(bytes) < kKinds ? BytesOf(KindOf(bytes)) : bytes;
   }

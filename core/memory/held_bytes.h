@@ -12,7 +12,7 @@
 //
 //   int64_t HeldBytes() const { return sluice::HeldBytes(text_); }
 //
-// What a std::shared_ptr holds is counted for each of its holders, as any of them may be the last.
+// The object of a std::shared_ptr is counted for each holder, as each may be the last one.
 // A class that holds itself by std::shared_ptr is not known: a ring of such pointers has no end.
 //
 // Owner:  none; functions only.

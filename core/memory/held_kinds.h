@@ -59,7 +59,7 @@ struct Leaf {
     return bytes.SelfCharged() ? 0 : bytes.AllocatedBytes();
   }
   static int64_t Bytes(const absl::Status& status) {
-    if (status.message().empty()) return 0;  // It lies in the status itself.
+    if (status.message().empty()) return 0;  // The status needs no block.
     int64_t bytes = AllocatedBytes(48) + AllocatedBytes(status.message().size() + 1);
     status.ForEachPayload([&bytes](absl::string_view url, const absl::Cord& payload) {
       bytes += AllocatedBytes(64) + AllocatedBytes(url.size()) + Bytes(payload);
@@ -168,7 +168,7 @@ struct Members {
   }
 };
 
-// What a class template with these arguments is.
+// The kind of a class template with these arguments.
 template <class T>
 inline constexpr Unknown kPointer = {};
 template <class T, class D>

@@ -21,7 +21,7 @@ namespace sluice::internal {
 inline constexpr int kMembersMax = 16;
 inline constexpr int kMembersUnknown = -1;  // No aggregate; or a member is not made from `{}`.
 inline constexpr int kMembersTooMany = -2;  // More than kMembersMax.
-inline constexpr int kMembersOfBase = -3;   // It has a base class.
+inline constexpr int kMembersOfBase = -3;   // The struct has a base class.
 
 // Becomes any base class of T.
 template <class T>

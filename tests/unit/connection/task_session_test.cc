@@ -75,7 +75,9 @@ class EchoesLines : public Served {
 
 template <class S>
 struct Under {
-  explicit Under(Options options = WireOptions()) : rig(options), wire(rig.os.NewWire()) {
+  explicit Under(Options options = WireOptions(), int64_t room = INT64_MAX)
+      : rig(options), wire(rig.os.NewWire()) {
+    wire.room = room;
     tally.oracle = rig.runtime.Spawn<Oracle>();
     slot = rig.OpenAs<S>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &tally);
     rig.Settle();
@@ -294,16 +296,11 @@ TEST(TaskSession, AWriteWaitsForRoomAndMayBeLongerThanTheOutput) {
   options.output_bytes_max = 100'000;
   options.output_bytes_high = 64'000;
   options.output_bytes_low = 16'000;
-  Under<WritesMuch> under(options);
-  under.wire.room = 0;
-  Tally tally;
-  Wire& slow = under.rig.os.NewWire();
-  slow.room = 0;
-  Slot* const slot = under.rig.OpenAs<WritesMuch>(slow, Connection::Start::kConnected,
-                                                  absl::InfiniteDuration(), &tally);
-  under.rig.Settle();
+  Under<WritesMuch> under(options, /*room=*/0);
+  Tally& tally = under.tally;
+  Wire& slow = under.wire;
   EXPECT_EQ(tally.heard, "B");
-  EXPECT_EQ(Rig::Of(slot)->OutputBytes(), 100'000u);
+  EXPECT_EQ(Rig::Of(under.slot)->OutputBytes(), 100'000u);
   for (int i = 0; i < 40; ++i) {
     under.rig.Room(slow, 10'000);
     under.rig.Settle();
@@ -317,13 +314,9 @@ TEST(TaskSession, AWriteWaitsForRoomAndMayBeLongerThanTheOutput) {
 TEST(TaskSession, ADeadWriterIsDestroyedWhileItWaitsForRoom) {
   Options options = WireOptions();
   options.output_bytes_max = 100'000;
-  Under<EchoesLines> under(options);
-  Tally tally;
-  Wire& slow = under.rig.os.NewWire();
-  slow.room = 0;
-  under.rig.OpenAs<WritesMuch>(slow, Connection::Start::kConnected, absl::InfiniteDuration(),
-                               &tally);
-  under.rig.Settle();
+  Under<WritesMuch> under(options, /*room=*/0);
+  Tally& tally = under.tally;
+  Wire& slow = under.wire;
   under.rig.Reset(slow);
   under.rig.Settle();
   EXPECT_EQ(tally.heard, "BCD");
@@ -394,13 +387,9 @@ class EndsItsWrites : public Served {
 TEST(TaskSession, AWriteThatWaitsAnswersFalseWhenTheWriteSideEnds) {
   Options options = WireOptions();
   options.output_bytes_max = 100'000;
-  Under<EchoesLines> under(options);
-  Tally tally;
-  Wire& slow = under.rig.os.NewWire();
-  slow.room = 0;
-  under.rig.OpenAs<EndsItsWrites>(slow, Connection::Start::kConnected, absl::InfiniteDuration(),
-                                  &tally);
-  under.rig.Settle();
+  Under<EndsItsWrites> under(options, /*room=*/0);
+  Tally& tally = under.tally;
+  Wire& slow = under.wire;
   under.rig.Advance(absl::Milliseconds(20));
   EXPECT_EQ(tally.lines, "written|not|not|");
   under.rig.Room(slow, 1'000'000);
@@ -421,13 +410,8 @@ class StopsWhileItWrites : public Served {
 TEST(TaskSession, AWriteThatIsCutShortEndsInAReset) {
   Options options = WireOptions();
   options.output_bytes_max = 100'000;
-  Under<EchoesLines> under(options);
-  Tally tally;
-  Wire& slow = under.rig.os.NewWire();
-  slow.room = 0;
-  under.rig.OpenAs<StopsWhileItWrites>(slow, Connection::Start::kConnected,
-                                       absl::InfiniteDuration(), &tally);
-  under.rig.Settle();
+  Under<StopsWhileItWrites> under(options, /*room=*/0);
+  Wire& slow = under.wire;
   under.rig.Advance(absl::Milliseconds(20));
   EXPECT_TRUE(slow.closed && slow.reset);
   EXPECT_FALSE(slow.fin);
