@@ -73,7 +73,7 @@ class Client : public sluice::Session {
       const sluice::Answer answer = Write(waiting_.front());
       if (answer == sluice::Answer::kFull) return;    // OnWritable follows.
       if (answer == sluice::Answer::kClosed) return;  // OnClose follows, and reports the loss.
-      if (answer == sluice::Answer::kOverloaded) return Abort(sluice::CloseReason::kMemory);
+      if (answer != sluice::Answer::kAccepted) return Abort(sluice::CloseReason::kMemory);
       LookForQuit(waiting_.front());
       waiting_.pop_front();
       places_.release();

@@ -167,6 +167,9 @@ void Connection::LogEnd(CloseReason reason, int error) {
     case CloseReason::kEvicted:
       hint = " (at_limit: another one took its place)";
       break;
+    case CloseReason::kOutputFull:
+      hint = absl::StrCat(" (output_bytes_max ", o.output_bytes_max, ")");
+      break;
     case CloseReason::kShutdown:  // A drain's deadline: who did not read?
       trouble = OutputBytes() > 0;
       hint = absl::StrCat(" (drain_timeout), ", OutputBytes(), " bytes were not sent");

@@ -41,11 +41,12 @@ enum class CloseReason : uint8_t {
   kConnectFailed,  // An outgoing connection was refused or timed out.
   kShutdown,       // The drain's deadline passed.
   kError,          // Any other error of the socket.
-  kShed,       // Memory stayed spent; of the connections with a stalled peer this one held most.
-  kEvicted,    // At the limit: the longest idle one made room for a newcomer.
-  kInputFull,  // The peer sent a frame longer than its session may keep (OnInputFull).
+  kShed,        // Memory stayed spent; of the connections with a stalled peer this one held most.
+  kEvicted,     // At the limit: the longest idle one made room for a newcomer.
+  kInputFull,   // The peer sent a frame longer than its session may keep (OnInputFull).
+  kOutputFull,  // WriteOrAbort had no room: more than output_bytes_max would have waited.
 };
-inline constexpr int kCloseReasonCount = 20;
+inline constexpr int kCloseReasonCount = 21;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {

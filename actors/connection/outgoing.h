@@ -35,7 +35,7 @@ namespace sluice {
 // and after there is a connection.
 inline Answer OutputTakes(const Options& options, size_t waiting, size_t bytes) {
   const auto bytes_max = static_cast<size_t>(options.output_bytes_max);
-  if (bytes > bytes_max) return Answer::kOverloaded;  // Too many even for an empty output.
+  if (bytes > bytes_max) return Answer::kTooLarge;
   return waiting + bytes > bytes_max ? Answer::kFull : Answer::kAccepted;
 }
 

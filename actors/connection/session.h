@@ -123,16 +123,17 @@ class Session : public Actor {
   // Accepts all bytes or none. Accepted bytes leave when the handler returns, together with its
   // other output. Other answers:
   //   kFull: more than output_bytes_max would wait; OnWritable follows.
-  //   kOverloaded: no memory, or longer than output_bytes_max; OnWritable follows only after
-  //     WantWritable().
+  //   kOverloaded: no memory; OnWritable follows only after WantWritable().
+  //   kTooLarge: longer than output_bytes_max: write it in pieces.
   //   kClosed: the write side has ended.
   // A session may always write as many bytes as it was given to read, if output_bytes_max leaves
   // room for them (and for kept input) above output_bytes_high.
   Answer Write(std::string_view bytes) { return WriteBytes(bytes); }
   Answer Write(const Bytes& payload);  // Shared, not copied.
-  // Writes. If there is no room or no memory (kFull, kOverloaded), the connection is reset
-  // (kMemory): otherwise the peer would take what follows for the complete stream. If the write
-  // side has ended, nothing happens: OnClose reports that end, or it was this session's own.
+  // Writes. If there is no room (kFull, kTooLarge) or no memory (kOverloaded), the connection is
+  // reset (kOutputFull, kMemory): otherwise the peer would take what follows for the complete
+  // stream. If the write side has ended, nothing happens: OnClose reports that end, or it was this
+  // session's own.
   void WriteOrAbort(std::string_view bytes) { AbortUnlessTaken(Write(bytes)); }
   void WriteOrAbort(const Bytes& payload) { AbortUnlessTaken(Write(payload)); }
 
@@ -211,7 +212,8 @@ class Session : public Actor {
   // Keeps the calls while there is no connection yet. nullptr: there is one, or it has ended.
   EarlyCalls* Early();
   void AbortUnlessTaken(Answer answer) {
-    if (answer != Answer::kAccepted && answer != Answer::kClosed) Abort(CloseReason::kMemory);
+    if (answer == Answer::kAccepted || answer == Answer::kClosed) return;
+    Abort(answer == Answer::kOverloaded ? CloseReason::kMemory : CloseReason::kOutputFull);
   }
 
   // For the log line at the end of the connection.

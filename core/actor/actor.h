@@ -26,7 +26,6 @@
 #ifndef SLUICE_CORE_ACTOR_ACTOR_H_
 #define SLUICE_CORE_ACTOR_ACTOR_H_
 
-#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <exception>
@@ -143,8 +142,9 @@ class Actor : public ActorBase {
   // To a handler's own target: never blocks. If the target is full, the message waits in the
   // outbox. The actor is then parked, once this handler has returned, until the outbox is empty.
   // kOverloaded: the outbox or the memory is spent; or the actor's own mailbox is full; or the
-  // target is full and lives in another runtime, as an actor cannot wait across runtimes. The
-  // message is moved from only when it is accepted.
+  // target is full and lives in another runtime, as an actor cannot wait across runtimes.
+  // kTooLarge: the message is larger than the memory budget, or than 4 GiB. The message is moved
+  // from only when it is accepted.
   template <class A, class M>
   Answer Send(const Ref<A>& target, M&& message) {
     using Sent = std::remove_cvref_t<M>;
@@ -256,14 +256,14 @@ class Actor : public ActorBase {
   // is late by whole periods (a slow handler, a parked actor), the callback runs once for all of
   // them, and next at the first deadline that is still to come. A callback that takes an int64_t
   // gets the number of skipped periods; the ledger counts them too. Calls and skipped periods
-  // together equal the periods that have passed. An interval is whole milliseconds, rounded up, at
-  // least one.
+  // together equal the periods that have passed. An interval is whole milliseconds, rounded up. 0:
+  // refused, also an interval that is not positive.
   template <class F>
   TimerId Every(absl::Duration interval, F&& callback) {
     static_assert(std::invocable<std::decay_t<F>&> || std::invocable<std::decay_t<F>&, int64_t>,
                   "the callback of Every() takes no arguments, or the number of skipped periods");
-    const auto period = std::max<absl::Duration>(interval, absl::Nanoseconds(1));
-    return AddTimer(period, period, internal::TimerCallback(std::forward<F>(callback)));
+    if (interval <= absl::ZeroDuration()) return 0;
+    return AddTimer(interval, interval, internal::TimerCallback(std::forward<F>(callback)));
   }
   void CancelTimer(TimerId id);
 

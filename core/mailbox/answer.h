@@ -27,6 +27,7 @@ enum class [[nodiscard]] Answer : uint8_t{
     kFull,        // TrySend only: no credit, or no room on the way. Try later, or do without.
     kClosed,      // The actor has ended.
     kOverloaded,  // The memory budget or the sender's outbox is spent.
+    kTooLarge,    // Never accepted: longer than output_bytes_max, than the budget, or than 4 GiB.
 };
 std::string_view AnswerName(Answer answer);
 

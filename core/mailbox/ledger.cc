@@ -17,6 +17,8 @@ std::string_view AnswerName(Answer answer) {
       return "closed";
     case Answer::kOverloaded:
       return "overloaded";
+    case Answer::kTooLarge:
+      return "too large";
   }
   return "unknown";
 }

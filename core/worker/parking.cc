@@ -41,14 +41,12 @@ Answer Parking::Park(Slot* sender, Slot* target, uint32_t generation, int64_t ch
                      Envelope** place) {
   SLUICE_CHECK_ON_WORKER(desk_);
   SLUICE_CHECK(sender->worker == &desk_.worker);
-  // An actor cannot wait for its own mailbox: nothing else would make room.
-  if (target == sender) return Answer::kOverloaded;
-  // Another runtime's actors grant no credits here; and a message too large ever to be charged need
-  // not wait.
-  if (!desk_.IsOurs(target->worker) ||
-      charge > std::min<int64_t>(desk_.shared.budget->BytesMax(), Envelope::kChargeMax)) {
-    return Answer::kOverloaded;
+  if (charge > std::min<int64_t>(desk_.shared.budget->BytesMax(), Envelope::kChargeMax)) {
+    return Answer::kTooLarge;
   }
+  // An actor cannot wait for its own mailbox: nothing else would make room. Another runtime's
+  // actors grant no credits here.
+  if (target == sender || !desk_.IsOurs(target->worker)) return Answer::kOverloaded;
   Outbox& outbox = desk_.Extra(sender).outbox;
   if (outbox.count >= desk_.options.outbox_messages_max || outbox.uncharged > 0)
     return Answer::kOverloaded;

@@ -9,7 +9,8 @@
 // Owner:  the worker.
 // Thread: the worker's.
 // Bound:  outbox_messages_max for each actor; one wait for each parked actor.
-// Errors: Park() answers kOverloaded when the outbox is full or the wait could never end.
+// Errors: Park() answers kOverloaded when the outbox is full or the wait could never end, kTooLarge
+//         when the message is larger than the budget.
 #ifndef SLUICE_CORE_WORKER_PARKING_H_
 #define SLUICE_CORE_WORKER_PARKING_H_
 

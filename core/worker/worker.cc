@@ -311,7 +311,7 @@ void Worker::RunTasks() {
 Answer Worker::Refuse(Answer answer) {
   desk_.ledger.refused_full += answer == Answer::kFull;
   desk_.ledger.refused_closed += answer == Answer::kClosed;
-  desk_.ledger.refused_overloaded += answer == Answer::kOverloaded;
+  desk_.ledger.refused_overloaded += answer == Answer::kOverloaded || answer == Answer::kTooLarge;
   return answer;
 }
 

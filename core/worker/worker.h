@@ -297,7 +297,7 @@ template <class M>
 Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops, M& message,
                        bool overdraft) {
   const int64_t charge = Envelope::BytesOf<M>(message);
-  if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
+  if (charge > Envelope::kChargeMax) return Answer::kTooLarge;
   // Read once: if the actor ends meanwhile, its slot may change its worker.
   Worker& to = *target->worker;
   if (&to == this) {
@@ -383,7 +383,7 @@ template <class M>
 Answer Worker::TrySendOutside(Slot* target, uint32_t generation, const MessageOps* ops,
                               M& message) {
   const int64_t charge = Envelope::BytesOf<M>(message);
-  if (charge > Envelope::kChargeMax) return Answer::kOverloaded;
+  if (charge > Envelope::kChargeMax) return Answer::kTooLarge;
   Worker& to = *target->worker;
   const Answer answer = BeginOutside(to, target, generation, charge);
   if (answer != Answer::kAccepted) return answer;

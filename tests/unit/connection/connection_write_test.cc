@@ -199,16 +199,20 @@ TEST(ConnectionWrite, OnWritableComesWhileReadingIsPaused) {
   EXPECT_EQ(notes.heard, "OWD");
 }
 
-TEST(ConnectionWrite, WriteThatNeverFitsIsOverloaded) {
+TEST(ConnectionWrite, AWriteThatNeverFitsIsTooLarge) {
   Rig rig;
   auto [wire, notes] = rig.New();
   rig.Open(wire, notes);
   rig.Settle();
   const std::string too_much(static_cast<size_t>(rig.runtime.options().output_bytes_max) + 1, 'x');
-  EXPECT_EQ(notes.session->Write(too_much), Answer::kOverloaded);
-  EXPECT_EQ(notes.session->Write(Bytes::Copy(too_much)), Answer::kOverloaded);
+  EXPECT_EQ(notes.session->Write(too_much), Answer::kTooLarge);
+  EXPECT_EQ(notes.session->Write(Bytes::Copy(too_much)), Answer::kTooLarge);
   rig.Settle();
   EXPECT_EQ(notes.heard, "O");
+  notes.session->WriteOrAbort(too_much);
+  rig.Settle();
+  EXPECT_EQ(CloseReasonName(notes.reason), "output full");
+  EXPECT_TRUE(wire.reset);
 }
 
 // A session may want more room than the low watermark leaves. Calling its OnWritable again at once

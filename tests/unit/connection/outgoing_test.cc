@@ -65,7 +65,7 @@ TEST(Outgoing, GatheredBytesCountAgainstTheMaximum) {
   const auto most = static_cast<size_t>(f.options.output_bytes_max);
   EXPECT_EQ(f.Write(most), Answer::kAccepted);
   EXPECT_FALSE(f.outgoing.WantsWritable());
-  EXPECT_EQ(f.Write(most + 1), Answer::kOverloaded);
+  EXPECT_EQ(f.Write(most + 1), Answer::kTooLarge);
   EXPECT_FALSE(f.outgoing.WantsWritable()) << "no OnWritable can help";
   EXPECT_EQ(f.Write(most - 9, 10), Answer::kFull);
   EXPECT_TRUE(f.outgoing.WantsWritable());

@@ -249,7 +249,7 @@ TEST(SessionEarly, AbortInAnAcceptedSessionsConstructorSendsNothing) {
                     }));
   rig.Settle();
   EXPECT_EQ(notes.heard, "C");
-  EXPECT_EQ(notes.reason, CloseReason::kMemory);
+  EXPECT_EQ(notes.reason, CloseReason::kOutputFull);
   EXPECT_EQ(wire.output, "") << "the peer takes a part for the whole";
   EXPECT_TRUE(wire.reset);
 }
@@ -257,7 +257,7 @@ TEST(SessionEarly, AbortInAnAcceptedSessionsConstructorSendsNothing) {
 TEST(SessionEarly, WriteKeepsItsBoundAndOnWritableFollows) {
   const std::string most(1024 * 1024, 'x');
   Connecting c([&](Early& session) {
-    EXPECT_EQ(session.Write(most + "x"), Answer::kOverloaded);
+    EXPECT_EQ(session.Write(most + "x"), Answer::kTooLarge);
     EXPECT_EQ(session.Write(most), Answer::kAccepted);
     EXPECT_EQ(session.Write("more"), Answer::kFull);
   });

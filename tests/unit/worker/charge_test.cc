@@ -67,13 +67,13 @@ class Charge : public ::testing::Test {
   Stepper step_;
 };
 
-TEST_F(Charge, PastFourGibibytesEverySendAnswersOverloaded) {
+TEST_F(Charge, PastFourGibibytesEverySendAnswersTooLarge) {
   const Ref<Taker> a = Make(0);
   for (const Ref<Taker>& b : {Make(0), Make(1)}) {
-    EXPECT_EQ(b.TrySend(Huge{5 * kGiB}), Answer::kOverloaded);
+    EXPECT_EQ(b.TrySend(Huge{5 * kGiB}), Answer::kTooLarge);
     Do(a, [&](Taker& self) {
-      EXPECT_EQ(b.TrySend(Huge{4 * kGiB}), Answer::kOverloaded);
-      EXPECT_EQ(self.Send(b, Huge{4 * kGiB}), Answer::kOverloaded);
+      EXPECT_EQ(b.TrySend(Huge{4 * kGiB}), Answer::kTooLarge);
+      EXPECT_EQ(self.Send(b, Huge{4 * kGiB}), Answer::kTooLarge);
     });
     EXPECT_FALSE(a.slot()->parked);
   }
@@ -87,7 +87,7 @@ TEST_F(Charge, BelowFourGibibytesIsChargedAndRefunded) {
       for (int i = 0; i < 3; ++i) {
         EXPECT_EQ(self.Send(b, Huge{4 * kGiB - 4096}), Answer::kAccepted);
       }
-      EXPECT_EQ(self.Send(b, Huge{4 * kGiB}), Answer::kOverloaded);
+      EXPECT_EQ(self.Send(b, Huge{4 * kGiB}), Answer::kTooLarge);
     });
     EXPECT_GE(runtime_.budget().UsedBytes(), 3 * (4 * kGiB - 4096));
     EXPECT_TRUE(step_.Until([&] { return Taken(b) == 3 * (4 * kGiB - 4096); }));
@@ -115,11 +115,11 @@ TEST_F(Charge, AReplyPastFourGibibytesArrives) {
 TEST_F(Charge, AHeldBytesThatCannotBeHarmsNobody) {
   const Ref<Taker> a = Make(0);
   for (const Ref<Taker>& b : {Make(0), Make(1)}) {
-    EXPECT_EQ(b.TrySend(Huge{INT64_MAX}), Answer::kOverloaded);
+    EXPECT_EQ(b.TrySend(Huge{INT64_MAX}), Answer::kTooLarge);
     EXPECT_EQ(b.TrySend(Huge{INT64_MIN}), Answer::kAccepted);
     step_.Round(2);
     Do(a, [&](Taker& self) {
-      EXPECT_EQ(self.Send(b, Huge{INT64_MAX}), Answer::kOverloaded);
+      EXPECT_EQ(self.Send(b, Huge{INT64_MAX}), Answer::kTooLarge);
       EXPECT_EQ(self.Send(b, Huge{-1'000}), Answer::kAccepted);
     });
     step_.Round(2);

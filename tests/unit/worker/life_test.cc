@@ -142,18 +142,6 @@ TEST_F(Life, TimerIsNeverEarlyWithinAMillisecond) {
   EXPECT_LE(early_ns, 0);
 }
 
-TEST_F(Life, AnEveryOfNothingRunsEachMillisecond) {
-  const Ref<Being> a = Make("a");
-  int nothing = 0, negative = 0;
-  Do(a, [&](Being& self) {
-    EXPECT_NE(self.Every(absl::ZeroDuration(), [&] { ++nothing; }), 0u);
-    EXPECT_NE(self.Every(-absl::Seconds(1), [&] { ++negative; }), 0u);
-  });
-  EXPECT_TRUE(step_.Until([&] { return nothing >= 5 && negative >= 5; }, /*seconds_max=*/10));
-  a.Stop();  // Ends the actor before the variables that its timers count in are gone.
-  EXPECT_TRUE(step_.Until([&] { return runtime_.ActorCount() == 0; }));
-}
-
 TEST_F(Life, AnEveryOfMicrosecondsRunsNoMoreOften) {
   const Ref<Being> ref = Make("a");
   constexpr int kFirings = 20;

@@ -391,7 +391,7 @@ TEST_F(ParkMemory, AMessageLargerThanTheBudgetIsRefused) {
   const Ref<Node> b = Make(1, 4, &seen_b_);
   Do(a, [&](Node& self) {
     Big big{std::string(5'000'000, 'x')};
-    EXPECT_EQ(self.Send(b, std::move(big)), Answer::kOverloaded);
+    EXPECT_EQ(self.Send(b, std::move(big)), Answer::kTooLarge);
     EXPECT_EQ(big.text.size(), 5'000'000u);
   });
   EXPECT_FALSE(a.slot()->parked);
