@@ -55,6 +55,14 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
 
 // --- Timers.
 
+// Deadlines are never early: a delay counts from now, not from an older reading of the clock, and
+// from the next tick, as the present tick has begun already.
+int64_t Actor::NextTickMs() const {
+  int64_t next_tick_ms = worker().os().NowNs() / 1'000'000 + 1;
+  SLUICE_PLANT(timer_early, --next_tick_ms);
+  return next_tick_ms;
+}
+
 TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
                         absl::AnyInvocable<void(int64_t skipped)> callback) {
   CheckThread("After() or Every()");
@@ -65,11 +73,7 @@ TimerId Actor::AddTimer(absl::Duration delay, absl::Duration interval,
   timer->callback = std::move(callback);
   timer->interval_ms =
       interval > absl::ZeroDuration() ? std::max<int64_t>(1, WholeMs(interval)) : 0;
-  // Never early: `delay` counts from now, not from an older reading of the clock, and from the next
-  // tick, as the present tick has begun already.
-  int64_t next_tick_ms = worker().os().NowNs() / 1'000'000 + 1;
-  SLUICE_PLANT(timer_early, --next_tick_ms);
-  timer->due_ms = DeadlineMs(next_tick_ms, delay);
+  timer->due_ms = DeadlineMs(NextTickMs(), delay);
   worker().timers().Arm(*timer, timer->due_ms);
   extra.timers.emplace(id, std::move(timer));
   return id;
@@ -166,36 +170,40 @@ void internal::HandleAskOver(void* actor, Envelope& e) {
 AskId Actor::OpenAsk(absl::Duration timeout,
                      absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
   ActorExtra& extra = worker().Extra(slot_);
-  if (extra.asks.size() >= worker().options().asks_max) return 0;
-  const AskId ask = ++extra.last_id;
-  TimerId timer = 0;
-  if (HearsBack() && timeout < absl::InfiniteDuration()) {
-    timer = After(timeout, [this, ask] { AskTimedOut(ask); });
-    if (timer == 0) return 0;
-  }
-  AskEntry& entry = extra.asks[ask];
-  entry.timer = timer;
+  if (extra.asks == nullptr) extra.asks = std::make_unique<OpenQuestions>();
+  if (extra.asks->Size() >= worker().options().asks_max) return 0;
+  OpenQuestion& question = extra.asks->Open(slot_);
   // In the actor's destructor the question is still sent, but the answer calls no callback.
   if (HearsBack()) {
-    entry.callback = std::move(callback);
+    question.callback = std::move(callback);
+    if (timeout < absl::InfiniteDuration()) {
+      question.due_ms = DeadlineMs(NextTickMs(), timeout);
+      worker().timers().Arm(question, question.due_ms);
+    }
   } else {
     ++extra.asks_over;
   }
-  return ask;
+  return question.id();
 }
 
-AskEntry Actor::CloseAsk(AskId ask) {
+void Actor::DisarmAsk(OpenQuestion& question) {
+  SLUICE_PLANT(timer_after_cancel, if (question.due_ms <= worker().NowMs()) return);
+  worker().timers().Cancel(question);
+  question.due = false;
+}
+
+// Answers the callback, which the caller destroys last: what it captured may call anything, Ask
+// included.
+OpenQuestion::Callback Actor::CloseAsk(OpenQuestion& question) {
   ActorExtra& extra = *slot_->extra;
-  auto found = extra.asks.find(ask);
-  AskEntry closed = std::move(found->second);
-  extra.asks.erase(found);
-  if (closed.callback == nullptr) --extra.asks_over;
-  CancelTimer(closed.timer);
-  return closed;
+  OpenQuestion::Callback callback = std::exchange(question.callback, nullptr);
+  if (callback == nullptr) --extra.asks_over;
+  DisarmAsk(question);
+  extra.asks->Close(question);
+  return callback;
 }
 
-// The entry is destroyed last: what its callback captured may call anything, Ask included.
-void Actor::DropAsk(AskId ask) { (void)CloseAsk(ask); }
+void Actor::DropAsk(AskId ask) { (void)CloseAsk(*slot_->extra->FindAsk(ask)); }
 
 // The callback may have ended all that the connection waited for, or asked again.
 void Actor::CallbackRan() {
@@ -208,7 +216,6 @@ void Actor::CallbackRan() {
 
 Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
                              std::unique_ptr<internal::BlockingTask> task) {
-  CheckThread("RunBlocking()");
   BlockingPool& pool = *worker().shared().blocking;
   const auto [gate, generation] = pool.GateOf(worker());
   internal::BlockingTask* const sent = task.get();
@@ -227,14 +234,21 @@ Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
   return answer;
 }
 
+void OpenQuestion::OnTimer(Worker& worker) {
+  if (!MayRun(worker)) return;
+  const AskId ask = id();
+  auto* const asker = static_cast<Actor*>(slot_->actor);
+  worker.RunHandler(slot_, "a deadline", [asker, ask] { asker->AskTimedOut(ask); });
+}
+
 void Actor::AskTimedOut(AskId ask) {
-  auto found = slot_->extra->asks.find(ask);
-  if (found == slot_->extra->asks.end()) return;
-  found->second.timer = 0;
-  if (!worker().mail().Seen() && found->second.looks < kMailLooksMax) {
-    ++found->second.looks;
-    found->second.timer = After(absl::ZeroDuration(), [this, ask] { AskTimedOut(ask); });
-    if (found->second.timer != 0) return;
+  OpenQuestion* const question = slot_->extra->FindAsk(ask);
+  if (question == nullptr) return;
+  if (!worker().mail().Seen() && question->looks < kMailLooksMax) {
+    ++question->looks;
+    question->due_ms = NextTickMs();
+    worker().timers().Arm(*question, question->due_ms);
+    return;
   }
   // Mail that is held waits for OnOpen: an AskOver behind it would come only then, or never.
   const bool mail_waits = !slot_->queue.Empty() && !slot_->MailHeld();
@@ -244,12 +258,11 @@ void Actor::AskTimedOut(AskId ask) {
 }
 
 void Actor::AskIsOver(AskId ask) {
-  if (slot_->extra == nullptr) return;
-  auto found = slot_->extra->asks.find(ask);
-  if (found == slot_->extra->asks.end()) return;
-  // The entry stays, without its callback: the late reply, or the notice that none can come, still
-  // needs its place.
-  auto callback = std::exchange(found->second.callback, nullptr);
+  OpenQuestion* const question = slot_->extra == nullptr ? nullptr : slot_->extra->FindAsk(ask);
+  if (question == nullptr) return;
+  // The question stays, without its callback: the late reply, or the notice that none can come,
+  // still needs its place.
+  auto callback = std::exchange(question->callback, nullptr);
   if (!callback) return;
   ++slot_->extra->asks_over;
   callback(nullptr, absl::DeadlineExceededError("no answer before the deadline"));
@@ -257,10 +270,10 @@ void Actor::AskIsOver(AskId ask) {
 }
 
 void Actor::Replied(AskId ask, void* reply) {
-  if (slot_->extra->asks.find(ask) == slot_->extra->asks.end()) return;
-  AskEntry closed = CloseAsk(ask);
-  if (closed.callback != nullptr) {
-    closed.callback(reply, absl::OkStatus());
+  OpenQuestion* const question = slot_->extra->FindAsk(ask);
+  if (question == nullptr) return;
+  if (OpenQuestion::Callback callback = CloseAsk(*question)) {
+    callback(reply, absl::OkStatus());
     CallbackRan();
   } else {
     ++worker().ledger().replies_late;

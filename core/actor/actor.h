@@ -49,7 +49,7 @@
 
 namespace sluice {
 
-struct AskEntry;
+class OpenQuestion;
 class Runtime;
 
 namespace internal {
@@ -302,6 +302,7 @@ class Actor : public ActorBase {
  private:
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
+  friend class OpenQuestion;
   friend class internal::ReplyWait;
   friend class internal::TimerWait;
   template <class A, class M>
@@ -344,6 +345,7 @@ class Actor : public ActorBase {
   Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout, F&& callback,
                      AskId* number) {
     using R = typename M::Reply;
+    CheckThread("Ask()");
     if (target.slot() == nullptr) return Answer::kClosed;
     const AskId ask = OpenAsk(
         timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
@@ -380,6 +382,7 @@ class Actor : public ActorBase {
                     "the callback takes an absl::StatusOr of what the function returns, or an "
                     "absl::Status where it returns void or a Status");
       if constexpr (kHears) {
+        CheckThread("RunBlocking()");
         const AskId ask =
             OpenAsk(absl::InfiniteDuration(),
                     [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
@@ -399,7 +402,10 @@ class Actor : public ActorBase {
   }
   template <class A>
   Task<internal::InTimeOf<A>> InTime(absl::Duration timeout, A awaited);
-  AskEntry CloseAsk(AskId ask);
+  int64_t NextTickMs() const;
+  void DisarmAsk(OpenQuestion& question);
+  absl::AnyInvocable<void(void* reply, const absl::Status& status)> CloseAsk(
+      OpenQuestion& question);
   // The question's callback does not run any more; its entry waits for the late reply.
   void WithdrawAsk(AskId ask);
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);

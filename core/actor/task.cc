@@ -17,10 +17,10 @@ void Actor::StartTask(Task<void> task) {
 }
 
 void Actor::WithdrawAsk(AskId ask) {
-  auto found = slot_->extra->asks.find(ask);
-  if (found == slot_->extra->asks.end()) return;
-  CancelTimer(std::exchange(found->second.timer, 0));
-  const auto gone = std::exchange(found->second.callback, nullptr);
+  OpenQuestion* const question = slot_->extra->FindAsk(ask);
+  if (question == nullptr) return;
+  DisarmAsk(*question);
+  const auto gone = std::exchange(question->callback, nullptr);
   if (gone != nullptr) ++slot_->extra->asks_over;
 }
 

@@ -223,13 +223,15 @@ void Inspector::CheckExtra(const Slot& slot, const Waits& waits) {
   SLUICE_CHECK(!outbox.waits_for_memory || stands_in(waits.memory));
   SLUICE_CHECK(!outbox.waits_for_lane || stands_in(waits.lane));
   // Cancelled timers may still have their ids in the list.
-  const std::vector<TimerId>& ids = slot.extra->due_timers;
   int64_t due = 0;
   int64_t listed = 0;
   for (const auto& [id, timer] : slot.extra->timers) due += timer->due;
-  for (const TimerId id : ids) {
-    const auto timer = slot.extra->timers.find(id);
-    listed += timer != slot.extra->timers.end() && timer->second->due;
+  if (slot.extra->asks != nullptr) {
+    for (const AskId id : slot.extra->asks->Ids()) due += slot.extra->FindAsk(id)->due;
+  }
+  for (const uint64_t id : slot.extra->due_timers) {
+    const ActorTimer* const timer = slot.extra->FindTimer(id);
+    listed += timer != nullptr && timer->due;
   }
   SLUICE_CHECK(due == listed);
 }

@@ -18,11 +18,12 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
-#include "absl/status/status.h"
 #include "sluice/core/base/lazy.h"
 #include "sluice/core/mailbox/answer.h"
 #include "sluice/core/mailbox/envelope.h"
+#include "sluice/core/slot/actor_timer.h"
 #include "sluice/core/slot/coroutine.h"
+#include "sluice/core/slot/open_questions.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/slot/timer.h"
 
@@ -31,22 +32,14 @@ namespace sluice {
 class IoHandler;
 class Worker;
 
-// A timer of an actor, run as one of its handlers. While the actor is parked the timer stays due,
-// once.
-class UserTimer : public Timer {
+// A timer of an actor, run as one of its handlers.
+class UserTimer final : public ActorTimer {
  public:
-  UserTimer(Slot* slot, TimerId id) : slot_(slot), id_(id) {}
+  using ActorTimer::ActorTimer;
   void OnTimer(Worker& worker) override;
-  IoHandler* Awaits() override;
 
   absl::AnyInvocable<void(int64_t skipped)> callback;
-  int64_t due_ms = 0;
   int64_t interval_ms = 0;  // 0: once.
-  bool due = false;
-
- private:
-  Slot* slot_;
-  TimerId id_;
 };
 
 class ProbeTimer : public Timer {
@@ -125,15 +118,6 @@ struct Watched {
   bool taken_back = false;
 };
 
-struct AskEntry {
-  // Called once, with the reply (a StatusOr<R>* behind void*) or with the status that says why
-  // there is none. Empty once the deadline has answered, while the entry waits for the late reply.
-  absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback;
-  TimerId timer = 0;
-  // How often its deadline was deferred, because mail was there that could not be taken in yet.
-  uint8_t looks = 0;
-};
-
 struct Child {
   Slot* slot = nullptr;
   uint32_t generation = 0;
@@ -150,25 +134,25 @@ std::vector<uint64_t> IdsInOrder(const Map& map) {
   return ids;
 }
 
-// Erases entries of such maps in the order of their ids, over several calls. The ids are sorted
+// Takes out timers or questions in the order of their ids, over several calls. The ids are sorted
 // only once: to sort the remaining ids in each call would be quadratic.
 class IdsToForget {
  public:
-  // Calls forget(iterator), which erases the entry, for at most `most` entries. Answers how many.
-  template <class Map, class F>
-  int Take(Map& map, int most, F&& forget) {
+  // Calls forget(id), which answers whether there was still such an entry and it is gone now, for
+  // at most `most` entries. `all` answers the ids of those that are left. Answers how many are
+  // gone.
+  template <class Ids, class F>
+  int Take(Ids&& all, int most, F&& forget) {
     int taken = 0;
-    while (taken < most && !map.empty()) {
+    while (taken < most) {
       if (ids_ == nullptr || ids_->empty()) {
-        ids_ = std::make_unique<std::vector<uint64_t>>(IdsInOrder(map));
+        ids_ = std::make_unique<std::vector<uint64_t>>(all());
+        if (ids_->empty()) break;
         std::reverse(ids_->begin(), ids_->end());
       }
-      const auto entry = map.find(ids_->back());
+      const uint64_t id = ids_->back();
       ids_->pop_back();
-      // Erased meanwhile, or an id of another map.
-      if (entry == map.end()) continue;
-      ++taken;
-      forget(entry);
+      taken += forget(id) ? 1 : 0;
     }
     if (ids_ != nullptr && ids_->empty()) ids_ = nullptr;
     return taken;
@@ -182,22 +166,30 @@ struct ActorExtra {
   explicit ActorExtra(Slot* slot) : outbox(slot) {}
   bool LingerArmed() const { return linger != nullptr && linger->Armed(); }
   // True: a question or a blocking call is open, so its callback is still to run.
-  bool AsksOpen() const { return asks.size() > asks_over; }
+  bool AsksOpen() const { return AskCount() > asks_over; }
+  size_t AskCount() const { return asks == nullptr ? 0 : asks->Size(); }
+  // nullptr: no such question is open.
+  OpenQuestion* FindAsk(AskId id) { return asks == nullptr ? nullptr : asks->Find(id); }
+  // nullptr: there is no such timer or question any more.
+  ActorTimer* FindTimer(uint64_t id) {
+    if ((id & kQuestionBit) != 0) return FindAsk(id);
+    const auto found = timers.find(id);
+    return found == timers.end() ? nullptr : found->second.get();
+  }
 
   std::string name;
   Outbox outbox;
   Lazy<absl::btree_set<Watcher>> watchers;             // Actors that monitor this one.
   Lazy<absl::btree_map<MonitorId, Watched>> watching;  // Ordered, as the end walks it.
-  // Entries come and go with each question, so these maps keep their memory. Walked by IdsInOrder()
-  // only.
-  Lazy<absl::flat_hash_map<AskId, AskEntry>> asks;
-  // Entries whose callback has run or never will, and that wait for a late reply.
+  std::unique_ptr<OpenQuestions> asks;                 // Made when first needed.
+  // Questions whose callback has run or never will, and that wait for a late reply.
   uint32_t asks_over = 0;
+  // Keeps its memory. Walked by IdsInOrder() only.
   Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
   Coroutines tasks;
   // While the actor ends or restarts: ids of its timers, then of its asks.
   IdsToForget forgetting;
-  std::vector<TimerId> due_timers;                  // Fired while parked.
+  std::vector<uint64_t> due_timers;                 // Ids of ActorTimers; fired while parked.
   Lazy<absl::btree_map<uint64_t, Child>> children;  // In order of spawn.
   uint64_t last_child = 0;
   // While the actor ends or restarts: all children from this one on have been told to stop.
@@ -207,7 +199,7 @@ struct ActorExtra {
   uint64_t child_order = 0;             // This actor's key among its parent's children.
   const Slot* restarting = nullptr;     // The restarting ancestor that waits for this actor's end.
   std::unique_ptr<Restart> restart;     // How to recreate the actor; nullptr: never.
-  uint64_t last_id = 0;                 // Shared by monitors, asks and timers.
+  uint64_t last_id = 0;                 // Shared by monitors and timers.
   std::unique_ptr<LingerTimer> linger;  // Made when first armed.
   bool linger_over = false;
   bool start_first = false;     // Stopped before its OnStart: OnStart still runs first.

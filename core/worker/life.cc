@@ -267,7 +267,7 @@ bool Life::EndActor(Slot* slot, int* budget) {
 // constructor or destructor created. Their destructors are user code, too.
 void Life::DropWhatItHeld(Slot* slot, int* budget) {
   ActorExtra& extra = *slot->extra;
-  if (slot->queue.Empty() && extra.timers.empty() && extra.asks.empty() && extra.tasks.Empty()) {
+  if (slot->queue.Empty() && extra.timers.empty() && extra.AskCount() == 0 && extra.tasks.Empty()) {
     return;
   }
   const char* const type = extra.restart == nullptr ? nullptr : extra.restart->type;
@@ -373,21 +373,32 @@ Coroutine* Life::FirstTask(const Slot* slot) {
 
 int Life::ForgetTimers(Slot* slot, int most) {
   ActorExtra& extra = *slot->extra;
-  return extra.forgetting.Take(extra.timers, most, [&](auto timer) {
-    desk_.timers.Cancel(*timer->second);
-    const std::unique_ptr<UserTimer> gone = std::move(timer->second);
-    extra.timers.erase(timer);
-  });
+  if (extra.timers.empty()) return 0;
+  return extra.forgetting.Take([&] { return IdsInOrder(extra.timers); }, most,
+                               [&](TimerId id) {
+                                 const auto timer = extra.timers.find(id);
+                                 if (timer == extra.timers.end()) return false;
+                                 desk_.timers.Cancel(*timer->second);
+                                 const std::unique_ptr<UserTimer> gone = std::move(timer->second);
+                                 extra.timers.erase(timer);
+                                 return true;
+                               });
 }
 
 int Life::ForgetAsks(Slot* slot, int most) {
   ActorExtra& extra = *slot->extra;
-  return extra.forgetting.Take(extra.asks, most, [&](auto ask) {
-    // Objects in the callback may ask again as they are destroyed.
-    const AskEntry gone = std::move(ask->second);
-    if (gone.callback == nullptr) --extra.asks_over;
-    extra.asks.erase(ask);
-  });
+  if (extra.AskCount() == 0) return 0;
+  return extra.forgetting.Take([&] { return extra.asks->Ids(); }, most,
+                               [&](AskId id) {
+                                 OpenQuestion* const question = extra.FindAsk(id);
+                                 if (question == nullptr) return false;
+                                 desk_.timers.Cancel(*question);
+                                 // Objects in the callback may ask again as they are destroyed.
+                                 const auto gone = std::exchange(question->callback, nullptr);
+                                 if (gone == nullptr) --extra.asks_over;
+                                 extra.asks->Close(*question);
+                                 return true;
+                               });
 }
 
 void LingerTimer::OnTimer(Worker& worker) { worker.life().LingerOver(slot_); }

@@ -167,14 +167,14 @@ void Parking::Unpark(Slot* slot) {
     return;
   }
   // Timers that became due meanwhile run among the worker's timers, in their order: there may be
-  // timers_max of them, and other actors may be unparked in this very turn.
-  const std::vector<TimerId> due = std::exchange(extra.due_timers, {});
-  for (const TimerId id : due) {
-    const auto found = extra.timers.find(id);
-    if (found == extra.timers.end() || !found->second->due) continue;
-    found->second->due = false;
+  // thousands of them, and other actors may be unparked in this very turn.
+  const std::vector<uint64_t> due = std::exchange(extra.due_timers, {});
+  for (const uint64_t id : due) {
+    ActorTimer* const timer = extra.FindTimer(id);
+    if (timer == nullptr || !timer->due) continue;
+    timer->due = false;
     SLUICE_PLANT(due_forgotten, if (id != due.front()) continue);
-    desk_.timers.Arm(*found->second, found->second->due_ms);
+    desk_.timers.Arm(*timer, timer->due_ms);
   }
   desk_.ScheduleIfRunnable(slot);
   if (slot->io != nullptr && slot->Runnable()) slot->io->OnUnparked();

@@ -57,7 +57,7 @@ void Restarts::Begin(Slot* slot) {
   // A restarting actor handles nothing and so frees no credits. Grant what is free now.
   if (slot->mailbox.HasWaiters()) parking_.IssueGrants(slot);
   extra.stop_below = UINT64_MAX;
-  extra.restart->asks_left = IdsInOrder(extra.asks);
+  extra.restart->asks_left = extra.asks == nullptr ? std::vector<AskId>() : extra.asks->Ids();
   std::reverse(extra.restart->asks_left.begin(), extra.restart->asks_left.end());
   desk_.Schedule(slot);
 }
@@ -79,11 +79,11 @@ bool Restarts::DestroyFailed(Slot* slot, int* budget) {
     // A question keeps its entry until the reply, or the notice that no reply can come, arrives;
     // but no callback runs.
     for (; *budget > 0 && !asks_left.empty(); --*budget) {
-      const auto ask = extra.asks.find(asks_left.back());
+      OpenQuestion* const question = extra.FindAsk(asks_left.back());
       asks_left.pop_back();
-      if (ask == extra.asks.end()) continue;
-      ask->second.timer = 0;
-      const auto gone = std::exchange(ask->second.callback, nullptr);
+      if (question == nullptr) continue;
+      desk_.timers.Cancel(*question);
+      const auto gone = std::exchange(question->callback, nullptr);
       if (gone != nullptr) ++extra.asks_over;
     }
     if (*budget > 0) {

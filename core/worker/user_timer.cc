@@ -11,31 +11,37 @@
 
 namespace sluice {
 
-IoHandler* UserTimer::Awaits() { return slot_->io; }
+IoHandler* ActorTimer::Awaits() { return slot_->io; }
 
-void UserTimer::OnTimer(Worker& worker) {
+bool ActorTimer::MayRun(Worker& worker) {
   ActorExtra& extra = *slot_->extra;
   if (slot_->state == ActorState::kStarting) {
     // OnStart comes first. It may park the actor or end it, and cancel this very timer.
-    const TimerId own_id = id_;
+    const uint64_t own_id = id_;
     (void)worker.MayHandle(slot_);
-    if (extra.timers.find(own_id) == extra.timers.end()) return;
+    if (extra.FindTimer(own_id) == nullptr) return false;
   }
-  SLUICE_PLANT(timer_after_end, if (slot_->state == ActorState::kStopping) return callback(0));
   if (!slot_->Runnable() || slot_->actor == nullptr) {
     // Parked: the timer stays due, once, however often its interval passes. Ended: the actor's end
     // cancels it.
     if (!due && slot_->parked) extra.due_timers.push_back(id_);
     due = slot_->parked;
-    return;
+    return false;
   }
   due = false;
+  return true;
+}
+
+void UserTimer::OnTimer(Worker& worker) {
+  SLUICE_PLANT(timer_after_end, if (slot_->state == ActorState::kStopping) return callback(0));
+  if (!MayRun(worker)) return;
+  ActorExtra& extra = *slot_->extra;
   // The callback may cancel this very timer. A one-shot timer is removed before its callback runs.
-  auto found = extra.timers.find(id_);
+  auto found = extra.timers.find(id());
   std::unique_ptr<UserTimer> self = std::move(found->second);
   extra.timers.erase(found);
   Slot* const slot = slot_;
-  const TimerId id = id_;
+  const TimerId id = this->id();
   UserTimer* const timer = self.get();
   int64_t skipped = 0;
   if (interval_ms > 0) {

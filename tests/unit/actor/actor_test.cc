@@ -337,10 +337,10 @@ TEST_F(ActorTest, DeadlineAnswersOnceAndLateReplyIsDropped) {
   });
   EXPECT_TRUE(step_.Until([&] { return statuses.size() == 1; }));
   EXPECT_EQ(statuses[0].code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(asker.slot()->extra->asks.size(), 1u);  // The reply's place stays reserved...
+  EXPECT_EQ(asker.slot()->extra->AskCount(), 1u);  // The reply's place stays reserved...
   Of(asked).promise_.Resolve("late");
   // ...until the late reply comes.
-  EXPECT_TRUE(step_.Until([&] { return asker.slot()->extra->asks.empty(); }));
+  EXPECT_TRUE(step_.Until([&] { return asker.slot()->extra->AskCount() == 0; }));
   EXPECT_EQ(statuses.size(), 1u);
 }
 

@@ -205,7 +205,7 @@ TEST_F(RestartTest, UnfinishedWorkEndsWithTheFailedIncarnation) {
   step_.Round(3);
   EXPECT_EQ(called_back, 0);
   EXPECT_EQ(TotalLedger().replies_late, 2);
-  EXPECT_TRUE(a.slot()->extra->asks.empty());
+  EXPECT_EQ(a.slot()->extra->AskCount(), 0u);
   b.Stop();
   step_.Round(4);
   for (const std::string& line : log_) EXPECT_EQ(line.find("a2 down"), std::string::npos) << line;
