@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/session_extra.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
@@ -70,7 +71,7 @@ Connection* Connection::Open(Worker& worker, Slot* slot, std::unique_ptr<Stream>
   connection->counters_->opened.Add(1);
   connection->session_->begun_ = true;
   if (LogEnabled(LogLevel::kDebug)) {
-    connection->session_->traffic_ = std::make_unique<Session::Traffic>();
+    connection->session_->Extra().traffic.emplace();
   }
   worker.descriptors().Attach(slot, connection);
   const int added =
@@ -121,6 +122,7 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   if (owner_ != nullptr) owner_->Ended(*this);
   owner_worker.DetachIo(slot_);  // Deletes this at the end of the turn.
   outgoing_.End();
+  const bool answers_lost = LoseAnswers();
   const int64_t lost = static_cast<int64_t>(OutputBytes());
   counters_->bytes_lost.Add(lost);
   if (outgoing_.Gathering()) owner_worker.descriptors().ReleaseGather();
@@ -129,7 +131,8 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   outgoing_.queue().Clear(owner_worker.lease());
   owner_worker.timers().Cancel(*this);
   owner_worker.os().PollerRemove(owner_worker.descriptors().Poller(), stream_->Descriptor());
-  stream_->Close(reset || lost > 0);  // A FIN after lost bytes would look like a complete stream.
+  // A FIN after lost bytes would look like a complete stream.
+  stream_->Close(reset || lost > 0 || answers_lost);
   // Detach the session before the listeners end: the destructor of a filter's captures may call the
   // session, which has no connection any more.
   Session* const session = std::exchange(session_, nullptr);
@@ -185,9 +188,9 @@ void Connection::LogEnd(CloseReason reason, int error) {
   const auto line = [&] {
     if (error != 0) absl::StrAppend(&hint, ": ", ErrnoText(error));
     std::string traffic;
-    if (session_ != nullptr && session_->traffic_ != nullptr) {
-      traffic = absl::StrCat(", ", session_->traffic_->in_bytes, " bytes in, ",
-                             session_->traffic_->out_bytes, " bytes out");
+    if (session_ != nullptr && session_->extra_ != nullptr && session_->extra_->traffic) {
+      traffic = absl::StrCat(", ", session_->extra_->traffic->in_bytes, " bytes in, ",
+                             session_->extra_->traffic->out_bytes, " bytes out");
     }
     return absl::StrCat(
         "connection with ", PeerAddress().ToString(), " ended: ", ToAbsl(CloseReasonName(reason)),
@@ -202,14 +205,22 @@ void Connection::LogEnd(CloseReason reason, int error) {
   }
 }
 
+bool Connection::LoseAnswers() {
+  const int64_t bytes = session_ == nullptr ? 0 : session_->DropAnswers();
+  counters_->bytes_accepted.Add(bytes);
+  counters_->bytes_lost.Add(bytes);
+  return bytes > 0;
+}
+
 void Connection::OnActorEnded(bool failed) {
   if (session_ == nullptr) return;  // The session has ended already.
   if (failed) session_->close_reason_ = CloseReason::kFailed;
+  const bool cut_short = LoseAnswers() || (failed && CutShort());
   session_->connection_ = nullptr;
   session_ = nullptr;
   if (failed) outgoing_.SetCloseReason(CloseReason::kFailed);
-  if ((IsConnecting() && OutputBytes() == 0) || (failed && CutShort())) {
-    Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, CutShort());
+  if ((IsConnecting() && OutputBytes() == 0) || cut_short) {
+    Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, cut_short || CutShort());
     return;
   }
   Unpair();
@@ -379,7 +390,7 @@ void Connection::TellWritable() {
   SLUICE_PLANT(writable_forgotten, outgoing_.SetWantsWritable(false));
   worker().RunHandler(slot_, "OnWritable", [&] {
     outgoing_.SetWantsWritable(false);
-    session_->OnWritable();
+    session_->OnRoom();
   });
 }
 

@@ -86,6 +86,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     return static_cast<size_t>(options().output_bytes_max) - OutputBytes();
   }
   bool WriteOpen() const { return outgoing_.Open(); }
+  bool WantsWritable() const { return outgoing_.WantsWritable(); }
   // Pairs two connections (actors/peers/pipe.h): each reads while the output of the other has room,
   // as its input is written there. Both live on one worker. The end of either undoes the pairing.
   void PairWith(Connection& other);
@@ -191,11 +192,12 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
     }
   }
   void CountIn(int64_t bytes) {
-    if (session_ != nullptr && session_->traffic_ != nullptr) session_->traffic_->in_bytes += bytes;
+    if (session_ != nullptr && session_->extra_ != nullptr) [[unlikely]]
+      session_->CountIn(bytes);
   }
   void CountOut(int64_t bytes) {
-    if (session_ != nullptr && session_->traffic_ != nullptr)
-      session_->traffic_->out_bytes += bytes;
+    if (session_ != nullptr && session_->extra_ != nullptr) [[unlikely]]
+      session_->CountOut(bytes);
   }
   void LookForError();
   void SocketFailed(int error);
@@ -208,6 +210,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void TellEof();
   void TellWritable();
   void TellInputFull();
+  // Answers that the session keeps for later are lost now. True: there were some.
+  bool LoseAnswers();
   void TellDrain();
   void CloseOrWait();
 

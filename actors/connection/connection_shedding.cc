@@ -14,7 +14,10 @@ constexpr int64_t kUnreadTimes = 3;
 
 }  // namespace
 
-int64_t Connection::HeldBytes() const { return outgoing_.HeldBytes() + incoming_.ChargedBytes(); }
+int64_t Connection::HeldBytes() const {
+  const int64_t answers = session_ == nullptr ? 0 : session_->AnswerBytes();
+  return outgoing_.HeldBytes() + incoming_.ChargedBytes() + answers;
+}
 
 std::string Connection::PeerText() const { return PeerAddress().ToString(); }
 

@@ -1,11 +1,16 @@
 #include "sluice/actors/connection/session.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/outgoing.h"
+#include "sluice/actors/connection/session_extra.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
 
 namespace sluice {
@@ -45,18 +50,26 @@ void Session::LogConnectFailed(const Address& to, int error) {
 
 Answer Session::WriteBytes(std::string_view bytes) {
   CheckThread("Write()");
+  if (AnswerQueue* const answers = AnswersUnderWay()) return WriteBehind(*answers, bytes);
+  return WriteNow(bytes);
+}
+Answer Session::Write(const Bytes& payload) {
+  CheckThread("Write()");
+  if (AnswerQueue* const answers = AnswersUnderWay()) return WriteBehind(*answers, payload.view());
+  return WriteNow(payload);
+}
+template <class B>
+Answer Session::WriteNow(const B& bytes) {
   if (connection_ != nullptr) return connection_->Write(bytes);
   EarlyCalls* const early = Early();
   return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
 }
-Answer Session::Write(const Bytes& payload) {
-  CheckThread("Write()");
-  if (connection_ != nullptr) return connection_->Write(payload);
-  EarlyCalls* const early = Early();
-  return early == nullptr ? Answer::kClosed : early->Write(worker(), payload);
-}
 void Session::Close() {
   CheckThread("Close()");
+  if (AnswerQueue* const answers = AnswersUnderWay()) {
+    answers->then = AnswerQueue::Then::kClose;
+    return HoldWhileMuch(*answers);
+  }
   if (connection_ != nullptr) return connection_->Close();
   if (EarlyCalls* const early = Early(); early != nullptr) early->close = true;
 }
@@ -71,6 +84,10 @@ void Session::FlushSubscriptions() {
 }
 void Session::CloseWrite() {
   CheckThread("CloseWrite()");
+  if (AnswerQueue* const answers = AnswersUnderWay()) {
+    if (answers->then == AnswerQueue::Then::kGoOn) answers->then = AnswerQueue::Then::kCloseWrite;
+    return;
+  }
   if (connection_ != nullptr) return connection_->CloseWrite();
   if (EarlyCalls* const early = Early(); early != nullptr) early->close_write = true;
 }
@@ -101,12 +118,14 @@ std::string_view Session::Unconsumed() const {
 bool Session::MayGoOn() const { return connection_ != nullptr && connection_->MayTakeMore(); }
 void Session::WantWritable() {
   CheckThread("WantWritable()");
+  if (extra_ != nullptr && extra_->answers != nullptr) extra_->answers->wants_writable = true;
   if (connection_ != nullptr) return connection_->WantWritable();
   if (EarlyCalls* const early = Early(); early != nullptr) early->wants_writable = true;
 }
 size_t Session::OutputBytes() const {
-  if (connection_ != nullptr) return connection_->OutputBytes();
-  return early_ == nullptr ? 0 : early_->output.size();
+  const auto answers = static_cast<size_t>(AnswerBytes());
+  if (connection_ != nullptr) return connection_->OutputBytes() + answers;
+  return (early_ == nullptr ? 0 : early_->output.size()) + answers;
 }
 void Session::SetInputMax(size_t bytes) {
   CheckThread("SetInputMax()");
@@ -115,6 +134,114 @@ void Session::SetInputMax(size_t bytes) {
 }
 Address Session::PeerAddress() const {
   return connection_ == nullptr ? Address() : connection_->PeerAddress();
+}
+
+// --- Answers in the order of their questions.
+
+SessionExtra& Session::Extra() {
+  if (extra_ == nullptr) extra_ = std::make_unique<SessionExtra>();
+  return *extra_;
+}
+
+AnswerQueue* Session::AnswersUnderWay() const {
+  if (extra_ == nullptr || extra_->answers == nullptr || extra_->answers->Empty()) return nullptr;
+  return extra_->answers.get();
+}
+
+uint64_t Session::ReserveAnswer() {
+  CheckThread("AskPipelined()");
+  std::unique_ptr<AnswerQueue>& answers = Extra().answers;
+  if (answers == nullptr) {
+    answers = std::make_unique<AnswerQueue>(worker().lease());
+    answers->wants_writable = connection_ == nullptr || connection_->WantsWritable();
+  }
+  const uint64_t place = answers->Reserve();
+  HoldWhileMuch(*answers);
+  return place;
+}
+
+void Session::FillAnswer(uint64_t place, std::string bytes) {
+  if (HasEnded()) return;
+  SLUICE_PLANT(answers_swapped, (void)WriteNow(std::string_view(bytes)); bytes.clear());
+  if (!extra_->answers->Fill(place, std::move(bytes))) return Abort(CloseReason::kMemory);
+  FlushAnswers();
+}
+
+void Session::FlushAnswers() {
+  AnswerQueue& answers = *extra_->answers;
+  answers.blocked = false;
+  while (answers.Ready()) {
+    const Answer answer = WriteNow(answers.First());
+    if (answer == Answer::kFull) {
+      answers.blocked = true;
+      break;
+    }
+    // A connection that has failed ends at the end of this handler.
+    if (answer != Answer::kAccepted) return AbortUnlessTaken(answer);
+    answers.Pop();
+  }
+  HoldWhileMuch(answers);
+  // Room that answers have left in the queue may be what the session waits for.
+  const auto low = static_cast<size_t>(runtime().options().output_bytes_low);
+  if (answers.wants_writable && connection_ != nullptr && OutputBytes() <= low) {
+    connection_->WantWritable();
+  }
+  if (!answers.Empty()) return;
+  const auto then = std::exchange(answers.then, AnswerQueue::Then::kGoOn);
+  if (then == AnswerQueue::Then::kClose) Close();
+  if (then == AnswerQueue::Then::kCloseWrite) CloseWrite();
+}
+
+void Session::HoldWhileMuch(AnswerQueue& answers) {
+  const Options& options = runtime().options();
+  const bool much = answers.blocked || answers.Open() >= options.answers_max ||
+                    answers.Bytes() > static_cast<size_t>(options.output_bytes_high) ||
+                    answers.then == AnswerQueue::Then::kClose;
+  SLUICE_PLANT(answers_hold_kept, if (!much) return);
+  if (!much) {
+    answers.hold.Release();
+  } else if (!answers.hold.Holds()) {
+    answers.hold = HoldReading();
+  }
+}
+
+Answer Session::WriteBehind(AnswerQueue& answers, std::string_view bytes) {
+  SLUICE_PLANT(write_overtakes_answers, return WriteNow(bytes));
+  const bool open = connection_ == nullptr ? !HasEnded() : connection_->WriteOpen();
+  if (!open || answers.then != AnswerQueue::Then::kGoOn) return Answer::kClosed;
+  const Answer answer = OutputTakes(runtime().options(), OutputBytes(), bytes.size());
+  answers.wants_writable |= answer == Answer::kFull;
+  if (answer != Answer::kAccepted || bytes.empty()) return answer;
+  return answers.Append(bytes) ? Answer::kAccepted : Answer::kOverloaded;
+}
+
+void Session::OnRoom() {
+  AnswerQueue* const answers = extra_ == nullptr ? nullptr : extra_->answers.get();
+  if (answers != nullptr) {
+    FlushAnswers();
+    const auto low = static_cast<size_t>(runtime().options().output_bytes_low);
+    if (connection_ == nullptr || OutputBytes() > low) return;
+    if (!std::exchange(answers->wants_writable, false)) return;
+  }
+  OnWritable();
+}
+
+int64_t Session::AnswerBytes() const {
+  const AnswerQueue* const answers = AnswersUnderWay();
+  return answers == nullptr ? 0 : static_cast<int64_t>(answers->Bytes());
+}
+
+int64_t Session::DropAnswers() {
+  const int64_t bytes = AnswerBytes();
+  if (AnswerQueue* const answers = AnswersUnderWay()) answers->Clear();
+  return bytes;
+}
+
+void Session::CountIn(int64_t bytes) {
+  if (extra_->traffic) extra_->traffic->in_bytes += bytes;
+}
+void Session::CountOut(int64_t bytes) {
+  if (extra_->traffic) extra_->traffic->out_bytes += bytes;
 }
 
 }  // namespace sluice

@@ -26,6 +26,7 @@
 #define SLUICE_ACTORS_CONNECTION_SESSION_H_
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -45,8 +46,10 @@
 
 namespace sluice {
 
+class AnswerQueue;
 class Connection;
 struct EarlyCalls;
+struct SessionExtra;
 
 // Input is the bytes that have arrived and are not consumed yet. Bytes that a call of OnData leaves
 // are kept, and offered again with those that come after them. The bytes stay where they are until
@@ -148,6 +151,8 @@ class Session : public Actor {
   // all goes on; the deadline of a drain and the timeouts of the connection end it as ever.
   void CloseWhenDone();
   // As Close, but this side goes on reading (half-close). The session's subscriptions to hubs end.
+  // Answers under way (AskPipelined) are written before either of them takes effect; from the call
+  // on, Write answers kClosed.
   void CloseWrite();
   // Resets the connection now. Bytes that were written and not sent are lost, and counted.
   void Abort(CloseReason reason = CloseReason::kAborted);
@@ -173,14 +178,29 @@ class Session : public Actor {
         callback(std::move(reply));
         hold.Release();
       };
-      // Shared, as the question may be refused after the callback was given away.
-      auto shared = std::make_shared<decltype(answered)>(std::move(answered));
-      const Answer answer =
-          Ask(target, std::move(question), timeout,
-              [shared](absl::StatusOr<typename M::Reply> reply) { (*shared)(std::move(reply)); });
-      if (answer == Answer::kAccepted) return;
-      (*shared)(absl::StatusOr<typename M::Reply>(absl::UnavailableError(
-          answer == Answer::kClosed ? "the actor asked has ended" : "too busy, try again")));
+      AskOrTell(target, std::move(question), timeout, std::move(answered));
+    }
+  }
+  // As Ask, but the answer keeps its place in the output, so that many requests of the peer may be
+  // under way and their answers leave in the order of the requests: `encode` makes bytes of an
+  // absl::StatusOr of the reply, as a std::string. It runs exactly once, unless the connection ends
+  // first; also if the question cannot be sent (Unavailable). Bytes that are written meanwhile
+  // leave behind the answers. Nothing is read while answers_max answers are open, or while more
+  // than output_bytes_high bytes of them wait. The connection ends if there is no memory for an
+  // answer (kMemory), or if that is longer than output_bytes_max (kOutputFull).
+  template <class A, class M, class E>
+  void AskPipelined(const Ref<A>& target, M question, absl::Duration timeout, E encode) {
+    using Refused = internal::AskRefused<A, M, E>;
+    if constexpr (!std::is_void_v<Refused>) {
+      static_cast<void>(Refused());
+    } else {
+      using Encoded = std::invoke_result_t<E&, absl::StatusOr<typename M::Reply>>;
+      if constexpr (!std::convertible_to<Encoded, std::string>) {
+        static_cast<void>(refused::AnswerIsNoString<Encoded>());
+      } else {
+        AskOrTell(target, std::move(question), timeout,
+                  PipelinedAnswer<E>(*this, ReserveAnswer(), std::move(encode)));
+      }
     }
   }
   // Input that was offered and not consumed; for OnEof.
@@ -205,10 +225,43 @@ class Session : public Actor {
  private:
   friend class Connection;
   friend class ReadHold;
+  // Two words with an empty E, so that the question needs no allocation for it.
+  template <class E>
+  class PipelinedAnswer {
+   public:
+    PipelinedAnswer(Session& session, uint64_t place, E encode)
+        : session_(&session), place_(place), encode_(std::move(encode)) {}
+    template <class R>
+    void operator()(absl::StatusOr<R> reply) {
+      session_->FillAnswer(place_, std::string(encode_(std::move(reply))));
+    }
+
+   private:
+    Session* session_;
+    uint64_t place_;
+    [[no_unique_address]] E encode_;
+  };
+  SessionExtra& Extra();
+  // nullptr: no answers are under way.
+  AnswerQueue* AnswersUnderWay() const;
+  uint64_t ReserveAnswer();
+  void FillAnswer(uint64_t place, std::string bytes);
+  void FlushAnswers();
+  void HoldWhileMuch(AnswerQueue& answers);
+  Answer WriteBehind(AnswerQueue& answers, std::string_view bytes);
+  // The connection has room for output.
+  void OnRoom();
+  int64_t AnswerBytes() const;
+  // Answers the number of their bytes.
+  int64_t DropAnswers();
+  void CountIn(int64_t bytes);
+  void CountOut(int64_t bytes);
   void HoldBegins();
   void HoldEnds();
   void OnEndedByFailure() final;
   Answer WriteBytes(std::string_view bytes);
+  template <class B>
+  Answer WriteNow(const B& bytes);
   // Keeps the calls while there is no connection yet. nullptr: there is one, or it has ended.
   EarlyCalls* Early();
   void AbortUnlessTaken(Answer answer) {
@@ -216,14 +269,8 @@ class Session : public Actor {
     Abort(answer == Answer::kOverloaded ? CloseReason::kMemory : CloseReason::kOutputFull);
   }
 
-  // For the log line at the end of the connection.
-  struct Traffic {
-    int64_t in_bytes = 0;   // Received.
-    int64_t out_bytes = 0;  // Taken by the kernel.
-  };
-
   Connection* connection_ = nullptr;
-  std::unique_ptr<Traffic> traffic_;   // nullptr, unless debug was logged when it was connected.
+  std::unique_ptr<SessionExtra> extra_;
   std::unique_ptr<EarlyCalls> early_;  // nullptr, unless the constructor made such a call.
   CloseReason close_reason_ = CloseReason::kClosed;
   bool begun_ = false;       // The session was given its connection, or will never have one.

@@ -167,8 +167,7 @@ void internal::HandleAskOver(void* actor, Envelope& e) {
   static_cast<Actor*>(static_cast<ActorBase*>(actor))->AskIsOver(e.Get<AskOver>().ask);
 }
 
-AskId Actor::OpenAsk(absl::Duration timeout,
-                     absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback) {
+AskId Actor::OpenAsk(absl::Duration timeout, ReplyCallback& callback) {
   ActorExtra& extra = worker().Extra(slot_);
   if (extra.asks == nullptr) extra.asks = std::make_unique<OpenQuestions>();
   if (extra.asks->Size() >= worker().options().asks_max) return 0;
@@ -194,16 +193,16 @@ void Actor::DisarmAsk(OpenQuestion& question) {
 
 // Answers the callback, which the caller destroys last: what it captured may call anything, Ask
 // included.
-OpenQuestion::Callback Actor::CloseAsk(OpenQuestion& question) {
+Actor::ReplyCallback Actor::CloseAsk(OpenQuestion& question) {
   ActorExtra& extra = *slot_->extra;
-  OpenQuestion::Callback callback = std::exchange(question.callback, nullptr);
+  ReplyCallback callback = std::exchange(question.callback, nullptr);
   if (callback == nullptr) --extra.asks_over;
   DisarmAsk(question);
   extra.asks->Close(question);
   return callback;
 }
 
-void Actor::DropAsk(AskId ask) { (void)CloseAsk(*slot_->extra->FindAsk(ask)); }
+Actor::ReplyCallback Actor::DropAsk(AskId ask) { return CloseAsk(*slot_->extra->FindAsk(ask)); }
 
 // The callback may have ended all that the connection waited for, or asked again.
 void Actor::CallbackRan() {
@@ -229,7 +228,7 @@ Answer Actor::SubmitBlocking(AskId ask, size_t bytes,
     sent->Accepted(pool.state());
   } else {
     call.task->Forget();
-    DropAsk(ask);
+    (void)DropAsk(ask);
   }
   return answer;
 }
@@ -272,7 +271,7 @@ void Actor::AskIsOver(AskId ask) {
 void Actor::Replied(AskId ask, void* reply) {
   OpenQuestion* const question = slot_->extra->FindAsk(ask);
   if (question == nullptr) return;
-  if (OpenQuestion::Callback callback = CloseAsk(*question)) {
+  if (ReplyCallback callback = CloseAsk(*question)) {
     callback(reply, absl::OkStatus());
     CallbackRan();
   } else {

@@ -71,6 +71,8 @@ using InTimeOf = std::conditional_t<
     absl::StatusOr<std::conditional_t<std::is_void_v<ValueOf<A>>, int, ValueOf<A>>>>;
 
 void HandleAskOver(void* actor, Envelope& e);
+// Why a question or a blocking call was not accepted.
+absl::Status RefusedStatus(Answer answer);
 // Puts a coroutine on the list of its actor. False: the actor's callbacks do not run any more.
 bool JoinTasks(Slot* slot, Coroutine& coroutine);
 void TaskIsOver(Slot* slot);
@@ -176,7 +178,8 @@ class Actor : public ActorBase {
     if constexpr (!std::is_void_v<Refused>) {
       return Refused();
     } else {
-      return AskNumbered(target, std::move(question), timeout, std::forward<F>(callback), nullptr);
+      return AskNumbered(target, std::move(question), timeout,
+                         AskCallback<M>(std::forward<F>(callback)), nullptr);
     }
   }
   // In a task: `co_await Ask(...)` is an absl::StatusOr of the reply. A refused question is
@@ -299,6 +302,16 @@ class Actor : public ActorBase {
   }
   Runtime& runtime() const { return worker().runtime(); }
 
+  // Ask, but the callback runs also if the question is refused (Unavailable). Requires: the
+  // question may be asked.
+  template <class A, class M, class F>
+  void AskOrTell(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
+    ReplyCallback told = AskCallback<M>(std::move(callback));
+    const Answer answer =
+        AskNumbered(target, std::move(question), timeout, std::move(told), nullptr);
+    if (answer != Answer::kAccepted) told(nullptr, internal::RefusedStatus(answer));
+  }
+
  private:
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
@@ -338,23 +351,29 @@ class Actor : public ActorBase {
   TimerId AddTimer(absl::Duration delay, absl::Duration interval,
                    absl::AnyInvocable<void(int64_t skipped)> callback);
   MonitorId MonitorSlot(Slot* target, uint32_t generation);
-  AskId OpenAsk(absl::Duration timeout,
-                absl::AnyInvocable<void(void* reply, const absl::Status& status)> callback);
-  // Ask; *number is the question's. Requires: the question may be asked.
-  template <class A, class M, class F>
-  Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout, F&& callback,
-                     AskId* number) {
+  using ReplyCallback = absl::AnyInvocable<void(void* reply, const absl::Status& status)>;
+  template <class M, class F>
+  static ReplyCallback AskCallback(F callback) {
+    using R = typename M::Reply;
+    return [f = std::move(callback)](void* reply, const absl::Status& status) mutable {
+      if (reply != nullptr) {
+        f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
+      } else {
+        f(absl::StatusOr<R>(status));
+      }
+    };
+  }
+  // Takes the callback, if it answers another id than 0.
+  AskId OpenAsk(absl::Duration timeout, ReplyCallback& callback);
+  // Ask; *number is the question's. Takes the callback, if the question is accepted. Requires: the
+  // question may be asked.
+  template <class A, class M>
+  Answer AskNumbered(const Ref<A>& target, M question, absl::Duration timeout,
+                     ReplyCallback&& callback, AskId* number) {
     using R = typename M::Reply;
     CheckThread("Ask()");
     if (target.slot() == nullptr) return Answer::kClosed;
-    const AskId ask = OpenAsk(
-        timeout, [f = std::forward<F>(callback)](void* reply, const absl::Status& status) mutable {
-          if (reply != nullptr) {
-            f(std::move(*static_cast<absl::StatusOr<R>*>(reply)));
-          } else {
-            f(absl::StatusOr<R>(status));
-          }
-        });
+    const AskId ask = OpenAsk(timeout, callback);
     if (ask == 0) return Answer::kOverloaded;
     if (number != nullptr) *number = ask;
     internal::Asked<M> asked{std::move(question), Promise<R>(slot_, generation(), ask)};
@@ -362,7 +381,7 @@ class Actor : public ActorBase {
         worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
     if (answer != Answer::kAccepted) {
       asked.promise.Forget();
-      DropAsk(ask);
+      callback = DropAsk(ask);
       if (number != nullptr) *number = 0;
     }
     return answer;
@@ -383,11 +402,11 @@ class Actor : public ActorBase {
                     "absl::Status where it returns void or a Status");
       if constexpr (kHears) {
         CheckThread("RunBlocking()");
-        const AskId ask =
-            OpenAsk(absl::InfiniteDuration(),
-                    [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
-                      f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
-                    });
+        ReplyCallback told = [f = std::forward<C>(callback)](void* reply,
+                                                             const absl::Status&) mutable {
+          f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+        };
+        const AskId ask = OpenAsk(absl::InfiniteDuration(), told);
         if (ask == 0) return Answer::kOverloaded;
         if (number != nullptr) *number = ask;
         const Answer answer =
@@ -404,12 +423,11 @@ class Actor : public ActorBase {
   Task<internal::InTimeOf<A>> InTime(absl::Duration timeout, A awaited);
   int64_t NextTickMs() const;
   void DisarmAsk(OpenQuestion& question);
-  absl::AnyInvocable<void(void* reply, const absl::Status& status)> CloseAsk(
-      OpenQuestion& question);
+  ReplyCallback CloseAsk(OpenQuestion& question);
   // The question's callback does not run any more; its entry waits for the late reply.
   void WithdrawAsk(AskId ask);
   Answer SubmitBlocking(AskId ask, size_t bytes, std::unique_ptr<internal::BlockingTask> task);
-  void DropAsk(AskId ask);
+  ReplyCallback DropAsk(AskId ask);
   void AskTimedOut(AskId ask);
   void AskIsOver(AskId ask);
   void CallbackRan();

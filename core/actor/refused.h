@@ -33,6 +33,7 @@ template <class M, class S> struct RecipientConvertsNoMessage;  // A Recipient<M
 template <class M> struct QuestionHasNoReply;  // In the question: using Reply = ...;
 template <class A, class M> struct OnReturnsAnotherTypeThanReply;  // M::Reply, or absl::StatusOr of it.
 template <class Reply> struct CallbackTakesNoStatusOr;  // Let it take an absl::StatusOr<Reply>.
+template <class Result> struct AnswerIsNoString;  // AskPipelined's function returns a std::string.
 template <class A> struct NotAnActor;  // Only a class derived from sluice::Actor can be spawned.
 template <class A> struct ActorIsAbstract;  // A virtual function is missing: OnData or another.
 template <class A, class... Args> struct NoConstructorTakes;  // No public A(Args...).

@@ -25,9 +25,6 @@
 
 namespace sluice::internal {
 
-// Why a question or a blocking call was not accepted.
-absl::Status RefusedStatus(Answer answer);
-
 // The frame that waits, and goes on.
 class Wait {
  protected:
@@ -73,14 +70,13 @@ class AskWait : public ReplyWait {
 
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
     Suspend(coroutine, frame, "an answer", target_.slot());
-    const Answer answer = actor_.AskNumbered(
-        target_, std::move(question_), timeout_,
-        [this](absl::StatusOr<R> reply) {
-          ask_ = 0;
-          reply_ = std::move(reply);
-          GoOn();
-        },
-        &ask_);
+    const auto answered = [this](absl::StatusOr<R> reply) {
+      ask_ = 0;
+      reply_ = std::move(reply);
+      GoOn();
+    };
+    const Answer answer = actor_.AskNumbered(target_, std::move(question_), timeout_,
+                                             Actor::AskCallback<M>(answered), &ask_);
     if (answer == Answer::kAccepted) return true;
     reply_ = RefusedStatus(answer);
     return false;

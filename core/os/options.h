@@ -53,6 +53,8 @@ struct Options {
   uint32_t outbox_messages_max = 1'024;
   // Open questions of one actor; a late answer keeps its place until it comes.
   uint32_t asks_max = 1'024;
+  // Open answers of one connection (AskPipelined); past it nothing more is read.
+  uint32_t answers_max = 128;
   uint32_t monitors_max = 262'144;  // Monitors of one actor: as many as there are actors.
   uint32_t timers_max = 1'024;      // Timers of one actor.
   uint32_t names_max = 65'536;

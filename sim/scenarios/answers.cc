@@ -1,6 +1,6 @@
-// Sessions that answer later than they are asked: from another actor, in order or not, or from the
-// blocking pool, piece by piece. Their peers half-close at once, or a drain begins. With the
-// default OnEof and OnDrain each peer gets all of its answers, then the end.
+// Sessions that answer later than they are asked: from another actor, in order, pipelined or not,
+// or from the blocking pool, piece by piece. Their peers half-close at once, or a drain begins.
+// With the default OnEof and OnDrain each peer gets all of its answers, then the end.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -61,8 +61,9 @@ class Store : public Actor {
   World& world_;
 };
 
-// A line is "a KEY" (asked), "o KEY" (asked in order), "n KEY" (asked, and the answer is not
-// written) or "f" (a file, read in pieces). Has neither OnEof nor OnDrain.
+// A line is "a KEY" (asked), "o KEY" (asked in order), "p KEY" (asked, pipelined), "w KEY"
+// (answered at once), "n KEY" (asked, and the answer is not written), "x KEY" (as "w", then closed)
+// or "f" (a file, read in pieces). Has neither OnEof nor OnDrain.
 class Clerk : public LineSession {
  public:
   Clerk(World* world, Ref<Store> store) : LineSession(100), world_(*world), store_(store) {}
@@ -73,7 +74,18 @@ class Clerk : public LineSession {
       if (written) WriteOrAbort(absl::StrCat(key.ok() ? *key : "?", "\n"));
     };
     Get get{std::string(line.substr(2))};
-    if (line[0] == 'o') {
+    if (line[0] == 'w' || line[0] == 'x') {
+      WriteOrAbort(absl::StrCat(get.key, "\n"));
+      if (line[0] == 'x') Close();
+    } else if (line[0] == 'p') {
+      AskPipelined(store_, std::move(get), absl::InfiniteDuration(),
+                   [this](const absl::StatusOr<std::string>& key) {
+                     if (!key.ok()) {
+                       world_.simulation.Broken("answers", ToStd(key.status().message()));
+                     }
+                     return absl::StrCat(key.ok() ? *key : "?", "\n");
+                   });
+    } else if (line[0] == 'o') {
       AskInOrder(store_, std::move(get), absl::InfiniteDuration(), answer);
     } else if (Ask(store_, std::move(get), absl::InfiniteDuration(), answer) != Answer::kAccepted) {
       world_.simulation.Broken("answers", "a question is refused");
@@ -132,7 +144,21 @@ void Visit(World& world, SimOs& machine, int64_t number) {
   if (world.drain_ns != 0) return;
   std::string request = "f\n";
   std::string expected;
-  if (random.Below(3) != 0) {
+  const uint64_t kind = random.Below(4);
+  const bool pipelined = kind == 0;
+  if (pipelined) {
+    request.clear();
+    for (int64_t i = 1 + static_cast<int64_t>(random.Below(40)); i > 0; --i) {
+      const std::string key = absl::StrCat(number, " ", i, std::string(random.Below(50), 'x'));
+      const char how = random.Below(4) == 0 ? 'w' : 'p';
+      absl::StrAppend(&request, std::string(1, how), " ", key, "\n");
+      absl::StrAppend(&expected, key, "\n");
+    }
+    if (random.Below(4) == 0) {
+      absl::StrAppend(&request, "x ", number, "\nw too late\n");
+      absl::StrAppend(&expected, number, "\n");
+    }
+  } else if (kind != 1) {
     const bool in_order = random.Below(2) == 0;
     request.clear();
     for (int64_t i = 1 + static_cast<int64_t>(random.Below(6)); i > 0; --i) {
@@ -155,7 +181,9 @@ void Visit(World& world, SimOs& machine, int64_t number) {
   absl::StatusOr<std::string> read = absl::UnavailableError("not sent");
   if (status.ok()) read = client.ReadToEnd();
   if (world.MayFail() || !sure) return;
-  if (!read.ok() || Sorted(*read) != Sorted(expected)) {
+  const bool right =
+      read.ok() && (pipelined ? *read == expected : Sorted(*read) == Sorted(expected));
+  if (!right) {
     simulation.Broken("answers",
                       absl::StrCat("of ", expected.size(), " bytes of answers come ",
                                    read.ok() ? read->size() : 0, ": ", read.status().ToString()));
@@ -169,6 +197,7 @@ void Run(Simulation& simulation) {
   World world(simulation);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 4)));
   options.output_bytes_max = kOutputBytesMax;
+  options.answers_max = static_cast<uint32_t>(simulation.Amount("answers_max", 1, 20));
   options.blocking_threads_max = static_cast<int>(simulation.Amount("pool", 1, 3));
   options.drain_timeout = kDrainTimeout;
   Site site(simulation, options);

@@ -1,0 +1,30 @@
+// SessionExtra is what few sessions need, so an idle session does not carry it.
+//
+// Owner:  the session; made when first needed.
+// Thread: the worker's.
+// Bound:  its parts'.
+// Errors: none.
+#ifndef SLUICE_ACTORS_CONNECTION_SESSION_EXTRA_H_
+#define SLUICE_ACTORS_CONNECTION_SESSION_EXTRA_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "sluice/actors/connection/answer_queue.h"
+
+namespace sluice {
+
+struct SessionExtra {
+  // For the log line at the end of the connection; counted if debug was logged at its begin.
+  struct Traffic {
+    int64_t in_bytes = 0;   // Received.
+    int64_t out_bytes = 0;  // Taken by the kernel.
+  };
+  std::optional<Traffic> traffic;
+  std::unique_ptr<AnswerQueue> answers;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_CONNECTION_SESSION_EXTRA_H_
