@@ -19,6 +19,8 @@
 #include "sluice/actors/peers/acceptor.h"
 #include "sluice/actors/peers/connector.h"
 #include "sluice/actors/peers/pipe.h"
+#include "sluice/core/actor/charged_state.h"
+#include "sluice/core/actor/rate_limit.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/strings.h"
 #include "sluice/core/os/options.h"

@@ -167,6 +167,11 @@ void Connection::LogEnd(CloseReason reason, int error) {
     case CloseReason::kWriteStalled:
       hint = limit("write_stalled_timeout", o.write_stalled_timeout);
       break;
+    case CloseReason::kSilent:
+      hint =
+          limit("SetReceiveTimeout",
+                absl::Milliseconds(session_ == nullptr ? 0 : session_->extra_->receive_timeout_ms));
+      break;
     case CloseReason::kEvicted:
       hint = " (at_limit: another one took its place)";
       break;
@@ -368,6 +373,7 @@ void Connection::TellOpen() {
   worker().RunHandler(slot_, "OnOpen", [&] {
     if (Closing()) return;  // OnStart has closed it.
     stage_ = Stage::kOpen;
+    if (SilentMs() != TimerWheel::kNever) SetReceiveTimeout();  // It counts from here.
     worker().ReleaseMail(slot_);
     session_->OnOpen();
   });

@@ -96,6 +96,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // True: open both ways, nothing held, and no byte received or sent after `ms`.
   bool QuietSince(int64_t ms) const;
   void SetInputMax(size_t bytes) { incoming_.SetBytesMax(bytes); }
+  // The session has set or changed it.
+  void SetReceiveTimeout();
   size_t InputMax() const { return incoming_.BytesMax(); }
   Address PeerAddress() const;
   Worker& worker() const { return *slot_->worker; }
@@ -276,6 +278,8 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void ArmTimer();
   void Judge();
   Deadlines::Facts DeadlineFacts() const;
+  int64_t SilentMs() const;
+  void PeerIsSilent();
   void StallTimedOut();
   void SilenceTimedOut(bool idle);
   void LingerTimedOut();

@@ -45,8 +45,9 @@ enum class CloseReason : uint8_t {
   kEvicted,     // At the limit: the longest idle one made room for a newcomer.
   kInputFull,   // The peer sent a frame longer than its session may keep (OnInputFull).
   kOutputFull,  // WriteOrAbort had no room: more than output_bytes_max would have waited.
+  kSilent,      // The peer sent nothing for the time of SetReceiveTimeout.
 };
-inline constexpr int kCloseReasonCount = 21;
+inline constexpr int kCloseReasonCount = 22;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {

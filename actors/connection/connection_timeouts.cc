@@ -3,7 +3,9 @@
 #include <cerrno>
 
 #include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/session_extra.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/slot/deadline.h"
 
 namespace sluice {
@@ -17,6 +19,7 @@ Deadlines::Facts Connection::DeadlineFacts() const {
       .active_ms = w.NotedMs(ActiveMs()),
       .received_ms = w.NotedMs(incoming_.ReceivedMs()),
       .stalled_ms = outgoing_.StalledMs(),
+      .silent_ms = SilentMs(),
       .look_ms = deadlines_.Looking() ? NextLookMs() : TimerWheel::kNever,
       .closing = Closing(),
       .lingering = outgoing_.Lingering(),
@@ -77,6 +80,9 @@ void Connection::Judge() {
       break;
     case Deadlines::Due::kWriteStalled:
       return StallTimedOut();
+    case Deadlines::Due::kSilent:
+      PeerIsSilent();
+      break;
     case Deadlines::Due::kIdle:
     case Deadlines::Due::kHalfClosed:
       return SilenceTimedOut(/*idle=*/due == Deadlines::Due::kIdle);
@@ -99,6 +105,30 @@ void Connection::StallTimedOut() {
   }
   OutputMoved();
   if (!Ended()) ArmTimer();
+}
+
+void Connection::SetReceiveTimeout() {
+  incoming_.SetReceivedMs(worker().NowMs());
+  ArmTimer();
+}
+
+int64_t Connection::SilentMs() const {
+  const bool limited = session_ != nullptr && session_->extra_ != nullptr &&
+                       session_->extra_->receive_timeout_ms != TimerWheel::kNever;
+  if (!limited || stage_ != Stage::kOpen || Closing() || incoming_.ReadEnded()) {
+    return TimerWheel::kNever;
+  }
+  return worker().NotedMs(incoming_.ReceivedMs()) + session_->extra_->receive_timeout_ms;
+}
+
+// A peer that waits for this side owes nothing: its time begins again.
+void Connection::PeerIsSilent() {
+  const bool asks_open = slot_->extra != nullptr && slot_->extra->AsksOpen();
+  bool waits = asks_open || !outgoing_.Empty() || incoming_.Paused() || UnreadByUs();
+  SLUICE_PLANT(silence_while_we_work, waits = false);
+  if (!waits) return Finish(CloseReason::kSilent, CutShort());
+  incoming_.SetReceivedMs(worker().NowMs());
+  ArmTimer();
 }
 
 void Connection::SilenceTimedOut(bool idle) {

@@ -35,6 +35,7 @@ void Deadlines::ForEach(const Facts& facts, F&& f) const {
     add(Due::kWriteStalled, facts.stalled_ms, TimeoutMs(o.write_stalled_timeout));
   }
   add(Due::kIdle, facts.active_ms, TimeoutMs(o.idle_timeout));
+  if (facts.silent_ms != TimerWheel::kNever) f(Due::kSilent, facts.silent_ms);
   // half_closed_timeout counts silence: the half that is open may have much to send.
   if (facts.half_closed) {
     add(Due::kHalfClosed, std::max(half_closed_ms_, facts.active_ms),

@@ -29,6 +29,7 @@ class Deadlines {
     kLook,          // Look whether the peer answers.
     kWriteStalled,
     kIdle,
+    kSilent,  // The peer has sent nothing (Session::SetReceiveTimeout).
     kHalfClosed,
   };
   // State of the other parts that the deadlines depend on.
@@ -37,6 +38,7 @@ class Deadlines {
     int64_t active_ms;    // ActiveMs(), and when the last byte was received, as the worker has
     int64_t received_ms;  // noted them (Worker::NotedMs).
     int64_t stalled_ms;   // Since then output waits without progress; -1: none waits.
+    int64_t silent_ms;    // When the peer has been silent for too long; kNever: no limit.
     int64_t look_ms;      // When to look whether the peer answers; kNever: not yet.
     bool closing;         // The session has closed or ended.
     bool lingering;       // Input is read and discarded.

@@ -1,5 +1,6 @@
 #include "sluice/actors/connection/session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
+#include "sluice/core/slot/deadline.h"
 
 namespace sluice {
 
@@ -131,6 +133,17 @@ void Session::SetInputMax(size_t bytes) {
   CheckThread("SetInputMax()");
   if (connection_ != nullptr) return connection_->SetInputMax(bytes);
   if (EarlyCalls* const early = Early(); early != nullptr) early->input_bytes_max = bytes;
+}
+void Session::SetReceiveTimeout(absl::Duration timeout) {
+  CheckThread("SetReceiveTimeout()");
+  if (HasEnded()) return;
+  Extra().receive_timeout_ms = TimeoutMs(std::max(timeout, absl::Milliseconds(1)));
+  if (connection_ != nullptr) connection_->SetReceiveTimeout();
+}
+void Session::LimitReading(RateLimit& limit, double count) {
+  const absl::Duration wait = limit.Take(count, Now());
+  if (wait <= absl::ZeroDuration() || HasEnded()) return;
+  (void)After(wait, [hold = HoldReading()] {});
 }
 Address Session::PeerAddress() const {
   return connection_ == nullptr ? Address() : connection_->PeerAddress();

@@ -41,6 +41,7 @@
 #include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/read_hold.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/rate_limit.h"
 #include "sluice/core/os/address.h"
 #include "sluice/core/runtime/runtime.h"
 
@@ -218,6 +219,16 @@ class Session : public Actor {
   void WantWritable();
   // Sets the longest frame; the default is input_bytes_max. A longer frame leads to OnInputFull.
   void SetInputMax(size_t bytes);
+  // Ends the connection (kSilent) when the peer has sent nothing for `timeout`, counted from this
+  // call, from OnOpen and from each byte received; infinite: never, the default. The time begins
+  // again, once it is over, if the peer is the one that waits: an answer is under way (Ask,
+  // RunBlocking), output waits, or this side does not read (a hold, parked, no memory). So it tells
+  // a peer that is gone or slow with its request from one that is served slowly. At least 1 ms.
+  // (idle_timeout counts bytes of both directions.)
+  void SetReceiveTimeout(absl::Duration timeout);
+  // Takes `count` (bytes, frames) from the limit, and holds reading until what was taken is within
+  // its rate. A session without a free timer (timers_max) is not held.
+  void LimitReading(RateLimit& limit, double count);
   Address PeerAddress() const;
   // True: the connection has ended, or will never exist. False in the constructor.
   bool HasEnded() const { return begun_ && connection_ == nullptr; }

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "sluice/actors/connection/answer_queue.h"
+#include "sluice/core/slot/timer_wheel.h"
 
 namespace sluice {
 
@@ -23,6 +24,7 @@ struct SessionExtra {
   };
   std::optional<Traffic> traffic;
   std::unique_ptr<AnswerQueue> answers;
+  int64_t receive_timeout_ms = TimerWheel::kNever;
 };
 
 }  // namespace sluice

@@ -66,7 +66,11 @@ class Store : public Actor {
 // or "f" (a file, read in pieces). Has neither OnEof nor OnDrain.
 class Clerk : public LineSession {
  public:
-  Clerk(World* world, Ref<Store> store) : LineSession(100), world_(*world), store_(store) {}
+  Clerk(World* world, Ref<Store> store) : LineSession(100), world_(*world), store_(store) {
+    // Peers send at once. To wait for an answer, or to take it slowly, is no silence.
+    SetReceiveTimeout(absl::Milliseconds(100) +
+                      absl::Nanoseconds(20 * world_.simulation.faults.delay_ns_max));
+  }
   void OnLine(std::string_view line) override {
     if (line == "f") return ReadPiece();
     const auto answer = [this, written = line[0] != 'n'](const absl::StatusOr<std::string>& key) {

@@ -87,6 +87,8 @@ inline constexpr PlantRow kPlants[] = {
      "answers"},
     {"write_overtakes_answers", "a write leaves before the pipelined answers before it", "answers",
      "answers"},
+    {"silence_while_we_work", "a peer that waits for its answer counts as silent", "answers",
+     "answers"},
     {"answers_cut_off", "the default OnEof and OnDrain close though answers are still to come",
      "answers", "answers"},
     {"last_answer_unnoticed", "a session that closes after its last answer is not looked at again",

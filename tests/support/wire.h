@@ -273,7 +273,9 @@ class ScriptSession : public Session {
   using Session::MayGoOn;
   using Session::OutputBytes;
   using Session::ReadingHeld;
+  using Session::LimitReading;
   using Session::SetInputMax;
+  using Session::SetReceiveTimeout;
   using Session::Unconsumed;
   using Session::WantWritable;
   using Session::Write;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "sluice/core/actor/rate_limit.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::connection_timeouts_test {
@@ -28,6 +29,118 @@ TEST(ConnectionTimeouts, IdleCountsFromTheLastByteInEitherDirection) {
   rig.Advance(absl::Seconds(1));
   EXPECT_EQ(notes.reason, CloseReason::kIdle);
   EXPECT_FALSE(wire.reset);
+}
+
+// --- SetReceiveTimeout.
+
+class ReceiveTimeout : public ::testing::Test {
+ protected:
+  ReceiveTimeout() : peer_(rig_.New()) {
+    peer_.notes.on_open = [](ScriptSession& self) { self.SetReceiveTimeout(absl::Seconds(10)); };
+  }
+  void Open() {
+    rig_.Open(peer_.wire, peer_.notes);
+    rig_.Settle();
+  }
+  void EndsAfter(absl::Duration time) {
+    rig_.Advance(time - absl::Milliseconds(1));
+    EXPECT_FALSE(peer_.wire.closed);
+    rig_.Advance(absl::Milliseconds(2));
+    EXPECT_TRUE(peer_.wire.closed);
+    EXPECT_EQ(CloseReasonName(peer_.notes.reason), "peer silent");
+  }
+  Rig rig_;
+  Rig::Peer peer_;
+};
+
+TEST_F(ReceiveTimeout, CountsFromTheLastByteReceived) {
+  Open();
+  rig_.Advance(absl::Seconds(9));
+  rig_.Arrive(peer_.wire, "in");
+  rig_.Settle();
+  rig_.Advance(absl::Seconds(5));
+  EXPECT_EQ(peer_.notes.session->Write("out"), Answer::kAccepted);
+  rig_.Settle();
+  EndsAfter(absl::Seconds(5));
+}
+
+TEST_F(ReceiveTimeout, CountsFromTheCallAndMayBeChanged) {
+  Open();
+  rig_.Advance(absl::Seconds(9));
+  peer_.notes.session->SetReceiveTimeout(absl::Seconds(3));
+  EndsAfter(absl::Seconds(3));
+}
+
+TEST_F(ReceiveTimeout, AnInfiniteOneIsNone) {
+  Open();
+  peer_.notes.session->SetReceiveTimeout(absl::InfiniteDuration());
+  rig_.Advance(absl::Hours(10));
+  EXPECT_FALSE(peer_.wire.closed);
+  peer_.notes.session->SetReceiveTimeout(-absl::Seconds(1));
+  EndsAfter(absl::Milliseconds(1));
+}
+
+TEST_F(ReceiveTimeout, CountsFromOnOpenIfItIsSetBefore) {
+  peer_.notes.on_open = nullptr;
+  peer_.notes.on_start = [](ScriptSession& self) { self.SetReceiveTimeout(absl::Seconds(10)); };
+  rig_.OpenConnecting(peer_.wire, peer_.notes, absl::InfiniteDuration());
+  rig_.Settle();
+  rig_.Advance(absl::Seconds(60));
+  ASSERT_FALSE(peer_.wire.closed);
+  rig_.os.Event(peer_.wire, EPOLLOUT);
+  rig_.Settle();
+  ASSERT_EQ(peer_.notes.heard, "O");
+  EndsAfter(absl::Seconds(10));
+}
+
+TEST_F(ReceiveTimeout, APeerThatWaitsForUsIsNotSilent) {
+  Open();
+  peer_.notes.session->PauseReading();
+  rig_.Advance(absl::Seconds(11));
+  peer_.notes.session->ResumeReading();
+  rig_.Advance(absl::Seconds(8));
+  peer_.wire.room = 0;
+  EXPECT_EQ(peer_.notes.session->Write("out"), Answer::kAccepted);
+  rig_.Settle();
+  rig_.Advance(absl::Seconds(3));
+  EXPECT_FALSE(peer_.wire.closed) << "output waits";
+  rig_.Room(peer_.wire, 100);
+  rig_.Settle();
+  EndsAfter(absl::Seconds(10));
+}
+
+TEST_F(ReceiveTimeout, AHalfClosedPeerHasNoMoreToSend) {
+  peer_.notes.on_eof = [](ScriptSession&) {};
+  Open();
+  rig_.Fin(peer_.wire);
+  rig_.Settle();
+  rig_.Advance(absl::Seconds(60));
+  EXPECT_FALSE(peer_.wire.closed);
+}
+
+// --- LimitReading.
+
+TEST(LimitReading, APeerThatIsTooFastIsHeldToTheRate) {
+  Rig rig;
+  auto [wire, notes] = rig.New();
+  RateLimit limit(1'000, 100);
+  notes.on_data = [&](ScriptSession& self, Input& in) {
+    notes.data += in.Peek();
+    self.LimitReading(limit, static_cast<double>(in.size()));
+    in.Skip(in.size());
+  };
+  rig.Open(wire, notes);
+  wire.tcp = false;  // A short read does not mean that nothing is left.
+  wire.read_max = 50;
+  rig.Arrive(wire, std::string(5'000, 'x'));
+  rig.Settle();
+  EXPECT_EQ(notes.data.size(), 150u) << "the burst, and the read that went past it";
+  rig.Advance(absl::Seconds(1));
+  for (int i = 0; i < 9; ++i) rig.Advance(absl::Milliseconds(100));
+  EXPECT_GE(notes.data.size(), 900u);
+  EXPECT_LE(notes.data.size(), 2'150u);
+  for (int i = 0; i < 100; ++i) rig.Advance(absl::Milliseconds(50));
+  EXPECT_EQ(notes.data.size(), 5'000u);
 }
 
 TEST(ConnectionTimeouts, IdleFiresThoughTheSessionHasPaused) {

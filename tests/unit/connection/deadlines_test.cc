@@ -26,6 +26,7 @@ Deadlines::Facts Quiet(const Options& options) {
           .active_ms = 0,
           .received_ms = 0,
           .stalled_ms = -1,
+          .silent_ms = TimerWheel::kNever,
           .look_ms = TimerWheel::kNever,
           .closing = false,
           .lingering = false,
