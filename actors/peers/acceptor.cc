@@ -38,8 +38,9 @@ Ref<Acceptor> ListenOn(Runtime& runtime, std::string_view default_addresses, Ses
     return {};
   }
   const Options& options = runtime.options();
+  const absl::StatusOr<std::string> text = runtime.AddressesToListen(default_addresses);
   const absl::StatusOr<std::vector<Address>> addresses =
-      ParseAddresses(options.listen.empty() ? default_addresses : std::string_view(options.listen));
+      text.ok() ? ParseAddresses(*text) : text.status();
   if (!addresses.ok()) {
     runtime.KeepError(addresses.status());
     return {};

@@ -90,9 +90,10 @@ std::vector<std::string>& ListenTexts() {
 
 }  // namespace sluice
 
-ABSL_FLAG(std::string, listen, "",
-          "Addresses to serve, separated by commas or in one flag each: HOST:PORT, [V6]:PORT, "
-          "unix:PATH, unix:@NAME; port 0 picks one.")
+ABSL_FLAG(
+    std::string, listen, "",
+    "Addresses to serve, separated by commas or in one flag each: HOST:PORT, [V6]:PORT, "
+    "unix:PATH, unix:@NAME; port 0 picks one. NAME=ADDRESS, if the program names its listeners.")
     .OnUpdate([] { sluice::ListenTexts().push_back(absl::GetFlag(FLAGS_listen)); });
 ABSL_FLAG(sluice::Count, workers, {}, "Worker threads; auto: as many as processors.");
 ABSL_FLAG(sluice::Count, max_connections, {},

@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <new>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
+#include "sluice/core/os/listen_names.h"
 #include "sluice/core/runtime/names.h"
 #include "sluice/core/slot/home.h"
 #include "sluice/core/worker/control.h"
@@ -144,6 +148,50 @@ ListedAddress Runtime::AddListening(std::string address) {
   return ListedAddress(*this, listed_);
 }
 
+absl::StatusOr<std::string> Runtime::AddressesToListen(std::string_view program_addresses) {
+  std::vector<NamedAddresses> own = SplitByName(program_addresses);
+  if (own.empty()) own.emplace_back();
+  if (own.size() > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot listen on ", ToAbsl(program_addresses),
+                     ": a call of Listen has one name; call it once for each"));
+  }
+  const std::string& name = own[0].name;
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  const bool again = absl::c_linear_search(listener_names_, name);
+  listener_names_.push_back(name);
+  for (NamedAddresses& given : SplitByName(options_.listen)) {
+    if (given.name != name) continue;
+    // Once the runtime runs, the listener before this one may have ended.
+    if (!again || Started()) return std::move(given.addresses);
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen=", options_.listen, " would be for two listeners of this program",
+                     name.empty() ? "" : absl::StrCat(" with the name ", name),
+                     ": let each call of Listen name its addresses, as in \"http=HOST:PORT\""));
+  }
+  return std::move(own[0].addresses);
+}
+
+// An address of --listen= that is for no listener is a mistake: the program would serve elsewhere.
+absl::Status Runtime::CheckListenNames() const {
+  std::lock_guard<std::mutex> lock(setup_lock_);
+  if (listener_names_.empty()) return absl::OkStatus();  // Listen follows later.
+  std::vector<std::string> named;
+  absl::c_copy_if(listener_names_, std::back_inserter(named),
+                  [](const std::string& name) { return !name.empty(); });
+  for (const NamedAddresses& given : SplitByName(options_.listen)) {
+    if (absl::c_linear_search(listener_names_, given.name)) continue;
+    const std::string what =
+        given.name.empty() ? given.addresses : absl::StrCat(given.name, "=", given.addresses);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen=", what, " is for no listener of this program: ",
+        named.empty()
+            ? "its listener has no name; give the address alone"
+            : absl::StrCat("write NAME=ADDRESS; its names are ", absl::StrJoin(named, ", "))));
+  }
+  return absl::OkStatus();
+}
+
 void ListedAddress::Remove() {
   if (runtime_ == nullptr) return;
   std::lock_guard<std::mutex> lock(runtime_->setup_lock_);
@@ -197,6 +245,10 @@ absl::Status Runtime::Start() {
     return absl::FailedPreconditionError("this runtime has been drained; make another Runtime");
   }
   if (started_) return absl::OkStatus();
+  if (absl::Status named = CheckListenNames(); !named.ok()) {
+    KeepError(named);
+    return named;
+  }
   WatchExit();
   shared_.turning.store(true, std::memory_order_relaxed);
   for (auto& worker : workers_) {

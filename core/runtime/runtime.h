@@ -34,6 +34,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/blocking_pool.h"
 #include "sluice/core/mailbox/ledger.h"
@@ -106,10 +107,11 @@ class Runtime {
   // --- Filling it.
 
   // Serves sessions of class S on these addresses (or on those of --listen=); the arguments are
-  // copied into each session's constructor. Defined in sluice/actors/peers/acceptor.h. Any thread,
-  // also while the runtime runs. Answers a dead Ref if an address is not available. Before Start,
-  // the first error is kept; later, each error and each address is logged. Refused once a drain has
-  // begun.
+  // copied into each session's constructor. A program that calls this several times names each
+  // listener, "http=127.0.0.1:80", so that --listen=http=... can name it, too. Defined in
+  // sluice/actors/peers/acceptor.h. Any thread, also while the runtime runs. Answers a dead Ref if
+  // an address is not available. Before Start, the first error is kept; later, each error and each
+  // address is logged. Refused once a drain has begun.
   template <class S, class... Args>
   Ref<Acceptor> Listen(std::string_view default_addresses, Args... args);
   // Spawns a root actor, on the workers in turn or as the options say. Never waits: the constructor
@@ -203,6 +205,8 @@ class Runtime {
 
   absl::Status status() const;
   [[nodiscard]] ListedAddress AddListening(std::string address);
+  // The addresses of a call of Listen: those that --listen= has for its name, or the program's own.
+  absl::StatusOr<std::string> AddressesToListen(std::string_view program_addresses);
   bool Started() const { return started_.load(std::memory_order_relaxed); }
   // The runtime's only object of type T, which a layer above provides; created when first asked
   // for. Any thread. Its Report() is a line of the dump and of the report after a drain. Rates(ns),
@@ -272,6 +276,7 @@ class Runtime {
   int64_t Published(bool io);
   void CallAll(void (DrainOrders::*order)());
   void JoinWorkers();
+  absl::Status CheckListenNames() const;
   void JoinThreads();
   static void WatchExit();
   void RefuseInHandler(const char* call) const;
@@ -303,9 +308,10 @@ class Runtime {
   std::unique_ptr<BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker, LeaveHome>> workers_;
   std::vector<ThreadId> threads_;
-  // For status_, listening_, listed_, connections_, connections_user_bytes_.
+  // For status_, listening_, listener_names_, listed_, connections_, connections_user_bytes_.
   mutable std::mutex setup_lock_;
   std::vector<std::pair<int64_t, std::string>> listening_;  // By their numbers.
+  std::vector<std::string> listener_names_;                 // Of calls of Listen.
   int64_t listed_ = 0;                                      // The last number.
   std::vector<absl::AnyInvocable<std::string()>> reports_;
   std::vector<absl::AnyInvocable<std::string(int64_t)>> rates_;

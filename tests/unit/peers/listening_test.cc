@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/actors/peers/acceptor.h"
@@ -142,6 +144,49 @@ class BreakableAcceptor : public Acceptor {
   using Acceptor::On;
   void On(Break) { throw std::runtime_error("broken"); }
 };
+
+// --- --listen= of a program with several listeners.
+
+std::string Listens(const std::string& given, const std::vector<std::string>& own) {
+  Options options = AcceptorRig::Small(100, AtLimit::kRefuse);
+  options.listen = given;
+  Runtime runtime(options);
+  for (const std::string& addresses : own) runtime.Listen<Deaf>(addresses);
+  const absl::Status started = runtime.Start();
+  const size_t count = runtime.Listening().size();
+  runtime.Drain(absl::ZeroDuration());
+  return started.ok() ? absl::StrCat("listens on ", count) : std::string(started.message());
+}
+
+TEST(Listening, EachListenerTakesTheAddressesOfItsName) {
+  const std::vector<std::string> two = {"http=127.0.0.1:0", "admin=127.0.0.1:0,[::1]:0"};
+  EXPECT_EQ(Listens("", two), "listens on 3");
+  EXPECT_EQ(Listens("http=127.0.0.1:0,127.0.0.1:0,127.0.0.1:0", two), "listens on 5");
+  EXPECT_EQ(Listens("admin=127.0.0.1:0,http=127.0.0.1:0", two), "listens on 2");
+  EXPECT_EQ(Listens("127.0.0.1:0", {"127.0.0.1:0,[::1]:0", "admin=127.0.0.1:0"}), "listens on 2");
+}
+
+TEST(Listening, AnAddressForTwoListenersIsRefused) {
+  EXPECT_EQ(Listens("", {"127.0.0.1:0", "127.0.0.1:0"}), "listens on 2");
+  EXPECT_EQ(Listens("127.0.0.1:0", {"127.0.0.1:0", "127.0.0.1:0"}),
+            "--listen=127.0.0.1:0 would be for two listeners of this program: let each call of "
+            "Listen name its addresses, as in \"http=HOST:PORT\"");
+  EXPECT_EQ(Listens("", {"a=127.0.0.1:0,b=127.0.0.1:0"}),
+            "cannot listen on a=127.0.0.1:0,b=127.0.0.1:0: a call of Listen has one name; call it "
+            "once for each");
+}
+
+TEST(Listening, AnAddressForNoListenerIsRefused) {
+  EXPECT_EQ(Listens("htp=127.0.0.1:0", {"http=127.0.0.1:0", "admin=127.0.0.1:0"}),
+            "--listen=htp=127.0.0.1:0 is for no listener of this program: write NAME=ADDRESS; its "
+            "names are http, admin");
+  EXPECT_EQ(Listens("127.0.0.1:0", {"http=127.0.0.1:0"}),
+            "--listen=127.0.0.1:0 is for no listener of this program: write NAME=ADDRESS; its "
+            "names are http");
+  EXPECT_EQ(Listens("http=127.0.0.1:0", {"127.0.0.1:0"}),
+            "--listen=http=127.0.0.1:0 is for no listener of this program: its listener has no "
+            "name; give the address alone");
+}
 
 TEST(Listening, AnAcceptorThatHasFailedIsListedNoMore) {
   Options options;
