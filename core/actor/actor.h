@@ -40,6 +40,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/actor/mail_hold.h"
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/slot/actor_base.h"
@@ -71,6 +72,7 @@ using InTimeOf = std::conditional_t<
     absl::StatusOr<std::conditional_t<std::is_void_v<ValueOf<A>>, int, ValueOf<A>>>>;
 
 void HandleAskOver(void* actor, Envelope& e);
+[[noreturn]] void RefuseThread(const Slot* slot, const char* call);
 // Puts a coroutine on the list of its actor. False: the actor's callbacks do not run any more.
 bool JoinTasks(Slot* slot, Coroutine& coroutine);
 void TaskIsOver(Slot* slot);
@@ -209,6 +211,10 @@ class Actor : public ActorBase {
     return internal::BlockingWait<std::decay_t<F>>(*this, std::forward<F>(function), where);
   }
 
+  // From the end of this handler on the actor takes no message while it has a hold: they wait, and
+  // then their senders do. All its other handlers run. In OnStop and later the hold is empty.
+  [[nodiscard]] MailHold HoldMail();
+
   // A child on this worker (or on the worker that `options` name), which ends before this actor
   // does. A dead Ref: actors_max is reached, `options` are invalid (SpawnOptions), or the
   // constructor threw.
@@ -295,7 +301,7 @@ class Actor : public ActorBase {
   // ends the process, with a line that names the call and the actor.
   void CheckThread(const char* call) const {
     if (!worker().desk().OnWorker()) [[unlikely]]
-      RefuseThread(call);
+      internal::RefuseThread(slot_, call);
   }
   Runtime& runtime() const { return worker().runtime(); }
 
@@ -327,7 +333,6 @@ class Actor : public ActorBase {
       return worker().Send(slot_, target, generation, ops, message);
     }
   }
-  [[noreturn]] void RefuseThread(const char* call) const;
   // nullptr: actors_max is reached, or `options` are invalid. The slot's actor is not constructed
   // yet.
   Slot* OpenChild(const SpawnOptions& options);

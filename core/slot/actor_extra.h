@@ -23,6 +23,7 @@
 #include "sluice/core/mailbox/answer.h"
 #include "sluice/core/mailbox/envelope.h"
 #include "sluice/core/slot/coroutine.h"
+#include "sluice/core/slot/held_mail.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/slot/timer.h"
 
@@ -193,8 +194,10 @@ struct ActorExtra {
   Lazy<absl::flat_hash_map<AskId, AskEntry>> asks;
   // Entries whose callback has run or never will, and that wait for a late reply.
   uint32_t asks_over = 0;
+  uint32_t parent_generation = 0;
   Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
   Coroutines tasks;
+  std::unique_ptr<HeldMail> held_mail;  // Made when first needed.
   // While the actor ends or restarts: ids of its timers, then of its asks.
   IdsToForget forgetting;
   std::vector<TimerId> due_timers;                  // Fired while parked.
@@ -203,7 +206,6 @@ struct ActorExtra {
   // While the actor ends or restarts: all children from this one on have been told to stop.
   uint64_t stop_below = 0;
   Slot* parent = nullptr;
-  uint32_t parent_generation = 0;
   uint64_t child_order = 0;             // This actor's key among its parent's children.
   const Slot* restarting = nullptr;     // The restarting ancestor that waits for this actor's end.
   std::unique_ptr<Restart> restart;     // How to recreate the actor; nullptr: never.
