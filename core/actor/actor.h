@@ -43,6 +43,7 @@
 #include "sluice/core/actor/mail_hold.h"
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_base.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/worker/placing.h"
@@ -191,6 +192,39 @@ class Actor : public ActorBase {
       return internal::NoWait();
     } else {
       return internal::AskWait<A, M>(*this, target, std::move(question), timeout, where);
+    }
+  }
+
+  // Passes a question on: asks `target`, and its answer, or the status that says why there is none,
+  // goes to the promise. Its R is the question's Reply, or what a Reply becomes without loss. If
+  // this actor ends or is restarted first, the promise is dropped. Parks as Send does.
+  template <class R, class A, class M>
+  void AskFor(Promise<R> promise, const Ref<A>& target, M question, absl::Duration timeout) {
+    using Refused = internal::AskForRefused<R, A, M>;
+    if constexpr (!std::is_void_v<Refused>) {
+      static_cast<void>(Refused());
+    } else {
+      Slot* const asker = promise.Asker();
+      const uint32_t generation = promise.AskerGeneration();
+      const AskId ask = promise.Question();
+      // A refusal destroys the callback, and the promise in it.
+      const internal::AnsweringScope scope(asker, ask, /*passed_on=*/true);
+      const Answer answer = AskNumbered(
+          target, std::move(question), timeout,
+          [promise = std::move(promise)](absl::StatusOr<typename M::Reply> reply) mutable {
+            if (reply.ok()) {
+              internal::AnswerWith<R>(promise, *std::move(reply));
+            } else {
+              promise.Fail(std::move(reply).status());
+            }
+          },
+          nullptr);
+      if (!scope.Dropped()) return;
+      // In the actor's destructor a question is accepted, and its callback dropped.
+      absl::Status why =
+          answer == Answer::kAccepted ? internal::DroppedStatus() : internal::RefusedStatus(answer);
+      SLUICE_PLANT(passed_on_silent, return);
+      Promise<R>(asker, generation, ask).Fail(std::move(why));
     }
   }
 

@@ -14,7 +14,7 @@ thread_local constinit AnsweringScope* AnsweringScope::current = nullptr;
 
 bool AnsweringScope::NoteDropped(const Slot* asker, AskId ask) {
   if (current == nullptr || current->asker_ != asker || current->ask_ != ask ||
-      std::uncaught_exceptions() == 0) {
+      (!current->passed_on_ && std::uncaught_exceptions() == 0)) {
     return false;
   }
   current->dropped_ = true;
@@ -45,6 +45,11 @@ absl::Status DroppedStatus() noexcept {
     // No memory for the text.
   }
   return absl::AbortedError("the promise was dropped without an answer");
+}
+
+absl::Status RefusedStatus(Answer answer) {
+  return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
+                                                          : "too busy, try again");
 }
 
 absl::Status ThrownStatus(const Slot* actor) noexcept {

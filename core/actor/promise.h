@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/refused.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/mailbox/answer.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -43,15 +44,16 @@ void HandleReply(void* actor, AskId ask, void* reply);
 
 // While a handler answers a question by its promise: if an exception destroys the promise, the
 // asker is told of the exception, which is known only when it has left the handler.
+// `passed_on`: while a promise waits in a question that may be refused, whatever destroys it.
 class AnsweringScope {
  public:
-  AnsweringScope(const Slot* asker, AskId ask)
-      : asker_(asker), ask_(ask), before_(std::exchange(current, this)) {}
+  AnsweringScope(const Slot* asker, AskId ask, bool passed_on = false)
+      : asker_(asker), ask_(ask), passed_on_(passed_on), before_(std::exchange(current, this)) {}
   ~AnsweringScope() { current = before_; }
   AnsweringScope(const AnsweringScope&) = delete;
   AnsweringScope& operator=(const AnsweringScope&) = delete;
 
-  // True: an exception destroys the promise of the running handler.
+  // True: the maker of the present scope answers instead of the promise that is destroyed now.
   static bool NoteDropped(const Slot* asker, AskId ask);
   bool Dropped() const { return dropped_; }
 
@@ -59,12 +61,15 @@ class AnsweringScope {
   static thread_local constinit AnsweringScope* current;
   const Slot* const asker_;
   const AskId ask_;
+  const bool passed_on_;
   AnsweringScope* const before_;
   bool dropped_ = false;
 };
 
 // Why a promise was dropped that is destroyed now: its holder has failed, or has forgotten it.
 absl::Status DroppedStatus() noexcept;
+// Why a question or a blocking call was not accepted.
+absl::Status RefusedStatus(Answer answer);
 // In a catch block of a handler of `actor`: its exception.
 absl::Status ThrownStatus(const Slot* actor) noexcept;
 

@@ -72,11 +72,6 @@ void TaskIsOver(Slot* slot) {
   if (slot->actor != nullptr) static_cast<Actor*>(slot->actor)->CallbackRan();
 }
 
-absl::Status RefusedStatus(Answer answer) {
-  return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
-                                                          : "too busy, try again");
-}
-
 void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
                    const Slot* target) {
   SLUICE_CHECK(coroutine.slot() == actor_.slot(), "a task awaits what belongs to another actor");

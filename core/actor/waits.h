@@ -25,9 +25,6 @@
 
 namespace sluice::internal {
 
-// Why a question or a blocking call was not accepted.
-absl::Status RefusedStatus(Answer answer);
-
 // The frame that waits, and goes on.
 class Wait {
  protected:
