@@ -30,6 +30,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -235,6 +236,12 @@ class Actor : public ActorBase {
   // function may use only its own data (captures by value) or data that is safe from any thread:
   // the actor goes on meanwhile, and may end. kOverloaded: asks_max, the outbox or the memory is
   // spent. kClosed: the runtime ends.
+  //
+  // A function that takes a std::stop_token may look at it now and then, and return early: stop is
+  // requested when nobody waits for the result any more, as this actor has ended or is restarted
+  // (also by the end of the runtime), or the awaiting task was cancelled. A std::stop_callback runs
+  // on the actor's worker, while the actor's callbacks are destroyed, or on the function's own
+  // thread if it is made later than that. So it is short, touches no actor, and throws nothing.
   template <class F, class C>
   Answer RunBlocking(F&& function, C&& callback) {
     return RunBlockingNumbered(std::forward<F>(function), std::forward<C>(callback), nullptr);
@@ -407,10 +414,10 @@ class Actor : public ActorBase {
   template <class F, class C>
   Answer RunBlockingNumbered(F&& function, C&& callback, AskId* number) {
     using Function = std::decay_t<F>;
-    static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
-    if constexpr (std::invocable<Function&>) {
-      using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
-      using Task = internal::BlockingTaskOf<Function, Result>;
+    constexpr bool kMayRun = internal::Stoppable<Function> || std::invocable<Function&>;
+    static_assert(kMayRun, "a blocking function takes no arguments, or a std::stop_token");
+    if constexpr (kMayRun) {
+      using Result = internal::ResultOfBlocking<Function>;
       using Value = typename Result::Value;
       static_assert(std::move_constructible<Value>,
                     "the result of a blocking function must be movable");
@@ -419,22 +426,39 @@ class Actor : public ActorBase {
                     "the callback takes an absl::StatusOr of what the function returns, or an "
                     "absl::Status where it returns void or a Status");
       if constexpr (kHears) {
-        const AskId ask =
-            OpenAsk(absl::InfiniteDuration(),
-                    [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
-                      f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
-                    });
-        if (ask == 0) return Answer::kOverloaded;
-        if (number != nullptr) *number = ask;
-        const Answer answer =
-            SubmitBlocking(ask, sizeof(Task),
-                           std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
-                                                  Promise<Value>(slot_, generation(), ask)));
-        if (answer != Answer::kAccepted && number != nullptr) *number = 0;
-        return answer;
+        if constexpr (internal::Stoppable<Function>) {
+          std::stop_source source;
+          std::stop_token token = source.get_token();
+          return SubmitFunction<Result>(
+              internal::WithToken<Function>{std::forward<F>(function), std::move(token)},
+              [f = std::forward<C>(callback), stop = internal::StopAtEnd(std::move(source))](
+                  typename Result::Told told) mutable { f(std::move(told)); },
+              number);
+        } else {
+          return SubmitFunction<Result>(std::forward<F>(function), std::forward<C>(callback),
+                                        number);
+        }
       }
     }
     return Answer::kClosed;  // Never compiled.
+  }
+  template <class Result, class F, class C>
+  Answer SubmitFunction(F&& function, C&& callback, AskId* number) {
+    using Task = internal::BlockingTaskOf<std::decay_t<F>, Result>;
+    using Value = typename Result::Value;
+    const AskId ask =
+        OpenAsk(absl::InfiniteDuration(),
+                [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
+                  f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+                });
+    if (ask == 0) return Answer::kOverloaded;
+    if (number != nullptr) *number = ask;
+    const Answer answer =
+        SubmitBlocking(ask, sizeof(Task),
+                       std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
+                                              Promise<Value>(slot_, generation(), ask)));
+    if (answer != Answer::kAccepted && number != nullptr) *number = 0;
+    return answer;
   }
   template <class A>
   Task<internal::InTimeOf<A>> InTime(absl::Duration timeout, A awaited);

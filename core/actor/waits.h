@@ -94,7 +94,7 @@ class AskWait : public ReplyWait {
 template <class F>
 class BlockingWait : public ReplyWait {
  public:
-  using Told = typename BlockingResult<std::decay_t<std::invoke_result_t<F&>>>::Told;
+  using Told = typename ResultOfBlocking<F>::Told;
   BlockingWait(Actor& actor, F function, Where where)
       : ReplyWait(actor, where), function_(std::move(function)) {}
 
