@@ -16,8 +16,8 @@
 // Thread: its worker's, for every handler, callback, constructor and destructor; these never
 //         overlap, and each may call every function of this class. No handler runs inside another
 //         actor's handler: an end that is asked for there comes later.
-// Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
-//         and monitors (monitors_max).
+// Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max),
+//         monitors (monitors_max) and tasks that messages begin (tasks_max).
 // Errors: an exception that leaves a handler ends the actor with its text as the reason, which is
 //         also told to askers that it owes an answer; one that
 //         leaves the constructor fails the spawn. When the actor ends or is restarted, the
@@ -41,7 +41,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/actor/blocking_pool.h"
-#include "sluice/core/actor/mail_hold.h"
+#include "sluice/core/actor/mail_hold.h"  // IWYU pragma: export
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/plant.h"
