@@ -50,6 +50,7 @@ Slot* Actor::OpenChild(const SpawnOptions& options) {
   extra.child_order = worker().family().AddChild(slot_, slot, slot->generation);
   extra.parent = slot_;
   extra.parent_generation = slot_->generation;
+  if (options.tasks_max != 0) worker().holds().SetTasksMax(slot, options.tasks_max);
   return slot;
 }
 
@@ -85,12 +86,12 @@ void Actor::SetName(std::string name) {
 }
 
 // Not SLUICE_CHECK: the mistake is the program's, and the line is for its author.
-void Actor::RefuseThread(const char* call) const {
+void internal::RefuseThread(const Slot* slot, const char* call) {
   std::fprintf(stderr,
                "sluice: %s of %s was called on a thread that is not its worker's own. A blocking "
                "function, or a thread of the program, sends the actor a message instead: it keeps "
                "RefOf(this), and calls TrySend on that\n",
-               call, NameOfActor(slot_).c_str());
+               call, NameOfActor(slot).c_str());
   std::abort();
 }
 

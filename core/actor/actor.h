@@ -16,8 +16,8 @@
 // Thread: its worker's, for every handler, callback, constructor and destructor; these never
 //         overlap, and each may call every function of this class. No handler runs inside another
 //         actor's handler: an end that is asked for there comes later.
-// Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max)
-//         and monitors (monitors_max).
+// Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max),
+//         monitors (monitors_max) and tasks that messages begin (tasks_max).
 // Errors: an exception that leaves a handler ends the actor with its text as the reason, which is
 //         also told to askers that it owes an answer; one that
 //         leaves the constructor fails the spawn. When the actor ends or is restarted, the
@@ -30,6 +30,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -40,8 +41,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/actor/blocking_pool.h"
+#include "sluice/core/actor/mail_hold.h"  // IWYU pragma: export
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_base.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/worker/placing.h"
@@ -71,8 +74,7 @@ using InTimeOf = std::conditional_t<
     absl::StatusOr<std::conditional_t<std::is_void_v<ValueOf<A>>, int, ValueOf<A>>>>;
 
 void HandleAskOver(void* actor, Envelope& e);
-// Why a question or a blocking call was not accepted.
-absl::Status RefusedStatus(Answer answer);
+[[noreturn]] void RefuseThread(const Slot* slot, const char* call);
 // Puts a coroutine on the list of its actor. False: the actor's callbacks do not run any more.
 bool JoinTasks(Slot* slot, Coroutine& coroutine);
 void TaskIsOver(Slot* slot);
@@ -195,6 +197,27 @@ class Actor : public ActorBase {
     }
   }
 
+  // Passes a question on: asks `target`, and its answer, or the status that says why there is none,
+  // goes to the promise. Its R is the question's Reply, or what a Reply becomes without loss. If
+  // this actor ends or is restarted first, the promise is dropped. Parks as Send does.
+  template <class R, class A, class M>
+  void AskFor(Promise<R> promise, const Ref<A>& target, M question, absl::Duration timeout) {
+    using Refused = internal::AskForRefused<R, A, M>;
+    if constexpr (!std::is_void_v<Refused>) {
+      static_cast<void>(Refused());
+    } else {
+      AskOrTell(target, std::move(question), timeout,
+                [promise = std::move(promise)](absl::StatusOr<typename M::Reply> reply) mutable {
+                  SLUICE_PLANT(passed_on_silent, if (!reply.ok()) return promise.Forget());
+                  if (reply.ok()) {
+                    internal::AnswerWith<R>(promise, *std::move(reply));
+                  } else {
+                    promise.Fail(std::move(reply).status());
+                  }
+                });
+    }
+  }
+
   // Runs `function` on a thread of the blocking pool. If the answer is kAccepted, the callback then
   // runs here, exactly once, unless this actor ends or is restarted first. It takes an
   // absl::StatusOr of the result, or an absl::Status when the function returns void or a Status. An
@@ -202,6 +225,12 @@ class Actor : public ActorBase {
   // function may use only its own data (captures by value) or data that is safe from any thread:
   // the actor goes on meanwhile, and may end. kOverloaded: asks_max, the outbox or the memory is
   // spent. kClosed: the runtime ends.
+  //
+  // A function that takes a std::stop_token may look at it now and then, and return early: stop is
+  // requested when nobody waits for the result any more, as this actor has ended or is restarted
+  // (also by the end of the runtime), or the awaiting task was cancelled. A std::stop_callback runs
+  // on the actor's worker, while the actor's callbacks are destroyed, or on the function's own
+  // thread if it is made later than that. So it is short, touches no actor, and throws nothing.
   template <class F, class C>
   Answer RunBlocking(F&& function, C&& callback) {
     return RunBlockingNumbered(std::forward<F>(function), std::forward<C>(callback), nullptr);
@@ -211,6 +240,10 @@ class Actor : public ActorBase {
   internal::BlockingWait<std::decay_t<F>> RunBlocking(F&& function, Where where = SLUICE_HERE) {
     return internal::BlockingWait<std::decay_t<F>>(*this, std::forward<F>(function), where);
   }
+
+  // From the end of this handler on the actor takes no message while it has a hold: they wait, and
+  // then their senders do. All its other handlers run. In OnStop and later the hold is empty.
+  [[nodiscard]] MailHold HoldMail();
 
   // A child on this worker (or on the worker that `options` name), which ends before this actor
   // does. A dead Ref: actors_max is reached, `options` are invalid (SpawnOptions), or the
@@ -298,7 +331,7 @@ class Actor : public ActorBase {
   // ends the process, with a line that names the call and the actor.
   void CheckThread(const char* call) const {
     if (!worker().desk().OnWorker()) [[unlikely]]
-      RefuseThread(call);
+      internal::RefuseThread(slot_, call);
   }
   Runtime& runtime() const { return worker().runtime(); }
 
@@ -309,7 +342,7 @@ class Actor : public ActorBase {
     ReplyCallback told = AskCallback<M>(std::move(callback));
     const Answer answer =
         AskNumbered(target, std::move(question), timeout, std::move(told), nullptr);
-    if (answer != Answer::kAccepted) told(nullptr, internal::RefusedStatus(answer));
+    if (answer != Answer::kAccepted && HearsBack()) told(nullptr, internal::RefusedStatus(answer));
   }
 
  private:
@@ -341,7 +374,6 @@ class Actor : public ActorBase {
       return worker().Send(slot_, target, generation, ops, message);
     }
   }
-  [[noreturn]] void RefuseThread(const char* call) const;
   // nullptr: actors_max is reached, or `options` are invalid. The slot's actor is not constructed
   // yet.
   Slot* OpenChild(const SpawnOptions& options);
@@ -381,7 +413,7 @@ class Actor : public ActorBase {
         worker().Send(slot_, target.slot(), target.generation(), &internal::kAskedOps<A, M>, asked);
     if (answer != Answer::kAccepted) {
       asked.promise.Forget();
-      callback = DropAsk(ask);
+      if (ReplyCallback back = DropAsk(ask)) callback = std::move(back);
       if (number != nullptr) *number = 0;
     }
     return answer;
@@ -389,10 +421,10 @@ class Actor : public ActorBase {
   template <class F, class C>
   Answer RunBlockingNumbered(F&& function, C&& callback, AskId* number) {
     using Function = std::decay_t<F>;
-    static_assert(std::invocable<Function&>, "a blocking function takes no arguments");
-    if constexpr (std::invocable<Function&>) {
-      using Result = internal::BlockingResult<std::decay_t<std::invoke_result_t<Function&>>>;
-      using Task = internal::BlockingTaskOf<Function, Result>;
+    constexpr bool kMayRun = internal::Stoppable<Function> || std::invocable<Function&>;
+    static_assert(kMayRun, "a blocking function takes no arguments, or a std::stop_token");
+    if constexpr (kMayRun) {
+      using Result = internal::ResultOfBlocking<Function>;
       using Value = typename Result::Value;
       static_assert(std::move_constructible<Value>,
                     "the result of a blocking function must be movable");
@@ -402,22 +434,38 @@ class Actor : public ActorBase {
                     "absl::Status where it returns void or a Status");
       if constexpr (kHears) {
         CheckThread("RunBlocking()");
-        ReplyCallback told = [f = std::forward<C>(callback)](void* reply,
-                                                             const absl::Status&) mutable {
-          f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
-        };
-        const AskId ask = OpenAsk(absl::InfiniteDuration(), told);
-        if (ask == 0) return Answer::kOverloaded;
-        if (number != nullptr) *number = ask;
-        const Answer answer =
-            SubmitBlocking(ask, sizeof(Task),
-                           std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
-                                                  Promise<Value>(slot_, generation(), ask)));
-        if (answer != Answer::kAccepted && number != nullptr) *number = 0;
-        return answer;
+        if constexpr (internal::Stoppable<Function>) {
+          std::stop_source source;
+          std::stop_token token = source.get_token();
+          return SubmitFunction<Result>(
+              internal::WithToken<Function>{std::forward<F>(function), std::move(token)},
+              [f = std::forward<C>(callback), stop = internal::StopAtEnd(std::move(source))](
+                  typename Result::Told told) mutable { f(std::move(told)); },
+              number);
+        } else {
+          return SubmitFunction<Result>(std::forward<F>(function), std::forward<C>(callback),
+                                        number);
+        }
       }
     }
     return Answer::kClosed;  // Never compiled.
+  }
+  template <class Result, class F, class C>
+  Answer SubmitFunction(F&& function, C&& callback, AskId* number) {
+    using Task = internal::BlockingTaskOf<std::decay_t<F>, Result>;
+    using Value = typename Result::Value;
+    ReplyCallback told = [f = std::forward<C>(callback)](void* reply, const absl::Status&) mutable {
+      f(Result::Tell(std::move(*static_cast<absl::StatusOr<Value>*>(reply))));
+    };
+    const AskId ask = OpenAsk(absl::InfiniteDuration(), told);
+    if (ask == 0) return Answer::kOverloaded;
+    if (number != nullptr) *number = ask;
+    const Answer answer =
+        SubmitBlocking(ask, sizeof(Task),
+                       std::make_unique<Task>(typeid(*this).name(), std::forward<F>(function),
+                                              Promise<Value>(slot_, generation(), ask)));
+    if (answer != Answer::kAccepted && number != nullptr) *number = 0;
+    return answer;
   }
   template <class A>
   Task<internal::InTimeOf<A>> InTime(absl::Duration timeout, A awaited);

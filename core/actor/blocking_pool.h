@@ -4,6 +4,8 @@
 //   RunBlocking([path] { return ReadFile(path); },
 //               [this](absl::StatusOr<std::string> text) { Write(text.ok() ? *text : "none"); });
 //
+// A function may take a std::stop_token, which says when nobody waits for its result any more.
+//
 // A call travels as a message to the gate: an actor on the caller's own worker, with a mailbox that
 // holds the waiting calls. The gate hands calls over to the threads, and takes no more while the
 // threads have enough. So a full pool parks its callers as any slow actor does.
@@ -21,10 +23,12 @@
 
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -33,6 +37,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/mailbox/ledger.h"
 #include "sluice/core/os/os.h"
 
@@ -124,6 +129,41 @@ struct BlockingResult<void> : BlockingResult<absl::Status> {
     f();
     return Nothing();
   }
+};
+
+// A function that may be told to stop.
+template <class F>
+concept Stoppable = std::invocable<F&, std::stop_token>;
+template <class F>
+struct BlockingResultOf {
+  using Type = BlockingResult<std::decay_t<std::invoke_result_t<F&>>>;
+};
+template <Stoppable F>
+struct BlockingResultOf<F> {
+  using Type = BlockingResult<std::decay_t<std::invoke_result_t<F&, std::stop_token>>>;
+};
+template <class F>
+using ResultOfBlocking = typename BlockingResultOf<F>::Type;
+
+template <class F>
+struct WithToken {
+  decltype(auto) operator()() { return function(std::move(token)); }
+  F function;
+  std::stop_token token;
+};
+
+// In the callback of a blocking call: when that is destroyed, nobody waits for the result any more.
+class StopAtEnd {
+ public:
+  explicit StopAtEnd(std::stop_source source) : source_(std::move(source)) {}
+  StopAtEnd(StopAtEnd&&) noexcept = default;
+  ~StopAtEnd() {
+    SLUICE_PLANT(stop_not_requested, return);
+    source_.request_stop();  // Does nothing if it was moved from.
+  }
+
+ private:
+  std::stop_source source_;
 };
 
 template <class F, class Result>

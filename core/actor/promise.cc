@@ -47,6 +47,11 @@ absl::Status DroppedStatus() noexcept {
   return absl::AbortedError("the promise was dropped without an answer");
 }
 
+absl::Status RefusedStatus(Answer answer) {
+  return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
+                                                          : "too busy, try again");
+}
+
 absl::Status ThrownStatus(const Slot* actor) noexcept {
   try {
     return FailureOf(actor, BoundedReason(ExceptionText(std::current_exception())));

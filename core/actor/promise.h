@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "sluice/core/actor/refused.h"
 #include "sluice/core/base/plant.h"
+#include "sluice/core/mailbox/answer.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -65,6 +66,8 @@ class AnsweringScope {
 
 // Why a promise was dropped that is destroyed now: its holder has failed, or has forgotten it.
 absl::Status DroppedStatus() noexcept;
+// Why a question or a blocking call was not accepted.
+absl::Status RefusedStatus(Answer answer);
 // In a catch block of a handler of `actor`: its exception.
 absl::Status ThrownStatus(const Slot* actor) noexcept;
 

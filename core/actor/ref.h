@@ -34,7 +34,7 @@ struct Asked {
   int64_t HeldBytes() const { return sluice::HeldBytes(question); }
 };
 
-void StartTaskOf(Slot* slot, Task<void> task);
+void StartHandling(Slot* slot, Task<void> task);
 template <class T, class R>
 void StartAnswering(Slot* slot, Task<T> task, Promise<R> promise);  // waits.h
 
@@ -44,7 +44,7 @@ void HandleMessage(void* actor, Envelope& e) {
   if constexpr (TakesMessage<A, M>) {
     using T = OnResult<A, M>;
     if constexpr (std::same_as<T, Task<void>>) {
-      StartTaskOf(a.slot(), a.On(std::move(e.Get<M>())));
+      StartHandling(a.slot(), a.On(std::move(e.Get<M>())));
     } else if constexpr (kIsTask<T>) {
       StartAnswering(a.slot(), a.On(std::move(e.Get<M>())), Promise<typename M::Reply>());
     } else {

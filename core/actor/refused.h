@@ -32,6 +32,7 @@ template <class A, class M> struct OnTakesAPromiseAndReturnsAValue;  // Do one o
 template <class M, class S> struct RecipientConvertsNoMessage;  // A Recipient<M> takes an M, no S.
 template <class M> struct QuestionHasNoReply;  // In the question: using Reply = ...;
 template <class A, class M> struct OnReturnsAnotherTypeThanReply;  // M::Reply, or absl::StatusOr of it.
+template <class R, class Reply> struct PromiseTakesAnotherTypeThanReply;  // Pass a Promise<Reply> on.
 template <class Reply> struct CallbackTakesNoStatusOr;  // Let it take an absl::StatusOr<Reply>.
 template <class Result> struct AnswerIsNoString;  // AskPipelined's function returns a std::string.
 template <class A> struct NotAnActor;  // Only a class derived from sluice::Actor can be spawned.

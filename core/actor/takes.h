@@ -168,6 +168,22 @@ consteval auto NotAsked() {
   }
 }
 
+// A question that passes a Promise<R> on.
+template <class R, class A, class M>
+consteval auto NotAskedFor() {
+  if constexpr (!Question<M>) {
+    return Why<refused::QuestionHasNoReply<M>>();
+  } else if constexpr (!PlainReplyOf<typename M::Reply, R>) {
+    return Why<refused::PromiseTakesAnotherTypeThanReply<R, typename M::Reply>>();
+  } else if constexpr (!std::is_void_v<typename decltype(NotSent<A, M>())::Type>) {
+    return NotSent<A, M>();
+  } else if constexpr (!Answers<A, M>) {
+    return Why<refused::OnReturnsAnotherTypeThanReply<A, M>>();
+  } else {
+    return Why<void>();
+  }
+}
+
 // The callback of a question that a task awaits.
 struct AnyAnswer {
   template <class T>
@@ -179,6 +195,8 @@ template <class A, class M>
 using SendRefused = typename decltype(NotSent<A, M>())::Type;
 template <class A, class M, class F>
 using AskRefused = typename decltype(NotAsked<A, M, F>())::Type;
+template <class R, class A, class M>
+using AskForRefused = typename decltype(NotAskedFor<R, A, M>())::Type;
 // An S to a Recipient<M>.
 template <class M, class S>
 using RecipientRefused =

@@ -11,9 +11,19 @@
 
 namespace sluice {
 
+namespace internal {
+namespace {
+
+void StartIn(std::unique_ptr<StartedTask> started) {
+  if (JoinTasks(started->slot(), *started)) started.release()->BeginTask();
+}
+
+}  // namespace
+}  // namespace internal
+
 void Actor::StartTask(Task<void> task) {
   CheckThread("StartTask()");
-  internal::StartTaskOf(slot_, std::move(task));
+  internal::StartIn(std::make_unique<internal::StartedTask>(slot_, std::move(task)));
 }
 
 void Actor::WithdrawAsk(AskId ask) {
@@ -50,19 +60,16 @@ bool JoinTasks(Slot* slot, Coroutine& coroutine) {
   return true;
 }
 
-void StartTaskOf(Slot* slot, Task<void> task) {
-  auto started = std::make_unique<StartedTask>(slot, std::move(task));
-  if (!JoinTasks(slot, *started)) return;
-  started.release()->BeginTask();
+void StartHandling(Slot* slot, Task<void> task) {
+  StartIn(std::make_unique<HandlingTask>(slot, std::move(task)));
 }
+
+void MessageTaskBegins(Slot* slot) { slot->worker->holds().TaskBegins(slot); }
+
+void MessageTaskEnds(Slot* slot) { slot->worker->holds().TaskEnds(slot); }
 
 void TaskIsOver(Slot* slot) {
   if (slot->actor != nullptr) static_cast<Actor*>(slot->actor)->CallbackRan();
-}
-
-absl::Status RefusedStatus(Answer answer) {
-  return absl::UnavailableError(answer == Answer::kClosed ? "the actor asked has ended"
-                                                          : "too busy, try again");
 }
 
 void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,

@@ -93,7 +93,7 @@ class AskWait : public ReplyWait {
 template <class F>
 class BlockingWait : public ReplyWait {
  public:
-  using Told = typename BlockingResult<std::decay_t<std::invoke_result_t<F&>>>::Told;
+  using Told = typename ResultOfBlocking<F>::Told;
   BlockingWait(Actor& actor, F function, Where where)
       : ReplyWait(actor, where), function_(std::move(function)) {}
 
@@ -190,7 +190,7 @@ class OwnedTask : public Coroutine {
 };
 
 // A task that an actor has started, and that no other task awaits.
-class StartedTask final : public OwnedTask<void> {
+class StartedTask : public OwnedTask<void> {
  public:
   StartedTask(Slot* slot, Task<void> task) : OwnedTask(slot, std::move(task)) {}
   ~StartedTask() override = default;
@@ -204,13 +204,28 @@ class StartedTask final : public OwnedTask<void> {
   }
 };
 
+// A task that a message has begun counts towards tasks_max.
+void MessageTaskBegins(Slot* slot);
+void MessageTaskEnds(Slot* slot);
+
+// A task that handles a message: `Task<> On(M)`.
+class HandlingTask final : public StartedTask {
+ public:
+  HandlingTask(Slot* slot, Task<void> task) : StartedTask(slot, std::move(task)) {
+    MessageTaskBegins(slot);
+  }
+  ~HandlingTask() override { MessageTaskEnds(slot()); }
+};
+
 // A task that answers a question: `Task<R> On(Q)`. T is R, or a StatusOr of it.
 template <class T, class R>
 class AnsweringTask final : public OwnedTask<T> {
  public:
   AnsweringTask(Slot* slot, Task<T> task, Promise<R> promise)
-      : OwnedTask<T>(slot, std::move(task)), promise_(std::move(promise)) {}
-  ~AnsweringTask() override = default;
+      : OwnedTask<T>(slot, std::move(task)), promise_(std::move(promise)) {
+    MessageTaskBegins(slot);
+  }
+  ~AnsweringTask() override { MessageTaskEnds(this->slot()); }
 
  private:
   Coroutine* Ended() override {

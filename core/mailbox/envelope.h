@@ -43,6 +43,9 @@ struct MessageOps {
   void (*relocate)(Envelope& from, Envelope& to);  // nullptr: its bytes may be copied.
   const char* (*name)();                           // The message's type, mangled.
   const char* (*actor)() = nullptr;                // The target's type, mangled, where known.
+  // A reserved message that waits behind the user messages before it, though its target holds
+  // those.
+  bool behind_mail = false;
 };
 
 class Envelope {
@@ -230,6 +233,16 @@ class EnvelopeList {
       last_->next = first->next;
     }
     return first;
+  }
+  // Moves all of `others` before the first one.
+  void PutInFront(EnvelopeList& others) {
+    if (others.last_ == nullptr) return;
+    if (last_ == nullptr) {
+      last_ = others.last_;
+    } else {
+      std::swap(last_->next, others.last_->next);
+    }
+    others.last_ = nullptr;
   }
 
  private:

@@ -57,6 +57,11 @@ struct Options {
   uint32_t answers_max = 128;
   uint32_t monitors_max = 262'144;  // Monitors of one actor: as many as there are actors.
   uint32_t timers_max = 1'024;      // Timers of one actor.
+  // Tasks of one actor that its messages began (`Task<R> On(Q)`), unless its spawn sets another
+  // number; past it the actor takes no message until one has ended. As many as may wait in its
+  // mailbox, and a quarter of asks_max and timers_max: so such tasks may each have four questions
+  // and waits open before the first is refused.
+  uint32_t tasks_max = 256;
   uint32_t names_max = 65'536;
   // Threads for RunBlocking, started when first needed. Blocking calls mostly wait for a disk or a
   // server. Four threads keep a disk busy; a program with more to wait for sets more.

@@ -236,6 +236,12 @@ std::string Worker::Dump() {
                           target_name);
   });
   if (parked > 100) absl::StrAppendFormat(&text, "  and %d more parked actors\n", parked - 100);
+  int holders = 0;
+  shared().slots.ForEach(this, [&](Slot* slot) {
+    if (!slot->MessagesHeld() || ++holders > 100) return;
+    absl::StrAppendFormat(&text, "  %s %s\n", NameOfActor(slot), MailHolds::Text(slot, NowMs()));
+  });
+  if (holders > 100) absl::StrAppendFormat(&text, "  and %d more hold their mail\n", holders - 100);
   int tasks = 0;
   shared().slots.ForEach(this, [&](Slot* slot) {
     const auto tell = [&](const Coroutines* of) {

@@ -115,6 +115,7 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
   view->scheduled = slot.scheduled;
   view->runnable = slot.Runnable();
   view->mail_held = slot.MailHeld();
+  view->messages_held = slot.MessagesHeld();
   view->parked = slot.parked;
   view->stop_asked = slot.stop_asked;
   view->has_actor = slot.actor != nullptr;
@@ -137,12 +138,19 @@ void Inspector::Fill(const Slot& slot, SlotView* view) {
                                waiter.episode, waiter.wanted});
     });
   }
-  ForEachEnvelope(slot.queue, [&](const Envelope& envelope) {
+  const auto count = [&](const Envelope& envelope) {
     ++(envelope.Ops()->kind == MessageKind::kUser ? view->user_messages : view->reserved_messages);
     view->strays += envelope.target != &slot || envelope.generation != slot.generation;
     view->message_bytes += envelope.charge;
-  });
+  };
+  ForEachEnvelope(slot.queue, count);
   if (slot.extra == nullptr) return;
+  if (slot.extra->held_mail != nullptr) {
+    ForEachEnvelope(slot.extra->held_mail->aside, [&](const Envelope& envelope) {
+      count(envelope);
+      ++view->aside;
+    });
+  }
   const Outbox& outbox = slot.extra->outbox;
   view->outbox = outbox.count;
   view->paid = outbox.paid;
@@ -171,14 +179,17 @@ void Inspector::CheckInvariants(int index) const {
   int64_t actors = 0;
   int64_t descriptors = 0;
   int64_t scheduled = 0;
+  int64_t holders = 0;
   const Waits waits = WaitsOf(worker);
   ForEachPlace(worker, [&](const Slot& slot) {
     slot.mailbox.CheckInvariants();
     actors += slot.state != ActorState::kFree;
     descriptors += slot.io != nullptr;
     scheduled += slot.scheduled;
+    holders += slot.MessagesHeld();
     CheckExtra(slot, waits);
   });
+  SLUICE_CHECK(holders == worker.holds_.Holders());
   SLUICE_CHECK(actors == worker.desk_.actor_count);
   SLUICE_CHECK(descriptors == worker.descriptors_.Count());
   SLUICE_CHECK(scheduled == RunQueueLength(index));
@@ -208,8 +219,17 @@ Inspector::Waits Inspector::WaitsOf(const Worker& worker) {
 
 void Inspector::CheckExtra(const Slot& slot, const Waits& waits) {
   if (slot.extra == nullptr) {
-    SLUICE_CHECK(!slot.has_outbox && !slot.parked);
+    SLUICE_CHECK(!slot.has_outbox && !slot.parked && !slot.MessagesHeld());
     return;
+  }
+  if (const HeldMail* const held = slot.extra->held_mail.get(); held != nullptr) {
+    uint32_t aside = 0;
+    ForEachEnvelope(held->aside, [&](const Envelope&) { ++aside; });
+    SLUICE_CHECK(aside == held->aside_count && (aside == 0 || slot.MessagesHeld()));
+    const bool runs = slot.state == ActorState::kLive || slot.state == ActorState::kStarting;
+    SLUICE_CHECK(slot.MessagesHeld() == (runs && held->Wanted()));
+  } else {
+    SLUICE_CHECK(!slot.MessagesHeld());
   }
   const Outbox& outbox = slot.extra->outbox;
   uint32_t messages = 0;

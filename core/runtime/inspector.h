@@ -72,6 +72,7 @@ class Inspector {
     bool scheduled = false;
     bool runnable = false;
     bool mail_held = false;  // Until the connection is established.
+    bool messages_held = false;
     bool parked = false;
     bool stop_asked = false;
     bool has_actor = false;
@@ -83,6 +84,7 @@ class Inspector {
     uint32_t word_generation = 0;
     uint32_t capacity = 0;
     uint32_t held = 0;  // The mailbox's count; `user_messages` counts its queue.
+    int64_t aside = 0;  // The messages among the two counts below that the actor holds.
     uint32_t word_credits = 0;
     uint32_t reserve = 0;
     uint32_t freed = 0;

@@ -23,6 +23,7 @@
 #include "sluice/core/mailbox/envelope.h"
 #include "sluice/core/slot/actor_timer.h"
 #include "sluice/core/slot/coroutine.h"
+#include "sluice/core/slot/held_mail.h"
 #include "sluice/core/slot/open_questions.h"
 #include "sluice/core/slot/restart_policy.h"
 #include "sluice/core/slot/timer.h"
@@ -184,9 +185,11 @@ struct ActorExtra {
   std::unique_ptr<OpenQuestions> asks;                 // Made when first needed.
   // Questions whose callback has run or never will, and that wait for a late reply.
   uint32_t asks_over = 0;
+  uint32_t parent_generation = 0;
   // Keeps its memory. Walked by IdsInOrder() only.
   Lazy<absl::flat_hash_map<TimerId, std::unique_ptr<UserTimer>>> timers;
   Coroutines tasks;
+  std::unique_ptr<HeldMail> held_mail;  // Made when first needed.
   // While the actor ends or restarts: ids of its timers, then of its asks.
   IdsToForget forgetting;
   std::vector<uint64_t> due_timers;                 // Ids of ActorTimers; fired while parked.
@@ -195,7 +198,6 @@ struct ActorExtra {
   // While the actor ends or restarts: all children from this one on have been told to stop.
   uint64_t stop_below = 0;
   Slot* parent = nullptr;
-  uint32_t parent_generation = 0;
   uint64_t child_order = 0;             // This actor's key among its parent's children.
   const Slot* restarting = nullptr;     // The restarting ancestor that waits for this actor's end.
   std::unique_ptr<Restart> restart;     // How to recreate the actor; nullptr: never.

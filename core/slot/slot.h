@@ -42,8 +42,12 @@ struct alignas(64) Slot {
   static constexpr uint8_t kBySelf = 1;  // Until it resumes (a spoke that waits for peers).
   // The connection is not established: messages, replies and Downs wait in order, for OnOpen.
   static constexpr uint8_t kMailHeld = 2;
+  // The actor holds its mail (core/worker/mail_holds.h): user messages wait, and replies, Downs and
+  // all other handlers run.
+  static constexpr uint8_t kMessagesHeld = 4;
 
   bool MailHeld() const { return (suspended & kMailHeld) != 0; }
+  bool MessagesHeld() const { return (suspended & kMessagesHeld) != 0; }
   // 2^31 actors have lived here: no other actor will.
   bool UsedUp() const { return generation >= MailboxWord<>::kGenerationLast - 1; }
   // May a handler run now?
@@ -54,6 +58,11 @@ struct alignas(64) Slot {
   // May the actor be given its next message? Not while kMailHeld, though its other handlers run.
   bool TakesMail() const {
     return state == ActorState::kLive && !(parked | suspended | stop_asked | has_outbox);
+  }
+  // It takes no message, and the replies and Downs among its mail all the same?
+  bool TakesReserved() const {
+    return state == ActorState::kLive && suspended == kMessagesHeld &&
+           !(parked | stop_asked | has_outbox);
   }
 
   // The first cache line: what senders on other workers read, and the word that all of them change.

@@ -15,6 +15,7 @@
 #include "sluice/core/worker/descriptors.h"
 #include "sluice/core/worker/life.h"
 #include "sluice/core/worker/mail.h"
+#include "sluice/core/worker/mail_holds.h"
 #include "sluice/core/worker/worker.h"
 
 namespace sluice {
@@ -36,6 +37,8 @@ const MessageOps kStopMarkOps = {
     Envelope::DestroyOf<StopMark>(),
     Envelope::RelocateOf<StopMark>(),
     [] { return typeid(StopMark).name(); },
+    /*actor=*/nullptr,
+    /*behind_mail=*/true,
 };
 
 }  // namespace
@@ -43,8 +46,10 @@ const MessageOps kStopMarkOps = {
 // When a drain stops an actor, all accepted messages have been handled, except those that actors
 // that ended earlier sent in their OnStop.
 void DrainOrders::StopBehindMail(Slot* slot, int rounds) {
+  // An actor that holds its mail works on what it took; the mark then waits with what it holds.
   const bool mail =
-      slot->state == ActorState::kLive && slot->suspended == 0 && !slot->queue.Empty();
+      slot->state == ActorState::kLive &&
+      (slot->suspended == Slot::kMessagesHeld || (slot->suspended == 0 && !slot->queue.Empty()));
   if (!mail || desk_.drain.shutdown || rounds <= 0) {
     life_.Stop(slot, EndReason::kShutdown, "");
     return;
@@ -114,6 +119,15 @@ void DrainOrders::LogWhatHolds() {
     });
   });
   log(" wait for room to send");
+  if (holds_.Holders() > 0) {
+    desk_.shared.slots.ForEach(&desk_.worker, [&](Slot* slot) {
+      if (!slot->MessagesHeld()) return;
+      add([&] {
+        return absl::StrCat(NameOfActor(slot), " ", MailHolds::Text(slot, desk_.NowMs()));
+      });
+    });
+    log("");
+  }
   if (hub_waits_ > 0) {
     LogWarn(absl::StrCat("drain: worker ", desk_.index, ": ", hub_waits_,
                          " hubs wait for subscribers that do not read (SlowPolicy::kPark)"));
@@ -174,9 +188,11 @@ void DrainOrders::ShutdownAll() {
 void DrainOrders::Publish(bool rests) {
   // The blocking pool's gate ends last, so that all other actors may use it until they end.
   const bool gate_apart = !desk_.drain.gate_stopped && desk_.shared.GateLives(desk_.index);
-  // Parked messages were accepted, and will be handled. After the deadline the drain does not wait
-  // for them.
-  bool waits = (desk_.ledger.parked_held > 0 || hub_waits_ > 0) && !desk_.drain.shutdown;
+  // Parked messages were accepted, and will be handled; and an actor that holds its mail works on a
+  // message. After the deadline the drain does not wait for them.
+  bool waits = (desk_.ledger.parked_held > 0 || hub_waits_ > 0 || holds_.Holders() > 0) &&
+               !desk_.drain.shutdown;
+  SLUICE_PLANT(hold_is_rest, waits = desk_.ledger.parked_held > 0 || hub_waits_ > 0);
   SLUICE_PLANT(parked_is_rest, waits = false);
   rest_.Publish(rests && !waits, {mail_.CrossSent(), mail_.CrossTaken(), descriptors_.Count(),
                                   desk_.actor_count - (gate_apart ? 1 : 0)});

@@ -19,11 +19,12 @@ namespace sluice {
 class Descriptors;
 class Life;
 class Mail;
+class MailHolds;
 
 class DrainOrders {
  public:
-  DrainOrders(Desk& desk, Mail& mail, Descriptors& descriptors, Life& life)
-      : desk_(desk), mail_(mail), descriptors_(descriptors), life_(life) {}
+  DrainOrders(Desk& desk, Mail& mail, Descriptors& descriptors, MailHolds& holds, Life& life)
+      : desk_(desk), mail_(mail), descriptors_(descriptors), holds_(holds), life_(life) {}
 
   // --- The orders, in this order.
 
@@ -57,6 +58,7 @@ class DrainOrders {
   Desk& desk_;
   Mail& mail_;
   Descriptors& descriptors_;
+  MailHolds& holds_;
   Life& life_;
   int64_t hub_waits_ = 0;
   RestCounts<> rest_;  // For the coordinator.

@@ -11,6 +11,7 @@
 #include "sluice/core/worker/descriptors.h"
 #include "sluice/core/worker/down.h"
 #include "sluice/core/worker/family.h"
+#include "sluice/core/worker/mail_holds.h"
 #include "sluice/core/worker/parking.h"
 #include "sluice/core/worker/restarts.h"
 #include "sluice/core/worker/worker.h"
@@ -30,12 +31,13 @@ void TryToLog(Text&& text) {
 
 }  // namespace
 
-Life::Life(Desk& desk, Parking& parking, Descriptors& descriptors, Family& family,
+Life::Life(Desk& desk, Parking& parking, Descriptors& descriptors, Family& family, MailHolds& holds,
            Restarts& restarts)
     : desk_(desk),
       parking_(parking),
       descriptors_(descriptors),
       family_(family),
+      holds_(holds),
       restarts_(restarts) {}
 
 Slot* Life::AllocateSlot() {
@@ -130,6 +132,7 @@ void Life::BeginStop(Slot* slot) {
 void Life::BeginEnd(Slot* slot) {
   slot->state = ActorState::kStopping;
   slot->mailbox.Close(slot->generation);
+  holds_.EndAll(slot);
   ActorExtra& extra = desk_.Extra(slot);
   CancelLinger(slot);  // A restart that waited is cancelled.
   if (extra.children.empty()) {

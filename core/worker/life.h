@@ -28,12 +28,14 @@ class ActorBase;
 class Coroutine;
 class Descriptors;
 class Family;
+class MailHolds;
 class Parking;
 class Restarts;
 
 class Life {
  public:
-  Life(Desk& desk, Parking& parking, Descriptors& descriptors, Family& family, Restarts& restarts);
+  Life(Desk& desk, Parking& parking, Descriptors& descriptors, Family& family, MailHolds& holds,
+       Restarts& restarts);
 
   // --- The beginning.
 
@@ -92,6 +94,7 @@ class Life {
   Parking& parking_;
   Descriptors& descriptors_;
   Family& family_;
+  MailHolds& holds_;
   Restarts& restarts_;
   std::vector<Slot*> free_slots_;
 };

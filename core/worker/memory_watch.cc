@@ -243,7 +243,12 @@ std::vector<MemoryHolder> MemoryWatch::TopHolders(size_t count) {
     MemoryHolder holder;
     holder.slot = slot;
     Walk(slot->queue, &left, &holder.queue);
-    if (slot->extra != nullptr) Walk(slot->extra->outbox.list, &left, &holder.outbox);
+    if (slot->extra != nullptr) {
+      if (slot->extra->held_mail != nullptr) {
+        Walk(slot->extra->held_mail->aside, &left, &holder.queue);
+      }
+      Walk(slot->extra->outbox.list, &left, &holder.outbox);
+    }
     if (slot->io != nullptr) holder.connection_bytes = slot->io->HeldBytes();
     if (holder.Bytes() == 0) return;
     holders.push_back(holder);

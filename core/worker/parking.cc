@@ -243,7 +243,9 @@ void Parking::OnCancel(Slot* target, uint32_t generation, uint64_t key,
 
 void Parking::IssueGrants(Slot* slot) {
   Grant grant;
-  while (slot->mailbox.NextGrant(&grant, /*eager=*/!slot->Runnable() || slot->MailHeld())) {
+  // An actor that takes no message frees no credits: what is free now is all there is.
+  const bool eager = !slot->Runnable() || slot->suspended != 0;
+  while (slot->mailbox.NextGrant(&grant, eager)) {
     Slot* waiter = reinterpret_cast<Slot*>(grant.waiter.key);
     Worker::Post(*waiter->worker, waiter, grant.waiter.generation,
                  GrantControl{slot, slot->generation, grant.waiter.episode, grant.credits});

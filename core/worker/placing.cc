@@ -63,7 +63,8 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
   const uint32_t parent_generation = parent == nullptr ? 0 : uint32_t{parent->generation};
   const uint64_t order =
       parent == nullptr ? 0 : parent->worker->family().AddChild(parent, slot, generation);
-  auto make = [capacity, name = options.name, parent, parent_generation, order,
+  auto make = [capacity, name = options.name, tasks_max = options.tasks_max, parent,
+               parent_generation, order,
                construct = std::move(construct)](Worker& worker, Slot* made) mutable {
     SLUICE_CHECK(made->worker == &worker && made->actor == nullptr);
     made->mailbox.Adopt(capacity);
@@ -74,6 +75,7 @@ std::pair<Slot*, uint32_t> PlaceSlot(Shared& shared, const SpawnOptions& options
       extra.parent_generation = parent_generation;
       extra.child_order = order;
     }
+    if (tasks_max != 0) worker.holds().SetTasksMax(made, tasks_max);
     construct(worker, made);
   };
   const bool posted = Worker::Post(

@@ -25,6 +25,10 @@ struct SpawnOptions {
   // The actor's worker: a number below Runtime::WorkerCount(). -1: the parent's worker; for a root,
   // the workers in turn.
   int worker = -1;
+  // Tasks that messages began and that may be open at once (`Task<R> On(Q)`, `Task<> On(M)`): past
+  // it the actor takes no message until one has ended. 1: it ends the work on a message before it
+  // takes the next. 0: the runtime's.
+  uint32_t tasks_max = 0;
   uint32_t MailboxMax(const Options& runtime) const {
     return mailbox_messages_max != 0 ? mailbox_messages_max : runtime.mailbox_messages_max;
   }

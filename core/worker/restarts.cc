@@ -12,6 +12,7 @@
 #include "sluice/core/worker/control.h"
 #include "sluice/core/worker/family.h"
 #include "sluice/core/worker/life.h"
+#include "sluice/core/worker/mail_holds.h"
 #include "sluice/core/worker/parking.h"
 #include "sluice/core/worker/worker.h"
 
@@ -51,6 +52,7 @@ void Restarts::Begin(Slot* slot) {
   SLUICE_CHECK_ON_WORKER(desk_);
   slot->state = ActorState::kRestarting;
   slot->started = false;  // OnStop is not for an actor that failed.
+  holds_.EndAll(slot);
   ActorExtra& extra = *slot->extra;
   extra.linger_over = false;
   if (extra.outbox.count > 0 && !slot->parked) parking_.FlushOutbox(slot);

@@ -20,13 +20,14 @@ namespace sluice {
 
 class Family;
 class Life;
+class MailHolds;
 class Parking;
 struct Restart;
 
 class Restarts {
  public:
-  Restarts(Desk& desk, Parking& parking, Family& family, Life& life)
-      : desk_(desk), parking_(parking), family_(family), life_(life) {}
+  Restarts(Desk& desk, Parking& parking, Family& family, MailHolds& holds, Life& life)
+      : desk_(desk), parking_(parking), family_(family), holds_(holds), life_(life) {}
 
   // Creates the actor for the first time, and keeps `restart`, which recreates the actor when it
   // fails.
@@ -43,6 +44,7 @@ class Restarts {
   Desk& desk_;
   Parking& parking_;
   Family& family_;
+  MailHolds& holds_;
   Life& life_;
 };
 

@@ -31,9 +31,10 @@ Worker::Worker(Shared& shared, int index)
       descriptors_(desk_, mail_),
       memory_(desk_, descriptors_, parking_),
       family_(desk_),
-      life_(desk_, parking_, descriptors_, family_, restarts_),
-      restarts_(desk_, parking_, family_, life_),
-      drain_(desk_, mail_, descriptors_, life_) {}
+      holds_(desk_),
+      life_(desk_, parking_, descriptors_, family_, holds_, restarts_),
+      restarts_(desk_, parking_, family_, holds_, life_),
+      drain_(desk_, mail_, descriptors_, holds_, life_) {}
 
 Worker::~Worker() {
   // Pays a debt: other workers may have refunded what this worker overdrew.
@@ -116,7 +117,11 @@ void Worker::RunSlice(Slot* slot) {
   desk_.running.Slice(slot);
   desk_.clock.BeginShare(Desk::kSliceNs);
   for (int handled = 0; handled < kSliceMessagesMax; ++handled) {
-    if (slot->queue.Empty() || !slot->TakesMail()) break;
+    if (slot->queue.Empty()) break;
+    if (!slot->TakesMail()) [[unlikely]] {
+      if (!slot->TakesReserved()) break;
+      if (holds_.SetAside(slot)) continue;
+    }
     Deliver(slot, slot->queue.Pop());
     if (TurnOver()) break;
   }

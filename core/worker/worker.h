@@ -7,8 +7,8 @@
 //   desk ◄── mail ◄── wait_cycles ◄── parking ◄── memory
 //     ▲        ▲                         ▲
 //     │     descriptors                family ◄── life ◄─► restarts
-//     └── all parts                                 ▲
-//                                                 drain
+//     └── all parts                                 ▲         │
+//                                                 drain ──► holds
 //
 // Owner:  the Runtime.
 // Thread: the worker's own, except where a comment says otherwise; in a simulation, the thread that
@@ -49,6 +49,7 @@
 #include "sluice/core/worker/family.h"
 #include "sluice/core/worker/life.h"
 #include "sluice/core/worker/mail.h"
+#include "sluice/core/worker/mail_holds.h"
 #include "sluice/core/worker/memory_watch.h"
 #include "sluice/core/worker/parking.h"
 #include "sluice/core/worker/restarts.h"
@@ -93,6 +94,7 @@ class Worker {
   MemoryWatch& memory() { return memory_; }
   Family& family() { return family_; }
   Life& life() { return life_; }
+  MailHolds& holds() { return holds_; }
   Restarts& restarts() { return restarts_; }
   DrainOrders& drain() { return drain_; }
 
@@ -278,6 +280,7 @@ class Worker {
   Descriptors descriptors_;
   MemoryWatch memory_;
   Family family_;
+  MailHolds holds_;
   Life life_;
   Restarts restarts_;
   DrainOrders drain_;

@@ -320,12 +320,13 @@ void Laws::CheckProgress(const Inspector::SlotView& slot, std::string_view where
   expect(!slot.parked || waits, "it is parked, and waits for nothing");
   expect(!slot.io_forgotten, "its connection has something to read, may read, and is not due");
   if (slot.scheduled) return;
-  const bool mail = slot.user_messages + slot.reserved_messages > 0;
+  const bool mail = slot.user_messages + slot.reserved_messages > slot.aside;
   switch (slot.state) {
     case ActorState::kLive:
       expect(!slot.runnable || !mail || slot.mail_held,
              "it has mail, may run, and is not scheduled");
       expect(!slot.mail_held || slot.has_io, "its mail waits for a connection that is not there");
+      expect(slot.messages_held || slot.aside == 0, "its mail waits for a hold that is not there");
       expect(!slot.stop_asked, "its stop was requested, and it does not stop");
       break;
     case ActorState::kStarting:

@@ -89,6 +89,8 @@ const std::vector<Scenario>& Scenarios() {
        restarts_scenario::Run},
       {"blocking", "functions on a small pool of threads, of callers that end and fail",
        WithoutThreads(), blocking_scenario::Run},
+      {"holds", "actors that hold their mail while they work take no message, and lose none",
+       WithoutThreads(), holds_scenario::Run},
       {"spawns", "crowds of actors move from worker to worker, and handles of the dead stay about",
        Faults(), spawns_scenario::Run},
       {"unruly", "slow, throwing and ending actors beside polite ones, which are served",

@@ -104,6 +104,7 @@ void AnyValues(Reader& reader) {
                               &options.lane_messages_max, &options.outbox_messages_max,
                               &options.asks_max,          &options.answers_max,
                               &options.monitors_max,      &options.timers_max,
+                              &options.tasks_max,
                               &options.names_max,         &options.blocking_calls_max};
   int* const ints[] = {
       &options.workers, &options.blocking_threads_max, &options.sockets_per_connection,

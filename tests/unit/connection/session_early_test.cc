@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "sluice/core/actor/mail_hold.h"
 #include "sluice/protocols/line_session.h"
 #include "sluice/tests/support/wire.h"
 
@@ -19,6 +20,7 @@ class Early : public ScriptSession {
  public:
   using Act = std::function<void(Early&)>;
   Early(Notes* notes, Act act) : ScriptSession(notes) { act(*this); }
+  using Actor::HoldMail;
 };
 
 struct Connecting {
@@ -66,6 +68,27 @@ TEST(SessionEarly, MessagesWaitForOnOpen) {
   EXPECT_EQ(c.peer.notes.heard, "");
   c.Stand();
   EXPECT_EQ(c.peer.notes.heard, "O12");
+}
+
+// Before OnOpen the whole mailbox waits; behind it, the messages alone.
+TEST(SessionEarly, MailThatAConstructorHoldsWaitsBehindOnOpenToo) {
+  MailHold hold;
+  Connecting c([&](Early& self) { hold = self.HoldMail(); });
+  c.peer.notes.on_message = [&](ScriptSession&, int value) {
+    c.peer.notes.heard += static_cast<char>('0' + value);
+  };
+  c.Begin();
+  const Ref<ScriptSession> ref(c.slot, c.slot->generation);
+  EXPECT_EQ(ref.TrySend(ScriptSession::Poke{1}), Answer::kAccepted);
+  c.rig.Settle();
+  c.Stand();
+  EXPECT_EQ(ref.TrySend(ScriptSession::Poke{2}), Answer::kAccepted);
+  c.rig.Arrive(c.peer.wire, "x");
+  c.rig.Settle();
+  EXPECT_EQ(c.peer.notes.heard, "OD");
+  hold.Release();
+  c.rig.Settle();
+  EXPECT_EQ(c.peer.notes.heard, "OD12");
 }
 
 TEST(SessionEarly, MessagesForAFailedConnectAreCounted) {
