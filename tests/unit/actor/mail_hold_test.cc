@@ -459,25 +459,42 @@ TEST_F(MailHolds, ADrainWaitsForTheHoldAndForWhatItHolds) {
   EXPECT_EQ(seen_.Text(), "1 2 3");
 }
 
-// When all rests the actors are stopped, behind their mail. The last words of one make the next
-// hold its mail.
+// Its last words make another actor hold its mail.
+struct Late : Actor {
+  Late(std::function<void(Holder&)>* order, const Ref<Holder>* to) : order_(order), to_(*to) {}
+  void OnStop() override {
+    EXPECT_EQ(Send(to_, Do{order_}), Answer::kAccepted);
+    for (int i = 1; i <= 3; ++i) EXPECT_EQ(Send(to_, Note{i}), Answer::kAccepted);
+  }
+  std::function<void(Holder&)>* const order_;
+  const Ref<Holder>& to_;
+};
+void WorksLong(Holder& self) {
+  (void)self.After(absl::Seconds(10), [hold = self.HoldMail()] {});
+}
+
+// The order to stop stands in the mailbox, behind the last words.
 TEST_F(MailHolds, ADrainStopsAnActorBehindWhatItHolds) {
-  struct Late : Actor {
-    Late(std::function<void(Holder&)>* order, const Ref<Holder>* to) : order_(order), to_(*to) {}
-    void OnStop() override {
-      EXPECT_EQ(Send(to_, Do{order_}), Answer::kAccepted);
-      for (int i = 1; i <= 3; ++i) EXPECT_EQ(Send(to_, Note{i}), Answer::kAccepted);
-    }
-    std::function<void(Holder&)>* const order_;
-    const Ref<Holder>& to_;
-  };
-  std::function<void(Holder&)> works = [](Holder& self) {
-    (void)self.After(absl::Milliseconds(300), [hold = self.HoldMail()] {});
-  };
+  std::function<void(Holder&)> works = &WorksLong;
   Ref<Holder> actor;
   const Ref<Late> late = runtime_.SpawnWith<Late>(On(0), &works, &actor);
   actor = Make();
   ASSERT_LT(late.slot()->id, actor.slot()->id);  // Stopped first.
+  os_.runs = true;
+  runtime_.Drain(kLong);
+  EXPECT_EQ(seen_.Text(), "1 2 3");
+}
+
+// The order to stop comes when the mail is held. Children stop one after the other, the youngest
+// first.
+TEST_F(MailHolds, ADrainLetsAChildEndTheWorkThatItHoldsItsMailFor) {
+  std::function<void(Holder&)> works = &WorksLong;
+  Ref<Holder> actor;
+  const Ref<Holder> parent = Make();
+  InHandler(parent, [&](Holder& self) {
+    actor = self.Spawn<Holder>(&seen_);
+    (void)self.Spawn<Late>(&works, &actor);
+  });
   os_.runs = true;
   runtime_.Drain(kLong);
   EXPECT_EQ(seen_.Text(), "1 2 3");
