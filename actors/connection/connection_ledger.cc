@@ -12,11 +12,11 @@ namespace sluice {
 
 std::string_view CloseReasonName(CloseReason reason) {
   static constexpr std::string_view kNames[kCloseReasonCount] = {
-      "closed",     "closed by the peer", "reset by the peer", "aborted",       "session failed",
-      "idle",       "lifetime over",      "half-closed",       "write stalled", "linger over",
-      "dead peer",  "too slow",           "out of memory",     "refused",       "connect failed",
-      "shutdown",   "socket error",       "shed for memory",   "evicted",       "frame too long",
-      "output full"};
+      "closed",      "closed by the peer", "reset by the peer", "aborted",       "session failed",
+      "idle",        "lifetime over",      "half-closed",       "write stalled", "linger over",
+      "dead peer",   "too slow",           "out of memory",     "refused",       "connect failed",
+      "shutdown",    "socket error",       "shed for memory",   "evicted",       "frame too long",
+      "output full", "file failed"};
   return kNames[static_cast<int>(reason)];
 }
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/file_range.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/strings.h"
@@ -54,6 +55,13 @@ Answer Session::Write(const Bytes& payload) {
   if (connection_ != nullptr) return connection_->Write(payload);
   EarlyCalls* const early = Early();
   return early == nullptr ? Answer::kClosed : early->Write(worker(), payload);
+}
+Answer Session::SendFile(const SharedFile& file, int64_t offset, int64_t bytes) {
+  CheckThread("SendFile()");
+  if (!FileRange::Valid(file, offset, bytes)) return Answer::kInvalid;
+  if (connection_ != nullptr) return connection_->SendFile(file, offset, bytes);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->SendFile(worker(), file, offset, bytes);
 }
 void Session::Close() {
   CheckThread("Close()");
