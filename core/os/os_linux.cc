@@ -262,7 +262,8 @@ class LinuxOsImpl final : public Os {
       off_t at = offset;
       return sendfile(fd, file, &at, static_cast<size_t>(bytes));
     });
-    if (sent == -EPIPE && sigismember(&before, SIGPIPE) == 0) {
+    // Not at -EPIPE alone: a call that has sent a part before the error answers that part.
+    if (sent != bytes && sigismember(&before, SIGPIPE) == 0) {
       const timespec now{};
       sigtimedwait(&pipe, nullptr, &now);
     }

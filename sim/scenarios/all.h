@@ -38,6 +38,9 @@ void RunFrames(Simulation& simulation);
 namespace tasks_scenario {
 void Run(Simulation& simulation);
 }
+namespace files_scenario {
+void Run(Simulation& simulation);
+}
 namespace eviction_scenario {
 void Run(Simulation& simulation);
 }
