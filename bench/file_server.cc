@@ -45,7 +45,7 @@ class SendsInATask : public TaskSession {
  public:
   explicit SendsInATask(SharedFile file) : file_(std::move(file)) {}
   Task<> Serve() override {
-    while (co_await Read(1)) {
+    while (const auto some = co_await Read(1)) {
       if (!co_await SendFile(file_, 0, file_->Bytes())) break;
     }
   }
@@ -62,7 +62,7 @@ class Writes : public Session {
     offset_ = 0;
     Next();
   }
-  void OnWritable() override { Put(std::exchange(piece_, "")); }
+  void OnWritable() override { piece_.empty() ? Next() : Put(std::exchange(piece_, "")); }
 
  private:
   void Next() {
@@ -74,7 +74,7 @@ class Writes : public Session {
     if (answer != Answer::kAccepted) Abort();
   }
   void Put(std::string piece) {
-    if (!piece.empty() && OutputBytes() > 0) {
+    if (OutputBytes() > 0) {
       piece_ = std::move(piece);
       return WantWritable();
     }

@@ -26,11 +26,8 @@ int64_t Connection::SendRange(int64_t most) {
   if (IsConnecting() || range.Waits()) return 0;
   Worker& w = worker();
   most = std::min(most, range.BytesLeft());
-  if (const int64_t fetched = range.FetchedBytes(w.NowMs()); fetched > 0) {
-    most = std::min(most, fetched);
-  } else if (!LookForRange(range, most)) {
-    return 0;
-  }
+  if (range.InMemoryBytes(w.NowMs()) == 0 && !LookForRange(range, most)) return 0;
+  most = std::min(most, range.InMemoryBytes(w.NowMs()));
   outgoing_.PostponeStall(range.TakeWaitedMs(w.NowMs()));
   const int64_t sent = stream_->SendFile(range.Descriptor(), range.Offset(), most);
   if (sent > 0) {
@@ -54,9 +51,11 @@ bool Connection::LookForRange(FileRange& range, int64_t bytes) {
   Worker& w = worker();
   int in_memory = w.os().FileInMemory(range.Descriptor(), range.Offset(), bytes);
   SLUICE_PLANT(cold_file_unfetched, if (in_memory == 0) in_memory = 1);
-  if (in_memory < 0) {
+  if (in_memory > 0) {
+    range.NoteInMemory(bytes, w.NowMs());
+  } else if (in_memory < 0) {
     FileFailed(-in_memory);
-  } else if (in_memory == 0) {
+  } else {
     range.Fetch(w, slot_, w.NowMs());
     if (!range.Fetching()) ArmTimer();
   }
@@ -91,7 +90,7 @@ void Connection::FileFetched(int64_t result) {
   SLUICE_CHECK(range != nullptr && range->Fetching());
   const int64_t now_ms = worker().NowMs();
   if (result > 0) {
-    range->Fetched(result, now_ms);
+    range->NoteInMemory(result, now_ms);
   } else if (result == FileRange::kNotRun) {
     range->FetchLater(now_ms);
   } else {

@@ -89,9 +89,9 @@ void FileRange::Fetch(Worker& worker, Slot* slot, int64_t now_ms) {
   }
 }
 
-void FileRange::Fetched(int64_t bytes, int64_t now_ms) {
-  state_ = State::kFetched;
-  fetched_end_ = Offset() + bytes;
+void FileRange::NoteInMemory(int64_t bytes, int64_t now_ms) {
+  state_ = State::kInMemory;
+  in_memory_end_ = Offset() + bytes;
   at_ms_ = now_ms;
 }
 
