@@ -175,11 +175,13 @@ void Connection::LogEnd(CloseReason reason, int error) {
       hint = absl::StrCat(" (drain_timeout), ", UnsentBytes(), " bytes were not sent");
       break;
     case CloseReason::kFileFailed:
-      hint = absl::StrCat(" at offset ", outgoing_.FrontFile()->Offset());
-      if (error == FileRange::kTooShort) {
-        absl::StrAppend(&hint, ", where the file ends, ", outgoing_.FrontFile()->BytesLeft(),
-                        " bytes before its range does");
-        error = 0;
+      if (const FileRange* const range = outgoing_.FrontFile(); range != nullptr) {
+        hint = absl::StrCat(" at offset ", range->Offset());
+        if (error == FileRange::kTooShort) {
+          absl::StrAppend(&hint, ", where the file ends, ", range->BytesLeft(),
+                          " bytes before its range does");
+          error = 0;
+        }
       }
       break;
     case CloseReason::kDeadPeer:

@@ -16,7 +16,9 @@
 #include "sluice/actors/connection/file_range.h"
 #include "sluice/actors/connection/task_session.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/base/log.h"
 #include "sluice/core/os/open_file.h"
+#include "sluice/tests/support/log_level_scope.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::send_file_test {
@@ -229,6 +231,14 @@ TEST(SendFile, AbortCountsWhatWasNotSentAsLost) {
   const ConnectionLedger::Totals totals = s.rig.Ledger();
   EXPECT_EQ(totals.bytes_sent, 1'000);
   EXPECT_EQ(totals.bytes_lost, 9'006);
+}
+
+TEST(SendFile, SessionMayAbortForThatReasonItself) {
+  Sender s;
+  const LogLevelScope warnings(LogLevel::kWarning);
+  s.session().Abort(CloseReason::kFileFailed);
+  s.rig.Settle();
+  EXPECT_EQ(s.peer.notes.reason, CloseReason::kFileFailed);
 }
 
 TEST(SendFile, FileThatWasCutShortResetsTheConnection) {
