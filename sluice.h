@@ -23,6 +23,7 @@
 #include "sluice/core/actor/rate_limit.h"
 #include "sluice/core/base/log.h"
 #include "sluice/core/base/strings.h"
+#include "sluice/core/os/open_file.h"
 #include "sluice/core/os/options.h"
 #include "sluice/core/os/target.h"
 

@@ -22,23 +22,6 @@ namespace {
 
 constexpr uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
-CloseReason ReasonOf(int error) {
-  switch (error) {
-    case ECONNRESET:
-    case EPIPE:
-    case ENOTCONN:
-      return CloseReason::kReset;
-    case ETIMEDOUT:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-      return CloseReason::kDeadPeer;
-    case ENOMEM:
-      return CloseReason::kMemory;
-    default:
-      return CloseReason::kError;
-  }
-}
-
 }  // namespace
 
 // --- Life.
@@ -123,7 +106,7 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   owner_worker.DetachIo(slot_);  // Deletes this at the end of the turn.
   outgoing_.End();
   const bool answers_lost = LoseAnswers();
-  const int64_t lost = static_cast<int64_t>(OutputBytes());
+  const int64_t lost = UnsentBytes();
   counters_->bytes_lost.Add(lost);
   if (outgoing_.Gathering()) owner_worker.descriptors().ReleaseGather();
   outgoing_.SetGathering(false);
@@ -144,6 +127,23 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   if (owner_ != nullptr) owner_->TellEnd(owner_worker);
   if (session == nullptr) return;
   owner_worker.life().StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
+}
+
+CloseReason Connection::ReasonOf(int error) {
+  switch (error) {
+    case ECONNRESET:
+    case EPIPE:
+    case ENOTCONN:
+      return CloseReason::kReset;
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return CloseReason::kDeadPeer;
+    case ENOMEM:
+      return CloseReason::kMemory;
+    default:
+      return CloseReason::kError;
+  }
 }
 
 void Connection::SocketFailed(int error) { Finish(ReasonOf(error), /*reset=*/true, error); }
@@ -179,8 +179,18 @@ void Connection::LogEnd(CloseReason reason, int error) {
       hint = absl::StrCat(" (output_bytes_max ", o.output_bytes_max, ")");
       break;
     case CloseReason::kShutdown:  // A drain's deadline: who did not read?
-      trouble = OutputBytes() > 0;
-      hint = absl::StrCat(" (drain_timeout), ", OutputBytes(), " bytes were not sent");
+      trouble = UnsentBytes() > 0;
+      hint = absl::StrCat(" (drain_timeout), ", UnsentBytes(), " bytes were not sent");
+      break;
+    case CloseReason::kFileFailed:
+      if (const FileRange* const range = outgoing_.FrontFile(); range != nullptr) {
+        hint = absl::StrCat(" at offset ", range->Offset());
+        if (error == FileRange::kTooShort) {
+          absl::StrAppend(&hint, ", where the file ends, ", range->BytesLeft(),
+                          " bytes before its range does");
+          error = 0;
+        }
+      }
       break;
     case CloseReason::kDeadPeer:
     case CloseReason::kMemory:
@@ -224,7 +234,7 @@ void Connection::OnActorEnded(bool failed) {
   session_->connection_ = nullptr;
   session_ = nullptr;
   if (failed) outgoing_.SetCloseReason(CloseReason::kFailed);
-  if ((IsConnecting() && OutputBytes() == 0) || cut_short) {
+  if ((IsConnecting() && UnsentBytes() == 0) || cut_short) {
     Finish(failed ? CloseReason::kFailed : CloseReason::kAborted, cut_short || CutShort());
     return;
   }
@@ -265,7 +275,7 @@ bool Connection::MayRead() const {
 
 bool Connection::HasWork() const {
   return (incoming_.OfferAgain() && MayGoOn()) || (incoming_.Readable() && MayRead()) ||
-         (OpenDue() && session_ != nullptr && slot_->Runnable()) || CloseDue();
+         (OpenDue() && session_ != nullptr && slot_->Runnable()) || CloseDue() || RangeDue();
 }
 
 bool Connection::CloseDue() const {
@@ -297,7 +307,7 @@ void Connection::Unpair() {
 }
 
 bool Connection::QuietSince(int64_t ms) const {
-  return !IsConnecting() && !HalfClosed() && OutputBytes() == 0 && incoming_.Empty() &&
+  return !IsConnecting() && !HalfClosed() && UnsentBytes() == 0 && incoming_.Empty() &&
          ActiveMs() <= ms;
 }
 

@@ -9,7 +9,8 @@
 // Owner:  the slot of its session, as IoHandler. A connection outlives its session until the socket
 //         is done.
 // Thread: the worker's.
-// Bound:  output: output_bytes_max; kept input: input_bytes_max; both charged to the budget. An
+// Bound:  output: output_bytes_max, and FileRange::kRangesMax ranges of files; kept input:
+// input_bytes_max; both charged to the budget. An
 //         idle connection holds neither.
 // Errors: each error ends the connection, once, with one reason. Bytes that were accepted and not
 //         sent are counted as lost.
@@ -27,6 +28,7 @@
 #include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/deadlines.h"
 #include "sluice/actors/connection/drain_progress.h"
+#include "sluice/actors/connection/file_range.h"
 #include "sluice/actors/connection/incoming.h"
 #include "sluice/actors/connection/outgoing.h"
 #include "sluice/actors/connection/output_listener.h"
@@ -35,6 +37,7 @@
 #include "sluice/actors/connection/silence.h"
 #include "sluice/actors/connection/stream.h"
 #include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/os/open_file.h"
 #include "sluice/core/slot/io_handler.h"
 #include "sluice/core/slot/timer.h"
 #include "sluice/core/worker/worker.h"
@@ -60,6 +63,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // For the session, and for spokes that write on its behalf.
   Answer Write(std::string_view bytes);
   Answer Write(const Bytes& payload);
+  Answer SendFile(const SharedFile& file, int64_t offset, int64_t bytes);
   void Close();
   void CloseWhenDone();
   void CloseWrite();
@@ -80,7 +84,12 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool MayGoOn() const;
   // For the session, between frames: may it go on, and is its turn not over?
   bool MayTakeMore();
+  // Bytes that wait in memory. Ranges of files do not count.
   size_t OutputBytes() const { return outgoing_.size() + GatheredBytes(); }
+  // With the bytes of files.
+  int64_t UnsentBytes() const {
+    return static_cast<int64_t>(OutputBytes()) + outgoing_.FileBytes();
+  }
   // Bytes that a Write would accept now, if the write side is open.
   size_t OutputRoom() const {
     return static_cast<size_t>(options().output_bytes_max) - OutputBytes();
@@ -113,8 +122,12 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // to output_bytes_max.
   void FlushListeners();
   bool OutputAboveLow() const {
-    return OutputBytes() > static_cast<size_t>(options().output_bytes_low);
+    return outgoing_.HasFiles() || OutputBytes() > static_cast<size_t>(options().output_bytes_low);
   }
+
+  // The blocking pool has read a chunk of the file at the front of the output, or could not
+  // (FileRange::Fetch).
+  void FileFetched(int64_t result);
 
   // Ends this connection to make room for a newcomer.
   void Evict() { Finish(CloseReason::kEvicted); }
@@ -202,6 +215,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
       session_->CountOut(bytes);
   }
   void LookForError();
+  static CloseReason ReasonOf(int error);  // Of a socket.
   void SocketFailed(int error);
   void Finish(CloseReason reason, bool reset = false, int error = 0);
   void LogEnd(CloseReason reason, int error);
@@ -255,12 +269,27 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void FlushGather();
   void FlushOutput();
   int64_t WriteParts(const iovec* parts, int count);
+  void NoteSent(int64_t bytes);
   void OutputMoved();
+  void OutputFailed();
   void TellListeners(void (OutputListener::*tell)(Connection&));
   void TellOutputEnded();
   void BeginClose();
   void OutputEnds(bool was_open);
   void FinishWriting();
+
+  // --- Files (connection_files.cc).
+
+  // True: a range may be sent, and no event will say so.
+  bool RangeDue() const {
+    return outgoing_.HasFiles() && outgoing_.MaySend() && !IsConnecting() && !OnFlushList() &&
+           outgoing_.FrontFile() != nullptr && !outgoing_.FrontFile()->Waits();
+  }
+  int64_t SendRange(int64_t most);
+  bool LookForRange(FileRange& range, int64_t bytes);
+  void SentOfRange(int64_t bytes);
+  void FileFailed(int error);
+  void RetryFetch();
 
   // --- A drain (connection_draining.cc).
 

@@ -27,7 +27,7 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
 // (EndEarly): a session that has not started gets no OnClose.
 void Connection::TakeEarlyCalls() {
   EarlyCalls& early = *session_->early_;
-  outgoing_.queue().TakeFrom(early.output);
+  outgoing_.TakeFrom(early.output, early.ranges);
   SLUICE_PLANT(early_bytes_lost, outgoing_.queue().Clear(worker().lease()));
   if (early.input_bytes_max.has_value()) SetInputMax(*early.input_bytes_max);
   outgoing_.SetWantsWritable(early.wants_writable);

@@ -16,7 +16,7 @@ std::string_view CloseReasonName(CloseReason reason) {
       "idle",        "lifetime over",      "half-closed",       "write stalled", "linger over",
       "dead peer",   "too slow",           "out of memory",     "refused",       "connect failed",
       "shutdown",    "socket error",       "shed for memory",   "evicted",       "frame too long",
-      "output full", "peer silent"};
+      "output full", "peer silent",        "file failed"};
   return kNames[static_cast<int>(reason)];
 }
 

@@ -46,8 +46,9 @@ enum class CloseReason : uint8_t {
   kInputFull,   // The peer sent a frame longer than its session may keep (OnInputFull).
   kOutputFull,  // WriteOrAbort had no room: more than output_bytes_max would have waited.
   kSilent,      // The peer sent nothing for the time of SetReceiveTimeout.
+  kFileFailed,  // A file of SendFile could not be read, or ended before its range.
 };
-inline constexpr int kCloseReasonCount = 22;
+inline constexpr int kCloseReasonCount = 23;
 std::string_view CloseReasonName(CloseReason reason);
 
 class ConnectionLedger {
@@ -67,7 +68,7 @@ class ConnectionLedger {
     std::array<Counter, kCloseReasonCount> closed;
     Counter bytes_read;
     Counter bytes_discarded;  // Read after this side's close: no session took them.
-    Counter bytes_accepted;   // Taken by Write.
+    Counter bytes_accepted;   // Taken by Write and SendFile.
     Counter bytes_sent;       // Taken by the kernel.
     Counter bytes_lost;       // Accepted, but not sent when the connection ended.
     Counter accept_errors;    // EMFILE and similar.

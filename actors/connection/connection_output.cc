@@ -24,6 +24,14 @@ Answer Connection::Write(std::string_view bytes) {
   if (const Answer answer = MayWrite(bytes.size()); answer != Answer::kAccepted) return answer;
   if (bytes.empty()) return Answer::kAccepted;
   Worker& w = worker();
+  SLUICE_PLANT(
+      write_overtakes_file, if (outgoing_.HasFiles() && outgoing_.size() == 0) {
+        const iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+        const int64_t sent = WriteParts(&part, 1);
+        counters_->bytes_accepted.Add(sent);
+        bytes.remove_prefix(static_cast<size_t>(sent));
+        if (bytes.empty()) return Answer::kAccepted;
+      });
   if (!outgoing_.Empty()) {
     if (!outgoing_.queue().AppendCopy(bytes, w.lease(), Charging::kOverdraft)) {
       return Answer::kOverloaded;
@@ -76,16 +84,21 @@ void Connection::Keep(std::string_view bytes) {
   if (lost > 0) counters_->bytes_lost.Add(lost);
 }
 
+// The kernel has taken so much.
+void Connection::NoteSent(int64_t bytes) {
+  counters_->bytes_sent.Add(bytes);
+  CountOut(bytes);
+  Active();
+  if (!deadlines_.Looking()) BeginLooking();
+}
+
 // Never negative: a failed write is noted, and handled at the end of the slice, not in the middle
 // of a handler.
 int64_t Connection::WriteParts(const iovec* parts, int count) {
   if (!outgoing_.Writable() || IsConnecting()) return 0;
   const int64_t sent = stream_->Write(parts, count);
   if (sent > 0) {
-    counters_->bytes_sent.Add(sent);
-    CountOut(sent);
-    Active();
-    if (!deadlines_.Looking()) BeginLooking();
+    NoteSent(sent);
     SLUICE_PLANT(partial_write_forgotten,
                  if (count == 1) return static_cast<int64_t>(parts[0].iov_len));
     // A short write does not prove that the buffer is full (a signal may cut it); the next write
@@ -112,12 +125,29 @@ void Connection::FlushGather() {
 }
 
 void Connection::FlushOutput() {
+  int64_t share = FileRange::kChunkBytes;  // Of files: a turn is bounded, however fast the peer is.
   while (outgoing_.MaySend()) {
     iovec parts[kPartsMax];
     const int count = outgoing_.queue().Parts(parts, kPartsMax);
+    if (count == 0) {
+      if (share == 0) return worker().descriptors().MarkReady(this);
+      const int64_t left = SendRange(share);
+      if (left == 0) break;
+      share -= left;
+      continue;
+    }
     const int64_t sent = WriteParts(parts, count);
     if (sent == 0) break;
     outgoing_.Sent(static_cast<size_t>(sent), worker().lease());
+  }
+}
+
+void Connection::OutputFailed() {
+  const FileRange* const range = outgoing_.FrontFile();
+  if (range != nullptr && range->Fault() != 0) {
+    Finish(CloseReason::kFileFailed, /*reset=*/true, range->Fault());
+  } else {
+    SocketFailed(outgoing_.WriteError());
   }
 }
 
@@ -125,13 +155,13 @@ void Connection::FlushOutput() {
 // room, and errors of the socket.
 void Connection::OutputMoved() {
   if (outgoing_.WriteError() != 0) {
-    SocketFailed(outgoing_.WriteError());
+    OutputFailed();
     return;
   }
   const auto size = static_cast<int64_t>(outgoing_.size());
   if (outgoing_.BeginsToWait(worker().NowMs())) ArmTimer();
   NoteHigh();
-  if (size <= options().output_bytes_low) {
+  if (size <= options().output_bytes_low && !outgoing_.HasFiles()) {
     if (outgoing_.TakeHigh()) {
       // Resume reading on this connection, or on the other one of a pair.
       Connection* reader = partner_;
@@ -187,7 +217,7 @@ void Connection::TellOutputEnded() {
 // --- Closing.
 
 void Connection::Close() {
-  if (IsConnecting() && OutputBytes() == 0) {
+  if (IsConnecting() && UnsentBytes() == 0) {
     Finish(CloseReason::kAborted);
     return;
   }

@@ -26,6 +26,7 @@ Deadlines::Facts Connection::DeadlineFacts() const {
       .draining = drain_.Begun(),
       .drain_reads = DrainReads(),
       .half_closed = (incoming_.EndKnown() || write_ended) && !(read_ended && write_ended),
+      .fetch_ms = outgoing_.FileRetryMs(),
   };
 }
 
@@ -77,6 +78,9 @@ void Connection::Judge() {
       break;
     case Deadlines::Due::kLook:
       LookForLife();
+      break;
+    case Deadlines::Due::kFetch:
+      RetryFetch();
       break;
     case Deadlines::Due::kWriteStalled:
       return StallTimedOut();

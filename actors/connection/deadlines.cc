@@ -31,6 +31,7 @@ void Deadlines::ForEach(const Facts& facts, F&& f) const {
   }
   if (facts.drain_reads) add(Due::kDrainSilence, facts.received_ms, drain_quiet_ms_);
   if (facts.look_ms != TimerWheel::kNever) f(Due::kLook, facts.look_ms);
+  if (facts.fetch_ms != TimerWheel::kNever) f(Due::kFetch, facts.fetch_ms);
   if (facts.stalled_ms >= 0) {
     add(Due::kWriteStalled, facts.stalled_ms, TimeoutMs(o.write_stalled_timeout));
   }

@@ -27,6 +27,7 @@ class Deadlines {
     kLinger,
     kDrainSilence,  // In a drain, the peer's input is over.
     kLook,          // Look whether the peer answers.
+    kFetch,         // Asks the blocking pool again for a chunk of a file.
     kWriteStalled,
     kIdle,
     kSilent,  // The peer has sent nothing (Session::SetReceiveTimeout).
@@ -43,8 +44,9 @@ class Deadlines {
     bool closing;         // The session has closed or ended.
     bool lingering;       // Input is read and discarded.
     bool draining;
-    bool drain_reads;  // Input that was sent before a drain is still read.
-    bool half_closed;  // One side has ended, and the other has not.
+    bool drain_reads;                       // Input that was sent before a drain is still read.
+    bool half_closed;                       // One side has ended, and the other has not.
+    int64_t fetch_ms = TimerWheel::kNever;  // When to ask the pool again; kNever: not due.
   };
 
   explicit Deadlines(int64_t now_ms) : opened_ms_(now_ms), active_ms_(now_ms) {}
@@ -58,7 +60,8 @@ class Deadlines {
   // The last byte received, sent, or seen to be taken by the peer.
   int64_t ActiveMs() const { return active_ms_; }
   void SetActive(int64_t now_ms) { active_ms_ = now_ms; }
-  // The session has closed now, or has closed before the connect that is done now.
+  // The session has closed now, or has closed before the connect that is done now, or before the
+  // chunk of a file that has left now.
   void BeginClose(int64_t now_ms) { closing_ms_ = now_ms; }
   // When the close times out; kNever: it does not.
   int64_t CloseMs(const Options& options) const;

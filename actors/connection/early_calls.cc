@@ -1,11 +1,14 @@
 #include "sluice/actors/connection/early_calls.h"
 
+#include <memory>
+
+#include "sluice/actors/connection/file_range.h"
 #include "sluice/actors/connection/outgoing.h"
 
 namespace sluice {
 
 Answer EarlyCalls::MayWrite(Worker& worker, size_t bytes) {
-  if (close || close_write || abort.has_value()) return Answer::kClosed;
+  if (Closed()) return Answer::kClosed;
   const Answer answer = OutputTakes(worker.options(), output.size(), bytes);
   wants_writable |= answer == Answer::kFull;
   return answer;
@@ -33,8 +36,22 @@ Answer EarlyCalls::Write(Worker& worker, const Bytes& payload) {
   return Answer::kAccepted;
 }
 
+Answer EarlyCalls::SendFile(Worker& worker, const SharedFile& file, int64_t offset, int64_t bytes) {
+  if (Closed()) return Answer::kClosed;
+  const Answer answer = OutputTakesFile(file, offset, bytes, ranges);
+  wants_writable |= answer == Answer::kFull;
+  if (answer != Answer::kAccepted || bytes == 0) return answer;
+  if (!output.AppendPart(std::make_unique<FileRange>(file, offset, bytes), worker.lease(),
+                         Charging::kOverdraft)) {
+    return Answer::kOverloaded;
+  }
+  ++ranges;
+  CountersOf(worker).bytes_accepted.Add(bytes);
+  return Answer::kAccepted;
+}
+
 void EarlyCalls::Drop(Worker& worker) {
-  CountersOf(worker).bytes_lost.Add(static_cast<int64_t>(output.size()));
+  CountersOf(worker).bytes_lost.Add(static_cast<int64_t>(output.size()) + output.PartBytes());
   output.Clear(worker.lease());
 }
 

@@ -1,6 +1,7 @@
 #include "sluice/actors/connection/outgoing.h"
 
 #include <cerrno>
+#include <memory>
 
 #include "sluice/core/base/check.h"
 
@@ -39,6 +40,22 @@ int64_t Outgoing::Keep(std::string_view bytes, Lease& lease) {
   return static_cast<int64_t>(bytes.size());
 }
 
+bool Outgoing::AppendFile(const SharedFile& file, int64_t offset, int64_t bytes, Lease& lease) {
+  if (!output_.AppendPart(std::make_unique<FileRange>(file, offset, bytes), lease,
+                          Charging::kOverdraft)) {
+    return false;
+  }
+  ++ranges_;
+  output_high_ = true;
+  return true;
+}
+
+void Outgoing::TakeFrom(OutputQueue& early, int ranges) {
+  output_.TakeFrom(early);
+  ranges_ = static_cast<uint8_t>(ranges);
+  output_high_ = ranges > 0;
+}
+
 bool Outgoing::ListenersHold() const {
   for (const OutputListener* listener = listeners_.Front(); listener != nullptr;
        listener = listeners_.Next(*listener)) {
@@ -68,6 +85,7 @@ void Outgoing::CheckInvariants(const Options& options, bool between_turns) const
   output_.CheckInvariants();
   listeners_.CheckInvariants();
   SLUICE_CHECK(!gathering_ || output_.Empty());
+  SLUICE_CHECK(HasFiles() == (output_.PartBytes() > 0) && (!HasFiles() || output_high_));
   SLUICE_CHECK(static_cast<int64_t>(output_.size()) <= options.output_bytes_max);
   SLUICE_CHECK(!between_turns || output_.Empty() == (stalled_ms_ < 0));
   SLUICE_CHECK(Open() || listeners_.Empty());

@@ -4,6 +4,8 @@
 // Owner:  the Connection, which gives the bytes to the kernel.
 // Thread: the worker's.
 // Bound:  output_bytes_max, with the bytes in the worker's gather buffer; charged to a lease.
+// Besides
+//         them kRangesMax ranges of files (file_range.h).
 // Errors: a failed write is noted (WriteError), and from then on nothing is accepted or sent. The
 //         connection ends at the end of the slice, not in the middle of a handler.
 //
@@ -22,12 +24,15 @@
 #include <string_view>
 
 #include "sluice/actors/connection/connection_ledger.h"
+#include "sluice/actors/connection/file_range.h"
 #include "sluice/actors/connection/output_listener.h"
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/mailbox/answer.h"
 #include "sluice/core/memory/buffer.h"
+#include "sluice/core/os/open_file.h"
 #include "sluice/core/os/options.h"
+#include "sluice/core/slot/timer_wheel.h"
 
 namespace sluice {
 
@@ -37,6 +42,12 @@ inline Answer OutputTakes(const Options& options, size_t waiting, size_t bytes) 
   const auto bytes_max = static_cast<size_t>(options.output_bytes_max);
   if (bytes > bytes_max) return Answer::kTooLarge;
   return waiting + bytes > bytes_max ? Answer::kFull : Answer::kAccepted;
+}
+
+// The same for a range of a file, where `ranges` wait already.
+inline Answer OutputTakesFile(const SharedFile& file, int64_t offset, int64_t bytes, int ranges) {
+  if (!FileRange::Valid(file, offset, bytes)) return Answer::kInvalid;
+  return ranges >= FileRange::kRangesMax ? Answer::kFull : Answer::kAccepted;
 }
 
 class Outgoing {
@@ -78,6 +89,33 @@ class Outgoing {
   // Keeps accepted bytes that the kernel did not take. Without memory for them the stream has a
   // hole, and the write side fails. Answers the number of bytes that are lost.
   int64_t Keep(std::string_view bytes, Lease& lease);
+  // --- Ranges of files among the output. While one waits, the output is high.
+
+  Answer MaySendFile(const SharedFile& file, int64_t offset, int64_t bytes) {
+    if (!Open() || write_error_ != 0) return Answer::kClosed;
+    const Answer answer = OutputTakesFile(file, offset, bytes, ranges_);
+    if (answer == Answer::kFull) wants_writable_ = true;
+    return answer;
+  }
+  [[nodiscard]] bool AppendFile(const SharedFile& file, int64_t offset, int64_t bytes,
+                                Lease& lease);
+  // Takes over output from before there was a connection, with `ranges` in it.
+  void TakeFrom(OutputQueue& early, int ranges);
+  bool HasFiles() const { return ranges_ > 0; }
+  int64_t FileBytes() const { return HasFiles() ? output_.PartBytes() : 0; }
+  // nullptr: no range is at the front.
+  FileRange* FrontFile() const { return static_cast<FileRange*>(output_.FrontPart()); }
+  // Requires: a range is at the front.
+  void SentOfFile(int64_t bytes, Lease& lease) {
+    if (output_.ConsumePart(bytes, lease)) --ranges_;
+    stalled_ms_ = -1;
+  }
+  bool WaitsForDisk() const { return HasFiles() && FrontFile() != nullptr && FrontFile()->Waits(); }
+  // When a range at the front asks the pool again; kNever: it does not.
+  int64_t FileRetryMs() const {
+    return HasFiles() && FrontFile() != nullptr ? FrontFile()->RetryMs() : TimerWheel::kNever;
+  }
+
   // The worker's gather buffer holds output of this connection.
   bool Gathering() const { return gathering_; }
   void SetGathering(bool gathering) { gathering_ = gathering; }
@@ -88,7 +126,7 @@ class Outgoing {
   // The kernel has taken nothing; `error`: errno, 0 if it has no room.
   void Refused(int error) {
     writable_ = false;
-    if (error != 0) write_error_ = static_cast<int16_t>(error);
+    if (error != 0) write_error_ = static_cast<uint8_t>(error);
   }
   int WriteError() const { return write_error_; }
   // True: kept bytes may be given to the kernel. Behind a hole (Keep) nothing may be sent: the peer
@@ -113,14 +151,18 @@ class Outgoing {
     }
     return false;
   }
-  // Since then output waits without progress; -1: none waits.
-  int64_t StalledMs() const { return stalled_ms_; }
+  // Since then output waits without progress; -1: none waits, or a file waits for the disk.
+  int64_t StalledMs() const { return WaitsForDisk() ? -1 : stalled_ms_; }
+  // For some time output has waited for a disk, and not for the peer.
+  void PostponeStall(int64_t by_ms) {
+    if (stalled_ms_ >= 0) stalled_ms_ += by_ms;
+  }
   // Bytes that waited for the connect begin to wait for the peer.
   void RestartStall(int64_t now_ms) {
     if (!output_.Empty()) stalled_ms_ = now_ms;
   }
 
-  // --- Watermarks. `bytes`: all output, gathered or kept.
+  // --- Watermarks. `bytes`: all output in memory, gathered or kept.
 
   bool HasRoom(const Options& options, size_t bytes) const {
     return !output_high_ && bytes <= static_cast<size_t>(options.output_bytes_high) &&
@@ -132,7 +174,8 @@ class Outgoing {
     output_high_ |= bytes > static_cast<size_t>(options.output_bytes_high) ||
                     bytes >= static_cast<size_t>(options.output_bytes_max);
   }
-  // Called when output is down to the low watermark. True, once: it was high before.
+  // Called when output is down to the low watermark, and has no range of a file. True, once: it was
+  // high before.
   bool TakeHigh() {
     if (!output_high_) return false;
     output_high_ = false;
@@ -182,7 +225,8 @@ class Outgoing {
   int64_t stalled_ms_ = -1;
   int64_t unacknowledged_ms_ = -1;     // When the number was first seen, or last seen to change.
   uint32_t unacknowledged_bytes_ = 0;  // The peer's unacknowledged bytes at the last look.
-  int16_t write_error_ = 0;
+  uint8_t write_error_ = 0;            // Linux has none above 133.
+  uint8_t ranges_ = 0;                 // Ranges of files in output_.
   CloseReason close_reason_ = CloseReason::kClosed;
   // These share a byte, to keep an idle connection small.
   Side side_ : 3 = Side::kOpen;

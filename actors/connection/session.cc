@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/file_range.h"
 #include "sluice/actors/connection/outgoing.h"
 #include "sluice/actors/connection/session_extra.h"
 #include "sluice/actors/connection/sockets.h"
@@ -65,6 +66,18 @@ Answer Session::WriteNow(const B& bytes) {
   if (connection_ != nullptr) return connection_->Write(bytes);
   EarlyCalls* const early = Early();
   return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
+}
+Answer Session::SendFile(const SharedFile& file, int64_t offset, int64_t bytes) {
+  CheckThread("SendFile()");
+  if (!FileRange::Valid(file, offset, bytes)) return Answer::kInvalid;
+  if (AnswerQueue* const answers = AnswersUnderWay()) {
+    if (answers->then != AnswerQueue::Then::kGoOn) return Answer::kClosed;
+    answers->wants_writable = true;  // A range has no place among answers that are still to come.
+    return Answer::kFull;
+  }
+  if (connection_ != nullptr) return connection_->SendFile(file, offset, bytes);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->SendFile(worker(), file, offset, bytes);
 }
 void Session::Close() {
   CheckThread("Close()");

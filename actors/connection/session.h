@@ -43,6 +43,7 @@
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/rate_limit.h"
 #include "sluice/core/os/address.h"
+#include "sluice/core/os/open_file.h"
 #include "sluice/core/runtime/runtime.h"
 
 namespace sluice {
@@ -141,6 +142,17 @@ class Session : public Actor {
   void WriteOrAbort(std::string_view bytes) { AbortUnlessTaken(Write(bytes)); }
   void WriteOrAbort(const Bytes& payload) { AbortUnlessTaken(Write(payload)); }
 
+  // Sends the `bytes` bytes of a file from `offset` on, behind all that was written before and
+  // before all that is written later. They take no memory, and do not count towards
+  // output_bytes_max: the kernel sends them out of its own, and the blocking pool reads from the
+  // disk first where it must. Until they are sent the output counts as high: there is no OnData,
+  // and OnWritable waits, too. Answers as Write does, and besides:
+  //   kFull: FileRange::kRangesMax ranges wait; OnWritable follows.
+  //   kInvalid: no file, or no range of one.
+  // A file that cannot be read, or ends before its range does (it was cut short meanwhile), resets
+  // the connection (kFileFailed): the peer must not take what follows for the rest.
+  Answer SendFile(const SharedFile& file, int64_t offset, int64_t bytes);
+
   // Sends what was written, then ends this side. Within linger_timeout, reads and discards what the
   // peer still sends, so that no reset overtakes the last bytes. If the session still connects and
   // has written nothing, the attempt ends (kAborted).
@@ -213,7 +225,7 @@ class Session : public Actor {
   // has closed, its output is high, or its frames have used up its share of the turn; that share
   // always allows the first frame of an OnData. Input that is left is offered again.
   bool MayGoOn() const;
-  size_t OutputBytes() const;
+  size_t OutputBytes() const;  // Without those of files.
   // Asks for OnWritable, once, as soon as output is down to output_bytes_low: for a session that
   // writes much by itself, piece by piece.
   void WantWritable();

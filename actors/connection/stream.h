@@ -37,6 +37,8 @@ class Stream {
   virtual ~Stream() = default;
   virtual int64_t Read(char* data, size_t size) = 0;  // 0: the peer has ended its side.
   virtual int64_t Write(const iovec* parts, int count) = 0;
+  // Bytes of a file (Os::SendFile).
+  virtual int64_t SendFile(int file, int64_t offset, int64_t bytes) = 0;
   virtual int ShutdownWrite() = 0;
   // Ends the connection, even if another process holds a descriptor of it. With `reset` the peer
   // gets RST, and bytes that it was not given yet are lost.
@@ -70,6 +72,9 @@ class PlainStream : public Stream {
     return count;
   }
   int64_t Write(const iovec* parts, int count) override { return os_.Send(fd_, parts, count); }
+  int64_t SendFile(int file, int64_t offset, int64_t bytes) override {
+    return os_.SendFile(fd_, file, offset, bytes);
+  }
   int ShutdownWrite() override {
     write_ended_ = true;
     return os_.ShutdownWrite(fd_);

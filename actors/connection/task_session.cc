@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
+#include "absl/strings/str_cat.h"
 #include "sluice/actors/connection/connection.h"
+#include "sluice/actors/connection/file_range.h"
 #include "sluice/core/base/check.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/worker/descriptors.h"
@@ -257,6 +260,33 @@ bool TaskSession::TryWrite(WriteWait& write) {
   return true;
 }
 
+TaskSession::FileWait TaskSession::SendFile(SharedFile file, int64_t offset, int64_t bytes,
+                                            Where where) {
+  if (!FileRange::Valid(file, offset, bytes)) {
+    throw std::invalid_argument(
+        absl::StrCat("SendFile: ", bytes, " bytes from ", offset, " on are no range of a file"));
+  }
+  return FileWait(*this, std::move(file), offset, bytes, where);
+}
+
+bool TaskSession::TryFile(FileWait& wait) {
+  if (wait.taken_) {
+    // The output is low, and so has no file any more; or memory is looked at.
+    if (connection() == nullptr || !connection()->OutputAboveLow()) return true;
+    WantWritable();
+    return false;
+  }
+  wait.answer_ = Session::SendFile(wait.range_of_, wait.offset_, wait.size_);
+  if (wait.answer_ == Answer::kAccepted && wait.size_ > 0) {
+    wait.taken_ = true;
+    WantWritable();
+    return false;
+  }
+  if (wait.answer_ == Answer::kAccepted || wait.answer_ == Answer::kClosed) return true;
+  WaitForRoom(wait.answer_);
+  return false;
+}
+
 void TaskSession::WaitForRoom(Answer answer) {
   if (answer == Answer::kFull) return WantWritable();
   // Memory is spent: the output may be empty, so no event would follow.
@@ -270,7 +300,10 @@ void TaskSession::WaitForRoom(Answer answer) {
 
 void TaskSession::OnWritable() {
   worker().BeginShare(Descriptors::kHandlerNs);
-  while (!writes_.Empty() && TryWrite(*writes_.Front())) {
+  const auto done = [this](WriteWait& wait) {
+    return wait.file_ ? TryFile(static_cast<FileWait&>(wait)) : TryWrite(wait);
+  };
+  while (!writes_.Empty() && done(*writes_.Front())) {
     WriteWait& write = *writes_.PopFront();
     write.coroutine_->Resume(write.frame_);
     if (!worker().TurnOver()) continue;
@@ -280,8 +313,14 @@ void TaskSession::OnWritable() {
 }
 
 TaskSession::WriteWait::WriteWait(WriteWait&& other) noexcept
-    : session_(other.session_), place_(other.place_), bytes_(other.bytes_) {
+    : session_(other.session_), place_(other.place_), bytes_(other.bytes_), file_(other.file_) {
   SLUICE_CHECK(other.coroutine_ == nullptr);
+}
+
+bool TaskSession::FileWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  WriteWait::Begin(coroutine, frame);
+  coroutine.WaitsAt(place_, "a file to be sent", session_.worker().NowMs());
+  return true;
 }
 
 bool TaskSession::WriteWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {

@@ -43,6 +43,7 @@
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/os/open_file.h"
 #include "sluice/core/slot/coroutine.h"
 
 namespace sluice {
@@ -57,6 +58,7 @@ class TaskSession : public Session {
  protected:
   class ReadWait;
   class WriteWait;
+  class FileWait;
 
   // Some bytes, as they have come: at least one, at most `most`.
   ReadWait Read(size_t most = SIZE_MAX, Where where = SLUICE_HERE);
@@ -73,9 +75,12 @@ class TaskSession : public Session {
   // goes in pieces; if it is cancelled in between, the connection is reset, as the peer would take
   // what follows for the rest.
   WriteWait Write(std::string_view bytes, Where where = SLUICE_HERE);
+  // Sends a range of a file (Session::SendFile), and waits until it is sent. Answers false if the
+  // write side ends first. Throws if there is no such range.
+  FileWait SendFile(SharedFile file, int64_t offset, int64_t bytes, Where where = SLUICE_HERE);
   void WriteOrAbort(std::string_view bytes) = delete;  // co_await Write() waits instead.
   void WriteOrAbort(const Bytes& bytes) = delete;
-  // As in a Session. Writes that wait for room answer false.
+  // As in a Session. Writes that wait for room answer false, and files that are not sent yet.
   void CloseWrite();
 
   // True: the peer has ended its side, or the runtime drains. Reads answer bytes that have come,
@@ -123,6 +128,7 @@ class TaskSession : public Session {
   void ReadOnlyIfAwaited();
   // True: all of it was written, or nothing more can be. False: OnWritable follows.
   bool TryWrite(WriteWait& write);
+  bool TryFile(FileWait& wait);  // True: it was sent, or nothing more can be.
   void WaitForRoom(Answer answer);
   // False: this turn is over; OnWritable follows.
   bool MayWriteOn();
@@ -203,8 +209,27 @@ class TaskSession::WriteWait : public ListNode<WriteTag> {
   std::string_view bytes_;  // Left to write.
   Answer answer_ = Answer::kAccepted;
   bool begun_ = false;  // A piece of it was written.
+  bool file_ = false;   // This is a FileWait.
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
+};
+
+class TaskSession::FileWait : public WriteWait {
+ public:
+  bool Ready() { return session_.writes_.Empty() && session_.TryFile(*this); }
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+
+ private:
+  friend class TaskSession;
+  FileWait(TaskSession& session, SharedFile file, int64_t offset, int64_t bytes, Where where)
+      : WriteWait(session, {}, where), range_of_(std::move(file)), offset_(offset), size_(bytes) {
+    file_ = true;
+  }
+
+  SharedFile range_of_;
+  int64_t offset_;
+  int64_t size_;
+  bool taken_ = false;  // It is in the output.
 };
 
 inline TaskSession::ReadWait TaskSession::Read(size_t most, Where where) {

@@ -28,6 +28,7 @@ enum class [[nodiscard]] Answer : uint8_t{
     kClosed,      // The actor has ended.
     kOverloaded,  // The memory budget or the sender's outbox is spent.
     kTooLarge,    // Never accepted: longer than output_bytes_max, than the budget, or than 4 GiB.
+    kInvalid,     // SendFile only, never accepted: no file, or no range of one (negative).
 };
 std::string_view AnswerName(Answer answer);
 

@@ -19,6 +19,8 @@ std::string_view AnswerName(Answer answer) {
       return "overloaded";
     case Answer::kTooLarge:
       return "too large";
+    case Answer::kInvalid:
+      return "invalid";
   }
   return "unknown";
 }

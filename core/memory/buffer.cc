@@ -60,6 +60,8 @@ static_assert(sizeof(Bytes) == 8 && sizeof(OutputQueue) <= 24 && sizeof(InputBuf
 struct OutputQueue::Chunk {
   char* data() { return reinterpret_cast<char*>(this + 1); }
   bool Owned() const { return request > sizeof(Chunk); }
+  // A PartChunk: its bytes are nowhere in memory.
+  bool IsPart() const { return end == 0; }
   size_t Room() const { return Owned() ? request - sizeof(Chunk) - end : 0; }
   const char* first() { return (Owned() ? data() : shared.view().data()) + begin; }
 
@@ -70,7 +72,16 @@ struct OutputQueue::Chunk {
   size_t request;  // The size asked of the allocator.
 };
 
+// Looks like a chunk of no bytes: it has no room, and no charge of its own.
+struct OutputQueue::PartChunk : Chunk {
+  std::unique_ptr<OutputPart> part;
+};
+
 int64_t OutputQueue::Charge(const Chunk& chunk) {
+  if (chunk.IsPart()) {
+    return AllocatedBytes(sizeof(PartChunk)) +
+           static_cast<const PartChunk&>(chunk).part->HeldBytes();
+  }
   return AllocatedBytes(chunk.request) +
          (chunk.shared.SelfCharged() ? 0 : chunk.shared.AllocatedBytes());
 }
@@ -126,6 +137,13 @@ bool OutputQueue::AppendShared(Bytes bytes, size_t offset, Lease& lease, Chargin
   return true;
 }
 
+bool OutputQueue::AppendPart(std::unique_ptr<OutputPart> part, Lease& lease, Charging how) {
+  SLUICE_CHECK(part->BytesLeft() > 0);
+  if (!lease.Charge(AllocatedBytes(sizeof(PartChunk)) + part->HeldBytes(), how)) return false;
+  Link(new PartChunk{{nullptr, Bytes(), 0, 0, sizeof(Chunk)}, std::move(part)});
+  return true;
+}
+
 void OutputQueue::Link(Chunk* chunk) {
   chunk->next = last_ == nullptr ? chunk : std::exchange(last_->next, chunk);
   last_ = chunk;
@@ -135,7 +153,7 @@ void OutputQueue::Link(Chunk* chunk) {
 int OutputQueue::Parts(iovec* parts, int parts_max) const {
   if (last_ == nullptr) return 0;
   int count = 0;
-  for (Chunk* chunk = last_->next; count < parts_max; chunk = chunk->next) {
+  for (Chunk* chunk = last_->next; count < parts_max && !chunk->IsPart(); chunk = chunk->next) {
     parts[count].iov_base = const_cast<char*>(chunk->first());
     parts[count].iov_len = chunk->end - chunk->begin;
     ++count;
@@ -148,12 +166,38 @@ void OutputQueue::Consume(size_t bytes, Lease& lease) {
   SLUICE_CHECK(bytes <= size_);
   while (bytes > 0) {
     Chunk* first = last_->next;
+    SLUICE_CHECK(!first->IsPart());
     const size_t taken = std::min(bytes, first->end - first->begin);
     bytes -= taken;
     size_ -= taken;
     first->begin += taken;
     if (first->begin == first->end) DropFirst(lease);
   }
+}
+
+OutputPart* OutputQueue::FrontPart() const {
+  if (last_ == nullptr || !last_->next->IsPart()) return nullptr;
+  return static_cast<PartChunk*>(last_->next)->part.get();
+}
+
+bool OutputQueue::ConsumePart(int64_t bytes, Lease& lease) {
+  OutputPart* const part = FrontPart();
+  SLUICE_CHECK(part != nullptr && bytes <= part->bytes_left_);
+  part->bytes_left_ -= bytes;
+  if (part->bytes_left_ > 0) return false;
+  DropFirst(lease);
+  return true;
+}
+
+int64_t OutputQueue::PartBytes() const {
+  if (last_ == nullptr) return 0;
+  int64_t bytes = 0;
+  const Chunk* chunk = last_;
+  do {
+    chunk = chunk->next;
+    if (chunk->IsPart()) bytes += static_cast<const PartChunk*>(chunk)->part->BytesLeft();
+  } while (chunk != last_);
+  return bytes;
 }
 
 void OutputQueue::Clear(Lease& lease) {
@@ -171,8 +215,12 @@ void OutputQueue::DropFirst(Lease& lease) {
     last_->next = first->next;
   }
   const int64_t charge = Charge(*first);
-  first->~Chunk();
-  ::operator delete(first);
+  if (first->IsPart()) {
+    delete static_cast<PartChunk*>(first);
+  } else {
+    first->~Chunk();
+    ::operator delete(first);
+  }
   lease.Refund(charge);
 }
 
@@ -193,22 +241,27 @@ int64_t OutputQueue::HeldBytes() const {
   for (int walked = 0; walked < kChunksWalkedMax; ++walked) {
     chunk = chunk->next;
     held += Charge(*chunk);
-    if (!chunk->Owned() && chunk->shared.SelfCharged()) {
+    if (!chunk->Owned() && !chunk->IsPart() && chunk->shared.SelfCharged()) {
       held += chunk->shared.AllocatedBytes() / std::max<int64_t>(1, chunk->shared.Holders());
     }
     seen += chunk->end - chunk->begin;
     if (chunk == last_) return held;
   }
+  if (seen == 0) return held;  // Parts alone.
   return held + static_cast<int64_t>(static_cast<double>(held) * (size_ - seen) / seen);
 }
 
 void OutputQueue::CheckInvariants() const {
-  SLUICE_CHECK((last_ == nullptr) == (size_ == 0));
+  SLUICE_CHECK(last_ != nullptr || size_ == 0);
   if (last_ == nullptr) return;
   size_t size = 0;
   const Chunk* chunk = last_;
   do {
     chunk = chunk->next;
+    if (chunk->IsPart()) {
+      SLUICE_CHECK(static_cast<const PartChunk*>(chunk)->part->BytesLeft() > 0);
+      continue;
+    }
     SLUICE_CHECK(chunk->begin < chunk->end);
     SLUICE_CHECK(chunk->end <=
                  (chunk->Owned() ? chunk->request - sizeof(Chunk) : chunk->shared.size()));

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -79,8 +80,24 @@ class Bytes {
   Block* block_ = nullptr;
 };
 
-// Bytes that the kernel has not taken yet: a FIFO of copied bytes, gathered into chunks, and of
-// shared payloads.
+// A part of the output whose bytes are not in memory (a range of a file): its owner sends them in a
+// way of its own.
+class OutputPart {
+ public:
+  explicit OutputPart(int64_t bytes) : bytes_left_(bytes) {}
+  virtual ~OutputPart() = default;
+  OutputPart(const OutputPart&) = delete;
+  OutputPart& operator=(const OutputPart&) = delete;
+  virtual int64_t HeldBytes() const = 0;  // What the allocator takes for it; never changes.
+  int64_t BytesLeft() const { return bytes_left_; }
+
+ private:
+  friend class OutputQueue;
+  int64_t bytes_left_;  // Above 0 in a queue.
+};
+
+// Bytes that the kernel has not taken yet: a FIFO of copied bytes, gathered into chunks, of shared
+// payloads, and of parts whose bytes are not in memory.
 class OutputQueue {
  public:
   OutputQueue() = default;
@@ -94,9 +111,17 @@ class OutputQueue {
   [[nodiscard]] bool AppendShared(Bytes bytes, size_t offset, Lease& lease,
                                   Charging how = Charging::kBudget);
 
-  // Fills at most `parts_max` parts from the front, answers how many. Valid until the next change.
+  [[nodiscard]] bool AppendPart(std::unique_ptr<OutputPart> part, Lease& lease,
+                                Charging how = Charging::kBudget);
+
+  // Fills at most `parts_max` parts from the front, up to an OutputPart; answers how many. Valid
+  // until the next change.
   int Parts(iovec* parts, int parts_max) const;
-  void Consume(size_t bytes, Lease& lease);  // From the front. Requires: bytes <= size().
+  // From the front. Requires: so many bytes lie there before an OutputPart.
+  void Consume(size_t bytes, Lease& lease);
+  OutputPart* FrontPart() const;  // nullptr: bytes in memory are at the front, or none.
+  // Takes bytes of the part at the front. True: it was the last of them, and the part is gone.
+  bool ConsumePart(int64_t bytes, Lease& lease);
   void Clear(Lease& lease);
   // Takes all that `other` holds, with its charges. Requires: this queue is empty.
   void TakeFrom(OutputQueue& other) {
@@ -105,8 +130,9 @@ class OutputQueue {
     size_ = std::exchange(other.size_, 0);
   }
 
-  size_t size() const { return size_; }
-  bool Empty() const { return size_ == 0; }
+  size_t size() const { return size_; }  // Of bytes in memory.
+  bool Empty() const { return last_ == nullptr; }
+  int64_t PartBytes() const;     // Of the parts that are not in memory. Walks the chunks.
   int64_t ChargedBytes() const;  // Walks the chunks: for figures and tests.
   // Bytes that the end of this queue would free: ChargedBytes, and its share of the self-charged
   // blocks. An estimate past the first kChunksWalkedMax chunks.
@@ -116,6 +142,7 @@ class OutputQueue {
  private:
   static constexpr int kChunksWalkedMax = 256;
   struct Chunk;
+  struct PartChunk;
 
   static int64_t Charge(const Chunk& chunk);
   // Bytes to request from the allocator for the next chunk, when `bytes` are to be copied behind a

@@ -3,16 +3,18 @@
 //
 // Owner:  the program; outlives the Runtime that uses it.
 // Thread: every method may be called from any thread; a descriptor belongs to one thread at a time.
-// Bound:  none of its own; no call blocks except PollerWait, Wait, WaitFor, ThreadJoin and Resolve.
+// Bound:  none of its own; no call blocks except PollerWait, Wait, WaitFor, ThreadJoin, Resolve and
+//         FileFetch, and SendFile for bytes that are not in memory.
 // Errors: a negative result is -errno, a value like any other: expected, handled, counted by the
 //         caller. EINTR is retried inside wherever a retry means the same.
 //
 // A simulation runs all threads on one, each as a fiber, and switches fibers only inside
-// PollerWait, NowNs, Receive, Send, Accept, Connect, Resolve, Unlink, Wait, WaitFor and ThreadJoin.
-// So the framework calls none of these while it holds a mutex: another fiber that tried to lock it
-// would stop them all (Wait and WaitFor release the mutex that they are given). A fiber that goes
-// on must get its thread-local state back: Worker::Current(), internal::ConstructionScope::current,
-// internal::FunctionScope::current, and the exceptions that the C++ runtime counts as caught.
+// PollerWait, NowNs, Receive, Send, SendFile, FileFetch, Accept, Connect, Resolve, Unlink, Wait,
+// WaitFor and ThreadJoin. So the framework calls none of these while it holds a mutex: another
+// fiber that tried to lock it would stop them all (Wait and WaitFor release the mutex that they are
+// given). A fiber that goes on must get its thread-local state back: Worker::Current(),
+// internal::ConstructionScope::current, internal::FunctionScope::current, and the exceptions that
+// the C++ runtime counts as caught.
 #ifndef SLUICE_CORE_OS_OS_H_
 #define SLUICE_CORE_OS_OS_H_
 
@@ -99,6 +101,10 @@ class Os {
   virtual int Connect(int fd, const sockaddr* address, socklen_t size) = 0;
   virtual int64_t Receive(int fd, void* data, size_t size) = 0;
   virtual int64_t Send(int fd, const iovec* parts, int count) = 0;  // Never raises SIGPIPE.
+  // Sends bytes of a file, from `offset` on, without a copy in this process; the position of the
+  // file is neither used nor changed. Answers how many were taken; 0: the file ends at `offset`.
+  // Waits for the disk where they are not in memory. Never raises SIGPIPE.
+  virtual int64_t SendFile(int fd, int file, int64_t offset, int64_t bytes) = 0;
   virtual int ShutdownWrite(int fd) = 0;
   // Close ends a connection or a listener only with its last descriptor, and a forked child may
   // hold another. These two end it for all holders: ShutdownBoth in order (a listener accepts no
@@ -128,6 +134,14 @@ class Os {
   // such a number, and receive what is written to stderr. Reading 0 and writing 1 and 2 fail as
   // before.
   virtual void StandardDescriptorsOpen() = 0;
+
+  // Regular files, for SendFile. FileInMemory answers 1 if the `bytes` bytes from `offset` on are
+  // in memory, by a look at a few pages that does not wait; 0 if some are not, or the file system
+  // does not say; -ENODATA if the file ends at `offset`. Requires: bytes > 0.
+  virtual int FileInMemory(int file, int64_t offset, int64_t bytes) = 0;
+  // Reads the bytes from the disk into memory, and waits for that. Answers how many there are; 0:
+  // the file ends at `offset`. A single call: its thread may return when this Os is gone.
+  virtual int64_t FileFetch(int file, int64_t offset, int64_t bytes) = 0;
 
   // Files of UNIX sockets. SocketFile answers which file `path` is; -ENOTSOCK: it is no socket.
   // Unlink removes the file if it is still that one; otherwise -ESTALE, and the file stays.

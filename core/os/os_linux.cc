@@ -6,11 +6,13 @@
 #include <linux/sockios.h>
 #include <netdb.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -247,6 +249,60 @@ class LinuxOsImpl final : public Os {
     // More parts would be EMSGSIZE; a partial send is normal here.
     message.msg_iovlen = std::min(count, IOV_MAX);
     return RetryOnSignal([&] { return sendmsg(fd, &message, MSG_NOSIGNAL); });
+  }
+
+  // sendfile() has no MSG_NOSIGNAL: the signal is blocked, and one that the call has raised is
+  // taken back.
+  int64_t SendFile(int fd, int file, int64_t offset, int64_t bytes) override {
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    const int64_t sent = RetryOnSignal([&] {
+      off_t at = offset;
+      return sendfile(fd, file, &at, static_cast<size_t>(bytes));
+    });
+    // Not at -EPIPE alone: a call that has sent a part before the error answers that part.
+    if (sent != bytes && sigismember(&before, SIGPIPE) == 0) {
+      const timespec now{};
+      sigtimedwait(&pipe, nullptr, &now);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return sent;
+  }
+
+  // Looks at a byte of every kLookBytes, and at the last one. The kernel reads a file, and drops
+  // it, in larger pieces than pages, so what lies between is nearly always there, too.
+  int FileInMemory(int file, int64_t offset, int64_t bytes) override {
+    constexpr int64_t kLookBytes = 128 * 1024;
+    for (int64_t look = 0;; look = std::min(look + kLookBytes, bytes - 1)) {
+      char byte;
+      const iovec part{&byte, 1};
+      const int64_t result =
+          RetryOnSignal([&] { return preadv2(file, &part, 1, offset + look, RWF_NOWAIT); });
+      if (result == 1 && look == bytes - 1) return 1;
+      if (result == 1) continue;
+      // -EAGAIN: not in memory. Another error: a file system or a filter without such looks; if the
+      // file is at fault, FileFetch answers the same.
+      return result == 0 && look == 0 ? -ENODATA : 0;
+    }
+  }
+
+  int64_t FileFetch(int file, int64_t offset, int64_t bytes) override {
+    // All of it is asked for at once: the kernel's own read-ahead follows the reads of one reader,
+    // and sessions that share a file are many.
+    (void)posix_fadvise(file, offset, bytes, POSIX_FADV_WILLNEED);
+    char page[16 * 1024];
+    int64_t fetched = 0;
+    while (fetched < bytes) {
+      const size_t piece = static_cast<size_t>(std::min<int64_t>(bytes - fetched, sizeof page));
+      const int64_t result =
+          RetryOnSignal([&] { return pread(file, page, piece, offset + fetched); });
+      if (result < 0) return fetched > 0 ? fetched : result;
+      if (result == 0) break;
+      fetched += result;
+    }
+    return fetched;
   }
 
   int ShutdownWrite(int fd) override { return ErrnoAsValue(shutdown(fd, SHUT_WR)); }

@@ -41,6 +41,9 @@ void Run(Simulation& simulation);
 namespace holds_scenario {
 void Run(Simulation& simulation);
 }
+namespace files_scenario {
+void Run(Simulation& simulation);
+}
 namespace eviction_scenario {
 void Run(Simulation& simulation);
 }

@@ -36,6 +36,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults::Harsh(), early_scenario::RunFrames},
       {"tasks", "sessions whose code is tasks answer in order, and leave no frame behind",
        Faults::Harsh(), tasks_scenario::Run},
+      {"files", "ranges of files come whole and in their place, and no worker waits for a disk",
+       Faults::Harsh(), files_scenario::Run},
       {"eviction", "at the limit the longest silent connection makes room, and no other", Faults(),
        eviction_scenario::Run},
       {"dead_peers",

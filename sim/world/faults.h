@@ -37,6 +37,9 @@ struct Faults {
   uint32_t lost_lookup = 0;
   // A thread cannot be started (EAGAIN).
   uint32_t no_thread = 0;
+  // A block of a file is not in memory when it is looked for first; a disk cannot read one (EIO).
+  uint32_t cold_file = 300'000;
+  uint32_t unreadable_file = 0;
   // Shortest and longest time that a segment travels, in nanoseconds.
   int64_t delay_ns_min = 10'000;
   int64_t delay_ns_max = 400'000;
@@ -48,7 +51,7 @@ struct Faults {
   static Faults None() {
     Faults faults;
     faults.preempt = faults.one_byte_segment = faults.part_segment = faults.short_send =
-        faults.refused_send = faults.spurious_event = faults.few_events = 0;
+        faults.refused_send = faults.spurious_event = faults.few_events = faults.cold_file = 0;
     return faults;
   }
   // Harmful faults on top of the usual ones: resets, lost peers, no descriptors.
@@ -58,6 +61,7 @@ struct Faults {
     faults.reset = 2'000;
     faults.vanish = 500;
     faults.no_descriptor = 5'000;
+    faults.unreadable_file = 1'000;
     faults.unreachable = faults.lost_connect = faults.lost_lookup = 5'000;
     return faults;
   }
@@ -83,6 +87,8 @@ inline constexpr FaultName kFaultNames[] = {
     {"lost_connect", &Faults::lost_connect},
     {"no_thread", &Faults::no_thread},
     {"lost_lookup", &Faults::lost_lookup},
+    {"cold_file", &Faults::cold_file},
+    {"unreadable_file", &Faults::unreadable_file},
 };
 
 }  // namespace sluice::sim

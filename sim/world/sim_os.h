@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -114,6 +115,9 @@ class SimOs : public Os {
   int Connect(int fd, const sockaddr* address, socklen_t size) override;
   int64_t Receive(int fd, void* data, size_t size) override;
   int64_t Send(int fd, const iovec* parts, int count) override;
+  int64_t SendFile(int fd, int file, int64_t offset, int64_t bytes) override;
+  int64_t FileFetch(int file, int64_t offset, int64_t bytes) override;
+  int FileInMemory(int file, int64_t offset, int64_t bytes) override;
   int ShutdownWrite(int fd) override;
   int ShutdownBoth(int fd) override;
   int Reset(int fd) override;
@@ -162,6 +166,8 @@ class SimOs : public Os {
   void Replace(int fd, std::shared_ptr<File> file);
   SocketOptions* OptionsOf(int fd);
   SocketName NameOf(int fd, int side);
+  // True: all blocks of those bytes are in this machine's memory.
+  bool BlocksInMemory(int file, int64_t offset, int64_t bytes);
   bool IsLocal(const Address& address) const;
   bool Taken(const Address& address) const;
   SocketName SourceFor(const Address& to);
@@ -188,6 +194,8 @@ class SimOs : public Os {
   };
   std::map<std::string, PathFile> paths_;
   uint64_t next_inode_ = 1;
+  // Blocks of files: in memory or not. By device, inode and number; looked up by key only.
+  std::map<std::tuple<uint64_t, uint64_t, int64_t>, bool> blocks_;
   bool folder_locked_ = false;                 // A single folder is enough here.
   std::vector<std::shared_ptr<File>> childs_;  // Files that a forked child holds.
   // Looked up by key only.

@@ -51,6 +51,15 @@ class ForwardingOs : public Os {
   int64_t Send(int fd, const iovec* parts, int count) override {
     return to_.Send(fd, parts, count);
   }
+  int64_t SendFile(int fd, int file, int64_t offset, int64_t bytes) override {
+    return to_.SendFile(fd, file, offset, bytes);
+  }
+  int FileInMemory(int file, int64_t offset, int64_t bytes) override {
+    return to_.FileInMemory(file, offset, bytes);
+  }
+  int64_t FileFetch(int file, int64_t offset, int64_t bytes) override {
+    return to_.FileFetch(file, offset, bytes);
+  }
   int ShutdownWrite(int fd) override { return to_.ShutdownWrite(fd); }
   int ShutdownBoth(int fd) override { return to_.ShutdownBoth(fd); }
   int Reset(int fd) override { return to_.Reset(fd); }

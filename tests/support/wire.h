@@ -4,8 +4,13 @@
 #ifndef SLUICE_TESTS_SUPPORT_WIRE_H_
 #define SLUICE_TESTS_SUPPORT_WIRE_H_
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -14,6 +19,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -98,6 +104,13 @@ class WireStream : public Stream {
     if (wire_.room != INT64_MAX) wire_.room -= taken;
     return taken == 0 ? -EAGAIN : taken;
   }
+  int64_t SendFile(int file, int64_t offset, int64_t bytes) override {
+    std::string read(static_cast<size_t>(std::min<int64_t>(bytes, 1 << 20)), '\0');
+    const ssize_t count = pread(file, read.data(), read.size(), offset);
+    if (count <= 0) return count < 0 ? -errno : 0;
+    const iovec part{read.data(), static_cast<size_t>(count)};
+    return Write(&part, 1);
+  }
   int ShutdownWrite() override {
     EXPECT_FALSE(wire_.fin);
     wire_.fin = true;
@@ -151,6 +164,11 @@ class WireOs : public ForwardingOs {
   }
   int option_gets = 0;
   int add_error = 0;
+  // Files: not in memory until they are fetched, each time. What a fetch does on its thread of the
+  // pool; unset: it answers what is there.
+  bool files_cold = false;
+  std::function<int64_t(int64_t offset, int64_t bytes)> fetch;
+  std::atomic<int> fetches{0};
   // The last wait would have slept: there was nothing to do, and nothing came.
   bool slept = false;
   // Set at a test's end: each wait then advances the clock, so deadlines pass.
@@ -187,6 +205,14 @@ class WireOs : public ForwardingOs {
     slept = count == 0 && timeout_ms != 0;
     return count;
   }
+  int FileInMemory(int file, int64_t offset, int64_t) override {
+    return FileBytes(file) <= offset ? -ENODATA : files_cold ? 0 : 1;
+  }
+  int64_t FileFetch(int file, int64_t offset, int64_t bytes) override {
+    ++fetches;
+    if (fetch) return fetch(offset, bytes);
+    return std::clamp<int64_t>(FileBytes(file) - offset, 0, bytes);
+  }
   // A drain does not wait: only the test's turns move time.
   void WaitFor(std::condition_variable&, std::unique_lock<std::mutex>&, int64_t) override {}
   int OptionGet(int fd, int level, int name, void* value, socklen_t* size) override {
@@ -198,6 +224,11 @@ class WireOs : public ForwardingOs {
   }
 
  private:
+  static int64_t FileBytes(int file) {
+    struct stat found {};
+    EXPECT_EQ(fstat(file, &found), 0);
+    return static_cast<int64_t>(found.st_size);
+  }
   int64_t now_ns_ = 1'000'000'000'000;
   std::vector<std::unique_ptr<Wire>> wires_;
   struct Registration {
@@ -270,10 +301,11 @@ class ScriptSession : public Session {
   using Session::CloseWrite;
   using Session::connection;
   using Session::HoldReading;
+  using Session::LimitReading;
   using Session::MayGoOn;
   using Session::OutputBytes;
   using Session::ReadingHeld;
-  using Session::LimitReading;
+  using Session::SendFile;
   using Session::SetInputMax;
   using Session::SetReceiveTimeout;
   using Session::Unconsumed;
@@ -368,6 +400,16 @@ class Rig {
     Settle();
   }
 
+  // Settles until `done`, which another thread helps to reach.
+  template <class F>
+  void Await(F done) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (Settle(); !done(); Settle()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until);
+      std::this_thread::yield();
+    }
+  }
+
   // Events of the kernel.
   void Arrive(Wire& wire, std::string_view bytes) {
     wire.input += bytes;
@@ -412,7 +454,7 @@ class Rig {
       if (slot->io == nullptr) return;
       Of(slot)->CheckInvariants();
       ++open;
-      held += static_cast<int64_t>(Of(slot)->OutputBytes());
+      held += Of(slot)->UnsentBytes();
     });
     const ConnectionLedger::Totals totals = Ledger();
     ASSERT_EQ(totals.Open(), open) << totals.ToString();

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -397,6 +398,62 @@ TEST(LinuxOs, SendAfterFinIsAnErrorWithoutSignal) {
   // SIGPIPE would end this process.
   EXPECT_EQ(os().Send(loopback.client.Get(), parts, 1), -EPIPE);
   EXPECT_EQ(os().Send(loopback.client.Get(), parts, 2), -EPIPE);
+}
+
+// A file with this text, at its end.
+OwnedFd TextFile(const std::string& text) {
+  OwnedFd file(os(), memfd_create("file", MFD_CLOEXEC));
+  EXPECT_EQ(write(file.Get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  return file;
+}
+
+TEST(LinuxOs, SendFileUsesAndMovesNoPosition) {
+  Loopback loopback;
+  const OwnedFd file = TextFile("0123456789");
+  EXPECT_EQ(os().SendFile(loopback.client.Get(), file.Get(), 2, 3), 3);
+  EXPECT_EQ(ReceiveExactly(loopback.server.Get(), 3), "234");
+  EXPECT_EQ(os().SendFile(loopback.client.Get(), file.Get(), 8, 100), 2);
+  EXPECT_EQ(os().SendFile(loopback.client.Get(), file.Get(), 10, 1), 0);
+  EXPECT_EQ(lseek(file.Get(), 0, SEEK_CUR), 10);
+}
+
+TEST(LinuxOs, SendFileAfterFinIsAnErrorWithoutSignal) {
+  Loopback loopback;
+  const OwnedFd file = TextFile("late");
+  ASSERT_EQ(os().ShutdownWrite(loopback.client.Get()), 0);
+  // SIGPIPE would end this process.
+  EXPECT_EQ(os().SendFile(loopback.client.Get(), file.Get(), 0, 4), -EPIPE);
+  sigset_t blocked, pending;
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, nullptr, &blocked), 0);
+  ASSERT_EQ(sigpending(&pending), 0);
+  EXPECT_EQ(sigismember(&blocked, SIGPIPE), 0);
+  EXPECT_EQ(sigismember(&pending, SIGPIPE), 0);
+}
+
+TEST(LinuxOs, FilePagesAreLookedForWithoutAWait) {
+  std::string path = "file.XXXXXX";
+  const OwnedFd file(os(), mkstemp(path.data()));
+  unlink(path.c_str());
+  const std::string text(300'000, 'x');
+  ASSERT_EQ(write(file.Get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  if (os().FileInMemory(file.Get(), 0, 300'000) == 0) {
+    GTEST_SKIP() << "a file system without such looks";
+  }
+  EXPECT_EQ(os().FileInMemory(file.Get(), 299'999, 1), 1);
+  EXPECT_EQ(os().FileInMemory(file.Get(), 0, 300'001), 0);
+  EXPECT_EQ(os().FileInMemory(file.Get(), 300'000, 1), -ENODATA);
+  ASSERT_EQ(fsync(file.Get()), 0);
+  ASSERT_EQ(posix_fadvise(file.Get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  EXPECT_EQ(os().FileInMemory(file.Get(), 0, 300'000), 0);
+  EXPECT_EQ(os().FileFetch(file.Get(), 0, 300'000), 300'000);
+  EXPECT_EQ(os().FileInMemory(file.Get(), 0, 300'000), 1);
+}
+
+TEST(LinuxOs, FileFetchEndsWhereTheFileDoes) {
+  const OwnedFd file = TextFile(std::string(50'000, 'x'));
+  EXPECT_EQ(os().FileFetch(file.Get(), 10'000, 100'000), 40'000);
+  EXPECT_EQ(os().FileFetch(file.Get(), 50'000, 1), 0);
+  EXPECT_EQ(os().FileFetch(-1, 0, 1), -EBADF);
 }
 
 TEST(LinuxOs, AResetIsAValue) {
