@@ -279,6 +279,8 @@ void MakeFiles(World& world) {
 
 void Run(Simulation& simulation) {
   CalmOrHarsh(simulation);
+  // A disk that fails ends connections, too.
+  if (!MayEndConnections(simulation.faults)) simulation.faults.unreadable_file = 0;
   World world(simulation);
   MakeFiles(world);
   Options options = SmallOptions(static_cast<int>(simulation.Amount("workers", 1, 3)));
