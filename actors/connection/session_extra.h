@@ -16,13 +16,14 @@
 
 namespace sluice {
 
+// For the log line at the end of the connection; counted if debug was logged at its begin.
+struct SessionTraffic {
+  int64_t in_bytes = 0;   // Received.
+  int64_t out_bytes = 0;  // Taken by the kernel.
+};
+
 struct SessionExtra {
-  // For the log line at the end of the connection; counted if debug was logged at its begin.
-  struct Traffic {
-    int64_t in_bytes = 0;   // Received.
-    int64_t out_bytes = 0;  // Taken by the kernel.
-  };
-  std::optional<Traffic> traffic;
+  std::optional<SessionTraffic> traffic;
   std::unique_ptr<AnswerQueue> answers;
   int64_t receive_timeout_ms = TimerWheel::kNever;
 };
