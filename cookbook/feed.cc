@@ -65,7 +65,7 @@ class Reader : public sluice::TaskSession {
 void Feed::Begin() {
   const auto reader = sluice::Connect<Reader>(runtime(), absl::GetFlag(FLAGS_address),
                                               absl::Seconds(3), RefOf(this));
-  if (reader.ok()) Monitor(*reader);
+  if (reader.ok()) Monitor(*reader);  // Refused is only a drain: main() has read the address.
 }
 
 int main(int argc, char** argv) {

@@ -24,18 +24,21 @@ ABSL_FLAG(std::string, folder, ".", "The folder with the files.");
 constexpr int64_t kPieceBytes = 128 * 1024;
 constexpr size_t kNameBytesMax = 4'096;
 
-class FileToSend {
+class OpenFile {
  public:
-  explicit FileToSend(int fd) : fd_(fd) {}
-  ~FileToSend() { close(fd_); }
-  FileToSend(const FileToSend&) = delete;
-  int fd() const { return fd_; }
-  int64_t bytes = 0;
+  OpenFile(int fd, int64_t bytes) : fd_(fd), bytes_(bytes) {}
+  ~OpenFile() { close(fd_); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  int Descriptor() const { return fd_; }
+  int64_t Bytes() const { return bytes_; }  // When it was opened.
 
  private:
   const int fd_;
+  const int64_t bytes_;
 };
-using SharedFile = std::shared_ptr<FileToSend>;
+// Shared: the session may end while a thread of the pool still reads.
+using SharedFile = std::shared_ptr<const OpenFile>;
 
 // Waits for the disk. The kernel sees to it that the file is below the folder, whatever the name
 // and the links say; a pipe is not waited for.
@@ -43,13 +46,12 @@ absl::StatusOr<SharedFile> OpenBelow(int folder, const std::string& name) {
   open_how how = {};
   how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   how.resolve = RESOLVE_BENEATH;
-  const long fd = syscall(SYS_openat2, folder, name.c_str(), &how, sizeof(how));
+  const int fd = static_cast<int>(syscall(SYS_openat2, folder, name.c_str(), &how, sizeof(how)));
   if (fd < 0) return absl::ErrnoToStatus(errno, "open");
-  auto file = std::make_shared<FileToSend>(static_cast<int>(fd));
   struct stat status = {};
-  if (fstat(file->fd(), &status) != 0) return absl::ErrnoToStatus(errno, "fstat");
-  if (!S_ISREG(status.st_mode)) return absl::InvalidArgumentError("not a file");
-  file->bytes = status.st_size;
+  const bool known = fstat(fd, &status) == 0;
+  const auto file = std::make_shared<const OpenFile>(fd, status.st_size);
+  if (!known || !S_ISREG(status.st_mode)) return absl::InvalidArgumentError("not a file");
   return file;
 }
 
@@ -67,7 +69,7 @@ class Server : public sluice::TaskSession {
         co_await Write("error: no such file\n");
         continue;
       }
-      co_await Write(std::to_string((*file)->bytes) + "\n");
+      co_await Write(std::to_string((*file)->Bytes()) + "\n");
       co_await SendAll(*file);
     }
   }
@@ -75,11 +77,11 @@ class Server : public sluice::TaskSession {
   // A piece at a time: Write waits while the client reads slowly, and then nothing is read from the
   // disk either.
   sluice::Task<> SendAll(SharedFile file) {
-    for (int64_t at = 0; at < file->bytes;) {
-      const auto size = static_cast<size_t>(std::min(kPieceBytes, file->bytes - at));
+    for (int64_t at = 0; at < file->Bytes();) {
+      const auto size = static_cast<size_t>(std::min(kPieceBytes, file->Bytes() - at));
       auto reading = RunBlocking([file, at, size] {
         std::string piece(size, '\0');
-        piece.resize(std::max<ssize_t>(0, pread(file->fd(), piece.data(), size, at)));
+        piece.resize(std::max<ssize_t>(0, pread(file->Descriptor(), piece.data(), size, at)));
         return piece;
       });
       const absl::StatusOr<std::string> piece = co_await reading;

@@ -1,56 +1,46 @@
 // A small Redis: GET, SET, DEL, INCR, EXPIRE and PING, by RESP or as plain lines, pipelined. One
 // actor has all data. A session sends it all commands of one read as one message.
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/flags/flag.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "sluice/core/os/flags.h"
 #include "sluice/sluice.h"
 
-ABSL_FLAG(sluice::ByteCount, data, {64 << 20}, "Bytes of all keys and values.");
-
-constexpr size_t kCommandBytesMax = 256 * 1024;
-constexpr size_t kRepliesBytes = 256 * 1024;  // With so much to write, the rest of a batch waits.
-constexpr size_t kEntryBytes = 400;           // Of an entry and its timer, beside key and value.
+// Of a command. With so many bytes of replies to write, the rest of a batch waits.
+constexpr size_t kBytesMax = 256 * 1024;
+constexpr size_t kEntryBytes = 400;  // Of a key's memory, beside itself and its value.
+constexpr int64_t kPart = -1, kBad = -2;
 constexpr char kNoNumber[] = "-ERR value is not an integer or out of range\r\n";
-constexpr int64_t kPart = -1;
-constexpr int64_t kBad = -2;
-using Words = std::vector<absl::string_view>;
 
-// The number in "*3\r\n" or "$5\r\n" at in[at], kPart or kBad; moves `at` behind it.
-int64_t TakeNumber(absl::string_view in, char mark, size_t& at) {
-  if (at >= in.size()) return kPart;
-  if (in[at] != mark) return kBad;
-  int64_t number = 0;
-  while (++at < in.size() && in[at] >= '0' && in[at] <= '9') {
+// The number, at most `most`, in "*3\r\n" or "$5\r\n" at in[at]; or kPart or kBad. Moves `at` on.
+int64_t TakeNumber(absl::string_view in, char mark, size_t most, size_t& at) {
+  if (at < in.size() && in[at] != mark) return kBad;
+  size_t number = 0;
+  while (++at < in.size() && absl::ascii_isdigit(in[at]) && number <= most) {
     number = number * 10 + (in[at] - '0');
-    if (number > int64_t{kCommandBytesMax}) return kBad;
   }
-  if (at + 1 >= in.size()) return kPart;
-  at += 2;
-  return in[at - 2] == '\r' && in[at - 1] == '\n' ? number : kBad;
+  if ((at += 2) > in.size()) return kPart;
+  return in[at - 2] == '\r' && in[at - 1] == '\n' && number <= most ? number : kBad;
 }
 
-// The bytes of the command at the front of `in`, kPart or kBad.
-int64_t TakeCommand(absl::string_view in, Words& words) {
+// The bytes of the command at the front of `in`, kPart or kBad. A command has at most 1,024 words.
+int64_t TakeCommand(absl::string_view in, std::vector<absl::string_view>& words) {
   words.clear();
   size_t at = 0;
   if (in.empty() || in[0] != '*') {
-    at = in.find('\n') + 1;
-    if (at == 0) return kPart;
+    if ((at = in.find('\n') + 1) == 0) return kPart;
     words = absl::StrSplit(in.substr(0, at), absl::ByAnyChar(" \t\r\n"), absl::SkipEmpty());
     return at;
   }
-  for (int64_t count = TakeNumber(in, '*', at); count != 0; --count) {
-    const int64_t size = count < 0 ? count : TakeNumber(in, '$', at);
+  for (int64_t count = TakeNumber(in, '*', 1'024, at); count != 0; --count) {
+    const int64_t size = count < 0 ? count : TakeNumber(in, '$', kBytesMax, at);
     if (size < 0) return size;
     words.push_back(in.substr(at, size));
     at += size + 2;
@@ -58,37 +48,30 @@ int64_t TakeCommand(absl::string_view in, Words& words) {
   return at <= in.size() ? at : kPart;
 }
 
-// The bytes of all whole commands; all of `in` if something bad is behind them.
-size_t WholeCommands(std::string_view in) {
-  Words words;
-  absl::string_view rest = sluice::ToAbsl(in);
-  int64_t size = 0;
-  while ((size = TakeCommand(rest, words)) > 0) rest.remove_prefix(size);
-  if (size == kBad || rest.size() > kCommandBytesMax) return in.size();
-  return in.size() - rest.size();
-}
-
-struct Replies {
-  std::string bytes;
-  size_t taken = 0;  // Bytes of the batch that these replies answer. 0: it begins with no command.
-};
+// A batch goes to the store and back.
 struct Batch {
-  using Reply = Replies;
-  std::string commands;
+  std::string in;        // What the store leaves is not answered yet.
+  std::string out;       // The replies.
+  int64_t next = kPart;  // At the front of `in`; above 0: a command, to be sent once more.
+};
+struct Run {
+  using Reply = std::unique_ptr<Batch>;
+  std::unique_ptr<Batch> batch;
 };
 
 class Store : public sluice::Actor {
  public:
-  Replies On(const Batch& batch) {
-    Replies replies;
-    absl::string_view in = batch.commands;
-    int64_t size = 0;
-    while (replies.bytes.size() < kRepliesBytes && (size = TakeCommand(in, words_)) > 0) {
-      in.remove_prefix(size);
-      if (!words_.empty()) replies.bytes += Run();
+  std::unique_ptr<Batch> On(Run run) {
+    Batch& batch = *run.batch;
+    absl::string_view in = batch.in;
+    while ((batch.next = TakeCommand(in, words_)) > 0 && batch.out.size() < kBytesMax) {
+      in.remove_prefix(batch.next);
+      if (!words_.empty()) batch.out += Reply();
     }
-    replies.taken = batch.commands.size() - in.size();
-    return replies;
+    if (batch.next == kPart && in.size() > kBytesMax) batch.next = kBad;
+    if (batch.next == kBad) batch.out += "-ERR Protocol error\r\n";
+    std::string(in).swap(batch.in);  // An erase would keep all of the memory.
+    return std::move(run.batch);
   }
 
  private:
@@ -97,29 +80,29 @@ class Store : public sluice::Actor {
     TimerId timer = 0;
   };
 
-  std::string Run() {
+  std::string Reply() {
     const std::string name = absl::AsciiStrToLower(words_[0]);
-    const absl::string_view key = words_.size() < 2 ? "" : words_[1];
-    const auto found = words_.size() < 2 ? values_.end() : values_.find(key);
-    const bool there = found != values_.end();
+    const absl::string_view key = words_.size() > 1 ? words_[1] : "";
+    const auto found = values_.find(key);
+    Value* const old = found != values_.end() ? &found->second : nullptr;
     int64_t number = 0;
-    if (name == "get" && words_.size() == 2) return there ? Bulk(found->second.text) : "$-1\r\n";
-    if (name == "set" && words_.size() == 3) return Set(key, words_[2], "+OK\r\n");
+    if (name == "get" && words_.size() == 2) return old != nullptr ? Bulk(old->text) : "$-1\r\n";
+    if (name == "set" && words_.size() == 3) return Set(old, words_[2], 0, "+OK\r\n");
     if (name == "ping" && words_.size() <= 2) return key.empty() ? "+PONG\r\n" : Bulk(key);
     if (name == "config" || name == "command") return "*0\r\n";
     if (name == "incr" && words_.size() == 2) {
-      if (there && !absl::SimpleAtoi(found->second.text, &number)) return kNoNumber;
-      if (number == INT64_MAX) return kNoNumber;
+      const bool good = old == nullptr || absl::SimpleAtoi(old->text, &number);
+      if (!good || number == INT64_MAX) return kNoNumber;
       const std::string text = absl::StrCat(number + 1);
-      return Set(key, text, absl::StrCat(":", text, "\r\n"), there ? found->second.timer : 0);
+      return Set(old, text, old != nullptr ? old->timer : 0, absl::StrCat(":", text, "\r\n"));
     }
     if (name == "expire" && words_.size() == 3) {
       if (!absl::SimpleAtoi(words_[2], &number)) return kNoNumber;
-      if (!there) return ":0\r\n";
-      CancelTimer(found->second.timer);
-      found->second.timer =
-          After(absl::Seconds(number), [this, gone = std::string(key)] { Erase(gone); });
-      return found->second.timer != 0 ? ":1\r\n" : "-ERR too many keys expire\r\n";
+      if (old == nullptr) return ":0\r\n";
+      CancelTimer(old->timer);
+      auto expire = [this, gone = std::string(key)] { Erase(gone); };
+      old->timer = After(absl::Seconds(number), std::move(expire));
+      return old->timer != 0 ? ":1\r\n" : "-ERR too many keys expire\r\n";
     }
     if (name == "del" && words_.size() >= 2) {
       for (size_t i = 1; i < words_.size(); ++i) number += Erase(words_[i]);
@@ -130,17 +113,14 @@ class Store : public sluice::Actor {
   static std::string Bulk(absl::string_view text) {
     return absl::StrCat("$", text.size(), "\r\n", text, "\r\n");
   }
-  // Answers `reply` if there is room. The key goes when `timer` runs; 0: it stays.
-  std::string Set(absl::string_view key, absl::string_view text, std::string reply,
-                  TimerId timer = 0) {
-    const auto found = values_.find(key);
-    const size_t before = found != values_.end() ? found->second.text.size() : 0;
-    const size_t more = found != values_.end() ? 0 : kEntryBytes + 2 * key.size();
-    if (more + text.size() > before && bytes_ + more + text.size() - before > bytes_max_) {
-      return "-OOM --data is reached\r\n";
-    }
-    bytes_ += more + text.size() - before;
-    Value& value = values_[key];
+  // Gives the key words_[1], which has the value `old` or none, a text and a timer. The data may
+  // have as many bytes as messages and buffers.
+  std::string Set(Value* old, absl::string_view text, TimerId timer, std::string reply) {
+    const int64_t more = old != nullptr ? text.size() - old->text.size()
+                                        : text.size() + 2 * words_[1].size() + kEntryBytes;
+    if (more > 0 && bytes_ + more > runtime().options().memory_bytes_max) return "-OOM full\r\n";
+    bytes_ += more;
+    Value& value = old != nullptr ? *old : values_[words_[1]];
     std::string(text).swap(value.text);  // An assignment would keep the memory of a longer text.
     if (value.timer != timer) CancelTimer(std::exchange(value.timer, timer));
     return reply;
@@ -154,28 +134,28 @@ class Store : public sluice::Actor {
     return true;
   }
 
-  const size_t bytes_max_ = absl::GetFlag(FLAGS_data).bytes;
-  size_t bytes_ = 0;
-  Words words_;  // The command under way.
+  int64_t bytes_ = 0;
+  std::vector<absl::string_view> words_;  // The command under way.
   absl::flat_hash_map<std::string, Value> values_;
 };
 
 class Client : public sluice::TaskSession {
  public:
-  explicit Client(sluice::Ref<Store> store) : store_(store) { SetInputMax(2 * kCommandBytesMax); }
+  explicit Client(sluice::Ref<Store> store) : store_(store) {}
 
  private:
   sluice::Task<> Serve() override {
-    while (const auto batch = co_await Frame(&WholeCommands)) {
-      for (std::string_view rest = *batch; !rest.empty();) {
-        auto question = Ask(store_, Batch{std::string(rest)}, absl::Seconds(5));
-        const absl::StatusOr<Replies> replies = co_await question;
-        if (!replies.ok()) co_return;
-        const std::string_view bad = "-ERR Protocol error\r\n";
-        co_await Write(replies->taken > 0 ? std::string_view(replies->bytes) : bad);
-        if (replies->taken == 0) co_return;
-        rest.remove_prefix(replies->taken);
-      }
+    for (auto batch = std::make_unique<Batch>(); const auto bytes = co_await Read();) {
+      batch->in += *bytes;
+      do {
+        auto question = Ask(store_, Run{std::move(batch)}, absl::Seconds(5));
+        absl::StatusOr<std::unique_ptr<Batch>> answer = co_await question;
+        if (!answer.ok()) co_return;
+        batch = *std::move(answer);
+        co_await Write(batch->out);
+        std::string().swap(batch->out);
+      } while (batch->next > 0);
+      if (batch->next == kBad) co_return;
     }
   }
   const sluice::Ref<Store> store_;

@@ -182,12 +182,12 @@ def redis_ends_only_the_connection_with_bad_input():
 
 @test
 def redis_keeps_its_data_and_its_answers_within_bounds():
-    with Program("redis", "--data=4M") as redis:
+    with Program("redis", "--memory=16M", "--workers=1") as redis:
         value = "v" * 200_000
-        sets = "".join(f"SET key{i} {value}\r\n" for i in range(40)).encode()
+        sets = "".join(f"SET key{i} {value}\r\n" for i in range(100)).encode()
         answers = redis.nc(sets).split(b"\r\n")
         stored = answers.count(b"+OK")
-        expect((stored, answers.count(b"-OOM --data is reached")), (20, 20), "sets within and past --data=4M")
+        expect((stored, answers.count(b"-OOM full")), (83, 17), "sets within and past 16 MB")
         expect(redis_cli(redis, "SET", "key0", "short"), "OK")
         expect(redis_cli(redis, "DEL", "key1"), "1")
         before = redis.memory()
