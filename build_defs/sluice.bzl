@@ -18,6 +18,7 @@ _LAYERS = {
     "tests": 6,
     "bench": 6,
     "docs": 6,
+    "cookbook": 6,
 }
 
 # Within a folder, a wing may depend on itself and on wings of a lower number.

@@ -14,6 +14,8 @@ usage: tools/docs.py           updates the pages
 4. The laws, files, sections, functions and tests that comments and pages name exist:
    tools/pointers.py. (Only --check looks for them, and only in a git repository: a test under
    Bazel sees only a part of the files.)
+5. docs/cookbook.md has the number of lines of code of each file that it names in its table, and a row
+   for each program of cookbook/.
 """
 import glob
 import os
@@ -23,6 +25,7 @@ import sys
 import pointers
 
 LIMITS = "docs/limits.md"
+COOKBOOK = "docs/cookbook.md"
 DOCS = ["README.md", "docs/guide.md", "docs/testing.md", "CONTRIBUTING.md"]
 FENCES = {".cc": "cpp", ".h": "cpp", ".bazel": "python", "WORKSPACE": "python"}
 # A constant whose name has one of these words is a bound or a time.
@@ -203,15 +206,32 @@ def untested_times(wrong):
                      % (TIME_TESTS, name, times[name]))
 
 
+# --- Cookbook.
+
+def cookbook_text(text, wrong):
+    """The page, with the lines of code of each file in its table."""
+    for path in sorted(glob.glob("cookbook/*.cc") + glob.glob("cookbook/*.h")):
+        lines = [line.strip() for line in open(path, encoding="utf-8")]
+        count = sum(1 for line in lines if line and not line.startswith("//"))
+        row = re.search(r"^\| %s \| (\d+) \|" % re.escape(path), text, flags=re.M)
+        if not row:
+            wrong.append("%s: no row for %s" % (COOKBOOK, path))
+        elif int(row.group(1)) != count:
+            wrong.append("%s: %s has %d lines of code" % (COOKBOOK, path, count))
+            text = text[:row.start(1)] + str(count) + text[row.end(1):]
+    return text
+
+
 def main():
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
     check = sys.argv[1:] == ["--check"]
     if sys.argv[1:] and not check:
         sys.exit(__doc__)
     wrong = []
-    for path in DOCS + [LIMITS]:
+    for path in DOCS + [LIMITS, COOKBOOK]:
         before = open(path, encoding="utf-8").read()
-        after = with_blocks(before, path, wrong) if path != LIMITS else limits_text(before, wrong)
+        text_of = {LIMITS: limits_text, COOKBOOK: cookbook_text}.get(path)
+        after = text_of(before, wrong) if text_of else with_blocks(before, path, wrong)
         if after != before and not check:
             open(path, "w", encoding="utf-8").write(after)
     if check:

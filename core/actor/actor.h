@@ -197,6 +197,22 @@ class Actor : public ActorBase {
     }
   }
 
+  // As Ask, but the callback runs in any case: at once with Unavailable, if the question is
+  // refused.
+  template <class A, class M, class F>
+  void AskOrTell(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
+    using Refused = internal::AskRefused<A, M, F>;
+    if constexpr (!std::is_void_v<Refused>) {
+      static_cast<void>(Refused());
+    } else {
+      ReplyCallback told = AskCallback<M>(std::move(callback));
+      const Answer answer =
+          AskNumbered(target, std::move(question), timeout, std::move(told), nullptr);
+      if (answer != Answer::kAccepted && HearsBack()) {
+        told(nullptr, internal::RefusedStatus(answer));
+      }
+    }
+  }
   // Passes a question on: asks `target`, and its answer, or the status that says why there is none,
   // goes to the promise. Its R is the question's Reply, or what a Reply becomes without loss. If
   // this actor ends or is restarted first, the promise is dropped. Parks as Send does.
@@ -334,16 +350,6 @@ class Actor : public ActorBase {
       internal::RefuseThread(slot_, call);
   }
   Runtime& runtime() const { return worker().runtime(); }
-
-  // Ask, but the callback runs also if the question is refused (Unavailable). Requires: the
-  // question may be asked.
-  template <class A, class M, class F>
-  void AskOrTell(const Ref<A>& target, M question, absl::Duration timeout, F callback) {
-    ReplyCallback told = AskCallback<M>(std::move(callback));
-    const Answer answer =
-        AskNumbered(target, std::move(question), timeout, std::move(told), nullptr);
-    if (answer != Answer::kAccepted && HearsBack()) told(nullptr, internal::RefusedStatus(answer));
-  }
 
  private:
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
