@@ -1,6 +1,7 @@
 #include "sluice/actors/connection/connection.h"
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -221,10 +222,10 @@ void Connection::LogEnd(CloseReason reason, int error) {
 }
 
 bool Connection::LoseAnswers() {
-  const int64_t bytes = session_ == nullptr ? 0 : session_->DropAnswers();
-  counters_->bytes_accepted.Add(bytes);
-  counters_->bytes_lost.Add(bytes);
-  return bytes > 0;
+  const std::optional<int64_t> bytes = session_ == nullptr ? std::nullopt : session_->DropAnswers();
+  counters_->bytes_accepted.Add(bytes.value_or(0));
+  counters_->bytes_lost.Add(bytes.value_or(0));
+  return bytes.has_value();
 }
 
 void Connection::OnActorEnded(bool failed) {
@@ -321,6 +322,7 @@ void Connection::OnTurn() {
   }
   if (outgoing_.Writable() && !outgoing_.Empty()) {
     FlushOutput();
+    if (outgoing_.Empty()) PeerWaitsNoMore();
     OutputMoved();
     if (Ended()) return;
   }

@@ -107,6 +107,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void SetInputMax(size_t bytes) { incoming_.SetBytesMax(bytes); }
   // The session has set or changed it.
   void SetReceiveTimeout();
+  void OnAnswered() override;
   size_t InputMax() const { return incoming_.BytesMax(); }
   Address PeerAddress() const;
   Worker& worker() const { return *slot_->worker; }
@@ -226,7 +227,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void TellEof();
   void TellWritable();
   void TellInputFull();
-  // Answers that the session keeps for later are lost now. True: there were some.
+  // Answers that are under way (AskPipelined) are lost now. True: there were some.
   bool LoseAnswers();
   void TellDrain();
   void CloseOrWait();
@@ -309,6 +310,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   Deadlines::Facts DeadlineFacts() const;
   int64_t SilentMs() const;
   void PeerIsSilent();
+  void PeerWaitsNoMore();
   void StallTimedOut();
   void SilenceTimedOut(bool idle);
   void LingerTimedOut();

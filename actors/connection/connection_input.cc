@@ -162,6 +162,7 @@ void Connection::DiscardAll() {
 
 void Connection::ResumeReading() {
   incoming_.Resume();
+  PeerWaitsNoMore();
   worker().descriptors().MarkReady(this);
 }
 

@@ -112,8 +112,19 @@ void Connection::StallTimedOut() {
 }
 
 void Connection::SetReceiveTimeout() {
+  worker().Extra(slot_).io_awaits_asks = true;  // For OnAnswered().
   incoming_.SetReceivedMs(worker().NowMs());
   ArmTimer();
+}
+
+// From here on the peer's silence is its own.
+void Connection::PeerWaitsNoMore() {
+  if (SilentMs() != TimerWheel::kNever) incoming_.SetReceivedMs(worker().NowMs());
+}
+
+void Connection::OnAnswered() {
+  PeerWaitsNoMore();
+  worker().descriptors().MarkReady(this);
 }
 
 int64_t Connection::SilentMs() const {

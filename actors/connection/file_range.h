@@ -48,7 +48,8 @@ class FileRange final : public OutputPart {
   FileRange(SharedFile file, int64_t offset, int64_t bytes)
       : OutputPart(bytes), file_(std::move(file)), end_(offset + bytes) {}
   static bool Valid(const SharedFile& file, int64_t offset, int64_t bytes) {
-    return file != nullptr && offset >= 0 && bytes >= 0 && offset <= INT64_MAX - bytes;
+    return file != nullptr && file->Descriptor() >= 0 && offset >= 0 && bytes >= 0 &&
+           offset <= INT64_MAX - bytes;
   }
   int64_t HeldBytes() const override { return AllocatedBytes(sizeof(FileRange)); }
 

@@ -1,10 +1,10 @@
 #include "sluice/actors/connection/session.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "sluice/actors/connection/answer_queue.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/early_calls.h"
 #include "sluice/actors/connection/file_range.h"
@@ -17,6 +17,13 @@
 #include "sluice/core/slot/deadline.h"
 
 namespace sluice {
+
+namespace {
+
+// Of an answer that the connection takes no more: the session has closed.
+constexpr uint64_t kNoPlace = UINT64_MAX;
+
+}  // namespace
 
 Session::Session() = default;
 
@@ -61,6 +68,14 @@ Answer Session::Write(const Bytes& payload) {
   if (AnswerQueue* const answers = AnswersUnderWay()) return WriteBehind(*answers, payload.view());
   return WriteNow(payload);
 }
+Answer Session::SendFileNow(const AnswerQueue::File& range) {
+  if (connection_ != nullptr) {
+    return connection_->SendFile(range.file, range.offset, range.bytes);
+  }
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed
+                          : early->SendFile(worker(), range.file, range.offset, range.bytes);
+}
 template <class B>
 Answer Session::WriteNow(const B& bytes) {
   if (connection_ != nullptr) return connection_->Write(bytes);
@@ -70,14 +85,16 @@ Answer Session::WriteNow(const B& bytes) {
 Answer Session::SendFile(const SharedFile& file, int64_t offset, int64_t bytes) {
   CheckThread("SendFile()");
   if (!FileRange::Valid(file, offset, bytes)) return Answer::kInvalid;
-  if (AnswerQueue* const answers = AnswersUnderWay()) {
-    if (answers->then != AnswerQueue::Then::kGoOn) return Answer::kClosed;
-    answers->wants_writable = true;  // A range has no place among answers that are still to come.
-    return Answer::kFull;
+  if (AnswerQueue* const answers = AnswersUnderWay(); answers != nullptr && bytes > 0) {
+    if (!TakesMore(*answers)) return Answer::kClosed;
+    const Answer answer = OutputTakesFile(file, offset, bytes, answers->Files());
+    answers->wants_writable |= answer == Answer::kFull;
+    if (answer != Answer::kAccepted) return answer;
+    if (!answers->AppendFile(file, offset, bytes)) return Answer::kOverloaded;
+    HoldWhileMuch(*answers);
+    return Answer::kAccepted;
   }
-  if (connection_ != nullptr) return connection_->SendFile(file, offset, bytes);
-  EarlyCalls* const early = Early();
-  return early == nullptr ? Answer::kClosed : early->SendFile(worker(), file, offset, bytes);
+  return SendFileNow({file, offset, bytes});
 }
 void Session::Close() {
   CheckThread("Close()");
@@ -150,7 +167,8 @@ void Session::SetInputMax(size_t bytes) {
 void Session::SetReceiveTimeout(absl::Duration timeout) {
   CheckThread("SetReceiveTimeout()");
   if (HasEnded()) return;
-  Extra().receive_timeout_ms = TimeoutMs(std::max(timeout, absl::Milliseconds(1)));
+  Extra().receive_timeout_ms =
+      timeout <= absl::ZeroDuration() ? TimerWheel::kNever : TimeoutMs(timeout);
   if (connection_ != nullptr) connection_->SetReceiveTimeout();
 }
 void Session::LimitReading(RateLimit& limit, double count) {
@@ -178,16 +196,19 @@ uint64_t Session::ReserveAnswer() {
   CheckThread("AskPipelined()");
   std::unique_ptr<AnswerQueue>& answers = Extra().answers;
   if (answers == nullptr) {
-    answers = std::make_unique<AnswerQueue>(worker().lease());
+    constexpr size_t kFirstAnswers = 8;
+    const auto output_max = static_cast<size_t>(runtime().options().output_bytes_max);
+    answers = std::make_unique<AnswerQueue>(worker().lease(), output_max / kFirstAnswers);
     answers->wants_writable = connection_ == nullptr || connection_->WantsWritable();
   }
+  if (!TakesMore(*answers)) return kNoPlace;
   const uint64_t place = answers->Reserve();
   HoldWhileMuch(*answers);
   return place;
 }
 
 void Session::FillAnswer(uint64_t place, std::string bytes) {
-  if (HasEnded()) return;
+  if (HasEnded() || place == kNoPlace) return;
   SLUICE_PLANT(answers_swapped, (void)WriteNow(std::string_view(bytes)); bytes.clear());
   if (!extra_->answers->Fill(place, std::move(bytes))) return Abort(CloseReason::kMemory);
   FlushAnswers();
@@ -197,7 +218,8 @@ void Session::FlushAnswers() {
   AnswerQueue& answers = *extra_->answers;
   answers.blocked = false;
   while (answers.Ready()) {
-    const Answer answer = WriteNow(answers.First());
+    const AnswerQueue::File* const file = answers.FirstFile();
+    const Answer answer = file == nullptr ? WriteNow(answers.First()) : SendFileNow(*file);
     if (answer == Answer::kFull) {
       answers.blocked = true;
       break;
@@ -207,9 +229,9 @@ void Session::FlushAnswers() {
     answers.Pop();
   }
   HoldWhileMuch(answers);
-  // Room that answers have left in the queue may be what the session waits for.
-  const auto low = static_cast<size_t>(runtime().options().output_bytes_low);
-  if (answers.wants_writable && connection_ != nullptr && OutputBytes() <= low) {
+  // Room that answers have left in the queue may be what the session waits for. OnRoom follows,
+  // when the connection's own output is low, too.
+  if (answers.wants_writable && connection_ != nullptr && HasRoomBehind(answers)) {
     connection_->WantWritable();
   }
   if (!answers.Empty()) return;
@@ -220,7 +242,9 @@ void Session::FlushAnswers() {
 
 void Session::HoldWhileMuch(AnswerQueue& answers) {
   const Options& options = runtime().options();
-  const bool much = answers.blocked || answers.Open() >= options.answers_max ||
+  const size_t open_max =
+      answers.OpenMax(static_cast<size_t>(options.output_bytes_max), options.answers_max);
+  const bool much = answers.blocked || answers.Open() >= open_max || answers.Files() > 0 ||
                     answers.Bytes() > static_cast<size_t>(options.output_bytes_high) ||
                     answers.then == AnswerQueue::Then::kClose;
   SLUICE_PLANT(answers_hold_kept, if (!much) return);
@@ -233,8 +257,7 @@ void Session::HoldWhileMuch(AnswerQueue& answers) {
 
 Answer Session::WriteBehind(AnswerQueue& answers, std::string_view bytes) {
   SLUICE_PLANT(write_overtakes_answers, return WriteNow(bytes));
-  const bool open = connection_ == nullptr ? !HasEnded() : connection_->WriteOpen();
-  if (!open || answers.then != AnswerQueue::Then::kGoOn) return Answer::kClosed;
+  if (!TakesMore(answers)) return Answer::kClosed;
   const Answer answer = OutputTakes(runtime().options(), OutputBytes(), bytes.size());
   answers.wants_writable |= answer == Answer::kFull;
   if (answer != Answer::kAccepted || bytes.empty()) return answer;
@@ -245,11 +268,26 @@ void Session::OnRoom() {
   AnswerQueue* const answers = extra_ == nullptr ? nullptr : extra_->answers.get();
   if (answers != nullptr) {
     FlushAnswers();
-    const auto low = static_cast<size_t>(runtime().options().output_bytes_low);
-    if (connection_ == nullptr || OutputBytes() > low) return;
+    if (connection_ == nullptr || connection_->OutputAboveLow() || !HasRoomBehind(*answers)) return;
     if (!std::exchange(answers->wants_writable, false)) return;
   }
   OnWritable();
+}
+
+bool Session::TakesMore(const AnswerQueue& answers) const {
+  const bool open = connection_ == nullptr ? !HasEnded() : connection_->WriteOpen();
+  return open && answers.then == AnswerQueue::Then::kGoOn;
+}
+
+bool Session::HasRoomBehind(const AnswerQueue& answers) const {
+  return answers.Bytes() <= static_cast<size_t>(runtime().options().output_bytes_low) &&
+         answers.Files() == 0;
+}
+
+bool Session::FilesWait() const {
+  const AnswerQueue* const answers = AnswersUnderWay();
+  if (answers != nullptr && answers->Files() > 0) return true;
+  return connection_ != nullptr && connection_->OutputAboveLow();
 }
 
 int64_t Session::AnswerBytes() const {
@@ -257,9 +295,11 @@ int64_t Session::AnswerBytes() const {
   return answers == nullptr ? 0 : static_cast<int64_t>(answers->Bytes());
 }
 
-int64_t Session::DropAnswers() {
-  const int64_t bytes = AnswerBytes();
-  if (AnswerQueue* const answers = AnswersUnderWay()) answers->Clear();
+std::optional<int64_t> Session::DropAnswers() {
+  AnswerQueue* const answers = AnswersUnderWay();
+  if (answers == nullptr) return std::nullopt;
+  const int64_t bytes = static_cast<int64_t>(answers->Bytes()) + answers->FileBytes();
+  answers->Clear();
   return bytes;
 }
 

@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -38,6 +39,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "sluice/actors/connection/answer_queue.h"
 #include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/read_hold.h"
 #include "sluice/core/actor/actor.h"
@@ -48,7 +50,6 @@
 
 namespace sluice {
 
-class AnswerQueue;
 class Connection;
 struct EarlyCalls;
 struct SessionExtra;
@@ -165,7 +166,7 @@ class Session : public Actor {
   void CloseWhenDone();
   // As Close, but this side goes on reading (half-close). The session's subscriptions to hubs end.
   // Answers under way (AskPipelined) are written before either of them takes effect; from the call
-  // on, Write answers kClosed.
+  // on, Write answers kClosed, and questions asked in their order (AskPipelined) are not answered.
   void CloseWrite();
   // Resets the connection now. Bytes that were written and not sent are lost, and counted.
   void Abort(CloseReason reason = CloseReason::kAborted);
@@ -232,11 +233,11 @@ class Session : public Actor {
   // Sets the longest frame; the default is input_bytes_max. A longer frame leads to OnInputFull.
   void SetInputMax(size_t bytes);
   // Ends the connection (kSilent) when the peer has sent nothing for `timeout`, counted from this
-  // call, from OnOpen and from each byte received; infinite: never, the default. The time begins
-  // again, once it is over, if the peer is the one that waits: an answer is under way (Ask,
-  // RunBlocking), output waits, or this side does not read (a hold, parked, no memory). So it tells
-  // a peer that is gone or slow with its request from one that is served slowly. At least 1 ms.
-  // (idle_timeout counts bytes of both directions.)
+  // call, from OnOpen and from each byte received; infinite, or not positive: never, the default.
+  // It does not count while the peer is the one that waits: an answer is under way (Ask,
+  // RunBlocking, a task), output waits, or this side does not read (a hold, parked, no memory); it
+  // begins again behind that. So it tells a peer that is gone or slow with its request from one
+  // that is served slowly. (idle_timeout counts bytes of both directions.)
   void SetReceiveTimeout(absl::Duration timeout);
   // Takes `count` (bytes, frames) from the limit, and holds reading until what was taken is within
   // its rate. A session without a free timer (timers_max) is not held.
@@ -248,6 +249,7 @@ class Session : public Actor {
  private:
   friend class Connection;
   friend class ReadHold;
+  friend class TaskSession;
   // Two words with an empty E, so that the question needs no allocation for it.
   template <class E>
   class PipelinedAnswer {
@@ -272,11 +274,17 @@ class Session : public Actor {
   void FlushAnswers();
   void HoldWhileMuch(AnswerQueue& answers);
   Answer WriteBehind(AnswerQueue& answers, std::string_view bytes);
+  Answer SendFileNow(const AnswerQueue::File& range);
+  // False: the write side has ended, or ends behind the answers.
+  bool TakesMore(const AnswerQueue& answers) const;
+  bool HasRoomBehind(const AnswerQueue& answers) const;
+  // True: a range of a file is not sent yet, or the output is above its low watermark.
+  bool FilesWait() const;
   // The connection has room for output.
   void OnRoom();
   int64_t AnswerBytes() const;
-  // Answers the number of their bytes.
-  int64_t DropAnswers();
+  // Answers the number of their bytes that wait; nullopt: there are no answers under way.
+  std::optional<int64_t> DropAnswers();
   void CountIn(int64_t bytes);
   void CountOut(int64_t bytes);
   void HoldBegins();

@@ -271,8 +271,9 @@ TaskSession::FileWait TaskSession::SendFile(SharedFile file, int64_t offset, int
 
 bool TaskSession::TryFile(FileWait& wait) {
   if (wait.taken_) {
-    // The output is low, and so has no file any more; or memory is looked at.
-    if (connection() == nullptr || !connection()->OutputAboveLow()) return true;
+    // The output is low, and so has no file any more; or memory is looked at; or answers before the
+    // file are still to come.
+    if (connection() == nullptr || !FilesWait()) return true;
     WantWritable();
     return false;
   }

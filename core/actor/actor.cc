@@ -210,7 +210,7 @@ void Actor::CallbackRan() {
   SLUICE_PLANT(last_answer_unnoticed, return);
   const ActorExtra* const extra = slot_->extra;
   if (extra != nullptr && extra->io_awaits_asks && slot_->io != nullptr) [[unlikely]] {
-    worker().descriptors().MarkReady(slot_->io);
+    slot_->io->OnAnswered();
   }
 }
 

@@ -16,6 +16,7 @@
 #ifndef SLUICE_CORE_ACTOR_CHARGED_STATE_H_
 #define SLUICE_CORE_ACTOR_CHARGED_STATE_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "sluice/core/actor/actor.h"
@@ -34,7 +35,9 @@ class ChargedState {
   // itself. Fewer than before are always granted; a negative number counts as 0.
   [[nodiscard]] bool Set(int64_t bytes);
   // The data grows by so many bytes, or shrinks, which is always granted.
-  [[nodiscard]] bool Add(int64_t bytes) { return Set(bytes_ + bytes); }
+  [[nodiscard]] bool Add(int64_t bytes) {
+    return bytes <= INT64_MAX - bytes_ && Set(std::max(bytes, -bytes_) + bytes_);
+  }
   int64_t Bytes() const { return bytes_; }
 
  private:

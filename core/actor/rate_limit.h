@@ -8,7 +8,10 @@
 // Owner:  its holder: a session for each peer, an actor for all of them.
 // Thread: one at a time.
 // Bound:  three words.
-// Errors: none: a rate or burst that is not positive counts as the smallest one.
+// Errors: none: a rate or burst that is not positive, or not a number, counts as the smallest one.
+//
+// Timers count whole milliseconds. Where one waits for each Take(), a burst of fewer than some 5 ms
+// of the rate costs a part of it: what a late timer has missed is not made up.
 #ifndef SLUICE_CORE_ACTOR_RATE_LIMIT_H_
 #define SLUICE_CORE_ACTOR_RATE_LIMIT_H_
 

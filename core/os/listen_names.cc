@@ -26,7 +26,9 @@ std::vector<NamedAddresses> SplitByName(std::string_view text) {
   std::vector<NamedAddresses> all;
   if (text.empty()) return all;
   std::string name;
-  for (absl::string_view item : absl::StrSplit(absl::string_view(text.data(), text.size()), ',')) {
+  const absl::string_view whole(text.data(), text.size());
+  for (absl::string_view item : absl::StrSplit(whole, absl::ByAnyChar(",;"))) {
+    if (item.data() != whole.data() && item.data()[-1] == ';') name.clear();
     const absl::string_view trimmed = absl::StripAsciiWhitespace(item);
     if (const size_t length = NameLength(trimmed); length > 0) {
       name = std::string(trimmed.substr(0, length));

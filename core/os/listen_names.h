@@ -1,5 +1,5 @@
 // Addresses to listen on may have the name of their listener: "http=127.0.0.1:80,[::1]:80". A name
-// holds for the addresses behind it, up to the next name.
+// holds for the addresses behind it, up to the next name or a semicolon (the next --listen=).
 //
 // Owner:  none: functions.
 // Thread: any.

@@ -11,6 +11,11 @@
 namespace sluice {
 
 absl::StatusOr<SharedFile> OpenFile::ForReading(const std::string& path) {
+  // The kernel would open the file that the part before it names.
+  if (path.find('\0') != path.npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot open ", path.c_str(), "...: the path has a zero byte"));
+  }
   // O_NONBLOCK: a pipe without a writer would hold the thread.
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd >= 0 && fd <= STDERR_FILENO) {

@@ -25,7 +25,7 @@ namespace sluice {
 
 class OpenFile {
  public:
-  // Opens a regular file. May wait for a disk: call it in a blocking function (RunBlocking). The
+  // Opens a regular file. (A file of /proc says that it is empty, and is sent so.) May wait for a disk: call it in a blocking function (RunBlocking). The
   // file is the machine's own, in a simulation, too.
   static absl::StatusOr<std::shared_ptr<const OpenFile>> ForReading(const std::string& path);
   // Takes over `fd`, a regular file that may be read, of `bytes` bytes.

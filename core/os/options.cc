@@ -86,6 +86,7 @@ absl::Status Options::Complete(Os& os) {
   }
   if (outbox_messages_max < 1)
     return OutOfRange("outbox_messages_max", outbox_messages_max, 1, UINT32_MAX);
+  if (answers_max < 1) return OutOfRange("answers_max", answers_max, 1, UINT32_MAX);
   if (tasks_max < 1) return OutOfRange("tasks_max", tasks_max, 1, UINT32_MAX);
   if (blocking_threads_max < 1 || blocking_threads_max > kBlockingThreadsMax) {
     return OutOfRange("blocking_threads_max", blocking_threads_max, 1, kBlockingThreadsMax);

@@ -164,7 +164,7 @@ Options Options::FromFlags(int argc, char** argv) {
   }
   Options options;
   options.listen =
-      ListenTexts().empty() ? absl::GetFlag(FLAGS_listen) : absl::StrJoin(ListenTexts(), ",");
+      ListenTexts().empty() ? absl::GetFlag(FLAGS_listen) : absl::StrJoin(ListenTexts(), ";");
   options.workers = static_cast<int>(absl::GetFlag(FLAGS_workers).value);
   options.max_connections = absl::GetFlag(FLAGS_max_connections).value;
   options.at_limit = absl::GetFlag(FLAGS_at_limit);

@@ -162,6 +162,9 @@ absl::StatusOr<std::string> Runtime::AddressesToListen(std::string_view program_
   listener_names_.push_back(name);
   for (NamedAddresses& given : SplitByName(options_.listen)) {
     if (given.name != name) continue;
+    if (given.addresses.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("--listen=", name, "= has no address"));
+    }
     // Once the runtime runs, the listener before this one may have ended.
     if (!again || Started()) return std::move(given.addresses);
     return absl::InvalidArgumentError(

@@ -40,6 +40,8 @@ class IoHandler : public ListNode<ReadyTag>, public ListNode<FlushTag> {
   virtual void OnGatherTaken() {}
   // The actor is no longer parked.
   virtual void OnUnparked() = 0;
+  // A question or a task of its actor is over (ActorExtra::io_awaits_asks).
+  virtual void OnAnswered() {}
   // The actor has ended. None of its handlers runs any more, except OnEndedByFailure() of an actor
   // that failed (by an exception). May be called twice.
   virtual void OnActorEnded(bool failed) = 0;

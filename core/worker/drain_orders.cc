@@ -119,12 +119,10 @@ void DrainOrders::LogWhatHolds() {
     });
   });
   log(" wait for room to send");
-  if (holds_.Holders() > 0) {
+  if (holds_.Busy()) {
     desk_.shared.slots.ForEach(&desk_.worker, [&](Slot* slot) {
-      if (!slot->MessagesHeld()) return;
-      add([&] {
-        return absl::StrCat(NameOfActor(slot), " ", MailHolds::Text(slot, desk_.NowMs()));
-      });
+      const std::string what = MailHolds::Text(slot, desk_.NowMs());
+      if (!what.empty()) add([&] { return absl::StrCat(NameOfActor(slot), " ", what); });
     });
     log("");
   }
@@ -188,10 +186,11 @@ void DrainOrders::ShutdownAll() {
 void DrainOrders::Publish(bool rests) {
   // The blocking pool's gate ends last, so that all other actors may use it until they end.
   const bool gate_apart = !desk_.drain.gate_stopped && desk_.shared.GateLives(desk_.index);
-  // Parked messages were accepted, and will be handled; and an actor that holds its mail works on a
-  // message. After the deadline the drain does not wait for them.
-  bool waits = (desk_.ledger.parked_held > 0 || hub_waits_ > 0 || holds_.Holders() > 0) &&
-               !desk_.drain.shutdown;
+  // Parked messages were accepted, and will be handled; and an actor that holds its mail, or whose
+  // message has begun a task, works on a message. After the deadline the drain does not wait for
+  // them.
+  bool waits =
+      (desk_.ledger.parked_held > 0 || hub_waits_ > 0 || holds_.Busy()) && !desk_.drain.shutdown;
   SLUICE_PLANT(hold_is_rest, waits = desk_.ledger.parked_held > 0 || hub_waits_ > 0);
   SLUICE_PLANT(parked_is_rest, waits = false);
   rest_.Publish(rests && !waits, {mail_.CrossSent(), mail_.CrossTaken(), descriptors_.Count(),

@@ -69,6 +69,7 @@ void MailHolds::SetTasksMax(Slot* slot, uint32_t tasks_max) { Of(slot).tasks_max
 void MailHolds::TaskBegins(Slot* slot) {
   HeldMail& held = Of(slot);
   ++held.tasks;
+  ++tasks_;
   Update(slot, held);
 }
 
@@ -76,6 +77,7 @@ void MailHolds::TaskEnds(Slot* slot) {
   HeldMail& held = *slot->extra->held_mail;
   SLUICE_CHECK(held.tasks > 0);
   --held.tasks;
+  --tasks_;
   Update(slot, held);
 }
 
@@ -100,7 +102,11 @@ bool MailHolds::SetAside(Slot* slot) {
 }
 
 std::string MailHolds::Text(const Slot* slot, int64_t now_ms) {
+  if (slot->extra == nullptr || slot->extra->held_mail == nullptr) return "";
   const HeldMail& held = *slot->extra->held_mail;
+  if (!slot->MessagesHeld()) {
+    return held.tasks == 0 ? "" : absl::StrCat("works on ", held.tasks, " messages by tasks");
+  }
   std::string why;
   if (held.holds > 0) why = absl::StrCat(held.holds, held.holds == 1 ? " hold" : " holds");
   if (held.tasks >= held.tasks_max) {

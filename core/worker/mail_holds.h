@@ -45,8 +45,11 @@ class MailHolds {
   // slot->TakesReserved(), and the queue is not empty.
   bool SetAside(Slot* slot);
 
-  int64_t Holders() const { return holders_; }  // Actors that hold their mail, for the drain.
-  // "holds its mail for 1200 ms (2 holds), and 17 messages wait". Requires: slot->MessagesHeld().
+  // For the drain: an actor holds its mail, or a task that a message has begun is under way.
+  bool Busy() const { return holders_ > 0 || tasks_ > 0; }
+  int64_t Holders() const { return holders_; }
+  // "holds its mail for 1200 ms (2 holds), and 17 messages wait", or "works on 3 messages by
+  // tasks"; empty: neither.
   static std::string Text(const Slot* slot, int64_t now_ms);
 
  private:
@@ -55,7 +58,8 @@ class MailHolds {
   void PutBack(Slot* slot, HeldMail& held);
 
   Desk& desk_;
-  int64_t holders_ = 0;
+  int64_t holders_ = 0;  // Actors that hold their mail.
+  int64_t tasks_ = 0;    // Begun by messages, and not over.
 };
 
 }  // namespace sluice

@@ -345,6 +345,7 @@ Answer Worker::BeginOutside(Worker& to, Slot* target, uint32_t generation, int64
   std::unique_lock<std::mutex> lock(home.Lock());
   if (!home.IsOpen()) return Answer::kClosed;
   const Answer answer = to.mail_.ReserveOutside(target, generation, charge);
+  if (answer == Answer::kOverloaded && to.TooLarge(charge)) return Answer::kTooLarge;
   if (answer == Answer::kAccepted) lock.release();  // CommitOutside unlocks.
   return answer;
 }

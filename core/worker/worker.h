@@ -221,6 +221,8 @@ class Worker {
  private:
   friend class Inspector;
 
+  // The whole budget would not be enough.
+  bool TooLarge(int64_t charge) const { return charge > desk_.shared.budget->BytesMax(); }
   // Counts a refusal.
   Answer Refuse(Answer answer);
   // `to` is the target's worker, looked up once: if the actor ends meanwhile, its slot may change
@@ -311,7 +313,7 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
       if (!Desk::Live(target, generation)) return Answer::kClosed;
     }
     if (!desk_.lease.Charge(charge) && !(overdraft && desk_.lease.ChargeOverdraft(charge))) {
-      return Answer::kOverloaded;
+      return TooLarge(charge) ? Answer::kTooLarge : Answer::kOverloaded;
     }
     const Taken taken = target->mailbox.TakeLocal(generation);
     if (taken != Taken::kCredit) {
@@ -326,6 +328,7 @@ Answer Worker::Attempt(Slot* target, uint32_t generation, const MessageOps* ops,
   }
   Mail::Stage& stage = mail_.StageTo(to.Index());
   const Answer answer = mail_.Reserve(stage, target, generation, charge, overdraft);
+  if (answer == Answer::kOverloaded && TooLarge(charge)) return Answer::kTooLarge;
   if (answer != Answer::kAccepted) return answer;
   Envelope& envelope = stage.Place();
   envelope.AddressTo(target, generation, charge);

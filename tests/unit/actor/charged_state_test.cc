@@ -25,25 +25,25 @@ class Cache : public Actor {
 
 class ChargedStateTest : public ::testing::Test {
  protected:
-  Ref<Cache> Spawned() {
-    const Ref<Cache> ref = rig_.runtime.Spawn<Cache>(&cache_);
+  void Spawn() {
+    ref_ = rig_.runtime.Spawn<Cache>(&cache_);
     rig_.Settle();
     rig_.worker.lease().ReturnIdle();
     before_ = rig_.runtime.budget().UsedBytes();
-    return ref;
+    ASSERT_NE(cache_, nullptr);
   }
   int64_t Charged() {
     rig_.worker.lease().ReturnIdle();
     return rig_.runtime.budget().UsedBytes() - before_;
   }
   Rig rig_;
+  Ref<Cache> ref_;
   Cache* cache_ = nullptr;
   int64_t before_ = 0;
 };
 
 TEST_F(ChargedStateTest, TheBudgetKnowsWhatTheActorHolds) {
-  const Ref<Cache> ref = Spawned();
-  ASSERT_NE(cache_, nullptr);
+  Spawn();
   EXPECT_TRUE(cache_->charged.Set(1'000'000));
   EXPECT_EQ(Charged(), 1'000'000);
   EXPECT_TRUE(cache_->charged.Add(500'000));
@@ -54,9 +54,10 @@ TEST_F(ChargedStateTest, TheBudgetKnowsWhatTheActorHolds) {
 }
 
 TEST_F(ChargedStateTest, WithoutMemoryNothingChanges) {
-  const Ref<Cache> ref = Spawned();
+  Spawn();
   EXPECT_TRUE(cache_->charged.Set(1'000'000));
   EXPECT_FALSE(cache_->charged.Add(rig_.runtime.budget().BytesMax()));
+  EXPECT_FALSE(cache_->charged.Add(INT64_MAX)) << "the sum overflows";
   EXPECT_EQ(cache_->charged.Bytes(), 1'000'000);
   EXPECT_EQ(Charged(), 1'000'000);
   rig_.TakeMemory(true);
@@ -66,12 +67,12 @@ TEST_F(ChargedStateTest, WithoutMemoryNothingChanges) {
 
 TEST_F(ChargedStateTest, TheEndAndAFailureGiveItBack) {
   for (const bool fails : {false, true}) {
-    const Ref<Cache> ref = Spawned();
+    Spawn();
     EXPECT_TRUE(cache_->charged.Set(3'000'000));
     if (fails) {
-      EXPECT_EQ(ref.TrySend(1), Answer::kAccepted);
+      EXPECT_EQ(ref_.TrySend(1), Answer::kAccepted);
     } else {
-      ref.Stop();
+      ref_.Stop();
     }
     rig_.Settle();
     EXPECT_EQ(cache_, nullptr);

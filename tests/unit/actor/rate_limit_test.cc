@@ -1,5 +1,7 @@
 #include "sluice/core/actor/rate_limit.h"
 
+#include <cmath>
+
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
@@ -35,6 +37,11 @@ TEST(RateLimit, TryTakeTakesNothingPastTheRate) {
 }
 
 TEST(RateLimit, NonsenseIsTheSmallestRate) {
+  const double nan = std::nan("");
+  RateLimit none(nan, nan);
+  (void)none.Take(nan, absl::ZeroDuration());
+  EXPECT_TRUE(none.TryTake(1, absl::ZeroDuration()));
+  EXPECT_FALSE(none.TryTake(1, absl::Hours(1)));
   RateLimit limit(0, -1);
   EXPECT_EQ(limit.Take(1, absl::ZeroDuration()), absl::ZeroDuration());
   EXPECT_GT(limit.Take(1, absl::ZeroDuration()), absl::Hours(1));

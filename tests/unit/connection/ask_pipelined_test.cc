@@ -1,7 +1,10 @@
 // Tests of AskPipelined: answers leave in the order of the requests, whatever order they come in,
 // and within the bounds of a connection.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +16,7 @@
 #include "sluice/actors/connection/task_session.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/core/os/open_file.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::ask_pipelined_test {
@@ -87,6 +91,10 @@ class AskPipelined : public ::testing::Test {
   void Comes(Wire& wire, std::string_view requests) {
     rig_.Arrive(wire, requests);
     rig_.Settle();
+  }
+  bool Eventually(const std::function<bool()>& true_now) {
+    for (int i = 0; i < 5'000 && !true_now(); ++i) rig_.Turn();
+    return true_now();
   }
   void Answers(size_t which, const std::string& text) {
     ASSERT_LT(which, open_.size());
@@ -266,6 +274,82 @@ TEST_F(AskPipelined, OnWritableFollowsAFullWriteBehindAnswers) {
   Answers(0, "a");
   EXPECT_EQ(notes.heard, "OW");
   EXPECT_EQ(wire.output, "a" + most + "z");
+}
+
+// All leaves at once when the answer comes: no later event would say so.
+TEST_F(AskPipelined, OnWritableFollowsThoughTheOutputIsHighThen) {
+  auto [wire, notes] = Connected();
+  Comes(wire, "g");
+  const std::string half(600'000, 'x');
+  EXPECT_EQ(notes.session->Write(half), Answer::kAccepted);
+  EXPECT_EQ(notes.session->Write(half), Answer::kFull);
+  wire.room = 0;
+  Answers(0, "a");
+  EXPECT_EQ(notes.heard, "O");
+  rig_.Room(wire, 10'000'000);
+  rig_.Settle();
+  EXPECT_EQ(notes.heard, "OW");
+}
+
+TEST_F(AskPipelined, AFileKeepsItsPlaceAmongAnswers) {
+  auto [wire, notes] = Connected();
+  Comes(wire, "g");
+  const SharedFile file = *OpenFile::ForReading("/proc/self/exe");
+  std::string start(100, ' ');
+  ASSERT_EQ(pread(file->Descriptor(), start.data(), 100, 0), 100);
+  EXPECT_EQ(notes.session->SendFile(file, 0, 100), Answer::kAccepted);
+  EXPECT_EQ(notes.session->Write("behind"), Answer::kAccepted);
+  EXPECT_EQ(notes.session->SendFile(file, -1, 100), Answer::kInvalid);
+  Comes(wire, "g");
+  EXPECT_EQ(open_.size(), 1u) << "a file that waits is output that is high";
+  Answers(0, "a");
+  EXPECT_TRUE(Eventually([&] { return wire.output == "a" + start + "behind"; })) << wire.output;
+  EXPECT_TRUE(Eventually([&] { return open_.size() == 1; }));
+}
+
+TEST_F(AskPipelined, FewAreAskedAtOnceUntilTheAnswersLengthIsKnown) {
+  Options options = WireOptions();
+  Rig rig(options);
+  Store::Open open;
+  const Ref<Store> store = rig.runtime.Spawn<Store>(&open);
+  Rig::Peer peer = rig.New();
+  rig.OpenAs<Clerk>(peer.wire, Connection::Start::kConnected, absl::InfiniteDuration(), &peer.notes,
+                    store);
+  rig.Arrive(peer.wire, std::string(300, 'g'));
+  rig.Settle();
+  EXPECT_EQ(open.size(), 8u) << "each answer may be as long as the output";
+  const auto answer = [&](size_t bytes) {
+    open.front().Resolve(std::string(bytes, 'x'));
+    open.erase(open.begin());
+    rig.Settle();
+  };
+  for (int i = 0; i < 8; ++i) answer(10);
+  EXPECT_EQ(open.size(), 128u) << "answers_max";
+  answer(600'000);
+  for (int i = 0; i < 127; ++i) answer(10);
+  const size_t before = open.size();
+  for (int i = 0; i < 5; ++i) answer(600'000);
+  EXPECT_EQ(open.size(), before - 5) << "no more is asked while answers are long";
+  open.clear();
+  rig.Settle();
+}
+
+TEST_F(AskPipelined, NothingIsAnsweredThatIsAskedBehindACloseWrite) {
+  auto [wire, notes] = Connected();
+  Comes(wire, "gwg");
+  EXPECT_EQ(open_.size(), 2u);
+  Answers(1, "too late");
+  Answers(0, "a");
+  EXPECT_EQ(wire.output, "a");
+  EXPECT_TRUE(wire.fin);
+}
+
+TEST_F(AskPipelined, ASessionThatStopsWithOpenQuestionsResets) {
+  auto [wire, notes] = Connected();
+  Comes(wire, "g");
+  notes.session->Stop();
+  rig_.Settle();
+  EXPECT_TRUE(wire.reset) << "after a FIN the peer would take that for all answers";
 }
 
 TEST_F(AskPipelined, WithoutMemoryForAnAnswerTheConnectionEnds) {

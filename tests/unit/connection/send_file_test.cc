@@ -370,7 +370,7 @@ TEST(SendFile, FullPoolIsAskedAgain) {
   options.blocking_calls_max = 1;
   Sender s(options);
   s.rig.os.files_cold = true;
-  const Ref<Blocks> blocks = s.rig.runtime.Spawn<Blocks>(&gate);
+  s.rig.runtime.Spawn<Blocks>(&gate);
   s.rig.Settle();
   const std::string text = Numbers(10'000);
   EXPECT_EQ(s.Send(FileOf(text)), Answer::kAccepted);

@@ -27,6 +27,11 @@ TEST(ListenNames, ANameHoldsUpToTheNextOne) {
             ">127.0.0.1:1 a>127.0.0.1:2,127.0.0.1:4 b>127.0.0.1:3 ");
 }
 
+TEST(ListenNames, ANameEndsWithItsFlag) {
+  EXPECT_EQ(Split("http=127.0.0.1:1,127.0.0.1:2;127.0.0.1:3;b=127.0.0.1:4"),
+            "http>127.0.0.1:1,127.0.0.1:2 >127.0.0.1:3 b>127.0.0.1:4 ");
+}
+
 TEST(ListenNames, AnEqualsSignInAPathIsNoName) {
   EXPECT_EQ(Split("unix:/tmp/a=b"), ">unix:/tmp/a=b ");
   EXPECT_EQ(Split("x=unix:/tmp/a=b"), "x>unix:/tmp/a=b ");

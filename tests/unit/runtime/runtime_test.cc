@@ -81,6 +81,7 @@ TEST(Options, InvalidOptionIsNamedWithItsValue) {
       {"actors_max = 0", [](Options& o) { o.actors_max = 0; }},
       {"actors_max = 4294967295", [](Options& o) { o.actors_max = UINT32_MAX; }},
       {"mailbox_messages_max = 0", [](Options& o) { o.mailbox_messages_max = 0; }},
+      {"answers_max = 0", [](Options& o) { o.answers_max = 0; }},
       {"tasks_max = 0", [](Options& o) { o.tasks_max = 0; }},
       {"lane_messages_max = 0", [](Options& o) { o.lane_messages_max = 0; }},
       {"outbox_messages_max = 0", [](Options& o) { o.outbox_messages_max = 0; }},
