@@ -243,10 +243,11 @@ class Actor : public ActorBase {
   // spent. kClosed: the runtime ends.
   //
   // A function that takes a std::stop_token may look at it now and then, and return early: stop is
-  // requested when nobody waits for the result any more, as this actor has ended or is restarted
-  // (also by the end of the runtime), or the awaiting task was cancelled. A std::stop_callback runs
-  // on the actor's worker, while the actor's callbacks are destroyed, or on the function's own
-  // thread if it is made later than that. So it is short, touches no actor, and throws nothing.
+  // requested when nobody waits for the result any more: this actor has ended or is restarted, the
+  // awaiting task was cancelled, or the deadline of a drain has come (until then a drain waits for
+  // the function). A std::stop_callback runs on the actor's worker, while the actor's callbacks are
+  // destroyed, or on the function's own thread if it is made later than that. So it is short,
+  // touches no actor, and throws nothing.
   template <class F, class C>
   Answer RunBlocking(F&& function, C&& callback) {
     return RunBlockingNumbered(std::forward<F>(function), std::forward<C>(callback), nullptr);

@@ -16,6 +16,7 @@
 #define SLUICE_CORE_ACTOR_RATE_LIMIT_H_
 
 #include "absl/time/time.h"
+#include "sluice/core/base/language.h"
 
 namespace sluice {
 

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sluice/core/base/language.h"
+
 namespace sluice {
 
 struct NamedAddresses {

@@ -20,13 +20,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "sluice/core/base/language.h"
 
 namespace sluice {
 
 class OpenFile {
  public:
-  // Opens a regular file. (A file of /proc says that it is empty, and is sent so.) May wait for a disk: call it in a blocking function (RunBlocking). The
-  // file is the machine's own, in a simulation, too.
+  // Opens a regular file. (A file of /proc says that it is empty, and is sent so.) May wait for a
+  // disk: call it in a blocking function (RunBlocking). The file is the machine's own, in a
+  // simulation, too.
   static absl::StatusOr<std::shared_ptr<const OpenFile>> ForReading(const std::string& path);
   // Takes over `fd`, a regular file that may be read, of `bytes` bytes.
   OpenFile(int fd, int64_t bytes) : fd_(fd), bytes_(bytes) {}
