@@ -68,7 +68,7 @@ class Clerk : public LineSession {
  public:
   Clerk(World* world, Ref<Store> store) : LineSession(100), world_(*world), store_(store) {
     // Peers send at once. To wait for an answer, or to take it slowly, is no silence.
-    SetReceiveTimeout(absl::Milliseconds(100) +
+    SetReceiveTimeout(absl::Milliseconds(30) +
                       absl::Nanoseconds(20 * world_.simulation.faults.delay_ns_max));
   }
   void OnLine(std::string_view line) override {
