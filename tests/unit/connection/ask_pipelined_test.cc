@@ -303,7 +303,8 @@ TEST_F(AskPipelined, AFileKeepsItsPlaceAmongAnswers) {
   Comes(wire, "g");
   EXPECT_EQ(open_.size(), 1u) << "a file that waits is output that is high";
   Answers(0, "a");
-  EXPECT_TRUE(Eventually([&] { return wire.output == "a" + start + "behind"; })) << wire.output;
+  const std::string& output = wire.output;
+  EXPECT_TRUE(Eventually([&] { return output == "a" + start + "behind"; })) << output;
   EXPECT_TRUE(Eventually([&] { return open_.size() == 1; }));
 }
 
