@@ -104,8 +104,8 @@ void AnyValues(Reader& reader) {
                               &options.lane_messages_max, &options.outbox_messages_max,
                               &options.asks_max,          &options.answers_max,
                               &options.monitors_max,      &options.timers_max,
-                              &options.tasks_max,
-                              &options.names_max,         &options.blocking_calls_max};
+                              &options.tasks_max,         &options.names_max,
+                              &options.blocking_calls_max};
   int* const ints[] = {
       &options.workers, &options.blocking_threads_max, &options.sockets_per_connection,
       &options.backlog, &options.keepalive_probes,     &options.notsent_bytes_max};
