@@ -148,8 +148,8 @@ struct Options {
   // connect. 0: 0777 less the process's umask.
   int unix_file_mode = 0;
 
-  // Addresses from --listen=; empty: the program's own. A program with several listeners names them,
-  // here and in its calls of Listen: "http=127.0.0.1:80,admin=unix:/run/admin".
+  // Addresses from --listen=; empty: the program's own. A program with several listeners names
+  // them, here and in its calls of Listen: "http=127.0.0.1:80,admin=unix:/run/admin".
   std::string listen;
   // Level of the process's log, from the Runtime's constructor on; empty: unchanged (info, unless
   // set).
