@@ -29,7 +29,7 @@ namespace sluice {
 
 class AnswerQueue {
  public:
-  // What the session does when all answers have left.
+  // The session's order that takes effect when all answers have left.
   enum class Then : uint8_t { kGoOn, kCloseWrite, kClose };
 
   AnswerQueue(Lease& lease, size_t likely_bytes) : lease_(lease), likely_bytes_(likely_bytes) {}
@@ -93,7 +93,7 @@ class AnswerQueue {
   uint64_t first_ = 0;  // The number of the first place.
   size_t open_ = 0;
   size_t bytes_ = 0;
-  size_t likely_bytes_;  // Of an answer.
+  size_t likely_bytes_;  // An answer's length, guessed from the last ones.
   int files_ = 0;
   int64_t file_bytes_ = 0;
 };

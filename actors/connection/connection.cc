@@ -385,7 +385,7 @@ void Connection::TellOpen() {
   worker().RunHandler(slot_, "OnOpen", [&] {
     if (Closing()) return;  // OnStart has closed it.
     stage_ = Stage::kOpen;
-    if (SilentMs() != TimerWheel::kNever) SetReceiveTimeout();  // It counts from here.
+    if (SilentMs() != TimerWheel::kNever) SetReceiveTimeout();  // The time counts from OnOpen.
     worker().ReleaseMail(slot_);
     session_->OnOpen();
   });

@@ -10,8 +10,7 @@
 //         is done.
 // Thread: the worker's.
 // Bound:  output: output_bytes_max, and FileRange::kRangesMax ranges of files; kept input:
-// input_bytes_max; both charged to the budget. An
-//         idle connection holds neither.
+//         input_bytes_max; both charged to the budget. An idle connection holds neither.
 // Errors: each error ends the connection, once, with one reason. Bytes that were accepted and not
 //         sent are counted as lost.
 #ifndef SLUICE_ACTORS_CONNECTION_CONNECTION_H_
@@ -216,7 +215,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
       session_->CountOut(bytes);
   }
   void LookForError();
-  static CloseReason ReasonOf(int error);  // Of a socket.
+  static CloseReason ReasonOf(int error);  // `error`: a socket's errno.
   void SocketFailed(int error);
   void Finish(CloseReason reason, bool reset = false, int error = 0);
   void LogEnd(CloseReason reason, int error);

@@ -125,7 +125,7 @@ void Connection::FlushGather() {
 }
 
 void Connection::FlushOutput() {
-  int64_t share = FileRange::kChunkBytes;  // Of files: a turn is bounded, however fast the peer is.
+  int64_t share = FileRange::kChunkBytes;  // Bounds a turn, however fast the peer is.
   while (outgoing_.MaySend()) {
     iovec parts[kPartsMax];
     const int count = outgoing_.queue().Parts(parts, kPartsMax);

@@ -30,7 +30,7 @@ struct EarlyCalls {
   void Drop(Worker& worker);
 
   OutputQueue output;
-  int ranges = 0;  // Of files in `output`.
+  int ranges = 0;  // Ranges of files in `output`.
   std::optional<size_t> input_bytes_max;
   std::optional<CloseReason> abort;
   bool close = false;

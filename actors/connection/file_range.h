@@ -37,7 +37,8 @@ namespace sluice {
 class FileRange final : public OutputPart {
  public:
   static constexpr int kRangesMax = 16;
-  // What a connection sends of files in one turn, and asks of the pool at a time.
+  // A connection sends at most so many bytes of files in one turn, and asks the pool for as many at
+  // a time.
   static constexpr int64_t kChunkBytes = 256 * 1024;
   // The kernel drops bytes that were just there only if memory is very short.
   static constexpr int64_t kTrustMs = 500;
@@ -54,7 +55,7 @@ class FileRange final : public OutputPart {
   int64_t HeldBytes() const override { return AllocatedBytes(sizeof(FileRange)); }
 
   int Descriptor() const { return file_->Descriptor(); }
-  int64_t Offset() const { return end_ - BytesLeft(); }  // Of the next byte.
+  int64_t Offset() const { return end_ - BytesLeft(); }  // The next byte's place in the file.
   // True: the pool has the next bytes to read, or has no room to.
   bool Waits() const { return state_ == State::kFetching || state_ == State::kLater; }
   bool Fetching() const { return state_ == State::kFetching; }

@@ -3,9 +3,8 @@
 //
 // Owner:  the Connection, which gives the bytes to the kernel.
 // Thread: the worker's.
-// Bound:  output_bytes_max, with the bytes in the worker's gather buffer; charged to a lease.
-// Besides
-//         them kRangesMax ranges of files (file_range.h).
+// Bound:  output_bytes_max, with the bytes in the worker's gather buffer; charged to a lease. And
+//         kRangesMax ranges of files (file_range.h).
 // Errors: a failed write is noted (WriteError), and from then on nothing is accepted or sent. The
 //         connection ends at the end of the slice, not in the middle of a handler.
 //

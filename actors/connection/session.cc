@@ -20,7 +20,7 @@ namespace sluice {
 
 namespace {
 
-// Of an answer that the connection takes no more: the session has closed.
+// The place of an answer that is not written: the session has closed before the question.
 constexpr uint64_t kNoPlace = UINT64_MAX;
 
 }  // namespace

@@ -234,7 +234,7 @@ class Session : public Actor {
   void SetInputMax(size_t bytes);
   // Ends the connection (kSilent) when the peer has sent nothing for `timeout`, counted from this
   // call, from OnOpen and from each byte received; infinite, or not positive: never, the default.
-  // It does not count while the peer is the one that waits: an answer is under way (Ask,
+  // The time does not count while the peer is the one that waits: an answer is under way (Ask,
   // RunBlocking, a task), output waits, or this side does not read (a hold, parked, no memory); it
   // begins again behind that. So it tells a peer that is gone or slow with its request from one
   // that is served slowly. (idle_timeout counts bytes of both directions.)

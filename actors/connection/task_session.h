@@ -23,12 +23,11 @@
 //
 // Owner:  as any Session.
 // Thread: as any Session.
-// Bound:  the bytes of one read (at most input_bytes_max, and what one read of the socket takes),
+// Bound:  the bytes of one read (at most input_bytes_max, and what one read of the socket takes)
 // and
-//         the frames of its tasks, are charged to the memory budget. One task reads at a time.
-// Errors: a frame longer than the maximum (SetInputMax) resets the connection. If there is no
-// memory
-//         for the bytes of a read, the connection ends (kMemory).
+//         the frames of its tasks are charged to the memory budget. One task reads at a time.
+// Errors: a frame longer than the maximum (SetInputMax) resets the connection. Without memory for
+//         the bytes of a read the connection ends (kMemory).
 #ifndef SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
 #define SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
 
@@ -209,7 +208,7 @@ class TaskSession::WriteWait : public ListNode<WriteTag> {
   std::string_view bytes_;  // Left to write.
   Answer answer_ = Answer::kAccepted;
   bool begun_ = false;  // A piece of it was written.
-  bool file_ = false;   // This is a FileWait.
+  bool file_ = false;   // The wait is a FileWait.
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
 };
@@ -229,7 +228,7 @@ class TaskSession::FileWait : public WriteWait {
   SharedFile range_of_;
   int64_t offset_;
   int64_t size_;
-  bool taken_ = false;  // It is in the output.
+  bool taken_ = false;  // The range is in the output.
 };
 
 inline TaskSession::ReadWait TaskSession::Read(size_t most, Where where) {

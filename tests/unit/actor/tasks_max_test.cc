@@ -254,6 +254,17 @@ TEST_F(TasksMaxOfTheRuntime, ADrainEndsTheWorkOnWhatWaits) {
   EXPECT_EQ(seen_.Text(), "n1 n2 n3 n4");
 }
 
+// Below tasks_max nothing is held: the tasks themselves are what the drain waits for.
+TEST_F(TasksMax, ADrainWaitsForTasksThatMessagesBegan) {
+  Make(0);
+  for (int64_t i = 1; i <= 4; ++i) ASSERT_EQ(clerk_.TrySend(Note{i}), Answer::kAccepted);
+  step_.Round(4);
+  ASSERT_EQ(seen_.open, 4);
+  os_.runs = true;
+  runtime_.Drain(kLong);
+  EXPECT_EQ(seen_.lines.size(), 4u);
+}
+
 // Each task has a timer and a question open. With as many tasks as questions may wait the actor
 // would fail: timers_max.
 TEST_F(TasksMax, ByDefaultAFloodOfQuestionsLeavesEachTaskItsTimers) {

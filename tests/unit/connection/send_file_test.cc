@@ -363,6 +363,12 @@ class Blocks : public Actor {
   int calls_ = 0;
 };
 
+TEST(SendFile, APathWithAZeroByteIsRefused) {
+  const absl::StatusOr<SharedFile> file =
+      OpenFile::ForReading(std::string("/proc/self/exe\0.txt", 19));
+  EXPECT_EQ(file.status().message(), "cannot open /proc/self/exe...: the path has a zero byte");
+}
+
 TEST(SendFile, FullPoolIsAskedAgain) {
   Gate gate;
   Options options = WireOptions();

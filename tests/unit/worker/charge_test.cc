@@ -33,12 +33,14 @@ class Taker : public Actor {
 
 class Charge : public ::testing::Test {
  protected:
-  static Options Roomy() {
+  static Options OptionsOf(int64_t memory_bytes_max) {
     Options options = SmallOptions(2);
-    options.memory_bytes_max = 64 * kGiB;  // A number: nothing of it is touched.
+    options.memory_bytes_max = memory_bytes_max;
     return options;
   }
-  Charge() : runtime_(Roomy()), step_(runtime_) {}
+  // A number: nothing of it is touched.
+  explicit Charge(int64_t memory_bytes_max = 64 * kGiB)
+      : runtime_(OptionsOf(memory_bytes_max)), step_(runtime_) {}
   ~Charge() override {
     step_.Round(4);
     EXPECT_EQ(runtime_.budget().UsedBytes(), 0);
@@ -76,6 +78,23 @@ TEST_F(Charge, PastFourGibibytesEverySendAnswersTooLarge) {
       EXPECT_EQ(self.Send(b, Huge{4 * kGiB}), Answer::kTooLarge);
     });
     EXPECT_FALSE(a.slot()->parked);
+  }
+}
+
+class SmallBudget : public Charge {
+ protected:
+  static constexpr int64_t kBudgetBytes = 64 * 1024 * 1024;
+  SmallBudget() : Charge(kBudgetBytes) {}
+};
+
+TEST_F(SmallBudget, PastTheWholeBudgetEverySendAnswersTooLarge) {
+  const Ref<Taker> a = Make(0);
+  for (const Ref<Taker>& b : {Make(0), Make(1)}) {
+    EXPECT_EQ(b.TrySend(Huge{kBudgetBytes + 1}), Answer::kTooLarge) << "from outside";
+    Do(a, [&](Taker& self) {
+      EXPECT_EQ(b.TrySend(Huge{kBudgetBytes + 1}), Answer::kTooLarge);
+      EXPECT_EQ(self.Send(b, Huge{kBudgetBytes + 1}), Answer::kTooLarge);
+    });
   }
 }
 
