@@ -24,8 +24,7 @@
 // Owner:  as any Session.
 // Thread: as any Session.
 // Bound:  the bytes of one read (at most input_bytes_max, and what one read of the socket takes)
-// and
-//         the frames of its tasks are charged to the memory budget. One task reads at a time.
+//         and the frames of its tasks are charged to the budget. One task reads at a time.
 // Errors: a frame longer than the maximum (SetInputMax) resets the connection. Without memory for
 //         the bytes of a read the connection ends (kMemory).
 #ifndef SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_

@@ -19,10 +19,10 @@
 // Bound:  its mailbox; its outbox (outbox_messages_max), questions (asks_max), timers (timers_max),
 //         monitors (monitors_max) and tasks that messages begin (tasks_max).
 // Errors: an exception that leaves a handler ends the actor with its text as the reason, which is
-//         also told to askers that it owes an answer; one that
-//         leaves the constructor fails the spawn. When the actor ends or is restarted, the
-//         callbacks of timers, questions and blocking calls that have not run yet never run: they
-//         are destroyed, with what they captured, before the actor is.
+//         also told to askers that it owes an answer; one that leaves the constructor fails the
+//         spawn. When the actor ends or is restarted, the callbacks of timers, questions and
+//         blocking calls that have not run yet never run: they are destroyed, with what they
+//         captured, before the actor is.
 #ifndef SLUICE_CORE_ACTOR_ACTOR_H_
 #define SLUICE_CORE_ACTOR_ACTOR_H_
 

@@ -16,8 +16,7 @@
 //
 // Owner:  its holder; movable.
 // Thread: the actor's worker's. Elsewhere the end of a hold ends the process, with a line that
-// names
-//         the actor.
+//         names the actor.
 // Bound:  three words; the actor counts its holds.
 // Errors: none.
 #ifndef SLUICE_CORE_ACTOR_MAIL_HOLD_H_

@@ -2,8 +2,7 @@
 // (Actor::HoldMail), or because as many of its tasks as may run were begun by messages (tasks_max).
 //
 // Owner:  the slot's ActorExtra; made when first needed, freed with the actor's end. A restart
-// keeps
-//         it.
+//         keeps it.
 // Thread: the worker's. core/worker/mail_holds.h changes it.
 // Bound:  `aside` by the mailbox, as its messages keep their credits.
 // Errors: none.

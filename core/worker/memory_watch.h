@@ -4,8 +4,7 @@
 // Owner:  the worker.
 // Thread: the worker's.
 // Bound:  a look asks kReadersPerLook handlers, and walks some slots; the next look goes on where
-// it
-//         ended. The lists of stalled connections hold at most 2 * ShedBoard's kConnectionsMax.
+//         it ended. The lists of stalled connections hold at most 2 * ShedBoard's kConnectionsMax.
 // Errors: none: what memory's end costs is counted (CloseReason::kMemory), and logged.
 #ifndef SLUICE_CORE_WORKER_MEMORY_WATCH_H_
 #define SLUICE_CORE_WORKER_MEMORY_WATCH_H_

@@ -17,25 +17,11 @@
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/promise.h"
 #include "sluice/core/os/open_file.h"
+#include "sluice/tests/support/late_store.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::ask_pipelined_test {
 namespace {
-
-struct Get {
-  using Reply = std::string;
-};
-
-// Answers when the test says so.
-class Store : public Actor {
- public:
-  using Open = std::vector<Promise<std::string>>;
-  explicit Store(Open* open) : open_(*open) {}
-  void On(Get, Promise<std::string> promise) { open_.push_back(std::move(promise)); }
-
- private:
-  Open& open_;
-};
 
 std::string Encode(const absl::StatusOr<std::string>& reply) {
   return reply.ok() ? *reply : std::string(reply.status().message());
@@ -45,7 +31,7 @@ std::string Encode(const absl::StatusOr<std::string>& reply) {
 // 'x' calls Close, 'w' calls CloseWrite, any other byte is written.
 class Clerk : public ScriptSession {
  public:
-  Clerk(Notes* notes, Ref<Store> store) : ScriptSession(notes), store_(store) {}
+  Clerk(Notes* notes, Ref<LateStore> store) : ScriptSession(notes), store_(store) {}
   void OnData(Input& in) override {
     while (!in.empty() && MayGoOn()) Serve(in.Take(1)[0]);
   }
@@ -65,7 +51,7 @@ class Clerk : public ScriptSession {
       WriteOrAbort(std::string(1, request));
     }
   }
-  const Ref<Store> store_;
+  const Ref<LateStore> store_;
 };
 
 Options FewAnswers() {
@@ -77,7 +63,7 @@ Options FewAnswers() {
 class AskPipelined : public ::testing::Test {
  protected:
   explicit AskPipelined(const Options& options = FewAnswers())
-      : rig_(options), store_(rig_.runtime.Spawn<Store>(&open_)) {}
+      : rig_(options), store_(rig_.runtime.Spawn<LateStore>(&open_)) {}
   ~AskPipelined() override { open_.clear(); }
 
   template <class S = Clerk>
@@ -104,9 +90,9 @@ class AskPipelined : public ::testing::Test {
     rig_.Settle();
   }
 
-  Store::Open open_;
+  LateStore::Open open_;
   Rig rig_;
-  Ref<Store> store_;
+  Ref<LateStore> store_;
   Slot* slot_ = nullptr;
 };
 
@@ -311,8 +297,8 @@ TEST_F(AskPipelined, AFileKeepsItsPlaceAmongAnswers) {
 TEST_F(AskPipelined, FewAreAskedAtOnceUntilTheAnswersLengthIsKnown) {
   Options options = WireOptions();
   Rig rig(options);
-  Store::Open open;
-  const Ref<Store> store = rig.runtime.Spawn<Store>(&open);
+  LateStore::Open open;
+  const Ref<LateStore> store = rig.runtime.Spawn<LateStore>(&open);
   Rig::Peer peer = rig.New();
   rig.OpenAs<Clerk>(peer.wire, Connection::Start::kConnected, absl::InfiniteDuration(), &peer.notes,
                     store);
@@ -369,7 +355,7 @@ TEST_F(AskPipelined, WithoutMemoryForAnAnswerTheConnectionEnds) {
 // A task that asks for each byte, and goes on to read.
 class TaskClerk : public TaskSession {
  public:
-  TaskClerk(Rig::Notes* notes, Ref<Store> store) : notes_(*notes), store_(store) {}
+  TaskClerk(Rig::Notes* notes, Ref<LateStore> store) : notes_(*notes), store_(store) {}
   Task<> Serve() override {
     while (const auto byte = co_await Exactly(1)) {
       if (*byte == "g") {
@@ -383,7 +369,7 @@ class TaskClerk : public TaskSession {
 
  private:
   Rig::Notes& notes_;
-  const Ref<Store> store_;
+  const Ref<LateStore> store_;
 };
 
 TEST_F(AskPipelined, ATaskThatReturnsLetsItsAnswersLeave) {

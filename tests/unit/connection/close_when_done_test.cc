@@ -11,30 +11,16 @@
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/tests/support/late_store.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::close_when_done_test {
 namespace {
 
-struct Get {
-  using Reply = std::string;
-};
-
-// Answers when the test says so.
-class Store : public Actor {
- public:
-  using Open = std::vector<Promise<std::string>>;
-  explicit Store(Open* open) : open_(*open) {}
-  void On(Get, Promise<std::string> promise) { open_.push_back(std::move(promise)); }
-
- private:
-  Open& open_;
-};
-
 // Asks for each byte of its input; the byte says how.
 class Asker : public ScriptSession {
  public:
-  Asker(Notes* notes, Ref<Store> store) : ScriptSession(notes), store_(store) {}
+  Asker(Notes* notes, Ref<LateStore> store) : ScriptSession(notes), store_(store) {}
   void OnData(Input& in) override {
     while (!in.empty() && MayGoOn()) {
       const char how = in.Take(1)[0];
@@ -56,12 +42,12 @@ class Asker : public ScriptSession {
     const auto write = [this, text](const absl::StatusOr<std::string>&) { WriteOrAbort(text); };
     EXPECT_EQ(Ask(store_, Get{}, absl::InfiniteDuration(), write), Answer::kAccepted);
   }
-  const Ref<Store> store_;
+  const Ref<LateStore> store_;
 };
 
 class CloseWhenDone : public ::testing::Test {
  protected:
-  CloseWhenDone() : store_(rig_.runtime.Spawn<Store>(&open_)) {}
+  CloseWhenDone() : store_(rig_.runtime.Spawn<LateStore>(&open_)) {}
   ~CloseWhenDone() override { open_.clear(); }
 
   Rig::Peer Connected() {
@@ -79,9 +65,9 @@ class CloseWhenDone : public ::testing::Test {
     rig_.Settle();
   }
 
-  Store::Open open_;
+  LateStore::Open open_;
   Rig rig_;
-  Ref<Store> store_;
+  Ref<LateStore> store_;
 };
 
 TEST_F(CloseWhenDone, AnswersAfterAHalfCloseReachThePeer) {

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/promise.h"
+#include "sluice/tests/support/late_store.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::read_hold_test {
@@ -119,23 +120,10 @@ TEST(ReadHold, AHoldInAMemberEndsWithItsSession) {
   EXPECT_EQ(notes.session, nullptr);
 }
 
-struct Get {
-  using Reply = std::string;
-};
-
-class Store : public Actor {
- public:
-  explicit Store(Promise<std::string>* open) : open_(*open) {}
-  void On(Get, Promise<std::string> promise) { open_ = std::move(promise); }
-
- private:
-  Promise<std::string>& open_;
-};
-
 // Asks in order for each byte, and has a rate limit beside: a hold for a second after each byte.
 class Limited : public ScriptSession {
  public:
-  Limited(Notes* notes, Ref<Store> store) : ScriptSession(notes), store_(store) {}
+  Limited(Notes* notes, Ref<LateStore> store) : ScriptSession(notes), store_(store) {}
   void OnData(Input& in) override {
     in.Take(1);
     EXPECT_NE(After(absl::Seconds(1), [hold = HoldReading()] {}), 0u);
@@ -144,29 +132,30 @@ class Limited : public ScriptSession {
   }
 
  private:
-  const Ref<Store> store_;
+  const Ref<LateStore> store_;
 };
 
 TEST(ReadHold, AskInOrderAndARateLimitDoNotUndoEachOther) {
   for (const bool answer_first : {true, false}) {
-    Promise<std::string> open;
+    LateStore::Open open;
     Rig rig;
     auto [wire, notes] = rig.New();
     rig.OpenAs<Limited>(wire, Connection::Start::kConnected, absl::InfiniteDuration(), &notes,
-                        rig.runtime.Spawn<Store>(&open));
+                        rig.runtime.Spawn<LateStore>(&open));
     rig.Settle();
     rig.Arrive(wire, "ab");
     rig.Settle();
     const auto answer = [&] {
-      std::exchange(open, Promise<std::string>()).Resolve("1");
+      ASSERT_EQ(open.size(), 1u);
+      open.front().Resolve("1");
+      open.clear();
       rig.Settle();
     };
     const size_t all = wire.output.size();
     if (answer_first) {
       answer();
       EXPECT_EQ(wire.output.size(), all + 1);
-      open.Resolve("no second question is asked");
-      rig.Settle();
+      EXPECT_TRUE(open.empty()) << "no second question is asked";
       EXPECT_EQ(wire.output.size(), all + 1) << "the limit holds";
       rig.Advance(absl::Seconds(2));
     } else {

@@ -118,7 +118,9 @@ TEST(SendFile, SessionGetsNoInputUntilItIsSent) {
   s.wire().room = 0;
   s.peer.notes.on_data = [&](ScriptSession& session, Input& in) {
     s.peer.notes.data += in.Take(1);
-    if (session.OutputBytes() == 0) EXPECT_EQ(s.Send(file), Answer::kAccepted);
+    if (session.OutputBytes() == 0) {
+      EXPECT_EQ(s.Send(file), Answer::kAccepted);
+    }
     EXPECT_FALSE(session.MayGoOn());
     session.WantWritable();
   };
