@@ -127,7 +127,7 @@ void Connection::Finish(CloseReason reason, bool reset, int error) {
   TellOutputEnded();
   if (owner_ != nullptr) owner_->TellEnd(owner_worker);
   if (session == nullptr) return;
-  owner_worker.life().StopStarted(slot_, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  owner_worker.life().StopStarted(slot_, EndReason::kStopped, EndText(reason, error));
 }
 
 CloseReason Connection::ReasonOf(int error) {

@@ -55,8 +55,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // Notes the address of a connect under way. `again`: the backlog of the listener is full, and the
   // connect is repeated until it has room.
   void ConnectsTo(const Address& address, bool again);
-  // For a session that never gets a connection: it is counted, and gets OnClose(reason).
-  static void Refuse(Worker& worker, Slot* slot, CloseReason reason);
+  // For a session that never gets a connection: it is counted, and gets OnClose(reason). `text` is
+  // the reason that its monitors are told.
+  static void Refuse(Worker& worker, Slot* slot, CloseReason reason, std::string text);
   ~Connection() override;
 
   // For the session, and for spokes that write on its behalf.
@@ -219,6 +220,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   void SocketFailed(int error);
   void Finish(CloseReason reason, bool reset = false, int error = 0);
   void LogEnd(CloseReason reason, int error);
+  std::string EndText(CloseReason reason, int error) const;  // For monitors and askers.
 
   // --- Calls of the session (connection.cc; TellDrain in connection_draining.cc).
 

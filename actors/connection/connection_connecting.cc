@@ -12,7 +12,7 @@
 
 namespace sluice {
 
-void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
+void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason, std::string text) {
   CountersOf(worker).CountNeverStood(reason);
   auto& session = ActorAs<Session>(slot);
   session.close_reason_ = reason;
@@ -20,7 +20,7 @@ void Connection::Refuse(Worker& worker, Slot* slot, CloseReason reason) {
   if (session.early_ != nullptr) session.early_->Drop(worker);
   session.early_.reset();
   worker.HoldMail(slot);  // The connection never opens.
-  worker.life().StopStarted(slot, EndReason::kStopped, std::string(CloseReasonName(reason)));
+  worker.life().StopStarted(slot, EndReason::kStopped, std::move(text));
 }
 
 // Takes over the calls of the session's constructor. Abort and Close wait until OnStart has run
@@ -48,6 +48,13 @@ void Connection::EndEarly() {
 }
 
 // --- Connecting.
+
+std::string Connection::EndText(CloseReason reason, int error) const {
+  if (reason == CloseReason::kConnectFailed && IsConnecting() && connecting().address()) {
+    return ConnectErrorText(*connecting().address(), error);
+  }
+  return std::string(CloseReasonName(reason));
+}
 
 void Connection::BeginConnecting(absl::Duration timeout) {
   stage_ = Stage::kConnecting;

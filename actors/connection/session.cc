@@ -54,7 +54,7 @@ void Session::OnInputFull() {
 
 void Session::LogConnectFailed(const Address& to, int error) {
   LimitOf(worker(), CloseReason::kConnectFailed).Warn(worker().NowMs(), [&] {
-    return absl::StrCat("connect to ", to.ToString(), ": ", ErrnoText(error));
+    return ConnectErrorText(to, error);
   });
 }
 

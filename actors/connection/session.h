@@ -36,6 +36,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -74,6 +75,14 @@ class Input {
  private:
   std::string_view bytes_;
 };
+
+namespace internal {
+// A question to a session: is answered when its OnOpen has run. If it never will, the promise is
+// dropped with the session, and the asker is told of the session's end.
+struct WhenOpen {
+  using Reply = std::monostate;
+};
+}  // namespace internal
 
 class Session : public Actor {
  public:
@@ -121,6 +130,8 @@ class Session : public Actor {
 
   // The end of the actor is the end of the connection.
   void OnStop() final;
+
+  std::monostate On(internal::WhenOpen) { return {}; }  // Messages wait for OnOpen.
 
   // nullptr in the constructor, and after the connection has ended.
   Connection* connection() const { return connection_; }

@@ -154,4 +154,8 @@ void EndListening(Os& os, ListeningSocket& socket) {
 
 std::string ErrnoText(int error) { return std::generic_category().message(error); }
 
+std::string ConnectErrorText(const Address& to, int error) {
+  return absl::StrCat("connect to ", to.ToString(), ": ", ErrnoText(error));
+}
+
 }  // namespace sluice

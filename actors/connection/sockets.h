@@ -81,6 +81,8 @@ void SetTcpOptions(Os& os, int fd, const Options& options);
 void SetRetransmissions(Os& os, int fd, const Options& options);
 
 std::string ErrnoText(int error);  // "Connection refused".
+// "connect to 127.0.0.1:80: Connection refused"
+std::string ConnectErrorText(const Address& to, int error);
 
 }  // namespace sluice
 

@@ -98,12 +98,9 @@ void Pipe::OnLookedUp(absl::StatusOr<std::vector<Address>> addresses) {
 void Pipe::ConnectNext() {
   Worker& here = worker();
   const Address address = attempts_->addresses.back();
-  const auto left = static_cast<int64_t>(attempts_->addresses.size());
+  const size_t left = attempts_->addresses.size();
   attempts_->addresses.pop_back();
-  const absl::Duration timeout =
-      attempts_->deadline_ms == TimerWheel::kNever
-          ? absl::InfiniteDuration()
-          : absl::Milliseconds(std::max<int64_t>(attempts_->deadline_ms - here.NowMs(), 1)) / left;
+  const absl::Duration timeout = internal::ConnectPart(here.NowMs(), attempts_->deadline_ms, left);
   // After the drain's deadline nothing would end a new connection.
   Slot* const made = here.ShuttingDown() ? nullptr : here.life().AllocateSlot();
   if (made == nullptr) {

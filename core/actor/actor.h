@@ -60,6 +60,7 @@ template <class A, class M>
 class AskWait;
 template <class F>
 class BlockingWait;
+class EndWait;
 class ReplyWait;
 class SleepWait;
 class TimerWait;
@@ -327,6 +328,10 @@ class Actor : public ActorBase {
     return MonitorSlot(target.slot(), target.generation());
   }
   void Demonitor(MonitorId id);
+  // In a task: `co_await EndOf(actor)` goes on when that actor has ended, after its last message,
+  // and answers the Down, for which OnDown is not called.
+  template <class A>
+  internal::EndWait EndOf(const Ref<A>& target, Where where = SLUICE_HERE);
 
   // Ends this actor after this handler.
   void Stop(std::string reason = "") {
@@ -356,6 +361,7 @@ class Actor : public ActorBase {
   friend void internal::HandleReply(void* actor, AskId ask, void* reply);
   friend void internal::HandleAskOver(void* actor, Envelope& e);
   friend class OpenQuestion;
+  friend class internal::EndWait;
   friend class internal::ReplyWait;
   friend class internal::TimerWait;
   template <class A, class M>

@@ -27,6 +27,11 @@ absl::Status FailureOf(const Slot* actor, const std::string& text) {
   return absl::AbortedError(absl::StrCat(NameOfActor(actor), " failed: ", text));
 }
 
+absl::Status EndOf(const Slot* actor, const std::string& text) {
+  return absl::AbortedError(
+      absl::StrCat(NameOfActor(actor), " has ended", text.empty() ? "" : ": ", text));
+}
+
 }  // namespace
 
 absl::Status DroppedStatus() noexcept {
@@ -41,6 +46,7 @@ absl::Status DroppedStatus() noexcept {
     if (ends && holder->extra->reason == EndReason::kFailed) {
       return FailureOf(holder, holder->extra->reason_text);
     }
+    if (ends) return EndOf(holder, holder->extra->reason_text);
   } catch (...) {
     // No memory for the text.
   }

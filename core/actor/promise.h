@@ -64,7 +64,8 @@ class AnsweringScope {
   bool dropped_ = false;
 };
 
-// Why a promise was dropped that is destroyed now: its holder has failed, or has forgotten it.
+// Why a promise was dropped that is destroyed now: its holder has failed or ended, or has forgotten
+// it.
 absl::Status DroppedStatus() noexcept;
 // Why a question or a blocking call was not accepted.
 absl::Status RefusedStatus(Answer answer);

@@ -96,5 +96,21 @@ bool SleepWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   throw std::runtime_error("Sleep() was refused: the actor has timers_max timers");
 }
 
+bool EndWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+  Suspend(coroutine, frame, "the end", target_);
+  monitor_ = actor_.MonitorSlot(target_, generation_);
+  if (monitor_ == 0) {
+    throw std::runtime_error("EndOf() was refused: the actor has monitors_max monitors");
+  }
+  actor_.slot()->extra->watching.find(monitor_)->second.listener = this;
+  return true;
+}
+
+void EndWait::Told(Down down) {
+  monitor_ = 0;
+  down_ = std::move(down);
+  GoOn();
+}
+
 }  // namespace internal
 }  // namespace sluice

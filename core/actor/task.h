@@ -29,6 +29,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <new>
 #include <optional>
@@ -102,6 +103,18 @@ inline constexpr bool kDestroyedTwice = false;
 #define SLUICE_DESTROYED_TWICE                                                                  \
   "g++ before 13 destroys the message or the captures twice here. Give the wait a name first: " \
   "auto wait = Ask(...); co_await wait;"
+
+// g++ before 13 puts 8 bytes before the frame of a coroutine that has no variable of its own and
+// awaits in a condition (`while (co_await Read()) ...` alone): its handle is then 8 bytes off, and
+// to resume it would run anything (GCC PR 106188). Frames are aligned to 16.
+inline void CheckFrame([[maybe_unused]] std::coroutine_handle<> frame) {
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+  static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ == 16);
+  SLUICE_CHECK(reinterpret_cast<uintptr_t>(frame.address()) % 16 == 0,
+               "g++ before 13 breaks a task without variables that awaits in a condition: write "
+               "`while (const auto bytes = co_await ...)`, or begin the task with a variable");
+#endif
+}
 
 // The part of a task's promise that does not depend on its result.
 class TaskPromiseBase {
@@ -239,10 +252,14 @@ namespace internal {
 
 template <class T>
 Task<T> TaskPromise<T>::get_return_object() {
-  return Task<T>(std::coroutine_handle<TaskPromise>::from_promise(*this));
+  const auto frame = std::coroutine_handle<TaskPromise>::from_promise(*this);
+  CheckFrame(frame);
+  return Task<T>(frame);
 }
 inline Task<void> TaskPromise<void>::get_return_object() {
-  return Task<void>(std::coroutine_handle<TaskPromise>::from_promise(*this));
+  const auto frame = std::coroutine_handle<TaskPromise>::from_promise(*this);
+  CheckFrame(frame);
+  return Task<void>(frame);
 }
 
 template <class T>

@@ -3,9 +3,9 @@
 //
 // Owner:  the frame that awaits it.
 // Thread: the worker's.
-// Bound:  as the call of Actor that it stands for: asks_max, timers_max.
+// Bound:  as the call of Actor that it stands for: asks_max, timers_max, monitors_max.
 // Errors: a refused question or blocking call answers a Status that says why. Sleep throws if
-//         timers_max is reached.
+//         timers_max is reached, and EndOf if monitors_max is.
 #ifndef SLUICE_CORE_ACTOR_WAITS_H_
 #define SLUICE_CORE_ACTOR_WAITS_H_
 
@@ -158,6 +158,27 @@ class SleepWait : public TimerWait {
   const absl::Duration delay_;
 };
 
+// Waits for the end of an actor.
+class EndWait : public Wait, public DownListener {
+ public:
+  EndWait(Actor& actor, Slot* target, uint32_t generation, Where where)
+      : Wait(actor, where), target_(target), generation_(generation) {}
+  EndWait(EndWait&&) = default;
+  ~EndWait() {
+    if (monitor_ != 0) actor_.Demonitor(monitor_);
+  }
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+  Down Result() { return std::move(down_); }
+
+ private:
+  void Told(Down down) override;
+
+  Slot* const target_;
+  const uint32_t generation_;
+  MonitorId monitor_ = 0;  // 0: it does not wait.
+  Down down_;
+};
+
 // The connection of a session may wait for the end of its tasks (Session::CloseWhenDone).
 void TaskIsOver(Slot* slot);
 
@@ -254,6 +275,10 @@ namespace sluice {
 
 inline internal::UnparkedWait Actor::Unparked(Where where) {
   return internal::UnparkedWait(*this, where);
+}
+template <class A>
+internal::EndWait Actor::EndOf(const Ref<A>& target, Where where) {
+  return internal::EndWait(*this, target.slot(), target.generation(), where);
 }
 inline internal::SleepWait Actor::Sleep(absl::Duration delay, Where where) {
   return internal::SleepWait(*this, delay, where);

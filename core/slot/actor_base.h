@@ -21,6 +21,15 @@ const void* KindOf() {
   return &kKindMark<A>;
 }
 
+// Is told of the end of a monitored actor instead of the actor's OnDown.
+class DownListener {
+ public:
+  virtual void Told(Down down) = 0;
+
+ protected:
+  ~DownListener() = default;
+};
+
 class ActorBase {
  public:
   virtual ~ActorBase() = default;

@@ -111,12 +111,15 @@ struct Watcher {
   friend bool operator<(const Watcher& a, const Watcher& b);
 };
 
+class DownListener;
+
 // A monitored actor. After Demonitor() the entry counts towards monitors_max until the target's
 // worker confirms the removal. This bounds the orders on their way, too.
 struct Watched {
   Slot* target = nullptr;
   uint32_t generation = 0;
   bool taken_back = false;
+  DownListener* listener = nullptr;  // A task that waits for the end; nullptr: OnDown.
 };
 
 struct Child {

@@ -1,5 +1,7 @@
 #include "sluice/core/worker/down.h"
 
+#include <utility>
+
 #include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_base.h"
 #include "sluice/core/worker/worker.h"
@@ -16,6 +18,7 @@ void HandleDown(void* actor, Envelope& e) {
   auto& watching = e.target->extra->watching;
   auto found = watching.find(notice.monitor);
   if (found == watching.end() || found->second.taken_back) return;
+  DownListener* const listener = found->second.listener;
   watching.erase(found);
   Down down{notice.monitor, notice.reason, ""};
   try {
@@ -23,6 +26,7 @@ void HandleDown(void* actor, Envelope& e) {
   } catch (...) {
     // No memory for the text: the monitor is notified without it.
   }
+  if (listener != nullptr) return listener->Told(std::move(down));
   SLUICE_PLANT(double_down, if (down.reason == EndReason::kFailed) self->OnDown(down));
   self->OnDown(down);
 }

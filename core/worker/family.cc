@@ -86,9 +86,9 @@ void Family::StopNextChild(Slot* slot) {
 void Family::Unwatch(Slot* slot) {
   ActorExtra& extra = *slot->extra;
   const auto watched = extra.watching.begin();
-  const auto [target, generation, taken_back] = watched->second;
-  if (!taken_back) {
-    Worker::Post(*target->worker, target, generation,
+  const Watched& of = watched->second;
+  if (!of.taken_back) {
+    Worker::Post(*of.target->worker, of.target, of.generation,
                  UnwatchControl{Watcher(slot, watched->first), /*answered=*/false});
   }
   extra.watching.erase(watched);

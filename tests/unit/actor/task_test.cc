@@ -649,6 +649,20 @@ TEST_F(Tasks, ARestartDestroysTheTasksOfTheFailedLife) {
 
 // --- Memory.
 
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+// The compiler breaks its frame: to run it would jump to anywhere.
+class AwaitsInACondition : public Tasker {
+  using Tasker::Tasker;
+  Task<> Work() override {
+    if ((co_await Ask(doubler_, Twice{1}, kLong)).ok()) co_return;
+  }
+};
+TEST_F(Tasks, AFrameThatTheCompilerBreaksIsNamed) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(Run<AwaitsInACondition>(), "breaks a task without variables");
+}
+#endif
+
 TEST(FramePool, FramesAreChargedAndTakenFromTheStock) {
   Budget budget(1 << 20);
   Lease lease(budget, 1);
