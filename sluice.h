@@ -16,6 +16,7 @@
 #include "sluice/actors/connection/session.h"
 #include "sluice/actors/connection/task_session.h"
 #include "sluice/actors/hub/hub.h"
+#include "sluice/actors/hub/subscription.h"
 #include "sluice/actors/peers/acceptor.h"
 #include "sluice/actors/peers/connector.h"
 #include "sluice/actors/peers/pipe.h"

@@ -1,6 +1,7 @@
 #include "sluice/actors/hub/hub.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "sluice/actors/hub/hub_control.h"
@@ -119,8 +120,8 @@ void Hub::On(Publish message) {
 void Hub::On(internal::SubscribeMessage message) {
   if (&message.slot->worker->runtime() != &runtime()) {
     LogWarn("hub: refused a session of another runtime: this hub cannot write to its connection");
-    Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
-                         Subscribed{.hub = RefOf(this)});
+    internal::TellNotJoined(message, RefOf(this),
+                            absl::InvalidArgumentError("the hub is of another runtime"));
     return;
   }
   const int where = message.slot->worker->Index();
@@ -128,9 +129,15 @@ void Hub::On(internal::SubscribeMessage message) {
   ++subscribers_[where];
   if (Send(spokes_[where], std::move(add)) != Answer::kAccepted) {
     --subscribers_[where];
-    Worker::SendReserved(add.subscriber.slot, add.subscriber.generation,
-                         add.subscriber.subscribed_ops, Subscribed{.hub = RefOf(this)});
+    internal::TellNotJoined(add.subscriber, RefOf(this),
+                            absl::UnavailableError("the hub is too busy, or has no memory"));
   }
+}
+
+void Hub::On(internal::JoinHub question, Promise<std::monostate> promise) {
+  On(internal::SubscribeMessage{question.slot, question.generation, std::move(question.options),
+                                /*subscribed_ops=*/nullptr, /*greeting=*/"",
+                                std::move(question.state), std::move(promise)});
 }
 
 // RemoveSubscriber is a reserved message: the spoke never refuses it, and it comes after all
@@ -170,6 +177,12 @@ void LeaveHub(const Session& session, const Subscribed& subscription, const Mess
     return;
   }
   Worker::SendReserved(hub, generation, &kReservedOps<Hub, Leaving>, std::move(leaving));
+}
+
+void TellNotJoined(SubscribeMessage& message, const Ref<Hub>& hub, absl::Status why) {
+  if (message.subscribed_ops == nullptr) return message.promise.Fail(std::move(why));
+  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
+                       Subscribed{.hub = hub});
 }
 
 void Leaving::Tell(std::optional<uint64_t> sequence) {

@@ -33,12 +33,15 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/session.h"
@@ -53,7 +56,9 @@ namespace sluice {
 class Hub;
 namespace internal {
 class Spoke;
+class SubscribedActor;
 struct SpokeTag {};
+struct SubscriptionState;
 }  // namespace internal
 
 // Policy for a message to a subscriber with a full queue.
@@ -171,9 +176,23 @@ struct SubscribeMessage {
   Slot* slot;
   uint32_t generation;
   SubscribeOptions options;
-  const MessageOps* subscribed_ops;
+  const MessageOps* subscribed_ops;  // nullptr: an actor joins (JoinHub), and hears by `promise`.
   std::string greeting;
+  std::shared_ptr<SubscriptionState> state = nullptr;
+  Promise<std::monostate> promise = {};
   int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
+};
+// Tells the subscriber of `message` that it has not joined.
+void TellNotJoined(SubscribeMessage& message, const Ref<Hub>& hub, absl::Status why);
+
+// The question by which an actor joins a hub (actors/hub/subscription.h).
+struct JoinHub {
+  using Reply = std::monostate;
+  Slot* slot;
+  uint32_t generation;
+  SubscribeOptions options;
+  std::shared_ptr<SubscriptionState> state;
+  int64_t HeldBytes() const { return 0; }
 };
 // Operations of a reserved message of type M to an actor of type A.
 template <class A, class M>
@@ -232,6 +251,7 @@ class Hub : public Actor {
   void OnStart() override;
   void On(Publish message);
   void On(internal::SubscribeMessage message);
+  void On(internal::JoinHub question, Promise<std::monostate> promise);
   void On(internal::Leaving leaving);
 
   // Runtime control: from a spoke, and from the function StopWhenLeft().

@@ -16,7 +16,9 @@ Spoke::~Spoke() {
   round_ = false;
   DropBatch();
   if (ledger_ != nullptr) ledger_->spokes.Remove(*this);
-  if (!stopped_ && joining_.has_value()) TellNotJoined();
+  if (!stopped_ && joining_.has_value()) {
+    RefuseJoining(absl::AbortedError("the hub failed on this worker"));
+  }
   // The hub lives on and must not count them: a failed spoke is recreated without its subscribers.
   if (!stopped_ && !by_slot_.empty()) TellGone(static_cast<int64_t>(by_slot_.size()));
   while (Subscriber* const subscriber = subscribers_.PopFront()) {
@@ -49,7 +51,9 @@ void Spoke::On(AddSubscriber add) {
     Join();
     return;
   }
-  if (!Hold(sluice::HeldBytes(*joining_))) TellNotJoined();
+  if (!Hold(sluice::HeldBytes(*joining_))) {
+    RefuseJoining(absl::ResourceExhaustedError("the memory budget is spent"));
+  }
   BeginRound();
 }
 
@@ -125,42 +129,61 @@ void Spoke::EndRound() {
 
 // --- Subscribers.
 
-// Requires: a session waits to join. If the spoke fails before the join, it tells the session that
-// it did not join; after the join, it ends the session's connection.
+// Requires: a session or an actor waits to join. If the spoke fails before the join, it tells them
+// that they did not join; after the join, it ends the session's connection, or the subscription.
 void Spoke::Join() {
-  SubscribeMessage& message = joining_->subscriber;
-  const uint64_t sequence = joining_->sequence;
-  Slot* const slot = message.slot;
-  const uint32_t session_generation = message.generation;
-  const MessageOps* const subscribed_ops = message.subscribed_ops;
-  auto* session = LiveActorAs<Session>(slot, session_generation);
-  Connection* connection = session == nullptr ? nullptr : session->connection();
-  // The session has ended or closed on the way, is subscribed already, or there is no memory.
-  if (connection == nullptr || !connection->WriteOpen() || by_slot_.contains(slot) ||
-      !worker().lease().Charge(Subscriber::BytesOf(message.options))) {
-    TellNotJoined();
-    return;
-  }
-  const std::string greeting = std::move(message.greeting);
-  auto* const subscriber = new Subscriber(*this, *connection, std::move(message));
+  absl::Status why;
+  Subscriber* const subscriber = MakeSubscriber(&why);
+  if (subscriber == nullptr) return RefuseJoining(std::move(why));
   subscribers_.PushBack(*subscriber);
   by_slot_.insert(subscriber);
-  joining_.reset();
+  SubscribeMessage& message = joining_->subscriber;
+  const uint64_t sequence = joining_->sequence;
+  const std::string greeting = std::move(message.greeting);
   if (subscriber->Parks()) batch_max_ = std::min<size_t>(batch_max_, subscriber->Room());
-  Worker::SendReserved(slot, session_generation, subscribed_ops,
+  if (message.subscribed_ops == nullptr) {
+    message.promise.Resolve(std::monostate());
+    joining_.reset();
+    return;
+  }
+  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
                        Subscribed{hub(), sequence, this->slot(), generation()});
+  joining_.reset();
   // Without the greeting the peer would take what follows for the whole.
-  if (!greeting.empty() && connection->Write(greeting) != Answer::kAccepted) {
+  if (!greeting.empty() && subscriber->PutNotice(greeting) != Answer::kAccepted) {
     LogDebug("hub: a subscriber's connection did not take the greeting, and is ended");
-    connection->Abort(CloseReason::kMemory);
+    subscriber->End(CloseReason::kMemory);
   }
 }
 
-void Spoke::TellNotJoined() {
-  const SubscribeMessage& message = joining_->subscriber;
+Subscriber* Spoke::MakeSubscriber(absl::Status* why) {
+  SubscribeMessage& message = joining_->subscriber;
+  Slot* const slot = message.slot;
+  const bool is_actor = message.subscribed_ops == nullptr;
+  Connection* connection = nullptr;
+  bool alive = is_actor && slot->generation == message.generation && message.state->wanted;
+  if (!is_actor) {
+    auto* const session = LiveActorAs<Session>(slot, message.generation);
+    connection = session == nullptr ? nullptr : session->connection();
+    alive = connection != nullptr && connection->WriteOpen();
+  }
+  if (!alive) {
+    *why = absl::AbortedError("it has ended or left on the way");
+  } else if (by_slot_.contains(slot)) {
+    *why = absl::AlreadyExistsError("the actor has joined this hub already");
+  } else if (!worker().lease().Charge(Subscriber::BytesOf(message.options))) {
+    *why = absl::ResourceExhaustedError("the memory budget is spent");
+  } else if (is_actor) {
+    return new SubscribedActor(*this, message);
+  } else {
+    return new SubscribedConnection(*this, *connection, message);
+  }
+  return nullptr;
+}
+
+void Spoke::RefuseJoining(absl::Status why) {
   TellGone(1);
-  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
-                       Subscribed{.hub = hub()});
+  TellNotJoined(joining_->subscriber, hub(), std::move(why));
   joining_.reset();
 }
 

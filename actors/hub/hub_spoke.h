@@ -20,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +31,7 @@
 #include "absl/time/time.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/hub/hub.h"
+#include "sluice/actors/hub/subscription.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/memory/buffer.h"
@@ -75,11 +77,11 @@ struct Due {
 
 struct SubscriberTag {};
 
-// Subscriber is one session that has subscribed. A callback to the user may end it: then it is off
-// all lists at once, and is deleted when the last such call has returned.
-class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
+// Subscriber is one session or actor that has subscribed: its queue, and the count of its messages.
+// Where they go, the classes derived from it know. A callback to the user may end it: then it is
+// off all lists at once, and is deleted when the last such call has returned.
+class Subscriber : public ListNode<SubscriberTag> {
  public:
-  Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage message);
   Subscriber(const Subscriber&) = delete;
   Subscriber& operator=(const Subscriber&) = delete;
 
@@ -103,14 +105,7 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   uint32_t generation() const { return generation_; }
   bool CountsAsFull() const { return counts_as_full_; }
 
-  void OnOutputLow(Connection& connection) override;
-  void OnFlush(Connection& connection) override;
-  void OnOutputEnded(Connection& connection) override;
-  int64_t HeldBytes() const override;
-  bool Holds() const override { return Queued() > 0 || missed_tail_ > 0; }
-
- private:
-  friend class Spoke;
+ protected:
   struct Entry {
     Bytes payload;
     uint64_t key;
@@ -120,7 +115,7 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   struct Backlog final : Timer {
     explicit Backlog(Subscriber& of) : subscriber(of) {}
     void OnTimer(Worker&) override { subscriber.ParkTimedOut(); }
-    IoHandler* Awaits() override { return subscriber.connection_; }
+    IoHandler* Awaits() override { return subscriber.Io(); }
     Subscriber& subscriber;
     std::deque<Entry> queue;
     uint64_t popped = 0;  // Messages that have left the queue: place - popped is an index.
@@ -141,7 +136,23 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
    private:
     Subscriber& subscriber_;
   };
-  ~Subscriber();  // Called by Use and Retire alone.
+  Subscriber(Spoke& spoke, SubscribeMessage& message);  // Takes the filter.
+  virtual ~Subscriber();                                // Called by Use and Retire alone.
+
+  // --- Where the messages go.
+
+  // A message would not have to wait.
+  virtual bool TakesNow() const = 0;
+  virtual Answer Put(const Bytes& payload) = 0;
+  virtual Answer PutNotice(std::string_view notice) = 0;
+  virtual int64_t LongestBytes() const = 0;  // A longer message is never taken.
+  // Ends what the messages go to, and so this.
+  virtual void End(CloseReason reason) = 0;
+  virtual void Detach() = 0;       // This is gone; called once.
+  virtual void AwaitMemory() = 0;  // Memory is spent: there will be room for a miss to be told.
+  virtual void MessagesWait() {}
+  virtual IoHandler* Io() { return nullptr; }
+  virtual std::string Name() const = 0;
 
   // A leave that is not confirmed yet, as the connection takes no output.
   struct Departure {
@@ -149,7 +160,7 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
     uint64_t sequence;
   };
 
-  bool Gone() const { return connection_ == nullptr; }
+  bool Gone() const { return gone_; }
   // Drops what waits, and deletes this, now or after the last Use. Requires: off the spoke's lists.
   void Retire();
   void OfferOne(const Due& due);
@@ -167,10 +178,13 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   bool TellMissed(int64_t missed);
   bool Taken(Answer answer);
   void NoteFull();
+  int64_t BytesHeld() const;
+  Worker& worker() const;
+  void Remove();  // From the spoke: Detach() follows.
+  // The oldest message in the queue; it counts as received.
+  Entry TakeFirst();
 
   Spoke& spoke_;
-  // nullptr: this is gone, as it has left or the connection takes no more output.
-  Connection* connection_;
   Slot* const slot_;
   std::unique_ptr<Backlog> backlog_;
   std::unique_ptr<Departure> departure_;  // nullptr: not leaving.
@@ -183,6 +197,60 @@ class Subscriber final : public OutputListener, public ListNode<SubscriberTag> {
   SlowPolicy slow_;
   bool pumping_ = false;
   bool counts_as_full_ = false;
+  bool gone_ = false;  // It has left, or nothing takes its messages any more.
+
+ private:
+  friend class Spoke;
+};
+
+// Messages go to a connection, as bytes.
+class SubscribedConnection final : public Subscriber, public OutputListener {
+ public:
+  SubscribedConnection(Spoke& spoke, Connection& connection, SubscribeMessage& message);
+
+  void OnOutputLow(Connection&) override { Pump(/*all=*/false); }
+  void OnFlush(Connection&) override { Pump(/*all=*/true); }
+  void OnOutputEnded(Connection&) override;
+  int64_t HeldBytes() const override { return BytesHeld(); }
+  bool Holds() const override { return Queued() > 0 || missed_tail_ > 0; }
+
+ private:
+  bool TakesNow() const override { return !connection_.OutputAboveLow(); }
+  Answer Put(const Bytes& payload) override { return connection_.Write(payload); }
+  Answer PutNotice(std::string_view notice) override { return connection_.Write(notice); }
+  int64_t LongestBytes() const override;
+  void End(CloseReason reason) override { connection_.Abort(reason); }
+  void Detach() override { connection_.RemoveListener(this); }
+  // Room in the output leads back here by itself; memory has no event, so the connection is asked
+  // for one.
+  void AwaitMemory() override { connection_.TellListenersWhenMemoryReturns(); }
+  IoHandler* Io() override { return &connection_; }
+  std::string Name() const override { return connection_.PeerAddress().ToString(); }
+
+  Connection& connection_;
+};
+
+// Messages wait until a task of the actor takes them (actors/hub/subscription.h). What it misses,
+// its next message says.
+class SubscribedActor final : public Subscriber {
+ public:
+  SubscribedActor(Spoke& spoke, SubscribeMessage& message);
+  bool HasMessage() const { return Queued() > 0; }
+  Subscription::Message Take();
+  void Leave() { Remove(); }
+
+ private:
+  bool TakesNow() const override { return false; }
+  Answer Put(const Bytes&) override { return Answer::kFull; }
+  Answer PutNotice(std::string_view) override { return Answer::kFull; }
+  int64_t LongestBytes() const override { return INT64_MAX; }
+  void End(CloseReason reason) override;
+  void Detach() override;
+  void AwaitMemory() override {}
+  void MessagesWait() override { SubscriptionState::Wake(state_); }
+  std::string Name() const override;
+
+  const std::shared_ptr<SubscriptionState> state_;
 };
 
 class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
@@ -238,7 +306,9 @@ class Spoke final : public Actor, public ListNode<SpokeTag>, public TurnTask {
   void OnTurn() override;
   Subscriber* Find(Slot* slot, uint32_t generation);
   void Join();
-  void TellNotJoined();
+  // The subscriber that wants to join; nullptr: it cannot, and *why says why.
+  Subscriber* MakeSubscriber(absl::Status* why);
+  void RefuseJoining(absl::Status why);
   void Remove(Subscriber& subscriber);
   void NoteRoom(size_t room) { room_min_ = std::min(room_min_, room); }
   void NoteFull(int change);

@@ -1,5 +1,5 @@
-// A subscriber of a hub: messages that wait for its connection while the socket stands still, and
-// an exact count of the messages that it missed.
+// A subscriber of a hub: messages that wait until they are taken, and an exact count of the
+// messages that it missed.
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -22,8 +22,8 @@ constexpr int64_t kPlaceBytes = 2 * (sizeof(void*) + 1) * 8 / 7;
 constexpr int64_t kDequeBytes = 512;  // A std::deque allocates this much at a time.
 
 int64_t BaseBytes(bool filters) {
-  return AllocatedBytes(sizeof(Subscriber)) + kPlaceBytes +
-         (filters ? AllocatedBytes(sizeof(Filter)) : 0);
+  return AllocatedBytes(std::max(sizeof(SubscribedConnection), sizeof(SubscribedActor))) +
+         kPlaceBytes + (filters ? AllocatedBytes(sizeof(Filter)) : 0);
 }
 
 }  // namespace
@@ -32,9 +32,8 @@ int64_t Subscriber::BytesOf(const SubscribeOptions& options) {
   return BaseBytes(options.filter != nullptr);
 }
 
-Subscriber::Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage message)
+Subscriber::Subscriber(Spoke& spoke, SubscribeMessage& message)
     : spoke_(spoke),
-      connection_(&connection),
       slot_(message.slot),
       filter_(message.options.filter == nullptr
                   ? nullptr
@@ -44,9 +43,7 @@ Subscriber::Subscriber(Spoke& spoke, Connection& connection, SubscribeMessage me
       queue_max_(std::max<uint32_t>(1, message.options.slow == SlowPolicy::kConflate
                                            ? message.options.keys_max
                                            : message.options.queue_messages_max)),
-      slow_(message.options.slow) {
-  connection.AddListener(this);
-}
+      slow_(message.options.slow) {}
 
 Subscriber::~Subscriber() {
   SLUICE_CHECK(Gone() && backlog_ == nullptr);
@@ -56,12 +53,14 @@ Subscriber::~Subscriber() {
   filter_ = nullptr;
 }
 
-Lease& Subscriber::lease() const { return spoke_.worker().lease(); }
+Worker& Subscriber::worker() const { return spoke_.worker(); }
+
+Lease& Subscriber::lease() const { return worker().lease(); }
 
 // --- Ends.
 
 void Subscriber::Retire() {
-  if (!Gone()) std::exchange(connection_, nullptr)->RemoveListener(this);
+  if (!std::exchange(gone_, true)) Detach();
   if (backlog_ != nullptr) {
     spoke_.ledger_->missed.Add(static_cast<int64_t>(Queued()));
     while (Queued() > 0) Pop();
@@ -69,6 +68,8 @@ void Subscriber::Retire() {
   }
   if (uses_ == 0) delete this;
 }
+
+void Subscriber::Remove() { spoke_.Remove(*this); }
 
 void Subscriber::Leave(const std::vector<Due>& batch, Leaving leaving, uint64_t sequence) {
   if (departure_ != nullptr) return;
@@ -101,11 +102,9 @@ void Subscriber::CountQueueAsMissed() {
 
 void Subscriber::Fail() {
   const Use use(*this);
-  connection_->Abort(CloseReason::kFailed);
+  End(CloseReason::kFailed);
   if (!Gone()) Retire();  // If the connection reports its end later, this spoke is gone by then.
 }
-
-void Subscriber::OnOutputEnded(Connection&) { spoke_.Remove(*this); }
 
 // A filter is code of its session, and so is a TrySend in it: sent by the spoke, the message would
 // overtake those in the session's outbox.
@@ -124,7 +123,7 @@ bool Subscriber::Guarded(const char* what, Slot* owner, absl::FunctionRef<void()
     LogError("hub: a %s failed, and its subscriber is ended: %s", what,
              ExceptionText(std::current_exception()));
   }
-  if (!Gone()) connection_->Abort(CloseReason::kFailed);
+  if (!Gone()) End(CloseReason::kFailed);
   return false;
 }
 
@@ -138,6 +137,7 @@ void Subscriber::Offer(const std::vector<Due>& batch) {
     if (!Gone() && due.is_message) OfferOne(due);
     if (Gone()) return;
   }
+  if (Queued() > 0) MessagesWait();
   if (Parks()) spoke_.NoteRoom(Room());
 }
 
@@ -169,14 +169,13 @@ void Subscriber::OfferOne(const Due& due) {
       return;
     }
   }
-  if (static_cast<int64_t>(payload.size()) > spoke_.worker().options().output_bytes_max) {
-    ++missed_tail_;  // Too long: no connection ever takes it.
+  if (static_cast<int64_t>(payload.size()) > LongestBytes()) {
+    ++missed_tail_;  // Too long: it is never taken.
     ledger.missed.Add(1);
     Pump(/*all=*/false);
     return;
   }
-  if (backlog_ == nullptr && missed_tail_ == 0 && !connection_->OutputAboveLow() &&
-      Taken(connection_->Write(payload))) {
+  if (backlog_ == nullptr && missed_tail_ == 0 && TakesNow() && Taken(Put(payload))) {
     ledger.received.Add(1);
     return;
   }
@@ -193,7 +192,7 @@ void Subscriber::OfferOne(const Due& due) {
       case SlowPolicy::kDisconnect:
         ledger.missed.Add(1);
         SLUICE_PLANT(drop_counted_twice, ledger.missed.Add(1));
-        connection_->Abort(CloseReason::kSlow);  // OnOutputEnded removes this.
+        End(CloseReason::kSlow);  // Which removes this.
         return;
       case SlowPolicy::kDropOldest:
       case SlowPolicy::kConflate: {
@@ -211,7 +210,7 @@ void Subscriber::OfferOne(const Due& due) {
     ++missed_tail_;
     ledger.missed.Add(1);
     if (backlog_ != nullptr && Queued() == 0) DropBacklog();
-    connection_->TellListenersWhenMemoryReturns();  // The miss is reported then.
+    AwaitMemory();  // The miss is reported then.
     return;
   }
   Push(payload, due.key);
@@ -293,34 +292,40 @@ Subscriber::Entry Subscriber::Pop() {
   return entry;
 }
 
+Subscriber::Entry Subscriber::TakeFirst() {
+  Entry entry = Pop();
+  SLUICE_PLANT(subscription_miscounts, ++entry.missed_before);
+  spoke_.ledger_->received.Add(1);
+  NoteFull();
+  return entry;
+}
+
 // True: the notice was written, or there is nothing to report.
 bool Subscriber::TellMissed(int64_t missed) {
   if (missed == 0 || !spoke_.options_.missed_notice) return true;
   std::string notice;
   return Guarded("missed_notice", spoke_.slot(),
                  [&] { notice = spoke_.options_.missed_notice(missed); }) &&
-         Taken(connection_->Write(notice));
+         Taken(PutNotice(notice));
 }
 
-// Room in the output leads back here by itself; memory has no event, so the connection is asked for
-// one.
 bool Subscriber::Taken(Answer answer) {
-  if (answer == Answer::kOverloaded) connection_->TellListenersWhenMemoryReturns();
+  if (answer == Answer::kOverloaded) AwaitMemory();
   return answer == Answer::kAccepted;
 }
 
-// Moves messages from the queue to the connection while its output is low; with `all`, as long as
-// the connection takes them.
+// Hands over messages from the queue while they need not wait; with `all`, as long as they are
+// taken.
 void Subscriber::Pump(bool all) {
   if (pumping_ || Gone()) return;
   const Use use(*this);
   pumping_ = true;
-  const auto may_write = [&] { return !Gone() && (all || !connection_->OutputAboveLow()); };
+  const auto may_write = [&] { return !Gone() && (all || TakesNow()); };
   while (may_write() && Queued() > 0) {
     Entry& entry = backlog_->queue.front();
     if (!TellMissed(entry.missed_before)) break;
     entry.missed_before = 0;  // Reported; not again if the message itself has to wait.
-    if (!Taken(connection_->Write(entry.payload))) break;
+    if (!Taken(Put(entry.payload))) break;
     spoke_.ledger_->received.Add(1);
     Pop();
   }
@@ -339,7 +344,7 @@ void Subscriber::Pump(bool all) {
 // If a payload's block has its own charge, only this subscriber's share of it counts. The number of
 // sharers is taken from the middle of the queue: only the slowest subscribers hold the oldest
 // payloads, and messages on their way hold the newest.
-int64_t Subscriber::HeldBytes() const {
+int64_t Subscriber::BytesHeld() const {
   const int64_t base = BaseBytes(filter_ != nullptr);
   if (backlog_ == nullptr) return base;
   const int64_t own = base + backlog_->charged_bytes;
@@ -348,10 +353,6 @@ int64_t Subscriber::HeldBytes() const {
   const int64_t sharers = middle.SelfCharged() ? std::max<int64_t>(1, middle.Holders()) : 1;
   return own + backlog_->payload_bytes / sharers;
 }
-
-void Subscriber::OnOutputLow(Connection&) { Pump(/*all=*/false); }
-
-void Subscriber::OnFlush(Connection&) { Pump(/*all=*/true); }
 
 // --- Parking.
 
@@ -372,9 +373,21 @@ void Subscriber::NoteFull() {
 
 void Subscriber::ParkTimedOut() {
   const Use use(*this);
-  LogDebug("hub: %s took nothing for %s while publishers waited; its connection is ended",
-           connection_->PeerAddress().ToString(), absl::FormatDuration(park_timeout_));
-  connection_->Abort(CloseReason::kSlow);
+  LogDebug("hub: %s took nothing for %s while publishers waited; its connection is ended", Name(),
+           absl::FormatDuration(park_timeout_));
+  End(CloseReason::kSlow);
 }
+
+// --- A connection.
+
+SubscribedConnection::SubscribedConnection(Spoke& spoke, Connection& connection,
+                                           SubscribeMessage& message)
+    : Subscriber(spoke, message), connection_(connection) {
+  connection.AddListener(this);
+}
+
+int64_t SubscribedConnection::LongestBytes() const { return worker().options().output_bytes_max; }
+
+void SubscribedConnection::OnOutputEnded(Connection&) { Remove(); }
 
 }  // namespace sluice::internal

@@ -159,7 +159,7 @@ class SleepWait : public TimerWait {
 };
 
 // Waits for the end of an actor.
-class EndWait : public Wait, public DownListener {
+class EndWait final : public Wait, public DownListener {
  public:
   EndWait(Actor& actor, Slot* target, uint32_t generation, Where where)
       : Wait(actor, where), target_(target), generation_(generation) {}

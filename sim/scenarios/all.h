@@ -94,6 +94,9 @@ void Run(Simulation& simulation);
 namespace spawns_scenario {
 void Run(Simulation& simulation);
 }
+namespace subscriptions_scenario {
+void Run(Simulation& simulation);
+}
 
 // Scenarios of both.
 namespace unruly_scenario {

@@ -1,17 +1,25 @@
 // A relay to an upstream by name. The name moves from machine to machine, has several addresses of
 // which some are dead, and is gone for a while. Each connection looks the name up: it is answered
-// by a machine that the name meant while it was made. Once the name rests, all connections are
-// served: also by a slow name server, which is not asked for clients that gave up, and beside a
-// look-up that hangs.
+// by a machine that the name meant while it was made. A second relay does the same by tasks. Once
+// the name rests, all connections are served: also by a slow name server, which is not asked for
+// clients that gave up, and beside a look-up that hangs.
 #include <algorithm>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "sluice/actors/connection/task_session.h"
 #include "sluice/actors/peers/acceptor.h"
+#include "sluice/actors/peers/connector.h"
+#include "sluice/core/base/strings.h"
+#include "sluice/core/os/target.h"
 #include "sluice/examples/relay_session.h"
 #include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
@@ -24,6 +32,8 @@ namespace sluice::sim::dns_scenario {
 namespace {
 
 constexpr const char* kName = "api.test";
+constexpr const char* kRelay = "10.0.0.1:7003";
+constexpr const char* kTaskRelay = "10.0.0.1:7005";
 constexpr const char* kDead = "10.9.9.9";  // No machine has it: a connect gets no answer.
 constexpr absl::Duration kSlowLookUp = absl::Seconds(1);
 constexpr absl::Duration kBesideHang = absl::Seconds(2);
@@ -39,6 +49,81 @@ class Upstream : public Session {
 
  private:
   const int64_t number_;
+};
+
+// --- The relay by tasks.
+
+// An attempt to connect, whose task may have gone.
+struct Attempt {
+  bool cancelled = false;
+};
+
+struct Exchange {
+  using Reply = std::string;
+  std::string bytes;  // "": the greeting is asked for.
+};
+
+class Uplink : public TaskSession {
+ public:
+  Uplink(Simulation* simulation, std::shared_ptr<Attempt> attempt, Ref<Session> client)
+      : simulation_(*simulation), attempt_(std::move(attempt)), client_(client) {}
+  Task<> Serve() override {
+    if (attempt_->cancelled) {
+      simulation_.Broken("L8 death",
+                         "a connection opens, and the task that began it was cancelled");
+    }
+    co_await EndOf(client_);
+  }
+  Task<std::string> On(Exchange exchange) {
+    const size_t bytes = exchange.bytes.size();
+    if (bytes == 0) {
+      const auto greeting = co_await Line();
+      co_return greeting ? absl::StrCat(ToAbsl(*greeting), "\n") : "";
+    }
+    co_await Write(exchange.bytes);
+    const auto echo = co_await Exactly(bytes);
+    co_return std::string(echo.value_or(""));
+  }
+
+ private:
+  Simulation& simulation_;
+  const std::shared_ptr<Attempt> attempt_;
+  const Ref<Session> client_;
+};
+
+class TaskRelay : public TaskSession {
+ public:
+  explicit TaskRelay(Simulation* simulation) : simulation_(*simulation) {}
+  Task<> Serve() override {
+    const Target upstream = *Target::Parse(absl::StrCat(kName, ":80"));
+    for (uint64_t i = simulation_.random().Below(3); i > 0; --i) co_await GivesUp(upstream);
+    const absl::StatusOr<Ref<Uplink>> uplink =
+        co_await Connect<Uplink>(this, upstream, absl::Seconds(20), &simulation_,
+                                 std::make_shared<Attempt>(), Ref<Session>(RefOf(this)));
+    if (!uplink.ok()) co_return Abort();
+    if (!co_await Forwards(*uplink, "")) co_return Abort();
+    while (const auto bytes = co_await Read()) {
+      if (!co_await Forwards(*uplink, std::string(*bytes))) co_return Abort();
+    }
+  }
+
+ private:
+  Task<> GivesUp(const Target& upstream) {
+    const auto attempt = std::make_shared<Attempt>();
+    auto connect = Connect<Uplink>(this, upstream, absl::Seconds(20), &simulation_, attempt,
+                                   Ref<Session>(RefOf(this)));
+    const absl::Duration patience = absl::Microseconds(simulation_.random().Below(5'000));
+    const auto connected = co_await Within(patience, std::move(connect));
+    attempt->cancelled = absl::IsDeadlineExceeded(connected.status());
+  }
+  Task<bool> Forwards(Ref<Uplink> uplink, std::string bytes) {
+    auto asked = Ask(uplink, Exchange{std::move(bytes)}, absl::Seconds(20));
+    const absl::StatusOr<std::string> answer = co_await asked;
+    if (!answer.ok() || answer->empty()) co_return false;
+    co_return co_await Write(*answer);
+  }
+
+  Simulation& simulation_;
 };
 
 // The machines that the name means and meant.
@@ -136,7 +221,8 @@ bool Visit(Simulation& simulation, const Name& name, SimOs& machine) {
     if (name.WasGood(start_ns)) (void)Allowed(simulation, status);
     return false;
   };
-  if (const absl::Status status = client.Connect("10.0.0.1:7003"); !status.ok()) {
+  const char* const relay = simulation.random().Below(2) == 0 ? kRelay : kTaskRelay;
+  if (const absl::Status status = client.Connect(relay); !status.ok()) {
     (void)Allowed(simulation, status);
     return false;
   }
@@ -159,7 +245,7 @@ void Hang(Simulation& simulation, const Name& name, SimOs& machine) {
   simulation.faults.lost_lookup = 1'000'000;
   crowd.Add("unlucky", [&] {
     Client client(machine);
-    if (client.Connect("10.0.0.1:7003").ok()) (void)client.ReadLine();
+    if (client.Connect(kRelay).ok()) (void)client.ReadLine();
   });
   simulation.Sleep(absl::Milliseconds(1'100 + random.Below(500)));
   simulation.faults.lost_lookup = 0;
@@ -184,7 +270,8 @@ void Run(Simulation& simulation) {
   options.blocking_threads_max = static_cast<int>(simulation.Amount("threads", 1, 4));
   Site relay(simulation, options);
   const relay::Upstream upstream{*Target::Parse(absl::StrCat(kName, ":80")), absl::Seconds(20)};
-  relay.runtime().Listen<relay::Relay>("10.0.0.1:7003", &upstream);
+  relay.runtime().Listen<relay::Relay>(kRelay, &upstream);
+  relay.runtime().Listen<TaskRelay>(kTaskRelay, &simulation);
   Strangers strangers{simulation, ""};
   relay.runtime().Listen<Stranger>("10.0.0.1:7004", &strangers);
   if (!relay.Start()) return;

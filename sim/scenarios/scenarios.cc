@@ -95,6 +95,8 @@ const std::vector<Scenario>& Scenarios() {
        WithoutThreads(), holds_scenario::Run},
       {"spawns", "crowds of actors move from worker to worker, and handles of the dead stay about",
        Faults(), spawns_scenario::Run},
+      {"subscriptions", "actors join a hub, wait for its messages, leave and join again", Faults(),
+       subscriptions_scenario::Run},
       {"unruly", "slow, throwing and ending actors beside polite ones, which are served",
        WithAllEvents(), unruly_scenario::Run},
       {"callbacks", "filters and notices of a hub that send, throw and end sessions", Faults(),

@@ -1,0 +1,112 @@
+// Subscription is an actor's own part in a hub: messages wait in its queue until a task takes them,
+// where those to a session's connection leave as bytes.
+//
+//   sluice::Subscription news(this);
+//   const absl::Status joined = co_await news.Join(hub, {.slow = SlowPolicy::kDropOldest});
+//   while (const auto message = co_await news.Next()) Use(message->payload, message->missed);
+//
+// Owner:  a frame of the actor's, or a member. Its end leaves the hub at once.
+// Thread: the actor's worker's.
+// Bound:  queue_messages_max (keys_max with kConflate), as any subscriber of a hub; it is charged
+//         to the budget.
+// Errors: Join says why the actor has not joined. kPark is refused: an actor that is parked on the
+//         hub's full mailbox would wait for itself. With kDisconnect a full queue ends the
+//         subscription; so do the end of the hub and a filter that throws. status() says which.
+#ifndef SLUICE_ACTORS_HUB_SUBSCRIPTION_H_
+#define SLUICE_ACTORS_HUB_SUBSCRIPTION_H_
+
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "sluice/actors/hub/hub.h"
+#include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/ref.h"
+#include "sluice/core/actor/task.h"
+#include "sluice/core/actor/waits.h"
+#include "sluice/core/memory/buffer.h"
+
+namespace sluice {
+
+class Subscription {
+ public:
+  struct Message {
+    Bytes payload;
+    uint64_t key = 0;
+    // Messages that were due since the last one and are lost: dropped, replaced (kConflate), or
+    // refused by memory.
+    int64_t missed = 0;
+  };
+  class NextWait;
+
+  explicit Subscription(Actor* actor) : actor_(*actor) {}
+  ~Subscription() { Leave(); }
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
+
+  // Each message that the hub takes from now on is for this subscription. An actor joins a hub
+  // once. If the task is cancelled, it has not joined.
+  Task<absl::Status> Join(Ref<Hub> hub, SubscribeOptions options = {}, Where where = SLUICE_HERE);
+  // Waits for the next message; nullopt: none will come. One task at a time.
+  NextWait Next(Where where = SLUICE_HERE);
+  // Messages that wait are dropped, and counted as missed. It may join again.
+  void Leave();
+
+  // OK while it is joined; otherwise why it is not.
+  absl::Status status() const;
+
+ private:
+  friend class internal::SubscribedActor;
+
+  Actor& actor_;
+  std::shared_ptr<internal::SubscriptionState> state_;  // nullptr: it has never joined.
+};
+
+namespace internal {
+
+// What a subscription and its subscriber know of each other. Messages on their way hold it, too;
+// only the worker's thread reads and writes it.
+struct SubscriptionState {
+  Slot* slot = nullptr;
+  uint32_t generation = 0;
+  bool wanted = true;                     // The subscription wants to be joined.
+  bool woken = false;                     // A wake-up is on its way.
+  SubscribedActor* subscriber = nullptr;  // While it is joined.
+  Subscription::NextWait* waiting = nullptr;
+  absl::Status status;
+  // Tells the actor to look, by a message: a handler of the spoke runs.
+  static void Wake(const std::shared_ptr<SubscriptionState>& state);
+};
+
+}  // namespace internal
+
+class Subscription::NextWait : public internal::Wait {
+ public:
+  NextWait(NextWait&& other) noexcept = default;  // Until it waits.
+  ~NextWait() {
+    if (state_ != nullptr && state_->waiting == this) state_->waiting = nullptr;
+  }
+  bool Ready() const;
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
+  std::optional<Message> Result();
+  // A message has come, or none will.
+  void Told() { GoOn(); }
+
+ private:
+  friend class Subscription;
+  NextWait(Actor& actor, std::shared_ptr<internal::SubscriptionState> state, Where where)
+      : Wait(actor, where), state_(std::move(state)) {}
+  bool HasMessage() const;
+
+  const std::shared_ptr<internal::SubscriptionState> state_;
+};
+
+inline Subscription::NextWait Subscription::Next(Where where) {
+  return NextWait(actor_, state_, where);
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_ACTORS_HUB_SUBSCRIPTION_H_
