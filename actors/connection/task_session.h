@@ -37,6 +37,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "sluice/actors/connection/read_hold.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/task.h"
@@ -54,6 +55,7 @@ class TaskSession : public Session {
   virtual Task<> Serve() = 0;
 
  protected:
+  using FrameLength = absl::FunctionRef<size_t(std::string_view bytes)>;
   class ReadWait;
   class WriteWait;
   class FileWait;
@@ -65,8 +67,11 @@ class TaskSession : public Session {
   // `count` bytes. nullopt also if fewer come before the end.
   ReadWait Exactly(size_t count, Where where = SLUICE_HERE);
   // A frame: length(bytes) says how many bytes of the input it has, 0 if that is not known yet.
-  // nullopt also if the end comes within the frame.
-  ReadWait Frame(size_t (*length)(std::string_view), Where where = SLUICE_HERE);
+  // nullopt also if the end comes within the frame. `length` is called for the same bytes again
+  // when more have come. It stays valid while this waits, and may keep what it has parsed in
+  // variables of the task:
+  //   co_await Frame([&request](std::string_view bytes) { return Parse(bytes, &request); })
+  ReadWait Frame(FrameLength length, Where where = SLUICE_HERE);
 
   // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
   // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
@@ -163,10 +168,10 @@ class TaskSession::ReadWait {
  private:
   friend class TaskSession;
   enum class Kind : uint8_t { kSome, kLine, kExactly, kFrame };
-  ReadWait(TaskSession& session, Kind kind, size_t count, size_t (*length)(std::string_view),
-           Where where)
+  ReadWait(TaskSession& session, Kind kind, size_t count, FrameLength length, Where where)
       : session_(session), place_(where), kind_(kind), count_(count), length_(length) {}
   void GoOn();
+  static size_t NoFrame(std::string_view) { return 0; }
   // A wait that has a name may be awaited again.
   void Restart() {
     result_.reset();
@@ -177,7 +182,7 @@ class TaskSession::ReadWait {
   WaitPlace place_;
   const Kind kind_;
   size_t count_;  // kSome: at most; kExactly: so many; kLine: bytes that were searched.
-  size_t (*const length_)(std::string_view);
+  const FrameLength length_;
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
   std::optional<std::string_view> result_;
@@ -231,15 +236,15 @@ class TaskSession::FileWait : public WriteWait {
 };
 
 inline TaskSession::ReadWait TaskSession::Read(size_t most, Where where) {
-  return ReadWait(*this, ReadWait::Kind::kSome, most, nullptr, where);
+  return ReadWait(*this, ReadWait::Kind::kSome, most, &ReadWait::NoFrame, where);
 }
 inline TaskSession::ReadWait TaskSession::Line(Where where) {
-  return ReadWait(*this, ReadWait::Kind::kLine, 0, nullptr, where);
+  return ReadWait(*this, ReadWait::Kind::kLine, 0, &ReadWait::NoFrame, where);
 }
 inline TaskSession::ReadWait TaskSession::Exactly(size_t count, Where where) {
-  return ReadWait(*this, ReadWait::Kind::kExactly, count, nullptr, where);
+  return ReadWait(*this, ReadWait::Kind::kExactly, count, &ReadWait::NoFrame, where);
 }
-inline TaskSession::ReadWait TaskSession::Frame(size_t (*length)(std::string_view), Where where) {
+inline TaskSession::ReadWait TaskSession::Frame(FrameLength length, Where where) {
   return ReadWait(*this, ReadWait::Kind::kFrame, 0, length, where);
 }
 inline TaskSession::WriteWait TaskSession::Write(std::string_view bytes, Where where) {

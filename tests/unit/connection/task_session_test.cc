@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
@@ -192,6 +193,37 @@ TEST(TaskSession, ReadsAreTheSameAtEverySplitPoint) {
     EXPECT_EQ(noted.find("four3xyzlineread"), 0u) << split << ": " << noted;
     EXPECT_EQ(under.tally.heard, "BEDC") << split;
   }
+}
+
+// Keeps what it has parsed, and how often it was asked.
+class Parses : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    std::string body;
+    int asked = 0;
+    while (const auto frame = co_await Frame([&](std::string_view bytes) -> size_t {
+             ++asked;
+             const size_t end = bytes.find(';');
+             if (end == std::string_view::npos) return 0;
+             body = std::string(bytes.substr(0, end));
+             return end + 1;
+           })) {
+      Note(absl::StrCat(body, asked));
+    }
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, AFrameMayKeepWhatItParses) {
+  Under<Parses> under;
+  under.Arrive("one;two;th");
+  under.Arrive("ree;");
+  under.Arrive("rest");
+  under.Fin();
+  EXPECT_EQ(under.tally.lines, "one1|two2|three4|");
+  EXPECT_EQ(under.tally.heard, "BEDC");
 }
 
 class Asks : public Served {
