@@ -116,6 +116,8 @@ bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed)
       break;
     case Kind::kFrame:
       *consumed = read.length_(input);
+      // It will never be whole: the peer need not send it first.
+      if (connection() != nullptr && *consumed > connection()->InputMax()) OnInputFull();
       if (*consumed > input.size()) *consumed = 0;
       break;
     case Kind::kLine: {

@@ -25,7 +25,9 @@
 // Thread: as any Session.
 // Bound:  the bytes of one read (at most input_bytes_max, and what one read of the socket takes)
 //         and the frames of its tasks are charged to the budget. One task reads at a time.
-// Errors: a frame longer than the maximum (SetInputMax) resets the connection. Without memory for
+// Errors: a frame longer than the maximum (SetInputMax) resets the connection, as soon as its
+// length
+//         is known. Without memory for
 //         the bytes of a read the connection ends (kMemory).
 #ifndef SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
 #define SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
@@ -55,7 +57,7 @@ class TaskSession : public Session {
   virtual Task<> Serve() = 0;
 
  protected:
-  using FrameLength = absl::FunctionRef<size_t(std::string_view bytes)>;
+  using LengthOfFrame = absl::FunctionRef<size_t(std::string_view bytes)>;
   class ReadWait;
   class WriteWait;
   class FileWait;
@@ -71,7 +73,7 @@ class TaskSession : public Session {
   // when more have come. It stays valid while this waits, and may keep what it has parsed in
   // variables of the task:
   //   co_await Frame([&request](std::string_view bytes) { return Parse(bytes, &request); })
-  ReadWait Frame(FrameLength length, Where where = SLUICE_HERE);
+  ReadWait Frame(LengthOfFrame length, Where where = SLUICE_HERE);
 
   // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
   // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
@@ -168,7 +170,7 @@ class TaskSession::ReadWait {
  private:
   friend class TaskSession;
   enum class Kind : uint8_t { kSome, kLine, kExactly, kFrame };
-  ReadWait(TaskSession& session, Kind kind, size_t count, FrameLength length, Where where)
+  ReadWait(TaskSession& session, Kind kind, size_t count, LengthOfFrame length, Where where)
       : session_(session), place_(where), kind_(kind), count_(count), length_(length) {}
   void GoOn();
   static size_t NoFrame(std::string_view) { return 0; }
@@ -182,7 +184,7 @@ class TaskSession::ReadWait {
   WaitPlace place_;
   const Kind kind_;
   size_t count_;  // kSome: at most; kExactly: so many; kLine: bytes that were searched.
-  const FrameLength length_;
+  const LengthOfFrame length_;
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
   std::optional<std::string_view> result_;
@@ -244,7 +246,7 @@ inline TaskSession::ReadWait TaskSession::Line(Where where) {
 inline TaskSession::ReadWait TaskSession::Exactly(size_t count, Where where) {
   return ReadWait(*this, ReadWait::Kind::kExactly, count, &ReadWait::NoFrame, where);
 }
-inline TaskSession::ReadWait TaskSession::Frame(FrameLength length, Where where) {
+inline TaskSession::ReadWait TaskSession::Frame(LengthOfFrame length, Where where) {
   return ReadWait(*this, ReadWait::Kind::kFrame, 0, length, where);
 }
 inline TaskSession::WriteWait TaskSession::Write(std::string_view bytes, Where where) {

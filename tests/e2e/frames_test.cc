@@ -40,8 +40,11 @@ testing::AssertionResult ComesBack(Client& client, const std::string& frames) {
   return SameBytes(frames, client.ReadExactly(frames.size()));
 }
 
-TEST(Frames, AFrameInOneBytePiecesComesBack) {
-  Server server("frames");
+// By handlers, and by a task.
+class FrameEcho : public testing::TestWithParam<const char*> {};
+
+TEST_P(FrameEcho, AFrameInOneBytePiecesComesBack) {
+  Server server(GetParam());
   Client client(server.address());
   const std::string frames = Frame("hello") + Frame("") + Frame("world");
   for (const char byte : frames) {
@@ -52,8 +55,8 @@ TEST(Frames, AFrameInOneBytePiecesComesBack) {
   EXPECT_FALSE(client.Readable());
 }
 
-TEST(Frames, NothingComesBackBeforeAFrameIsWhole) {
-  Server server("frames");
+TEST_P(FrameEcho, NothingComesBackBeforeAFrameIsWhole) {
+  Server server(GetParam());
   Client client(server.address());
   Client witness(server.address());
   const std::string frame = Frame(Pattern(0, 1'000));
@@ -65,23 +68,23 @@ TEST(Frames, NothingComesBackBeforeAFrameIsWhole) {
   EXPECT_EQ(client.ReadExactly(frame.size()), frame);
 }
 
-TEST(Frames, ManyFramesInOneWriteComeBackInOrder) {
-  Server server("frames");
+TEST_P(FrameEcho, ManyFramesInOneWriteComeBackInOrder) {
+  Server server(GetParam());
   Client client(server.address());
   EXPECT_TRUE(ComesBack(client, Frames(20'000, 10)));
   EXPECT_TRUE(ComesBack(client, Frames(300, 100'000)));
 }
 
-TEST(Frames, TheLongestFramesComeBack) {
-  Server server("frames");
+TEST_P(FrameEcho, TheLongestFramesComeBack) {
+  Server server(GetParam());
   Client client(server.address());
   std::string frames;
   for (size_t less = 0; less < 20; ++less) frames += Frame(Pattern(less, kBodyBytesMax - less));
   EXPECT_TRUE(ComesBack(client, frames));
 }
 
-TEST(Frames, ATooLongFrameEndsOnlyItsConnection) {
-  Server server("frames");
+TEST_P(FrameEcho, ATooLongFrameEndsOnlyItsConnection) {
+  Server server(GetParam());
   Client good(server.address());
   EXPECT_TRUE(ComesBack(good, Frame("before")));
   for (const uint32_t length : {uint32_t{kBodyBytesMax} + 1, UINT32_MAX}) {
@@ -101,9 +104,9 @@ TEST(Frames, ATooLongFrameEndsOnlyItsConnection) {
   }
 }
 
-TEST(Frames, AStoppedReaderIsSlowedAndLosesNothing) {
+TEST_P(FrameEcho, AStoppedReaderIsSlowedAndLosesNothing) {
   for (const size_t length_max : {size_t{100}, kBodyBytesMax}) {
-    Server server("frames");
+    Server server(GetParam());
     Client client(server.address(), {.receive_buffer_bytes = 4096});
     EXPECT_TRUE(ComesBack(client, Frame("served")));
     const int64_t memory = server.ResidentBytes();
@@ -124,8 +127,8 @@ TEST(Frames, AStoppedReaderIsSlowedAndLosesNothing) {
   }
 }
 
-TEST(Frames, AHalfClosedPeerReadsAllItsAnswers) {
-  Server server("frames");
+TEST_P(FrameEcho, AHalfClosedPeerReadsAllItsAnswers) {
+  Server server(GetParam());
   const std::string frames = Frames(1'000, 100);
   // Nothing, a header's half, or a body's half may be left at the end.
   for (const std::string& rest : {std::string(), Header(5).substr(0, 2), Header(5) + "hel"}) {
@@ -137,8 +140,8 @@ TEST(Frames, AHalfClosedPeerReadsAllItsAnswers) {
   }
 }
 
-TEST(Frames, SigtermAnswersWhatHadArrived) {
-  Server server("frames", {"--drain_timeout=20s"});
+TEST_P(FrameEcho, SigtermAnswersWhatHadArrived) {
+  Server server(GetParam(), {"--drain_timeout=20s"});
   Client client(server.address());
   const std::string frames = Frames(1'000, 100);
   ASSERT_TRUE(client.Send(frames));
@@ -149,6 +152,8 @@ TEST(Frames, SigtermAnswersWhatHadArrived) {
   client.Close();
   EXPECT_EQ(server.Wait(), 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Examples, FrameEcho, testing::Values("frames", "frames_task"));
 
 }  // namespace
 }  // namespace sluice::e2e
