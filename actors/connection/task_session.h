@@ -70,8 +70,8 @@ class TaskSession : public Session {
 
   // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
   // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
-  // goes in pieces; if it is cancelled in between, the connection is reset, as the peer would take
-  // what follows for the rest.
+  // goes in pieces; if it is cancelled in between, or the session closes or fails, the connection
+  // is reset, as the peer would take the piece for the whole, or what follows for the rest.
   WriteWait Write(std::string_view bytes, Where where = SLUICE_HERE);
   // Sends a range of a file (Session::SendFile), and waits until it is sent. Answers false if the
   // write side ends first. Throws if there is no such range.
@@ -109,6 +109,7 @@ class TaskSession : public Session {
   void OnEof() final;
   void OnDrain() final;
   void OnWritable() final;
+  bool HalfWritten() const final;
   Coroutines* Tasks() final { return &tasks_; }
 
   bool ReadNext(ReadWait& read);
