@@ -186,21 +186,24 @@ class TaskGroup {
   // Destroys the tasks that have not ended. Not from one of them.
   void Cancel();
 
-  // Waits until all tasks have ended. Requires: nobody else does.
+  // Waits until all tasks have ended. Requires: nobody else does. When the last one has ended, the
+  // group may end, or be joined by another, before this wait goes on.
   class JoinWait {
    public:
-    JoinWait(TaskGroup& group, Where where) : group_(group), place_(where) {}
+    JoinWait(TaskGroup& group, Where where) : group_(&group), place_(where) {}
     JoinWait(JoinWait&&) = default;  // Until it waits.
     ~JoinWait() {
-      if (waits_) group_.joining_ = nullptr;
+      if (joins_) group_->Joined();
     }
     bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
     void Result();
 
    private:
-    TaskGroup& group_;
+    friend class TaskGroup;
+    TaskGroup* group_;  // nullptr: it has let this wait go on without it.
     WaitPlace place_;
-    bool waits_ = false;
+    std::exception_ptr error_;  // Of a group that has ended.
+    bool joins_ = false;        // It is the group's join_.
   };
   JoinWait Join(Where where = SLUICE_HERE) { return JoinWait(*this, where); }
 
@@ -210,11 +213,18 @@ class TaskGroup {
 
   void CancelAll();
   Coroutine* OnEnded(internal::GroupTask& task);
+  void Joined() {
+    join_ = nullptr;
+    joining_ = nullptr;
+  }
+  // A Join that is to go on, and has not yet, does without the group.
+  void LeaveJoin();
 
   Slot* const slot_;
   IntrusiveList<internal::GroupTask, Tag> tasks_;
   std::exception_ptr error_;
-  Coroutine* joining_ = nullptr;
+  JoinWait* join_ = nullptr;      // It waits, or is to go on.
+  Coroutine* joining_ = nullptr;  // While join_ waits.
   std::coroutine_handle<> frame_;
 };
 
