@@ -24,6 +24,7 @@ constexpr int64_t kMemoryLookMs = 10;
 TaskSession::TaskSession() = default;
 
 TaskSession::~TaskSession() {
+  SLUICE_CHECK(read_ == nullptr && writes_.Empty());
   GiveBack(taken_);
   GiveBack(rest_);
 }
@@ -202,7 +203,10 @@ void TaskSession::ReadWait::GoOn() { std::exchange(coroutine_, nullptr)->Resume(
 
 // --- Writing.
 
-bool TaskSession::HalfWritten() const { return !writes_.Empty() && writes_.Front()->begun_; }
+bool TaskSession::HalfWritten() const {
+  SLUICE_PLANT(half_write_looks_whole, return false);
+  return !writes_.Empty() && writes_.Front()->begun_;
+}
 
 void TaskSession::CloseWrite() {
   Session::CloseWrite();

@@ -41,6 +41,7 @@
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/os/open_file.h"
 #include "sluice/core/slot/coroutine.h"
 
@@ -151,6 +152,7 @@ class TaskSession::ReadWait {
  public:
   ReadWait(ReadWait&& other) noexcept;  // Until it waits.
   ~ReadWait() {
+    SLUICE_PLANT(read_not_withdrawn, return);
     if (session_.read_ == this) [[unlikely]]
       session_.Withdraw(*this);
   }
@@ -188,6 +190,10 @@ class TaskSession::WriteWait : public ListNode<WriteTag> {
  public:
   WriteWait(WriteWait&& other) noexcept;  // Until it waits.
   ~WriteWait() {
+    SLUICE_PLANT(write_stays_linked, return);
+    SLUICE_PLANT(half_write_goes_on, begun_ = false);
+    SLUICE_PLANT(cancelled_file_resets, if (file_ && session_.writes_.Linked(*this))
+                                            session_.Abort());
     session_.writes_.RemoveIfLinked(*this);
     if (begun_ && !bytes_.empty()) [[unlikely]]
       session_.Abort();

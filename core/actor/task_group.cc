@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/demangle.h"
 #include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
 
 namespace sluice {
 
@@ -30,6 +31,7 @@ Coroutine* FirstOfBase::OnEnded(int index) {
 
 // The actor ends.
 void GroupTask::Cancel() {
+  SLUICE_PLANT(group_task_stays_listed, return OwnedTask::Cancel());
   group_.tasks_.Remove(*this);
   OwnedTask::Cancel();
 }
@@ -55,6 +57,7 @@ void TaskGroup::Start(Task<void> task) {
 void TaskGroup::Cancel() {
   CancelAll();
   internal::TaskIsOver(slot_);
+  SLUICE_PLANT(joiner_not_told, return);
   if (joining_ != nullptr) std::exchange(joining_, nullptr)->Resume(frame_);
 }
 

@@ -29,6 +29,7 @@
 #include "sluice/core/actor/task.h"
 #include "sluice/core/actor/waits.h"
 #include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/slot/coroutine.h"
 
 // GCC 12 warns of a coroutine template in a header whose argument is of an unnamed namespace: it
@@ -137,6 +138,7 @@ class FirstOfWait : public FirstOfBase {
       auto task = std::move(std::get<I>(alternatives_).task_);
       std::apply(
           [](auto&... alternative) {
+            SLUICE_PLANT(losers_wait_on, return);
             (alternative.LeaveList(), ...);
             (alternative.Cancel(), ...);
           },
@@ -193,6 +195,7 @@ class TaskGroup {
     JoinWait(TaskGroup& group, Where where) : group_(&group), place_(where) {}
     JoinWait(JoinWait&&) = default;  // Until it waits.
     ~JoinWait() {
+      SLUICE_PLANT(join_not_withdrawn, if (joins_ && group_->joining_ != nullptr) return);
       if (joins_) group_->Joined();
     }
     bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);

@@ -196,7 +196,7 @@ void RunRuntime(World& world, const Options& options) {
     const auto lone = restarts ? runtime.SpawnRestarting<Lone>(
                                      {.backoff_min = absl::ZeroDuration()}, at, &world, of.get())
                                : runtime.SpawnWith<Lone>(at, &world, of.get());
-    if (of->by_message) told.emplace_back(lone, restarts ? 2 : 1);
+    if (of->by_message) told.emplace_back(lone, restarts ? 3 : 1);
   }
   // Spawned behind those that wait for them, and so ended behind them in a drain.
   world.oracle = runtime.SpawnWith<Oracle>(any_worker());

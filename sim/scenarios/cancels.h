@@ -1,6 +1,6 @@
-// What the scenario `cancels` cancels, and in which ways: each kind of wait of a task, in each way
-// that applies to it. A run takes a part of these pairs, and fails if a cancel that must meet its
-// wait does not meet it. tests/sim/cancels_test.cc counts over many runs that each pair is met.
+// Cancels has the pairs of the scenario `cancels`: each kind of wait of a task, and each way to
+// cancel it. A run takes a part of these pairs, and fails if a cancel that must meet its wait does
+// not meet it. tests/sim/cancels_test.cc counts over many runs that each pair is met.
 //
 // Owner:  a run, or a test that makes several.
 // Thread: the simulation's, of which one runs at a time.

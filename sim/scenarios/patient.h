@@ -39,7 +39,7 @@ inline constexpr size_t kOutputMax = 80'000;
 // What the peer sends to a read: two times so many bytes.
 inline constexpr size_t kReadBytes = 20;
 
-// Who waits. Each writes letters of its own.
+// The part of a wait in its case. Each writes letters of its own.
 enum class Role : uint8_t { kMain, kAside, kAgain };
 
 struct Case {
@@ -222,7 +222,11 @@ class Patient : public Base {
       Broken("the wait behind a cancelled one has a wrong result");
     }
     if (case_->lives == 1) co_await aside.Join();
-    if constexpr (!kSession) this->Stop();
+    if (LivesOn(case_->way)) co_await CancelOneBehind();
+    if constexpr (!kSession) {
+      // Another message follows that one behind which the first life has failed.
+      if (case_->way != Way::kRestarts || !case_->by_message) this->Stop();
+    }
   }
 
   World* const world_;
@@ -316,6 +320,26 @@ class Patient : public Base {
     co_await this->Sleep(time);
   }
 
+  // Two tasks are to go on behind this one. The first is cancelled before, and the other goes on.
+  Task<> CancelOneBehind() {
+    TaskGroup work(this);
+    TaskGroup more_work(this);
+    TaskGroup one(this);
+    TaskGroup other(this);
+    work.Start(Inner(kLong, &case_->frames));
+    more_work.Start(Inner(kLong, &case_->frames));
+    one.Start(JoinWork(&work));
+    other.Start(JoinWork(&more_work));
+    work.Cancel();
+    more_work.Cancel();
+    one.Cancel();
+    co_await other.Join();
+  }
+  Task<> JoinWork(TaskGroup* work) {
+    const Framed framed(&case_->frames);
+    co_await work->Join();
+  }
+
   // Waits until about `time` has passed. False: with a wrong result.
   Task<bool> Wait(Role role, absl::Duration time, int64_t* frames) {
     const Framed framed(frames);
@@ -406,7 +430,7 @@ class Patient : public Base {
     const std::string text(BytesOf(case_->kind, role), LetterOf(case_->kind, role));
     co_return co_await Base::Write(text);
   }
-  // So that a write must wait for the peer.
+  // Leaves no room in the output: the next write must wait for the peer.
   Task<> FillOutput() {
     if (!Writes(case_->kind)) co_return;
     const std::string filler(10'000, 'f');
@@ -434,8 +458,15 @@ class Lone final : public Patient<Actor> {
     case_->over = false;
     if (!case_->by_message) StartTask(Live());
   }
-  Task<> On(Go) { return Live(); }
+  Task<> On(Go) { return ++taken_ == 1 ? Live() : End(); }
   void OnStop() override { case_->over = true; }
+
+ private:
+  Task<> End() {
+    Stop();
+    co_return;
+  }
+  int taken_ = 0;
 };
 
 // Its peer names the case.
