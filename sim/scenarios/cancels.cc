@@ -152,6 +152,7 @@ void Draw(World& world) {
     of->aside = !Reads(of->kind) && random.Below(2) == 0;
     of->by_message = !of->in_session && random.Below(2) == 0;
     of->first = random.Below(2) == 0;
+    of->acts = random.Below(3) == 0;
     of->cancel_after = absl::Milliseconds(random.Between(2, 6));
     if (of->together) {
       of->end_after = of->cancel_after;
@@ -231,8 +232,9 @@ void RunRuntime(World& world, const Options& options) {
 
 void Count(World& world, Case& of) {
   const std::string name = Name(of.kind, of.way);
-  if (of.frames != 0 || of.aside_frames != 0) {
-    world.simulation.Broken("L8 death", absl::StrCat(name, ": ", of.frames, " frames are left"));
+  if (of.FramesLeft() != 0) {
+    world.simulation.Broken("L8 death",
+                            absl::StrCat(name, ": ", of.FramesLeft(), " frames are left"));
   }
   // A parked actor runs no handler, so its end may come when it is not parked any more. In a drain
   // the actor that was asked may end first, which answers.

@@ -50,11 +50,14 @@ struct Case {
   bool aside;     // Another task of the actor waits in the same way, and is not cancelled.
   bool by_message;
   bool first;  // An order of two, where there is one.
+  bool acts;   // A destructor in the frame that waits begins more work.
   absl::Duration cancel_after;
   absl::Duration end_after;
 
   int64_t frames = 0;        // Living frames of the task.
   int64_t aside_frames = 0;  // Those of the other one.
+  int64_t more_frames = 0;   // Those of tasks that a destructor has begun.
+  int64_t FramesLeft() const { return frames + aside_frames + more_frames; }
   int64_t lives = 0;
   int64_t met = 0;     // The wait was cancelled.
   int64_t ended = 0;   // The wait has ended.
@@ -156,7 +159,7 @@ class Patient : public Base {
   explicit Patient(World* world) : world_(world) {}
   ~Patient() override {
     if (case_ == nullptr) return;
-    if (case_->frames != 0 || case_->aside_frames != 0) Broken("frames outlive their actor");
+    if (case_->FramesLeft() != 0) Broken("frames outlive their actor");
     case_->done = case_->way != Way::kRestarts || case_->lives == 2;
   }
 
@@ -248,7 +251,7 @@ class Patient : public Base {
   void LooksOver(size_t timers) {
     case_->over = true;
     if (case_->frames != (kSession ? 2 : 1)) Broken("frames of a cancelled task are left");
-    if (case_->aside) return;
+    if (case_->aside || case_->acts) return;
     if (TimerCount() != timers) Broken("timers of a cancelled task are left");
     const ActorExtra* const extra = this->slot()->extra;
     if (extra != nullptr && extra->AsksOpen()) Broken("a question of a cancelled task is open");
@@ -300,8 +303,32 @@ class Patient : public Base {
     Case& case_;
     bool ended_ = false;
   };
+  // In a frame: its destructor begins what callbacks and tasks would end.
+  class Acts {
+   public:
+    explicit Acts(Patient* of) : patient_(*of) {}
+    Acts(const Acts&) = delete;
+    Acts& operator=(const Acts&) = delete;
+    ~Acts() {
+      if (patient_.case_->acts) patient_.BeginMore();
+    }
+
+   private:
+    Patient& patient_;
+  };
+  void BeginMore() {
+    const auto never = [this](auto&&...) {
+      if (!LivesOn(case_->way) && case_->over) Broken("a callback runs after its actor's end");
+    };
+    (void)this->After(absl::ZeroDuration(), never);
+    (void)this->Send(world_->oracle, Later{1, absl::ZeroDuration()});
+    (void)this->Ask(world_->oracle, Later{1, absl::ZeroDuration()}, kLong, never);
+    (void)this->RunBlocking([] {}, never);
+    this->StartTask(Inner(absl::Milliseconds(1), &case_->more_frames));
+  }
   Task<> WaitWatched() {
     const Framed framed(&case_->frames);
+    const Acts acts(this);
     Watch watch(case_);
     const bool right = co_await Wait(Role::kMain, case_->end_after, &case_->frames);
     watch.Ended();
