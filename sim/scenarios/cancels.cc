@@ -21,6 +21,7 @@
 #include "sluice/core/os/open_file.h"
 #include "sluice/sim/check/site.h"
 #include "sluice/sim/scenarios/all.h"
+#include "sluice/sim/scenarios/cases.h"
 #include "sluice/sim/scenarios/patient.h"
 #include "sluice/sim/scenarios/talk.h"
 #include "sluice/sim/world/client.h"
