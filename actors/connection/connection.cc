@@ -221,6 +221,10 @@ void Connection::LogEnd(CloseReason reason, int error) {
   }
 }
 
+bool Connection::CutShort() const {
+  return Paired() || (session_ != nullptr && session_->HalfWritten());
+}
+
 bool Connection::LoseAnswers() {
   const std::optional<int64_t> bytes = session_ == nullptr ? std::nullopt : session_->DropAnswers();
   counters_->bytes_accepted.Add(bytes.value_or(0));

@@ -182,9 +182,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool OpenDue() const { return stage_ == Stage::kConnected && !Closing(); }
   bool HalfClosed() const { return incoming_.ReadEnded() || !outgoing_.Open(); }
   bool Paired() const { return partner_ != this; }
-  // True: an end from this side must be a reset. The other peer of a pair would take a FIN for the
-  // complete stream.
-  bool CutShort() const { return Paired(); }
+  // True: an end from this side must be a reset. The peer, or the other peer of a pair, would take
+  // a FIN for the complete stream.
+  bool CutShort() const;
   void Unpair();
   bool MayRead() const;
   // True: the session closes now, as nothing of it is under way any more (CloseWhenDone).

@@ -98,6 +98,7 @@ Answer Session::SendFile(const SharedFile& file, int64_t offset, int64_t bytes) 
 }
 void Session::Close() {
   CheckThread("Close()");
+  if (HalfWritten()) return Abort();
   if (AnswerQueue* const answers = AnswersUnderWay()) {
     answers->then = AnswerQueue::Then::kClose;
     return HoldWhileMuch(*answers);
@@ -116,6 +117,7 @@ void Session::FlushSubscriptions() {
 }
 void Session::CloseWrite() {
   CheckThread("CloseWrite()");
+  if (HalfWritten()) return Abort();
   if (AnswerQueue* const answers = AnswersUnderWay()) {
     if (answers->then == AnswerQueue::Then::kGoOn) answers->then = AnswerQueue::Then::kCloseWrite;
     return;

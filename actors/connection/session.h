@@ -296,6 +296,9 @@ class Session : public Actor {
   int64_t AnswerBytes() const;
   // Answers the number of their bytes that wait; nullopt: there are no answers under way.
   std::optional<int64_t> DropAnswers();
+  // True: a part of a write has been written, and the rest waits. An end in order would make the
+  // peer take the part for the whole.
+  virtual bool HalfWritten() const { return false; }
   void CountIn(int64_t bytes);
   void CountOut(int64_t bytes);
   void HoldBegins();

@@ -24,6 +24,7 @@ constexpr int64_t kMemoryLookMs = 10;
 TaskSession::TaskSession() = default;
 
 TaskSession::~TaskSession() {
+  SLUICE_CHECK(read_ == nullptr && writes_.Empty());
   GiveBack(taken_);
   GiveBack(rest_);
 }
@@ -42,13 +43,7 @@ Coroutine* TaskSession::Serving::Ended() {
   const std::exception_ptr error = task_.TakeError();
   task_.Destroy();
   if (error) std::rethrow_exception(error);
-  auto& session = *static_cast<TaskSession*>(slot()->actor);
-  // Another task has written a part: a FIN would make the peer take that for the whole.
-  if (!session.writes_.Empty() && session.writes_.Front()->begun_) {
-    session.Abort();
-  } else {
-    session.Close();
-  }
+  static_cast<TaskSession*>(slot()->actor)->Close();
   return nullptr;
 }
 
@@ -209,6 +204,11 @@ bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> 
 void TaskSession::ReadWait::GoOn() { std::exchange(coroutine_, nullptr)->Resume(frame_); }
 
 // --- Writing.
+
+bool TaskSession::HalfWritten() const {
+  SLUICE_PLANT(half_write_looks_whole, return false);
+  return !writes_.Empty() && writes_.Front()->begun_;
+}
 
 void TaskSession::CloseWrite() {
   Session::CloseWrite();

@@ -44,6 +44,7 @@
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/os/open_file.h"
 #include "sluice/core/slot/coroutine.h"
 
@@ -77,8 +78,8 @@ class TaskSession : public Session {
 
   // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
   // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
-  // goes in pieces; if it is cancelled in between, the connection is reset, as the peer would take
-  // what follows for the rest.
+  // goes in pieces; if it is cancelled in between, or the session closes or fails, the connection
+  // is reset, as the peer would take the piece for the whole, or what follows for the rest.
   WriteWait Write(std::string_view bytes, Where where = SLUICE_HERE);
   // Sends a range of a file (Session::SendFile), and waits until it is sent. Answers false if the
   // write side ends first. Throws if there is no such range.
@@ -116,6 +117,7 @@ class TaskSession : public Session {
   void OnEof() final;
   void OnDrain() final;
   void OnWritable() final;
+  bool HalfWritten() const final;
   Coroutines* Tasks() final { return &tasks_; }
 
   bool ReadNext(ReadWait& read);
@@ -157,6 +159,7 @@ class TaskSession::ReadWait {
  public:
   ReadWait(ReadWait&& other) noexcept;  // Until it waits.
   ~ReadWait() {
+    SLUICE_PLANT(read_not_withdrawn, return);
     if (session_.read_ == this) [[unlikely]]
       session_.Withdraw(*this);
   }
@@ -194,6 +197,10 @@ class TaskSession::WriteWait : public ListNode<WriteTag> {
  public:
   WriteWait(WriteWait&& other) noexcept;  // Until it waits.
   ~WriteWait() {
+    SLUICE_PLANT(write_stays_linked, return);
+    SLUICE_PLANT(half_write_goes_on, begun_ = false);
+    SLUICE_PLANT(cancelled_file_resets, if (file_ && session_.writes_.Linked(*this))
+                                            session_.Abort());
     session_.writes_.RemoveIfLinked(*this);
     if (begun_ && !bytes_.empty()) [[unlikely]]
       session_.Abort();

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "sluice/core/actor/actor.h"
 #include "sluice/core/actor/waits.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/worker/worker.h"
 
@@ -29,6 +30,8 @@ void Actor::StartTask(Task<void> task) {
 void Actor::WithdrawAsk(AskId ask) {
   OpenQuestion* const question = slot_->extra->FindAsk(ask);
   if (question == nullptr) return;
+  SLUICE_PLANT(question_not_withdrawn, question->callback = [](void*, const absl::Status&) {};
+               return);
   DisarmAsk(*question);
   const auto gone = std::exchange(question->callback, nullptr);
   if (gone != nullptr) ++slot_->extra->asks_over;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/demangle.h"
 #include "sluice/core/base/log.h"
+#include "sluice/core/base/plant.h"
 
 namespace sluice {
 
@@ -30,6 +31,7 @@ Coroutine* FirstOfBase::OnEnded(int index) {
 
 // The actor ends.
 void GroupTask::Cancel() {
+  SLUICE_PLANT(group_task_stays_listed, return OwnedTask::Cancel());
   group_.tasks_.Remove(*this);
   OwnedTask::Cancel();
 }
@@ -39,6 +41,7 @@ void GroupTask::Cancel() {
 TaskGroup::~TaskGroup() {
   SLUICE_CHECK(joining_ == nullptr, "a group ends while a task joins it");
   CancelAll();
+  LeaveJoin();
   if (error_ == nullptr) return;
   LogError(absl::StrCat(NameOfActor(slot_), ": a task of a group failed, and nobody joined it: ",
                         ExceptionText(error_)));
@@ -54,6 +57,7 @@ void TaskGroup::Start(Task<void> task) {
 void TaskGroup::Cancel() {
   CancelAll();
   internal::TaskIsOver(slot_);
+  SLUICE_PLANT(joiner_not_told, return);
   if (joining_ != nullptr) std::exchange(joining_, nullptr)->Resume(frame_);
 }
 
@@ -77,21 +81,36 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
   return joining;
 }
 
+void TaskGroup::LeaveJoin() {
+  if (join_ == nullptr) return;
+  join_->error_ = std::exchange(error_, nullptr);
+  join_->group_ = nullptr;
+  join_->joins_ = false;
+  join_ = nullptr;
+}
+
 bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(group_.joining_ == nullptr, "two tasks join one group");
-  if (group_.tasks_.Empty() || group_.error_ != nullptr) return false;
+  SLUICE_CHECK(group_ != nullptr, "a Join is awaited once more, and its group may have ended");
+  SLUICE_CHECK(group_->joining_ == nullptr, "two tasks join one group");
+  if (group_->tasks_.Empty() || group_->error_ != nullptr) return false;
+  group_->LeaveJoin();
   coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowMs());
-  waits_ = true;
-  group_.joining_ = &coroutine;
-  group_.frame_ = frame;
+  joins_ = true;
+  group_->join_ = this;
+  group_->joining_ = &coroutine;
+  group_->frame_ = frame;
   return true;
 }
 
 void TaskGroup::JoinWait::Result() {
-  waits_ = false;
-  if (group_.error_ == nullptr) return;
-  group_.CancelAll();
-  std::rethrow_exception(std::exchange(group_.error_, nullptr));
+  if (group_ == nullptr) {
+    if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
+    return;
+  }
+  if (std::exchange(joins_, false)) group_->Joined();
+  if (group_->error_ == nullptr) return;
+  group_->CancelAll();
+  std::rethrow_exception(std::exchange(group_->error_, nullptr));
 }
 
 }  // namespace sluice

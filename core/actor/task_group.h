@@ -29,6 +29,7 @@
 #include "sluice/core/actor/task.h"
 #include "sluice/core/actor/waits.h"
 #include "sluice/core/base/intrusive_list.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/slot/coroutine.h"
 
 // GCC 12 warns of a coroutine template in a header whose argument is of an unnamed namespace: it
@@ -137,6 +138,7 @@ class FirstOfWait : public FirstOfBase {
       auto task = std::move(std::get<I>(alternatives_).task_);
       std::apply(
           [](auto&... alternative) {
+            SLUICE_PLANT(losers_wait_on, return);
             (alternative.LeaveList(), ...);
             (alternative.Cancel(), ...);
           },
@@ -186,21 +188,25 @@ class TaskGroup {
   // Destroys the tasks that have not ended. Not from one of them.
   void Cancel();
 
-  // Waits until all tasks have ended. Requires: nobody else does.
+  // Waits until all tasks have ended. Requires: nobody else does. When the last one has ended, the
+  // group may end, or be joined by another, before this wait goes on.
   class JoinWait {
    public:
-    JoinWait(TaskGroup& group, Where where) : group_(group), place_(where) {}
+    JoinWait(TaskGroup& group, Where where) : group_(&group), place_(where) {}
     JoinWait(JoinWait&&) = default;  // Until it waits.
     ~JoinWait() {
-      if (waits_) group_.joining_ = nullptr;
+      SLUICE_PLANT(join_not_withdrawn, if (joins_ && group_->joining_ != nullptr) return);
+      if (joins_) group_->Joined();
     }
     bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
     void Result();
 
    private:
-    TaskGroup& group_;
+    friend class TaskGroup;
+    TaskGroup* group_;  // nullptr: it has let this wait go on without it.
     WaitPlace place_;
-    bool waits_ = false;
+    std::exception_ptr error_;  // Of a group that has ended.
+    bool joins_ = false;        // It is the group's join_.
   };
   JoinWait Join(Where where = SLUICE_HERE) { return JoinWait(*this, where); }
 
@@ -210,11 +216,18 @@ class TaskGroup {
 
   void CancelAll();
   Coroutine* OnEnded(internal::GroupTask& task);
+  void Joined() {
+    join_ = nullptr;
+    joining_ = nullptr;
+  }
+  // A Join that is to go on, and has not yet, does without the group.
+  void LeaveJoin();
 
   Slot* const slot_;
   IntrusiveList<internal::GroupTask, Tag> tasks_;
   std::exception_ptr error_;
-  Coroutine* joining_ = nullptr;
+  JoinWait* join_ = nullptr;      // It waits, or is to go on.
+  Coroutine* joining_ = nullptr;  // While join_ waits.
   std::coroutine_handle<> frame_;
 };
 

@@ -22,6 +22,7 @@
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/check.h"
+#include "sluice/core/base/plant.h"
 
 namespace sluice::internal {
 
@@ -127,6 +128,7 @@ class TimerWait : public Wait {
   using Wait::Wait;
   TimerWait(TimerWait&&) = default;
   ~TimerWait() {
+    SLUICE_PLANT(sleep_leaves_timer, if (timer_ != 0) actor_.After(absl::Hours(1), [] {}));
     if (timer_ != 0) actor_.CancelTimer(timer_);
   }
   // False: the actor has timers_max timers.

@@ -12,8 +12,8 @@
 // Thread: the owner's.
 // Bound:  no memory of its own: a pointer, and two for each element. Each call is O(1), except
 //         Size() and CheckInvariants(), which walk.
-// Errors: none. An element that is added twice, or removed from a list that it is not on, ends the
-//         process.
+// Errors: none. An element that is added twice, removed from a list that it is not on, or destroyed
+//         while it is on one, ends the process.
 #ifndef SLUICE_CORE_BASE_INTRUSIVE_LIST_H_
 #define SLUICE_CORE_BASE_INTRUSIVE_LIST_H_
 
@@ -36,7 +36,7 @@ class ListNode {
   ListNode& operator=(const ListNode&) = delete;
 
  protected:
-  ~ListNode() = default;
+  ~ListNode() { SLUICE_CHECK(next_ == nullptr); }
 
  private:
   template <class T, class OfTag>

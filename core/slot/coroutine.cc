@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/check.h"
+#include "sluice/core/base/plant.h"
 #include "sluice/core/base/strings.h"
 
 namespace sluice {
@@ -16,6 +17,7 @@ Coroutine::~Coroutine() {
   if (runs_ == nullptr) return;
   for (Coroutine** place = &runs_->first_behind; *place != nullptr; place = &(*place)->behind_) {
     if (*place != this) continue;
+    SLUICE_PLANT(behind_lost, *place = nullptr; return);
     *place = behind_;
     return;
   }

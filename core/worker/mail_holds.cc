@@ -74,6 +74,7 @@ void MailHolds::TaskBegins(Slot* slot) {
 }
 
 void MailHolds::TaskEnds(Slot* slot) {
+  SLUICE_PLANT(cancelled_task_counts, if (slot->state == ActorState::kRestarting) return);
   HeldMail& held = *slot->extra->held_mail;
   SLUICE_CHECK(held.tasks > 0);
   --held.tasks;

@@ -38,6 +38,9 @@ void RunFrames(Simulation& simulation);
 namespace tasks_scenario {
 void Run(Simulation& simulation);
 }
+namespace cancels_scenario {
+void Run(Simulation& simulation);
+}
 namespace holds_scenario {
 void Run(Simulation& simulation);
 }

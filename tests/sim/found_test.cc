@@ -29,6 +29,7 @@ constexpr Found kFound[] = {
     {"broadcast", "seed=22", "closing_member_counts"},
     {"callbacks", "seed=5", "filter_overtakes"},
     {"turns", "seed=153", "gap_unnoted"},
+    {"cancels", "seed=6", "half_write_looks_whole"},
 };
 
 void ExpectWhole(std::string_view name, std::string_view set) {

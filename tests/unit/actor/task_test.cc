@@ -1,6 +1,7 @@
 // Tasks of actors: what they wait for, how they end, and what their end destroys.
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -614,6 +615,74 @@ class CancelsFromOutside : public Tasker {
 TEST_F(Tasks, AGroupThatIsCancelledLetsItsJoinerGoOn) {
   Run<CancelsFromOutside>();
   EXPECT_EQ(seen_.Text(), "joined:0");
+}
+
+class JoinsInTurn : public Tasker {
+  using Tasker::Tasker;
+  Task<> Rests(absl::Duration time) { co_await Sleep(time); }
+  Task<> Joins(TaskGroup* work) {
+    const Owned owned(seen_);
+    co_await work->Join();
+    seen_->Add("joined");
+  }
+  Task<> Work() override {
+    TaskGroup work(this);
+    TaskGroup second(this);
+    {
+      TaskGroup first(this);
+      work.Start(Rests(kLong));
+      first.Start(Joins(&work));
+      work.Cancel();  // The first joiner goes on when this task waits.
+      work.Start(Rests(absl::Milliseconds(1)));
+      second.Start(Joins(&work));
+    }
+    const absl::Status in_time = co_await Within(absl::Seconds(5), second.Join());
+    seen_->Add(absl::StrCat(in_time.ok() ? "in time:" : "late:", seen_->living));
+    Stop();
+  }
+};
+
+TEST_F(Tasks, ACancelledJoinLeavesTheNextOneAlone) {
+  Run<JoinsInTurn>();
+  EXPECT_EQ(seen_.Text(), "joined in time:0");
+}
+
+class ReplacesItsGroup : public Tasker {
+  using Tasker::Tasker;
+  Task<> Rests() { co_await Sleep(kLong); }
+  Task<> Fails() {
+    throw std::runtime_error("the next group failed");
+    co_return;
+  }
+  Task<> Joins() {
+    try {
+      co_await work_->Join();
+      seen_->Add("joined,");
+    } catch (const std::exception& error) {
+      seen_->Add(absl::StrCat("not: ", error.what()));
+    }
+  }
+  Task<> Work() override {
+    work_.emplace(this);
+    work_->Start(Rests());
+    StartTask(Joins());
+    work_->Cancel();  // The joiner goes on when this task waits.
+    work_.emplace(this);
+    work_->Start(Fails());
+    co_await Sleep(absl::Milliseconds(1));
+    try {
+      co_await work_->Join();
+    } catch (const std::exception& error) {
+      seen_->Add(error.what());
+    }
+    Stop();
+  }
+  std::optional<TaskGroup> work_;
+};
+
+TEST_F(Tasks, AGroupMayEndBeforeItsJoinerHasGoneOn) {
+  Run<ReplacesItsGroup>();
+  EXPECT_EQ(seen_.Text(), "joined, the next group failed");
 }
 
 // --- Restart.

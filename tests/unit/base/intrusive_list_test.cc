@@ -93,5 +93,14 @@ TEST(IntrusiveListDeath, AnElementThatIsPutOnTwiceIsReported) {
   EXPECT_DEATH(list.Remove(item), "next_ != nullptr");
 }
 
+TEST(IntrusiveListDeath, AnElementThatEndsOnAListIsReported) {
+  Firsts list;
+  const auto ends_on_it = [&] {
+    Item item;
+    list.PushBack(item);
+  };
+  EXPECT_DEATH(ends_on_it(), "next_ == nullptr");
+}
+
 }  // namespace
 }  // namespace sluice::testing::intrusive_list_test

@@ -429,22 +429,49 @@ TEST(TaskSession, AWriteThatWaitsAnswersFalseWhenTheWriteSideEnds) {
   EXPECT_EQ(slow.output.size(), 90'000u);  // The second write was not begun.
 }
 
-class StopsWhileItWrites : public Served {
+class EndsWhileItWrites : public Served {
  public:
   using Served::Served;
   Task<> Serve() override {
     const Mark mark(tally_);
-    After(absl::Milliseconds(10), [this] { Stop(); });
+    After(absl::Milliseconds(10), [this] { End(); });
     co_await Write(std::string(300'000, 'x'));
   }
+
+ private:
+  virtual void End() = 0;
+};
+class StopsWhileItWrites : public EndsWhileItWrites {
+  using EndsWhileItWrites::EndsWhileItWrites;
+  void End() override { Stop(); }
+};
+class FailsWhileItWrites : public EndsWhileItWrites {
+  using EndsWhileItWrites::EndsWhileItWrites;
+  void End() override { throw std::runtime_error("broken"); }
+};
+class ClosesWhileItWrites : public EndsWhileItWrites {
+  using EndsWhileItWrites::EndsWhileItWrites;
+  void End() override { Close(); }
+};
+class ClosesItsWritesMeanwhile : public EndsWhileItWrites {
+  using EndsWhileItWrites::EndsWhileItWrites;
+  void End() override { CloseWrite(); }
 };
 
-TEST(TaskSession, AWriteThatIsCutShortEndsInAReset) {
+template <class S>
+class CutShort : public ::testing::Test {};
+using WaysToEnd = ::testing::Types<StopsWhileItWrites, FailsWhileItWrites, ClosesWhileItWrites,
+                                   ClosesItsWritesMeanwhile>;
+TYPED_TEST_SUITE(CutShort, WaysToEnd);
+
+TYPED_TEST(CutShort, AHalfOfAWriteEndsInAReset) {
   Options options = WireOptions();
   options.output_bytes_max = 100'000;
-  Under<StopsWhileItWrites> under(options, /*room=*/0);
+  Under<TypeParam> under(options, /*room=*/0);
   Wire& slow = under.wire;
   under.rig.Advance(absl::Milliseconds(20));
+  under.rig.Room(slow, 1'000'000);
+  under.rig.Settle();
   EXPECT_TRUE(slow.closed && slow.reset);
   EXPECT_FALSE(slow.fin);
 }
