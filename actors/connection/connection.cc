@@ -391,6 +391,7 @@ void Connection::TellOpen() {
     stage_ = Stage::kOpen;
     if (SilentMs() != TimerWheel::kNever) SetReceiveTimeout();  // The time counts from OnOpen.
     worker().ReleaseMail(slot_);
+    if (session_->extra_ != nullptr) session_->extra_->opened.Resolve({});
     session_->OnOpen();
   });
 }

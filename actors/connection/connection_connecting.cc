@@ -99,7 +99,12 @@ void Connection::ConnectDone() {
 
 void Connection::ConnectFailed(int error, bool reset) {
   const std::optional<Address>& address = connecting().address();
-  if (session_ != nullptr && address.has_value()) session_->LogConnectFailed(*address, error);
+  if (session_ != nullptr && address.has_value()) {
+    session_->LogConnectFailed(*address, error);
+    if (session_->extra_ != nullptr) {
+      session_->extra_->opened.Fail(absl::UnavailableError(ConnectErrorText(*address, error)));
+    }
+  }
   Finish(CloseReason::kConnectFailed, reset, error);
 }
 

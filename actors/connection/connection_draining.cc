@@ -27,6 +27,11 @@ void Connection::TellDrain() {
   worker().RunHandler(slot_, "OnDrain", [&] {
     drain_.CalledGoodBye();
     session_->OnDrain();
+    auto& listeners = outgoing_.listeners();
+    for (OutputListener* listener = listeners.Front(); listener != nullptr;
+         listener = listeners.Next(*listener)) {
+      listener->OnSessionDrains();
+    }
   });
 }
 

@@ -1,4 +1,5 @@
-// OutputListener writes to a connection on behalf of others, as a hub's subscriber does.
+// OutputListener writes to a connection on behalf of others, as a hub's subscriber does, or listens
+// to what becomes of it.
 //
 // Owner:  its maker; the connection only lists it.
 // Thread: the connection's worker's.
@@ -21,6 +22,8 @@ class OutputListener : public ListNode<ListenerTag> {
   virtual void OnOutputLow(Connection& connection) = 0;
   // Write what is held back, as far as the output takes it: the session's last bytes follow.
   virtual void OnFlush(Connection& connection) = 0;
+  // The session's OnDrain has run. Ends no listener.
+  virtual void OnSessionDrains() {}
   // The last call: the connection takes no more output, as its write side is closing or it has
   // ended. The listener is off the connection's list already.
   virtual void OnOutputEnded(Connection& connection) = 0;

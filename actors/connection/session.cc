@@ -52,6 +52,8 @@ void Session::OnInputFull() {
   Abort(CloseReason::kInputFull);
 }
 
+void Session::OpensFor(Promise<std::monostate> promise) { Extra().opened = std::move(promise); }
+
 void Session::LogConnectFailed(const Address& to, int error) {
   LimitOf(worker(), CloseReason::kConnectFailed).Warn(worker().NowMs(), [&] {
     return ConnectErrorText(to, error);

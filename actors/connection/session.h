@@ -44,6 +44,7 @@
 #include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/read_hold.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/promise.h"
 #include "sluice/core/actor/rate_limit.h"
 #include "sluice/core/os/address.h"
 #include "sluice/core/os/open_file.h"
@@ -77,8 +78,7 @@ class Input {
 };
 
 namespace internal {
-// A question to a session: is answered when its OnOpen has run. If it never will, the promise is
-// dropped with the session, and the asker is told of the session's end.
+// The reply that a task awaits which connects: the connection is open.
 struct WhenOpen {
   using Reply = std::monostate;
 };
@@ -131,7 +131,9 @@ class Session : public Actor {
   // The end of the actor is the end of the connection.
   void OnStop() final;
 
-  std::monostate On(internal::WhenOpen) { return {}; }  // Messages wait for OnOpen.
+  // For the framework: who waits for the connection to be open. If it never is, the promise is
+  // dropped with the session.
+  void OpensFor(Promise<std::monostate> promise);
 
   // nullptr in the constructor, and after the connection has ended.
   Connection* connection() const { return connection_; }

@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <variant>
 
 #include "sluice/actors/connection/answer_queue.h"
+#include "sluice/core/actor/promise.h"
 #include "sluice/core/slot/timer_wheel.h"
 
 namespace sluice {
@@ -26,6 +28,7 @@ struct SessionExtra {
   std::optional<SessionTraffic> traffic;
   std::unique_ptr<AnswerQueue> answers;
   int64_t receive_timeout_ms = TimerWheel::kNever;
+  Promise<std::monostate> opened;  // Of a task that waits until the connection is open.
 };
 
 }  // namespace sluice

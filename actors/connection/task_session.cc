@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
@@ -110,7 +111,12 @@ bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed)
       *consumed = read.count_ <= input.size() ? read.count_ : 0;
       break;
     case Kind::kFrame:
-      *consumed = read.length_(input);
+      try {
+        *consumed = read.length_(input);
+      } catch (...) {
+        read.error_ = std::current_exception();
+        return true;  // The task gets it, and the input stays.
+      }
       // It will never be whole: the peer need not send it first.
       if (connection() != nullptr && *consumed > connection()->InputMax()) OnInputFull();
       if (*consumed > input.size()) *consumed = 0;

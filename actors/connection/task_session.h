@@ -35,6 +35,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -58,7 +59,6 @@ class TaskSession : public Session {
   virtual Task<> Serve() = 0;
 
  protected:
-  using LengthOfFrame = absl::FunctionRef<size_t(std::string_view bytes)>;
   class ReadWait;
   class WriteWait;
   class FileWait;
@@ -74,7 +74,8 @@ class TaskSession : public Session {
   // when more have come. It stays valid while this waits, and may keep what it has parsed in
   // variables of the task:
   //   co_await Frame([&request](std::string_view bytes) { return Parse(bytes, &request); })
-  ReadWait Frame(LengthOfFrame length, Where where = SLUICE_HERE);
+  template <class F>
+  ReadWait Frame(F&& length, Where where = SLUICE_HERE);
 
   // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
   // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
@@ -94,11 +95,16 @@ class TaskSession : public Session {
   bool Ending() const { return ending_; }
 
  private:
+  using LengthOfFrame = absl::FunctionRef<size_t(std::string_view bytes)>;
+  ReadWait FrameWait(LengthOfFrame length, Where where);
   // The coroutine of Serve().
   class Serving final : public Coroutine {
    public:
     void Begin(TaskSession& session);
-    void Cancel() override { task_.Destroy(); }
+    void Cancel() override {
+      DoNotGoOn();
+      task_.Destroy();
+    }
 
    private:
     Coroutine* Ended() override;
@@ -155,7 +161,7 @@ class TaskSession : public Session {
   bool ending_ = false;
 };
 
-class TaskSession::ReadWait {
+class SLUICE_AWAITED TaskSession::ReadWait {
  public:
   ReadWait(ReadWait&& other) noexcept;  // Until it waits.
   ~ReadWait() {
@@ -168,7 +174,11 @@ class TaskSession::ReadWait {
     return session_.input_ != nullptr && !session_.input_->empty() && session_.ReadNext(*this);
   }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
-  std::optional<std::string_view> Result() const { return result_; }
+  std::optional<std::string_view> Result() {
+    if (error_ != nullptr) [[unlikely]]
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    return result_;
+  }
 
  private:
   friend class TaskSession;
@@ -191,9 +201,10 @@ class TaskSession::ReadWait {
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
   std::optional<std::string_view> result_;
+  std::exception_ptr error_;  // Has left the function that says how long a frame is.
 };
 
-class TaskSession::WriteWait : public ListNode<WriteTag> {
+class SLUICE_AWAITED TaskSession::WriteWait : public ListNode<WriteTag> {
  public:
   WriteWait(WriteWait&& other) noexcept;  // Until it waits.
   ~WriteWait() {
@@ -226,7 +237,7 @@ class TaskSession::WriteWait : public ListNode<WriteTag> {
   std::coroutine_handle<> frame_;
 };
 
-class TaskSession::FileWait : public WriteWait {
+class SLUICE_AWAITED TaskSession::FileWait : public WriteWait {
  public:
   bool Ready() { return session_.writes_.Empty() && session_.TryFile(*this); }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
@@ -253,8 +264,13 @@ inline TaskSession::ReadWait TaskSession::Line(Where where) {
 inline TaskSession::ReadWait TaskSession::Exactly(size_t count, Where where) {
   return ReadWait(*this, ReadWait::Kind::kExactly, count, &ReadWait::NoFrame, where);
 }
-inline TaskSession::ReadWait TaskSession::Frame(LengthOfFrame length, Where where) {
+inline TaskSession::ReadWait TaskSession::FrameWait(LengthOfFrame length, Where where) {
   return ReadWait(*this, ReadWait::Kind::kFrame, 0, length, where);
+}
+template <class F>
+TaskSession::ReadWait TaskSession::Frame(F&& length, Where where) {
+  static_assert(!internal::kBrokenInCoAwait<F>, SLUICE_DESTROYED_TWICE);
+  return FrameWait(length, where);
 }
 inline TaskSession::WriteWait TaskSession::Write(std::string_view bytes, Where where) {
   return WriteWait(*this, bytes, where);

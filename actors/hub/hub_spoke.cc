@@ -160,13 +160,13 @@ Subscriber* Spoke::MakeSubscriber(absl::Status* why) {
   SubscribeMessage& message = joining_->subscriber;
   Slot* const slot = message.slot;
   const bool is_actor = message.subscribed_ops == nullptr;
+  bool alive = slot->generation == message.generation && slot->actor != nullptr;
   Connection* connection = nullptr;
-  bool alive = is_actor && slot->generation == message.generation && message.state->wanted;
-  if (!is_actor) {
-    auto* const session = LiveActorAs<Session>(slot, message.generation);
-    connection = session == nullptr ? nullptr : session->connection();
-    alive = connection != nullptr && connection->WriteOpen();
+  if (alive && slot->actor->IsKind(KindOf<Session>())) {
+    connection = ActorAs<Session>(slot).connection();
+    if (connection != nullptr && !connection->WriteOpen()) connection = nullptr;
   }
+  alive = alive && (is_actor ? message.state->wanted : connection != nullptr);
   if (!alive) {
     *why = absl::AbortedError("it has ended or left on the way");
   } else if (by_slot_.contains(slot)) {
@@ -174,7 +174,7 @@ Subscriber* Spoke::MakeSubscriber(absl::Status* why) {
   } else if (!worker().lease().Charge(Subscriber::BytesOf(message.options))) {
     *why = absl::ResourceExhaustedError("the memory budget is spent");
   } else if (is_actor) {
-    return new SubscribedActor(*this, message);
+    return new SubscribedActor(*this, connection, message);
   } else {
     return new SubscribedConnection(*this, *connection, message);
   }
@@ -189,7 +189,8 @@ void Spoke::RefuseJoining(absl::Status why) {
 
 Subscriber* Spoke::Find(Slot* slot, uint32_t generation) {
   const auto found = by_slot_.find(slot);
-  return found == by_slot_.end() || (*found)->generation() != generation ? nullptr : *found;
+  if (found == by_slot_.end() || (*found)->generation() != generation) return nullptr;
+  return (*found)->LeavesByMessage() ? *found : nullptr;
 }
 
 void Spoke::LetGo(Slot* slot, uint32_t generation) {

@@ -87,6 +87,10 @@ class Subscriber : public ListNode<SubscriberTag> {
 
   // Bytes of the budget that a subscription takes, without its backlog.
   static int64_t BytesOf(const SubscribeOptions& options);
+  // What its backlog takes besides, without the messages.
+  static int64_t QueueBytesOf(const SubscribeOptions& options) {
+    return QueueBytesOf(PlacesOf(options), options.slow);
+  }
 
   // These may end the connection, and with it this.
   void Offer(const std::vector<Due>& batch);
@@ -151,6 +155,8 @@ class Subscriber : public ListNode<SubscriberTag> {
   virtual void Detach() = 0;       // This is gone; called once.
   virtual void AwaitMemory() = 0;  // Memory is spent: there will be room for a miss to be told.
   virtual void MessagesWait() {}
+  // Unsubscribe() is for it. (The subscription of an actor leaves by itself.)
+  virtual bool LeavesByMessage() const { return false; }
   virtual IoHandler* Io() { return nullptr; }
   virtual std::string Name() const = 0;
 
@@ -168,6 +174,8 @@ class Subscriber : public ListNode<SubscriberTag> {
   Slot* FilterOwner() const;
   bool Guarded(const char* what, Slot* owner, absl::FunctionRef<void()> call);
   bool Replace(const Bytes& payload, uint64_t key);
+  static uint32_t PlacesOf(const SubscribeOptions& options);
+  static int64_t QueueBytesOf(int64_t places, SlowPolicy slow);
   bool MakeBacklog();
   void DropBacklog();
   void Push(const Bytes& payload, uint64_t key);
@@ -226,18 +234,25 @@ class SubscribedConnection final : public Subscriber, public OutputListener {
   void AwaitMemory() override { connection_.TellListenersWhenMemoryReturns(); }
   IoHandler* Io() override { return &connection_; }
   std::string Name() const override { return connection_.PeerAddress().ToString(); }
+  bool LeavesByMessage() const override { return true; }
 
   Connection& connection_;
 };
 
 // Messages wait until a task of the actor takes them (actors/hub/subscription.h). What it misses,
 // its next message says.
-class SubscribedActor final : public Subscriber {
+class SubscribedActor final : public Subscriber, public OutputListener {
  public:
-  SubscribedActor(Spoke& spoke, SubscribeMessage& message);
+  // `connection`: of the actor, if it is a session; otherwise nullptr.
+  SubscribedActor(Spoke& spoke, Connection* connection, SubscribeMessage& message);
   bool HasMessage() const { return Queued() > 0; }
   Subscription::Message Take();
   void Leave() { Remove(); }
+
+  void OnOutputLow(Connection&) override {}
+  void OnFlush(Connection&) override {}
+  void OnSessionDrains() override;
+  void OnOutputEnded(Connection&) override { connection_ = nullptr; }
 
  private:
   bool TakesNow() const override { return false; }
@@ -247,9 +262,12 @@ class SubscribedActor final : public Subscriber {
   void End(CloseReason reason) override;
   void Detach() override;
   void AwaitMemory() override {}
-  void MessagesWait() override { SubscriptionState::Wake(state_); }
+  void MessagesWait() override;
   std::string Name() const override;
+  void NoteWaits(bool wait);
 
+  Connection* connection_;
+  bool waits_ = false;  // A drain is not over while messages wait.
   const std::shared_ptr<SubscriptionState> state_;
 };
 

@@ -40,9 +40,7 @@ Subscriber::Subscriber(Spoke& spoke, SubscribeMessage& message)
                   : std::make_unique<const Filter>(std::move(message.options.filter))),
       park_timeout_(message.options.park_timeout),
       generation_(message.generation),
-      queue_max_(std::max<uint32_t>(1, message.options.slow == SlowPolicy::kConflate
-                                           ? message.options.keys_max
-                                           : message.options.queue_messages_max)),
+      queue_max_(PlacesOf(message.options)),
       slow_(message.options.slow) {}
 
 Subscriber::~Subscriber() {
@@ -248,16 +246,28 @@ bool Subscriber::Replace(const Bytes& payload, uint64_t key) {
 
 // --- The backlog.
 
-// Charges the whole queue once, when the first message has to wait.
-bool Subscriber::MakeBacklog() {
-  if (backlog_ != nullptr) return true;
-  int64_t bytes = AllocatedBytes(sizeof(Backlog)) + AllocatedBytes(queue_max_ * sizeof(Entry)) +
+uint32_t Subscriber::PlacesOf(const SubscribeOptions& options) {
+  return std::max<uint32_t>(
+      1, options.slow == SlowPolicy::kConflate ? options.keys_max : options.queue_messages_max);
+}
+
+int64_t Subscriber::QueueBytesOf(int64_t places, SlowPolicy slow) {
+  int64_t bytes = AllocatedBytes(sizeof(Backlog)) +
+                  AllocatedBytes(places * static_cast<int64_t>(sizeof(Entry))) +
                   AllocatedBytes(kDequeBytes);
   // A flat_hash_map doubles when it is 7/8 full: at worst twice the capacity, and a byte more for
   // each entry.
-  if (slow_ == SlowPolicy::kConflate) {
-    bytes += AllocatedBytes(4 * queue_max_ * (sizeof(std::pair<uint64_t, uint64_t>) + 1));
+  if (slow == SlowPolicy::kConflate) {
+    bytes += AllocatedBytes(4 * places *
+                            static_cast<int64_t>(sizeof(std::pair<uint64_t, uint64_t>) + 1));
   }
+  return bytes;
+}
+
+// Charges the whole queue once, when the first message has to wait.
+bool Subscriber::MakeBacklog() {
+  if (backlog_ != nullptr) return true;
+  const int64_t bytes = QueueBytesOf(queue_max_, slow_);
   if (!lease().ChargeOverdraft(bytes)) return false;
   backlog_ = std::make_unique<Backlog>(*this);
   backlog_->charged_bytes = bytes;
@@ -296,6 +306,7 @@ Subscriber::Entry Subscriber::TakeFirst() {
   Entry entry = Pop();
   SLUICE_PLANT(subscription_miscounts, ++entry.missed_before);
   spoke_.ledger_->received.Add(1);
+  if (Queued() == 0) DropBacklog();
   NoteFull();
   return entry;
 }

@@ -14,56 +14,69 @@ namespace sluice {
 
 namespace internal {
 
-// The end of the task that joins is the end of the join, and so is a refusal.
+// The end of the task that joins is the end of this join, and so is a refusal. The subscription may
+// have gone, or may have begun another join.
 class LeaveUnlessJoined {
  public:
-  explicit LeaveUnlessJoined(Subscription& subscription) : subscription_(subscription) {}
+  explicit LeaveUnlessJoined(std::shared_ptr<SubscriptionState> state) : state_(std::move(state)) {}
   LeaveUnlessJoined(const LeaveUnlessJoined&) = delete;
   LeaveUnlessJoined& operator=(const LeaveUnlessJoined&) = delete;
   ~LeaveUnlessJoined() {
-    if (!joined_) subscription_.Leave();
+    if (!joined_) state_->Leave();
   }
   void Joined() { joined_ = true; }
 
  private:
-  Subscription& subscription_;
+  const std::shared_ptr<SubscriptionState> state_;
   bool joined_ = false;
 };
 
+void SubscriptionState::Leave() {
+  if (!std::exchange(wanted, false)) return;
+  if (!slot->worker->desk().OnWorker()) RefuseThread(slot, "Subscription::Leave()");
+  if (status.ok()) status = absl::CancelledError("it has left the hub");
+  SLUICE_PLANT(subscription_left_behind, return);
+  if (subscriber != nullptr) subscriber->Leave();
+}
+
 }  // namespace internal
 
-Task<absl::Status> Subscription::Join(Ref<Hub> hub, SubscribeOptions options, Where where) {
+Task<absl::Status> Subscription::JoinWith(Ref<Hub> hub, SubscribeOptions options, Where where) {
   if (options.slow == SlowPolicy::kPark) {
     co_return absl::InvalidArgumentError(
         "kPark: an actor that is parked on the hub would wait for itself; choose another policy");
   }
+  if (internal::Subscriber::QueueBytesOf(options) >
+      actor_.slot()->worker->options().memory_bytes_max) {
+    co_return absl::InvalidArgumentError(
+        "the queue (queue_messages_max, keys_max) is larger than the memory budget");
+  }
   if (state_ != nullptr && state_->wanted) {
     co_return absl::FailedPreconditionError("the subscription has joined a hub already");
   }
-  state_ = std::make_shared<internal::SubscriptionState>();
-  state_->slot = actor_.slot();
-  state_->generation = actor_.generation();
-  internal::LeaveUnlessJoined joining(*this);
+  const auto state = std::make_shared<internal::SubscriptionState>();
+  state_ = state;
+  state->slot = actor_.slot();
+  state->generation = actor_.generation();
+  internal::LeaveUnlessJoined joining(state);
   internal::AskWait<Hub, internal::JoinHub> asked(
-      actor_, hub,
-      internal::JoinHub{actor_.slot(), actor_.generation(), std::move(options), state_},
+      actor_, hub, internal::JoinHub{state->slot, state->generation, std::move(options), state},
       absl::InfiniteDuration(), where);
   const absl::StatusOr<std::monostate> answer = co_await asked;
-  if (!answer.ok()) state_->status = answer.status();
-  if (answer.ok()) joining.Joined();
-  co_return state_->status;
+  // From here on the subscription may have gone.
+  if (!answer.ok() && state->status.ok()) state->status = answer.status();
+  if (answer.ok() && state->wanted) joining.Joined();
+  co_return state->status;
 }
 
 void Subscription::Leave() {
-  if (state_ == nullptr || !std::exchange(state_->wanted, false)) return;
-  if (state_->status.ok()) state_->status = absl::CancelledError("it has left the hub");
-  SLUICE_PLANT(subscription_left_behind, return);
-  if (state_->subscriber != nullptr) state_->subscriber->Leave();
+  if (state_ != nullptr) state_->Leave();
 }
 
 absl::Status Subscription::status() const {
-  return state_ == nullptr ? absl::FailedPreconditionError("it has not joined a hub")
-                           : state_->status;
+  if (state_ == nullptr) return absl::FailedPreconditionError("it has not joined a hub");
+  if (state_->drains && state_->status.ok()) return absl::UnavailableError("its session drains");
+  return state_->status;
 }
 
 // --- The wait for a message.
@@ -72,14 +85,22 @@ bool Subscription::NextWait::HasMessage() const {
   return state_ != nullptr && state_->subscriber != nullptr && state_->subscriber->HasMessage();
 }
 
+// Of so many messages that are there at once, the last waits a tick: otherwise a read beside it
+// (FirstOf) would never be looked at.
+constexpr uint8_t kTakenInARow = 64;
+
 // A task that finds message after message does not keep the worker for more than its share.
 bool Subscription::NextWait::Ready() const {
   if (state_ == nullptr || state_->subscriber == nullptr) return true;
-  return HasMessage() && !state_->slot->worker->TurnOver();
+  if (state_->drains && !HasMessage()) return true;
+  if (!HasMessage() || state_->slot->worker->TurnOver()) return false;
+  return ++state_->taken < kTakenInARow;
 }
 
 bool Subscription::NextWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   SLUICE_CHECK(state_->waiting == nullptr, "two tasks await one subscription");
+  const bool last = std::exchange(state_->taken, 0) >= kTakenInARow;
+  if (last) return BeginTimer(coroutine, frame, "a message of a hub", absl::ZeroDuration());
   Suspend(coroutine, frame, "a message of a hub");
   state_->waiting = this;
   if (HasMessage()) internal::SubscriptionState::Wake(state_);
@@ -106,7 +127,8 @@ void HandleWake(void*, Envelope& envelope) {
   state->woken = false;
   SLUICE_PLANT(subscription_wake_lost, state->woken = true);
   // Another wait than the one that was woken may have nothing to take yet.
-  const bool over = state->subscriber == nullptr || state->subscriber->HasMessage();
+  const bool over =
+      state->drains || state->subscriber == nullptr || state->subscriber->HasMessage();
   if (state->waiting == nullptr || !over) return;
   std::exchange(state->waiting, nullptr)->Told();
 }
@@ -128,13 +150,29 @@ void SubscriptionState::Wake(const std::shared_ptr<SubscriptionState>& state) {
 
 // --- The subscriber.
 
-SubscribedActor::SubscribedActor(Spoke& spoke, SubscribeMessage& message)
-    : Subscriber(spoke, message), state_(std::move(message.state)) {
+SubscribedActor::SubscribedActor(Spoke& spoke, Connection* connection, SubscribeMessage& message)
+    : Subscriber(spoke, message), connection_(connection), state_(std::move(message.state)) {
   state_->subscriber = this;
+  if (connection_ != nullptr) connection_->AddListener(this);
+}
+
+void SubscribedActor::NoteWaits(bool wait) {
+  if (std::exchange(waits_, wait) != wait) worker().drain().NoteHubWaits(wait ? 1 : -1);
+}
+
+void SubscribedActor::MessagesWait() {
+  NoteWaits(true);
+  SubscriptionState::Wake(state_);
+}
+
+void SubscribedActor::OnSessionDrains() {
+  state_->drains = true;
+  SubscriptionState::Wake(state_);
 }
 
 Subscription::Message SubscribedActor::Take() {
   Entry entry = TakeFirst();
+  NoteWaits(Queued() > 0);
   return {std::move(entry.payload), entry.key, entry.missed_before};
 }
 
@@ -148,6 +186,8 @@ void SubscribedActor::End(CloseReason reason) {
 }
 
 void SubscribedActor::Detach() {
+  NoteWaits(false);
+  if (connection_ != nullptr) std::exchange(connection_, nullptr)->RemoveListener(this);
   state_->subscriber = nullptr;
   state_->wanted = false;
   if (state_->status.ok()) state_->status = absl::UnavailableError("the hub has ended");

@@ -2,7 +2,7 @@
 // where those to a session's connection leave as bytes.
 //
 //   sluice::Subscription news(this);
-//   const absl::Status joined = co_await news.Join(hub, {.slow = SlowPolicy::kDropOldest});
+//   const absl::Status joined = co_await news.Join(hub);
 //   while (const auto message = co_await news.Next()) Use(message->payload, message->missed);
 //
 // Owner:  a frame of the actor's, or a member. Its end leaves the hub at once.
@@ -47,9 +47,23 @@ class Subscription {
   Subscription& operator=(const Subscription&) = delete;
 
   // Each message that the hub takes from now on is for this subscription. An actor joins a hub
-  // once. If the task is cancelled, it has not joined.
-  Task<absl::Status> Join(Ref<Hub> hub, SubscribeOptions options = {}, Where where = SLUICE_HERE);
-  // Waits for the next message; nullopt: none will come. One task at a time.
+  // once. If the task is cancelled, or Leave() is called meanwhile, it has not joined. A queue that
+  // is larger than the memory budget is refused.
+  Task<absl::Status> Join(Ref<Hub> hub, Where where = SLUICE_HERE) {
+    return JoinWith(hub, SubscribeOptions(), where);
+  }
+  // g++ before 13 would destroy options in braces twice: give them a name first.
+  Task<absl::Status> Join(Ref<Hub> hub, const SubscribeOptions& options,
+                          Where where = SLUICE_HERE) {
+    return JoinWith(hub, options, where);
+  }
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+  Task<absl::Status> Join(Ref<Hub> hub, SubscribeOptions&& options_need_a_name_first) = delete;
+#endif
+  // Waits for the next message; nullopt: none will come, or its session drains and has taken those
+  // that had come; status() says which. A drain waits, within its deadline, until the queue is
+  // empty. One task at a time.
+  // Among many messages that come at once, other waits of the task have their turn, too.
   NextWait Next(Where where = SLUICE_HERE);
   // Messages that wait are dropped, and counted as missed. It may join again.
   void Leave();
@@ -58,7 +72,7 @@ class Subscription {
   absl::Status status() const;
 
  private:
-  friend class internal::SubscribedActor;
+  Task<absl::Status> JoinWith(Ref<Hub> hub, SubscribeOptions options, Where where);
 
   Actor& actor_;
   std::shared_ptr<internal::SubscriptionState> state_;  // nullptr: it has never joined.
@@ -73,16 +87,19 @@ struct SubscriptionState {
   uint32_t generation = 0;
   bool wanted = true;                     // The subscription wants to be joined.
   bool woken = false;                     // A wake-up is on its way.
+  bool drains = false;                    // Its session drains: nullopt follows what has come.
+  uint8_t taken = 0;                      // Messages that were there at once, one after another.
   SubscribedActor* subscriber = nullptr;  // While it is joined.
   Subscription::NextWait* waiting = nullptr;
   absl::Status status;
   // Tells the actor to look, by a message: a handler of the spoke runs.
   static void Wake(const std::shared_ptr<SubscriptionState>& state);
+  void Leave();
 };
 
 }  // namespace internal
 
-class Subscription::NextWait : public internal::Wait {
+class SLUICE_AWAITED Subscription::NextWait : public internal::TimerWait {
  public:
   NextWait(NextWait&& other) noexcept = default;  // Until it waits.
   ~NextWait() {
@@ -97,7 +114,7 @@ class Subscription::NextWait : public internal::Wait {
  private:
   friend class Subscription;
   NextWait(Actor& actor, std::shared_ptr<internal::SubscriptionState> state, Where where)
-      : Wait(actor, where), state_(std::move(state)) {}
+      : TimerWait(actor, where), state_(std::move(state)) {}
   bool HasMessage() const;
 
   const std::shared_ptr<internal::SubscriptionState> state_;

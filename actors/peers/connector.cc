@@ -6,9 +6,12 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/actors/peers/resolver.h"
+#include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/waits.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_as.h"
 #include "sluice/core/slot/timer_wheel.h"
@@ -17,12 +20,13 @@
 namespace sluice {
 
 void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
-               const SessionFactory& factory, Slot* slot) {
+               const SessionFactory& factory, Slot* slot, Promise<std::monostate> opened) {
   factory(worker, slot);
-  if (slot->actor == nullptr) return;
+  if (slot->actor == nullptr) return opened.Fail(internal::EndStatus(slot));
   Os& os = worker.os();
   const int fd = os.SocketOpen(address.family(), SOCK_STREAM);
   const auto failed = [&](int error) {
+    opened.Fail(absl::UnavailableError(ConnectErrorText(address, error)));
     ActorAs<Session>(slot).LogConnectFailed(address, error);
     Connection::Refuse(worker, slot, CloseReason::kConnectFailed, ConnectErrorText(address, error));
   };
@@ -39,6 +43,7 @@ void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
     os.Close(fd);
     return failed(-connected);
   }
+  if (opened.Asker() != nullptr) ActorAs<Session>(slot).OpensFor(std::move(opened));
   auto stream = std::make_unique<PlainStream>(os, fd, tcp);
   Connection* const connection = Connection::Open(
       worker, slot, std::move(stream), ConnectionOwner{},
@@ -78,62 +83,86 @@ static Task<absl::StatusOr<std::vector<Address>>> AddressesOf(ConnectFrom from, 
   co_return co_await asked;
 }
 
-// The end of a task that connects is the end of what it has begun.
-class StopUnlessOpen {
+// One attempt: a child of the actor, on its worker. The end of the wait is the end of the attempt,
+// unless its task has heard that the connection is open.
+class OpenWait : public ReplyWait {
  public:
-  explicit StopUnlessOpen(Ref<Session> session) : session_(session) {}
-  StopUnlessOpen(const StopUnlessOpen&) = delete;
-  StopUnlessOpen& operator=(const StopUnlessOpen&) = delete;
-  ~StopUnlessOpen() {
+  OpenWait(ConnectFrom from, const Address& to, absl::Duration timeout,
+           const SessionFactory& factory)
+      : ReplyWait(from.actor, from.where), to_(to), timeout_(timeout), factory_(factory) {}
+  OpenWait(const OpenWait&) = delete;
+  OpenWait& operator=(const OpenWait&) = delete;
+  ~OpenWait() {
     SLUICE_PLANT(connect_outlives_task, return);
-    if (!open_) session_.Stop();
+    if (!heard_) session_.Stop();
   }
-  void IsOpen() { open_ = true; }
+
+  bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
+    Suspend(coroutine, frame, "a connection");
+    Promise<std::monostate> opened =
+        OpenReply<WhenOpen>([this](absl::StatusOr<std::monostate> reply) {
+          ask_ = 0;
+          if (status_.ok()) status_ = reply.status();
+          GoOn();
+        });
+    if (ask_ == 0) {
+      status_ = RefusedStatus(Answer::kOverloaded);
+      return false;
+    }
+    Worker& worker = *actor_.slot()->worker;
+    if (!worker.family().MayHaveChild(actor_.slot())) {
+      status_ = absl::FailedPreconditionError("the actor ends, and begins no connection");
+      return true;  // The promise is dropped.
+    }
+    SpawnOptions here;
+    here.worker = worker.Index();
+    const auto [slot, generation] =
+        PlaceSlot(worker.shared(), here, actor_.slot(),
+                  [to = to_, timeout = timeout_, factory = factory_, opened = std::move(opened)](
+                      Worker& on, Slot* made) mutable {
+                    ConnectOn(on, to, timeout, factory, made, std::move(opened));
+                  });
+    session_ = Ref<Session>(slot, generation);
+    if (slot == nullptr) status_ = NoConnectRoom();
+    return true;
+  }
+  absl::StatusOr<Ref<Session>> Result() {
+    heard_ = status_.ok();
+    if (!heard_) return status_;
+    return session_;
+  }
 
  private:
-  const Ref<Session> session_;
-  bool open_ = false;
+  const Address to_;
+  const absl::Duration timeout_;
+  const SessionFactory& factory_;
+  Ref<Session> session_;
+  absl::Status status_;
+  bool heard_ = false;
 };
 
-static Task<absl::Status> UntilOpen(ConnectFrom from, Ref<Session> session) {
-  StopUnlessOpen guard(session);
-  AskWait<Session, WhenOpen> asked(from.actor, session, WhenOpen{}, absl::InfiniteDuration(),
-                                   from.where);
-  const absl::StatusOr<std::monostate> open = co_await asked;
-  if (!open.ok()) co_return absl::UnavailableError(open.status().message());
-  guard.IsOpen();
-  co_return absl::OkStatus();
-}
-
-Task<absl::StatusOr<std::pair<Slot*, uint32_t>>> ConnectAndWait(ConnectFrom from,
-                                                                absl::StatusOr<Target> target,
-                                                                absl::Duration timeout,
-                                                                SessionFactory factory) {
+Task<absl::StatusOr<Ref<Session>>> ConnectAndWait(ConnectFrom from, absl::StatusOr<Target> target,
+                                                  absl::Duration timeout, SessionFactory factory) {
   if (!target.ok()) co_return std::move(target).status();
   if (absl::Status bad = RefuseConnectTimeout(timeout); !bad.ok()) co_return bad;
-  Actor& actor = from.actor;
-  Worker& worker = *actor.slot()->worker;
+  const Worker& worker = *from.actor.slot()->worker;
   const int64_t deadline_ms = worker.DeadlineMs(timeout);
+  const std::string name = target->IsName() ? target->ToString() : "";
   const auto addresses = co_await AddressesOf(from, *std::move(target), timeout);
   if (!addresses.ok()) co_return addresses.status();
-  SpawnOptions here;
-  here.worker = worker.Index();
   absl::Status failed;
   for (size_t i = 0; i < addresses->size(); ++i) {
     const int64_t now_ms = worker.NowMs();
     if (i > 0 && now_ms >= deadline_ms) break;
-    const absl::Duration part = ConnectPart(now_ms, deadline_ms, addresses->size() - i);
-    if (!worker.family().MayHaveChild(actor.slot())) co_return NoConnectRoom();
-    const std::pair<Slot*, uint32_t> made =
-        PlaceSlot(worker.shared(), here, actor.slot(),
-                  [to = (*addresses)[i], part, factory](Worker& on, Slot* slot) {
-                    ConnectOn(on, to, part, factory, slot);
-                  });
-    if (made.first == nullptr) co_return NoConnectRoom();
-    failed = co_await UntilOpen(from, Ref<Session>(made.first, made.second));
-    if (failed.ok()) co_return made;
+    OpenWait open(from, (*addresses)[i], ConnectPart(now_ms, deadline_ms, addresses->size() - i),
+                  factory);
+    absl::StatusOr<Ref<Session>> session = co_await open;
+    if (session.ok()) co_return session;
+    failed = session.status();
+    if (failed.code() != absl::StatusCode::kUnavailable) break;  // No other address would help.
   }
-  co_return failed;
+  if (name.empty()) co_return failed;
+  co_return absl::Status(failed.code(), absl::StrCat(name, ": ", failed.message()));
 }
 
 }  // namespace internal

@@ -3,7 +3,8 @@
 //
 //   Connect<Caller>(runtime, "10.0.0.1:80", absl::Seconds(5));  // One attempt, at an address.
 //
-//   // In a task of an actor: goes on when the connection is open, or has failed.
+//   // In a task of an actor: goes on when the connection is open (it may have ended since), or has
+//   // failed.
 //   auto caller = co_await Connect<Caller>(this, "api.example.org:80", absl::Seconds(5));
 //
 // A task may connect to a name, which is looked up now (actors/peers/resolver.h); if there are
@@ -26,7 +27,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,9 +42,10 @@
 
 namespace sluice {
 
-// Connects in `slot`, on its worker's thread; `factory` constructs the session there.
+// Connects in `slot`, on its worker's thread; `factory` constructs the session there. `opened` is
+// resolved when the connection is open, just before OnOpen, or says why it will not be.
 void ConnectOn(Worker& worker, const Address& address, absl::Duration timeout,
-               const SessionFactory& factory, Slot* slot);
+               const SessionFactory& factory, Slot* slot, Promise<std::monostate> opened = {});
 
 namespace internal {
 
@@ -59,11 +61,9 @@ struct ConnectFrom {
   Actor& actor;
   Where where;
 };
-// Connects, and waits until the session is open. Answers its place.
-Task<absl::StatusOr<std::pair<Slot*, uint32_t>>> ConnectAndWait(ConnectFrom from,
-                                                                absl::StatusOr<Target> target,
-                                                                absl::Duration timeout,
-                                                                SessionFactory factory);
+// Connects, and waits until the connection is open.
+Task<absl::StatusOr<Ref<Session>>> ConnectAndWait(ConnectFrom from, absl::StatusOr<Target> target,
+                                                  absl::Duration timeout, SessionFactory factory);
 
 template <class S, class... Args>
 SessionFactory FactoryOf(Args... args) {
@@ -111,7 +111,7 @@ Task<absl::StatusOr<Ref<S>>> ConnectTask(ConnectFrom from, absl::StatusOr<Target
                                          absl::Duration timeout, SessionFactory factory) {
   const auto open = co_await ConnectAndWait(from, std::move(target), timeout, std::move(factory));
   if (!open.ok()) co_return open.status();
-  co_return Ref<S>(open->first, open->second);
+  co_return Ref<S>(open->slot(), open->generation());
 }
 
 }  // namespace internal
@@ -120,20 +120,22 @@ Task<absl::StatusOr<Ref<S>>> ConnectTask(ConnectFrom from, absl::StatusOr<Target
 
 template <class S, class... Args>
 Task<absl::StatusOr<Ref<S>>> Connect(internal::ConnectFrom from, absl::StatusOr<Target> target,
-                                     absl::Duration timeout, Args... args) {
+                                     absl::Duration timeout, Args&&... args) {
   static_assert(std::derived_from<S, Session>, "Connect<S>: S is a Session");
-  using Refused = internal::SpawnRefused<S, const Args&...>;
+  static_assert(!(internal::kBrokenInCoAwait<Args> || ...), SLUICE_DESTROYED_TWICE);
+  using Refused = internal::SpawnRefused<S, const std::decay_t<Args>&...>;
   if constexpr (!std::is_void_v<Refused>) {
     return Refused();
   } else {
-    return internal::ConnectTask<S>(from, std::move(target), timeout,
-                                    internal::FactoryOf<S>(std::move(args)...));
+    return internal::ConnectTask<S>(
+        from, std::move(target), timeout,
+        internal::FactoryOf<S>(std::decay_t<Args>(std::forward<Args>(args))...));
   }
 }
 template <class S, class... Args>
 Task<absl::StatusOr<Ref<S>>> Connect(internal::ConnectFrom from, std::string_view target,
-                                     absl::Duration timeout, Args... args) {
-  return Connect<S>(from, Target::Parse(target), timeout, std::move(args)...);
+                                     absl::Duration timeout, Args&&... args) {
+  return Connect<S>(from, Target::Parse(target), timeout, std::forward<Args>(args)...);
 }
 
 }  // namespace sluice

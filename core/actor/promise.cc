@@ -43,14 +43,18 @@ absl::Status DroppedStatus() noexcept {
         holder != nullptr && holder->extra != nullptr &&
         (holder->state == ActorState::kRestarting || holder->state == ActorState::kStopping ||
          holder->state == ActorState::kLingering);
-    if (ends && holder->extra->reason == EndReason::kFailed) {
-      return FailureOf(holder, holder->extra->reason_text);
-    }
-    if (ends) return EndOf(holder, holder->extra->reason_text);
+    if (ends) return EndStatus(holder);
   } catch (...) {
     // No memory for the text.
   }
   return absl::AbortedError("the promise was dropped without an answer");
+}
+
+absl::Status EndStatus(const Slot* actor) {
+  if (actor->extra == nullptr) return EndOf(actor, "");
+  const ActorExtra& extra = *actor->extra;
+  return extra.reason == EndReason::kFailed ? FailureOf(actor, extra.reason_text)
+                                            : EndOf(actor, extra.reason_text);
 }
 
 absl::Status RefusedStatus(Answer answer) {

@@ -67,6 +67,8 @@ class AnsweringScope {
 // Why a promise was dropped that is destroyed now: its holder has failed or ended, or has forgotten
 // it.
 absl::Status DroppedStatus() noexcept;
+// How an actor has ended, or is about to.
+absl::Status EndStatus(const Slot* actor);
 // Why a question or a blocking call was not accepted.
 absl::Status RefusedStatus(Answer answer);
 // In a catch block of a handler of `actor`: its exception.

@@ -18,6 +18,9 @@
 // 4. If the actor ends or is restarted, its waiting tasks never go on: their frames are destroyed
 //    before the actor is, and so are the tasks that they await. Destructors run.
 //
+// A chain of tasks that await each other may run to any depth, but it is destroyed by recursion: at
+// some 30,000 levels that uses up the stack of a debug build.
+//
 // Owner:  its holder: the awaiting frame, or a coroutine of the actor.
 // Thread: the worker's. A Task stays with its actor.
 // Bound:  its frame is charged to the memory budget; in steady state it is taken from the worker's
@@ -57,6 +60,8 @@ namespace internal {
 // From the stock of the worker that this thread runs. Throws NoFrameMemory.
 void* GetFrame(size_t bytes);
 void PutFrame(void* place, size_t bytes);
+
+#define SLUICE_AWAITED [[nodiscard("a wait does nothing until it is awaited")]]
 
 // An awaitable of the framework: it waits on behalf of a coroutine.
 //   bool Ready(): true: nothing to wait for. (May be missing.)
@@ -100,6 +105,17 @@ struct NoWait {
 // co_await are one expression (waits.h).
 template <class W>
 inline constexpr bool kDestroyedTwice = false;
+// As kDestroyedTwice, for an argument that a call takes as F&&: a braced struct, or a lambda.
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+template <class F>
+inline constexpr bool kBrokenInCoAwait =
+    !std::is_lvalue_reference_v<F> &&
+    !std::is_trivially_destructible_v<std::remove_reference_t<F>> &&
+    (std::is_aggregate_v<std::remove_reference_t<F>> || requires { &F::operator(); });
+#else
+template <class F>
+inline constexpr bool kBrokenInCoAwait = false;
+#endif
 #define SLUICE_DESTROYED_TWICE                                                                  \
   "g++ before 13 destroys the message or the captures twice here. Give the wait a name first: " \
   "auto wait = Ask(...); co_await wait;"

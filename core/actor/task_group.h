@@ -74,7 +74,10 @@ class FirstOfBase {
    public:
     // False: it, or one before it, has ended.
     bool Begin(FirstOfBase& of, int index);
-    void Cancel() override { Destroy(); }
+    void Cancel() override {
+      DoNotGoOn();
+      Destroy();
+    }
 
    protected:
     ~Alternative() = default;
@@ -97,7 +100,7 @@ class FirstOfBase {
 };
 
 template <class... T>
-class FirstOfWait : public FirstOfBase {
+class SLUICE_AWAITED FirstOfWait : public FirstOfBase {
  public:
   using Value = std::variant<NoVoid<T>...>;
   FirstOfWait(Where where, Task<T>... tasks) : place_(where), alternatives_(std::move(tasks)...) {}
@@ -190,7 +193,7 @@ class TaskGroup {
 
   // Waits until all tasks have ended. Requires: nobody else does. When the last one has ended, the
   // group may end, or be joined by another, before this wait goes on.
-  class JoinWait {
+  class SLUICE_AWAITED JoinWait {
    public:
     JoinWait(TaskGroup& group, Where where) : group_(&group), place_(where) {}
     JoinWait(JoinWait&&) = default;  // Until it waits.

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/promise.h"
 #include "sluice/core/actor/ref.h"
 #include "sluice/core/actor/task.h"
 #include "sluice/core/base/check.h"
@@ -56,11 +57,20 @@ class ReplyWait : public Wait {
   ~ReplyWait() {
     if (ask_ != 0) actor_.WithdrawAsk(ask_);
   }
+  // A promise of M's reply for somebody who is no actor yet; the callback hears of it. If the actor
+  // has asks_max questions, ask_ stays 0.
+  template <class M, class F>
+  Promise<typename M::Reply> OpenReply(F callback) {
+    Actor::ReplyCallback told = Actor::AskCallback<M>(std::move(callback));
+    ask_ = actor_.OpenAsk(absl::InfiniteDuration(), told);
+    if (ask_ == 0) return {};
+    return Promise<typename M::Reply>(actor_.slot(), actor_.generation(), ask_);
+  }
   AskId ask_ = 0;  // 0: not asked, or answered.
 };
 
 template <class A, class M>
-class AskWait : public ReplyWait {
+class SLUICE_AWAITED AskWait : public ReplyWait {
  public:
   using R = typename M::Reply;
   AskWait(Actor& actor, const Ref<A>& target, M question, absl::Duration timeout, Where where)
@@ -92,7 +102,7 @@ class AskWait : public ReplyWait {
 };
 
 template <class F>
-class BlockingWait : public ReplyWait {
+class SLUICE_AWAITED BlockingWait : public ReplyWait {
  public:
   using Told = typename ResultOfBlocking<F>::Told;
   BlockingWait(Actor& actor, F function, Where where)
@@ -140,7 +150,7 @@ class TimerWait : public Wait {
 };
 
 // Waits while the actor is parked: until then its due timers wait, too.
-class UnparkedWait : public TimerWait {
+class SLUICE_AWAITED UnparkedWait : public TimerWait {
  public:
   UnparkedWait(Actor& actor, Where where) : TimerWait(actor, where) {}
   bool Ready() const { return !actor_.slot()->has_outbox; }
@@ -150,7 +160,7 @@ class UnparkedWait : public TimerWait {
   }
 };
 
-class SleepWait : public TimerWait {
+class SLUICE_AWAITED SleepWait : public TimerWait {
  public:
   SleepWait(Actor& actor, absl::Duration delay, Where where)
       : TimerWait(actor, where), delay_(delay) {}
@@ -161,7 +171,7 @@ class SleepWait : public TimerWait {
 };
 
 // Waits for the end of an actor.
-class EndWait final : public Wait, public DownListener {
+class SLUICE_AWAITED EndWait final : public Wait, public DownListener {
  public:
   EndWait(Actor& actor, Slot* target, uint32_t generation, Where where)
       : Wait(actor, where), target_(target), generation_(generation) {}

@@ -14,11 +14,16 @@ namespace sluice {
 Coroutine::~Coroutine() {
   SLUICE_CHECK(!running_, "a task was destroyed while it ran: it must not end its own owner");
   LeaveList();
+  DoNotGoOn();
+}
+
+void Coroutine::DoNotGoOn() {
+  next_ = nullptr;
   if (runs_ == nullptr) return;
   for (Coroutine** place = &runs_->first_behind; *place != nullptr; place = &(*place)->behind_) {
     if (*place != this) continue;
     SLUICE_PLANT(behind_lost, *place = nullptr; return);
-    *place = behind_;
+    *place = std::exchange(behind_, nullptr);
     return;
   }
 }

@@ -90,6 +90,8 @@ class Coroutine : public ListNode<CoroutineTag> {
   explicit Coroutine(Slot* slot = nullptr) : slot_(slot) {}
   ~Coroutine();
   void SetSlot(Slot* slot) { slot_ = slot; }
+  // Its frames are destroyed: if it was to go on behind a running coroutine, it does not.
+  void DoNotGoOn();
 
  private:
   // Called once, when the outermost frame has returned or thrown. Answers the coroutine that waited

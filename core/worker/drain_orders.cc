@@ -128,7 +128,8 @@ void DrainOrders::LogWhatHolds() {
   }
   if (hub_waits_ > 0) {
     LogWarn(absl::StrCat("drain: worker ", desk_.index, ": ", hub_waits_,
-                         " hubs wait for subscribers that do not read (SlowPolicy::kPark)"));
+                         " hubs wait for subscribers that do not read (SlowPolicy::kPark), or hold "
+                         "messages for a Subscription that takes none"));
   }
 }
 

@@ -48,8 +48,8 @@ class DrainOrders {
   void PublishWork() {
     if (rest_.Rests()) Publish(false);
   }
-  // A hub on this worker begins (+1) or stops (-1) to wait for a slow reader. While a hub waits, a
-  // drain does not regard this worker as at rest.
+  // A hub on this worker begins (+1) or stops (-1) to wait for a slow reader, or to hold messages
+  // for an actor's subscription. Meanwhile a drain does not regard this worker as at rest.
   void NoteHubWaits(int change) { hub_waits_ += change; }
 
  private:

@@ -108,7 +108,7 @@ class Reader : public Actor {
       news.Leave();
       co_return false;
     }
-    const absl::Status joined = co_await news.Join(world_.hub, std::move(options));
+    const absl::Status joined = co_await news.Join(world_.hub, options);
     if (!joined.ok()) {
       if (world_.over) co_return true;
       // No memory; or the queue was full before this task went on (kDisconnect).

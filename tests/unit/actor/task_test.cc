@@ -647,6 +647,33 @@ TEST_F(Tasks, ACancelledJoinLeavesTheNextOneAlone) {
   EXPECT_EQ(seen_.Text(), "joined in time:0");
 }
 
+// The loser of a FirstOf was told to go on, behind the winner; the FirstOf lives on, as it has a
+// name.
+class CancelsWhatWasToGoOn : public Tasker {
+  using Tasker::Tasker;
+  Task<> Rests() {
+    const Owned owned(seen_);
+    co_await Sleep(kLong);
+  }
+  Task<> Cancels(TaskGroup* group) {
+    co_await Sleep(absl::Milliseconds(2));
+    group->Cancel();
+  }
+  Task<> Work() override {
+    TaskGroup group(this);
+    group.Start(Rests());
+    auto wait = FirstOf(group.Join(), Cancels(&group));
+    seen_->Add(absl::StrCat((co_await wait).index()));
+    co_await Sleep(absl::Milliseconds(2));
+    seen_->Add("goes on");
+    Stop();
+  }
+};
+TEST_F(Tasks, ALoserThatWasToGoOnDoesNot) {
+  Run<CancelsWhatWasToGoOn>();
+  EXPECT_EQ(seen_.Text(), "1 goes on");
+}
+
 class ReplacesItsGroup : public Tasker {
   using Tasker::Tasker;
   Task<> Rests() { co_await Sleep(kLong); }

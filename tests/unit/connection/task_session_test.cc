@@ -226,6 +226,35 @@ TEST(TaskSession, AFrameMayKeepWhatItParses) {
   EXPECT_EQ(under.tally.heard, "BEDC");
 }
 
+class ParsesBadly : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    const auto length = [](std::string_view bytes) -> size_t {
+      if (bytes.starts_with('!')) throw std::runtime_error("bad frame");
+      return 2;
+    };
+    try {
+      while (const auto frame = co_await Frame(length)) Note(*frame);
+    } catch (const std::exception& error) {
+      Note(error.what());
+    }
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, AnErrorOfAFrameReachesItsTaskHoweverTheBytesCome) {
+  for (const size_t split : {size_t{4}, size_t{3}, size_t{2}}) {
+    Under<ParsesBadly> under;
+    const std::string_view all = "abcd!e";
+    under.Arrive(all.substr(0, split));
+    under.Arrive(all.substr(split));
+    EXPECT_EQ(under.tally.lines, "ab|cd|bad frame|") << split;
+    EXPECT_EQ(under.tally.heard, "BED") << split;
+  }
+}
+
 class Asks : public Served {
  public:
   using Served::Served;

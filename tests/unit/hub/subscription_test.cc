@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <latch>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -50,8 +52,8 @@ class Reader : public Actor {
  protected:
   virtual Task<> Work() = 0;
   void Add(const absl::Status& status) { seen_.Add(absl::StatusCodeToString(status.code())); }
-  Task<> Join(SubscribeOptions options = {}) {
-    const absl::Status joined = co_await news_.Join(seen_.hub, std::move(options));
+  Task<> Join(SubscribeOptions options = SubscribeOptions()) {
+    const absl::Status joined = co_await news_.Join(seen_.hub, options);
     if (!joined.ok()) Add(joined);
     seen_.joined.count_down();
   }
@@ -313,6 +315,73 @@ class Goes : public Reader {
 TEST_P(Subscriptions, ItsEndLeavesTheHub) {
   Start<Goes>();
   EXPECT_EQ(End(), "OK OK");
+}
+
+// A join that was given up does not end the next one, and may outlive its subscription.
+class JoinsAgain : public Reader {
+  using Reader::Reader;
+  Task<> Joins(Subscription* news) { Add(co_await news->Join(seen_.hub)); }
+  Task<> Work() override {
+    StartTask(Joins(&news_));
+    news_.Leave();
+    co_await Join();
+    std::optional<Subscription> brief(std::in_place, this);
+    const Ref<Hub> other = Spawn<Hub>();
+    StartTask(JoinsOther(&*brief, other));
+    brief.reset();
+    co_await ReadAll();
+  }
+  Task<> JoinsOther(Subscription* news, Ref<Hub> other) { Add(co_await news->Join(other)); }
+};
+TEST_P(Subscriptions, AJoinThatWasGivenUpLeavesTheNextOneAlone) {
+  Start<JoinsAgain>();
+  Say("1");
+  Say("end");
+  const std::string text = End();
+  EXPECT_TRUE(text.ends_with("1 end") || text.ends_with("1 ABORTED end")) << text;
+  EXPECT_EQ(text.find("OK"), std::string::npos) << text;
+}
+
+class Greedy : public Reader {
+  using Reader::Reader;
+  Task<> Work() override {
+    SubscribeOptions options;
+    options.queue_messages_max = 100'000'000;
+    co_await Join(options);
+    options.slow = SlowPolicy::kConflate;
+    options.keys_max = UINT32_MAX;
+    Add(co_await news_.Join(seen_.hub, options));
+  }
+};
+TEST_P(Subscriptions, AQueueLargerThanTheBudgetIsRefused) {
+  Start<Greedy>();
+  EXPECT_EQ(End(), "INVALID_ARGUMENT INVALID_ARGUMENT");
+}
+
+// Takes each message slowly; ends by itself never.
+class Stores : public Reader {
+  using Reader::Reader;
+  Task<> Work() override {
+    co_await Join();
+    while (const auto message = co_await news_.Next()) {
+      co_await Sleep(absl::Milliseconds(2));
+      seen_.Add(TextOf(*message));
+    }
+  }
+};
+TEST_P(Subscriptions, ADrainWaitsUntilTheQueueIsEmpty) {
+  Start<Stores>();
+  std::string all;
+  for (int i = 0; i < 50; ++i) {
+    Say(absl::StrCat(i));
+    absl::StrAppend(&all, i == 0 ? "" : " ", i);
+  }
+  Arrives(50);
+  runtime_.Drain(kLong);
+  EXPECT_EQ(HubLedger::Of(runtime_).missed, 0);
+  // The last one is still in its Sleep.
+  EXPECT_TRUE(all.starts_with(seen_.Text())) << seen_.Text();
+  EXPECT_GE(seen_.lines.size(), 49u);
 }
 
 // The queue is not read when the actor ends.

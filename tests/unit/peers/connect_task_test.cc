@@ -188,7 +188,34 @@ class Early : public Caller {
 };
 TEST_F(ConnectTask, ASessionThatClosesFirstIsNotConnected) {
   Run<Early>();
-  EXPECT_EQ(seen_.Text(), "UNAVAILABLE");
+  EXPECT_EQ(seen_.Text(), "ABORTED");
+}
+
+// Takes no message from its OnOpen on.
+class Holds : public Session {
+ public:
+  void OnOpen() override { hold_ = HoldMail(); }
+  void OnData(Input&) override {}
+
+ private:
+  MailHold hold_;
+};
+// Ends as soon as it is open.
+class Brief : public TaskSession {
+  Task<> Serve() override { co_return; }
+};
+class ConnectsBoth : public Caller {
+  using Caller::Caller;
+  Task<> Work() override {
+    const std::string address = runtime().Listening().front();
+    const auto held = co_await Connect<Holds>(this, address, kLong);
+    const auto brief = co_await Connect<Brief>(this, address, kLong);
+    seen_.Add(absl::StrCat(held.ok(), brief.ok()));
+  }
+};
+TEST_F(ConnectTask, AnOpenConnectionCountsWhateverItsSessionDoes) {
+  Run<ConnectsBoth>();
+  EXPECT_EQ(seen_.Text(), "11");
 }
 
 class Monitors : public Caller {
