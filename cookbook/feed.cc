@@ -22,22 +22,13 @@ struct LinesCame {};
 
 class Feed : public sluice::Actor {
  public:
-  void OnStart() override { Begin(); }
+  void OnStart() override { StartTask(Stay()); }
   void On(LinesCame) { pause_ = kPauseMin; }
-  // The session has ended: not connected, or not any more. Each client waits for another time, so
-  // that they do not all come at once when the server is back.
-  void OnDown(const sluice::Down&) override {
-    const absl::Duration pause = pause_ * std::uniform_real_distribution<>(0.5, 1.0)(random_);
-    pause_ = std::min(2 * pause_, kPauseMax);
-    sluice::LogInfo("the next attempt follows in %s", absl::FormatDuration(pause));
-    After(pause, [this] { Begin(); });
-  }
 
  private:
-  void Begin();
+  sluice::Task<> Stay();
 
   absl::Duration pause_ = kPauseMin;
-  std::minstd_rand random_{std::random_device()()};
 };
 
 class Reader : public sluice::TaskSession {
@@ -62,18 +53,25 @@ class Reader : public sluice::TaskSession {
   const sluice::Ref<Feed> feed_;
 };
 
-void Feed::Begin() {
-  const auto reader = sluice::Connect<Reader>(runtime(), absl::GetFlag(FLAGS_address),
-                                              absl::Seconds(3), RefOf(this));
-  if (reader.ok()) Monitor(*reader);  // Refused is only a drain: main() has read the address.
+// Each client waits for another time, so that they do not all come at once when the server is back.
+sluice::Task<> Feed::Stay() {
+  for (std::minstd_rand random{std::random_device()()};;) {
+    const auto reader = co_await sluice::Connect<Reader>(this, absl::GetFlag(FLAGS_address),
+                                                         absl::Seconds(3), RefOf(this));
+    if (reader.ok()) co_await EndOf(*reader);
+    const absl::Duration pause = pause_ * std::uniform_real_distribution<>(0.5, 1.0)(random);
+    pause_ = std::min(2 * pause_, kPauseMax);
+    sluice::LogInfo("the next attempt follows in %s", absl::FormatDuration(pause));
+    co_await Sleep(pause);
+  }
 }
 
 int main(int argc, char** argv) {
   sluice::Options options = sluice::Options::FromFlags(argc, argv);
   options.workers = 1;
   sluice::Runtime runtime(options);
-  const auto address = sluice::Address::Parse(absl::GetFlag(FLAGS_address));
-  if (!address.ok()) runtime.KeepError(address.status());
+  const auto target = sluice::Target::Parse(absl::GetFlag(FLAGS_address));
+  if (!target.ok()) runtime.KeepError(target.status());
   runtime.Spawn<Feed>();
   return runtime.RunUntilSignal();
 }
