@@ -3,8 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "sluice/actors/connection/connection.h"
 #include "sluice/actors/connection/early_calls.h"
+#include "sluice/actors/connection/session_extra.h"
 #include "sluice/actors/connection/sockets.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_as.h"
