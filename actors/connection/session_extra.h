@@ -28,7 +28,7 @@ struct SessionExtra {
   std::optional<SessionTraffic> traffic;
   std::unique_ptr<AnswerQueue> answers;
   int64_t receive_timeout_ms = TimerWheel::kNever;
-  Promise<std::monostate> opened;  // Of a task that waits until the connection is open.
+  Promise<std::monostate> opened;  // A task waits until the connection is open.
 };
 
 }  // namespace sluice

@@ -117,7 +117,7 @@ bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed)
         read.error_ = std::current_exception();
         return true;  // The task gets it, and the input stays.
       }
-      // It will never be whole: the peer need not send it first.
+      // Such a frame is never whole: the peer need not send it first.
       if (connection() != nullptr && *consumed > connection()->InputMax()) OnInputFull();
       if (*consumed > input.size()) *consumed = 0;
       break;

@@ -87,7 +87,7 @@ class Subscriber : public ListNode<SubscriberTag> {
 
   // Bytes of the budget that a subscription takes, without its backlog.
   static int64_t BytesOf(const SubscribeOptions& options);
-  // What its backlog takes besides, without the messages.
+  // Bytes that its backlog takes besides, without the messages.
   static int64_t QueueBytesOf(const SubscribeOptions& options) {
     return QueueBytesOf(PlacesOf(options), options.slow);
   }
@@ -152,7 +152,7 @@ class Subscriber : public ListNode<SubscriberTag> {
   virtual int64_t LongestBytes() const = 0;  // A longer message is never taken.
   // Ends what the messages go to, and so this.
   virtual void End(CloseReason reason) = 0;
-  virtual void Detach() = 0;       // This is gone; called once.
+  virtual void Detach() = 0;       // Called once, when the subscriber is gone.
   virtual void AwaitMemory() = 0;  // Memory is spent: there will be room for a miss to be told.
   virtual void MessagesWait() {}
   // Unsubscribe() is for it. (The subscription of an actor leaves by itself.)
@@ -205,7 +205,7 @@ class Subscriber : public ListNode<SubscriberTag> {
   SlowPolicy slow_;
   bool pumping_ = false;
   bool counts_as_full_ = false;
-  bool gone_ = false;  // It has left, or nothing takes its messages any more.
+  bool gone_ = false;  // The subscriber has left, or nothing takes its messages any more.
 
  private:
   friend class Spoke;

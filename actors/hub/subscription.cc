@@ -85,8 +85,8 @@ bool Subscription::NextWait::HasMessage() const {
   return state_ != nullptr && state_->subscriber != nullptr && state_->subscriber->HasMessage();
 }
 
-// Of so many messages that are there at once, the last waits a tick: otherwise a read beside it
-// (FirstOf) would never be looked at.
+// When so many messages are there one after another, the last of them waits a tick: otherwise a
+// read beside it (FirstOf) would never be looked at.
 constexpr uint8_t kTakenInARow = 64;
 
 // A task that finds message after message does not keep the worker for more than its share.

@@ -80,7 +80,7 @@ class Subscription {
 
 namespace internal {
 
-// What a subscription and its subscriber know of each other. Messages on their way hold it, too;
+// The state that a subscription and its subscriber share. Messages on their way hold it, too;
 // only the worker's thread reads and writes it.
 struct SubscriptionState {
   Slot* slot = nullptr;

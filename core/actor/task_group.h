@@ -208,8 +208,8 @@ class TaskGroup {
     friend class TaskGroup;
     TaskGroup* group_;  // nullptr: it has let this wait go on without it.
     WaitPlace place_;
-    std::exception_ptr error_;  // Of a group that has ended.
-    bool joins_ = false;        // It is the group's join_.
+    std::exception_ptr error_;  // The error of a group that has ended.
+    bool joins_ = false;        // This wait is the group's join_.
   };
   JoinWait Join(Where where = SLUICE_HERE) { return JoinWait(*this, where); }
 
@@ -229,7 +229,7 @@ class TaskGroup {
   Slot* const slot_;
   IntrusiveList<internal::GroupTask, Tag> tasks_;
   std::exception_ptr error_;
-  JoinWait* join_ = nullptr;      // It waits, or is to go on.
+  JoinWait* join_ = nullptr;      // The wait that waits, or is to go on.
   Coroutine* joining_ = nullptr;  // While join_ waits.
   std::coroutine_handle<> frame_;
 };

@@ -27,7 +27,7 @@ namespace sluice::sim::cancels_scenario {
 
 inline constexpr absl::Duration kLong = absl::Seconds(60);
 inline constexpr size_t kOutputMax = 80'000;
-// What the peer sends to a read: two times so many bytes.
+// The peer sends two times so many bytes to a read.
 inline constexpr size_t kReadBytes = 20;
 
 // The part of a wait in its case. Each writes letters of its own.
@@ -52,7 +52,7 @@ struct Case {
   int64_t lives = 0;
   int64_t met = 0;     // The wait was cancelled.
   int64_t ended = 0;   // The wait has ended.
-  bool waits = false;  // It begins in this handler, or waits.
+  bool waits = false;  // The wait begins in this handler, or waits.
   bool over = false;   // The task must not go on behind its wait.
   bool done = false;   // The actor is gone.
   int64_t filler = 0;  // Bytes written before the wait.
