@@ -62,6 +62,9 @@ void Session::LogConnectFailed(const Address& to, int error) {
 
 Answer Session::WriteBytes(std::string_view bytes) {
   CheckThread("Write()");
+  return WriteOnWorker(bytes);
+}
+Answer Session::WriteOnWorker(std::string_view bytes) {
   if (AnswerQueue* const answers = AnswersUnderWay()) return WriteBehind(*answers, bytes);
   return WriteNow(bytes);
 }

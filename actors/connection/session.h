@@ -307,6 +307,7 @@ class Session : public Actor {
   void HoldEnds();
   void OnEndedByFailure() final;
   Answer WriteBytes(std::string_view bytes);
+  Answer WriteOnWorker(std::string_view bytes);  // As WriteBytes, without a look at the thread.
   template <class B>
   Answer WriteNow(const B& bytes);
   // Keeps the calls while there is no connection yet. nullptr: there is one, or it has ended.

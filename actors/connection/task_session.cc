@@ -22,15 +22,64 @@ constexpr int64_t kMemoryLookMs = 10;
 
 }  // namespace
 
+// --- The bytes of reads.
+
+inline FramePool& TaskSession::frames() const { return worker().desk().frames; }
+
+inline void TaskSession::GiveBack(FrameBlock& block) {
+  if (block.data != nullptr) frames().Put(std::exchange(block.data, nullptr), block.bytes);
+}
+
+inline bool TaskSession::Keep(FrameBlock& block, std::string_view bytes) {
+  GiveBack(block);
+  if (bytes.empty()) return true;
+  char* const data = static_cast<char*>(frames().Get(bytes.size()));
+  if (data == nullptr) [[unlikely]] {
+    Abort(CloseReason::kMemory);
+    return false;
+  }
+  std::memcpy(data, bytes.data(), bytes.size());
+  block = {data, static_cast<uint32_t>(bytes.size())};
+  return true;
+}
+
+[[gnu::always_inline]] inline void TaskSession::Take(ReadWait& read, std::string_view bytes) {
+  // In OnData the next read mostly begins before that returns: then no block is needed.
+  char* const hand =
+      bytes.size() <= FramePool::kHandBytes && input_ != nullptr ? frames().Hand() : nullptr;
+  if (hand == nullptr) [[unlikely]]
+    return TakeInBlock(read, bytes);
+  std::memcpy(hand, bytes.data(), bytes.size());
+  in_hand_ = true;
+  read.found_ = {hand, bytes.size()};
+}
+
+// Without memory the read answers nullopt, and the connection ends.
+[[gnu::noinline]] void TaskSession::TakeInBlock(ReadWait& read, std::string_view bytes) {
+  in_hand_ = false;
+  if (bytes.empty()) {
+    read.found_ = std::string_view("");
+  } else if (Keep(taken_, bytes)) {
+    read.found_ = taken_.view();
+  }
+}
+
+inline bool TaskSession::TakeNext(ReadWait& read, Input& in) {
+  if (read.kind_ != ReadWait::Kind::kSome) return TakeWhole(read, in);
+  if (in.empty()) return false;
+  Take(read, in.Take(read.count_));
+  return true;
+}
+
+// --- The task.
+
 TaskSession::TaskSession() = default;
 
 TaskSession::~TaskSession() {
   SLUICE_CHECK(read_ == nullptr && writes_.Empty());
   GiveBack(taken_);
-  GiveBack(rest_);
+  if (rest_ != nullptr) GiveBack(rest_->block);
 }
-
-// --- The task.
 
 void TaskSession::Serving::Begin(TaskSession& session) {
   SetSlot(session.slot());
@@ -55,26 +104,37 @@ void TaskSession::OnOpen() {
 
 // --- Reading.
 
-void TaskSession::ReadOnlyIfAwaited() {
-  SLUICE_PLANT(task_left_paused, if (eof_ || !hold_.Holds()) hold_ = HoldReading(); return);
-  if (read_ != nullptr) {
+void TaskSession::HoldOrRead() {
+  SLUICE_PLANT(task_left_paused, if (eof_ || !read_held_) {
+    read_held_ = true;
+    HoldBegins();
+  } return);
+  if ((read_ == nullptr) == read_held_) return;
+  if (read_held_) {
     // The last read may have left input that this one takes.
-    if (hold_.Holds() && connection() != nullptr) connection()->OfferKeptInput();
-    hold_.Release();
-  } else if (!hold_.Holds()) {
-    hold_ = HoldReading();
+    if (connection() != nullptr) connection()->OfferKeptInput();
+    HoldEnds();
+  } else {
+    HoldBegins();
   }
+  read_held_ = !read_held_;
 }
 
 void TaskSession::OnData(Input& in) {
-  if (ending_) return in.Skip(in.size());  // rest_ has it.
+  if (ending_) [[unlikely]]
+    return in.Skip(in.size());  // rest_ has it.
   input_ = &in;
-  size_t consumed = 0;
-  if (read_ != nullptr && Find(*read_, in.Peek(), &consumed)) {
-    in.Skip(consumed);
-    std::exchange(read_, nullptr)->GoOn();  // And may read on from `in`.
+  if (ReadWait* const read = read_; read != nullptr && TakeNext(*read, in)) {
+    read_ = nullptr;
+    read->GoOn();  // And may read on from `in`.
   }
   input_ = nullptr;
+  if (in_hand_) [[unlikely]] {
+    in_hand_ = false;
+    GiveBack(taken_);
+    taken_ = {frames().TakeHand(), FramePool::kHandBytes};
+    if (taken_.data == nullptr) return Abort(CloseReason::kMemory);
+  }
   ReadOnlyIfAwaited();
 }
 
@@ -88,87 +148,52 @@ void TaskSession::OnDrain() { EndReading(); }
 void TaskSession::EndReading() {
   std::string_view rest = Unconsumed();
   SLUICE_PLANT(task_rest_lost, rest = "");
-  if (!std::exchange(ending_, true) && !Keep(rest_, rest)) return;
+  if (!std::exchange(ending_, true)) {
+    rest_ = std::make_unique<Rest>();
+    if (!Keep(rest_->block, rest)) return;
+  }
   if (read_ == nullptr) return;
   ReadWait& read = *std::exchange(read_, nullptr);
-  FindInRest(read);
+  TakeFromRest(read);
   read.GoOn();
 }
 
-void TaskSession::FindInRest(ReadWait& read) {
-  size_t consumed = 0;
-  if (!Find(read, rest_.view().substr(rest_read_), &consumed)) return;
-  rest_read_ += static_cast<uint32_t>(consumed);
+void TaskSession::TakeFromRest(ReadWait& read) {
+  Input in(rest_->block.view().substr(rest_->read));
+  TakeNext(read, in);
+  rest_->read = rest_->block.bytes - in.size();
 }
 
-bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed) {
+bool TaskSession::TakeWhole(ReadWait& read, Input& in) {
   using Kind = ReadWait::Kind;
-  switch (read.kind_) {
-    case Kind::kSome:
-      *consumed = std::min(read.count_, input.size());
-      break;
-    case Kind::kExactly:
-      *consumed = read.count_ <= input.size() ? read.count_ : 0;
-      break;
-    case Kind::kFrame:
-      try {
-        *consumed = read.length_(input);
-      } catch (...) {
-        read.error_ = std::current_exception();
-        return true;  // The task gets it, and the input stays.
-      }
-      // Such a frame is never whole: the peer need not send it first.
-      if (connection() != nullptr && *consumed > connection()->InputMax()) OnInputFull();
-      if (*consumed > input.size()) *consumed = 0;
-      break;
-    case Kind::kLine: {
-      const size_t searched = std::min(read.count_, input.size());
-      const size_t lf = input.find('\n', searched);
-      read.count_ = input.size();
-      const bool last = lf == std::string_view::npos && eof_;
-      *consumed = lf != std::string_view::npos ? lf + 1 : last ? input.size() : 0;
-      if (*consumed == 0) return false;
-      std::string_view line = input.substr(0, *consumed - (last ? 0 : 1));
-      if (line.ends_with('\r')) line.remove_suffix(1);
-      Take(read, line);
-      return true;
+  if (read.kind_ == Kind::kLine) return TakeLine(read, in);
+  size_t bytes = read.count_;
+  if (read.kind_ == Kind::kFrame) {
+    auto& frame = static_cast<FrameWait&>(read);
+    try {
+      bytes = frame.length_(in.Peek());
+    } catch (...) {
+      frame.error_ = std::current_exception();
+      return true;  // The task gets it, and the input stays.
     }
+    // Such a frame is never whole: the peer need not send it first.
+    if (connection() != nullptr && bytes > connection()->InputMax()) OnInputFull();
   }
-  if (*consumed == 0) return false;
-  Take(read, input.substr(0, *consumed));
+  if (bytes == 0 || bytes > in.size()) return false;
+  Take(read, in.Take(bytes));
   return true;
 }
 
-// Without memory the read answers nullopt, and the connection ends.
-void TaskSession::Take(ReadWait& read, std::string_view bytes) {
-  if (Keep(taken_, bytes)) read.result_ = taken_.view();
-}
-
-bool TaskSession::Keep(FrameBlock& block, std::string_view bytes) {
-  GiveBack(block);
-  if (bytes.empty()) return true;
-  block.data = static_cast<char*>(worker().desk().frames.Get(bytes.size()));
-  if (block.data == nullptr) {
-    Abort(CloseReason::kMemory);
-    return false;
-  }
-  block.bytes = static_cast<uint32_t>(bytes.size());
-  std::memcpy(block.data, bytes.data(), bytes.size());
+bool TaskSession::TakeLine(ReadWait& read, Input& in) {
+  const size_t searched = std::min(read.count_, in.size());
+  const size_t lf = in.Peek().find('\n', searched);
+  read.count_ = in.size();
+  if (lf == std::string_view::npos && (!eof_ || in.empty())) return false;
+  std::string_view line = in.Take(lf);
+  in.Skip(1);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  Take(read, line);
   return true;
-}
-
-void TaskSession::GiveBack(FrameBlock& block) {
-  if (block.data == nullptr) return;
-  worker().desk().frames.Put(std::exchange(block.data, nullptr), std::exchange(block.bytes, 0));
-}
-
-TaskSession::ReadWait::ReadWait(ReadWait&& other) noexcept
-    : session_(other.session_),
-      place_(other.place_),
-      kind_(other.kind_),
-      count_(other.count_),
-      length_(other.length_) {
-  SLUICE_CHECK(other.coroutine_ == nullptr);
 }
 
 void TaskSession::Withdraw(ReadWait& read) {
@@ -179,35 +204,46 @@ void TaskSession::Withdraw(ReadWait& read) {
 
 bool TaskSession::ReadNext(ReadWait& read) {
   read.Restart();
-  size_t consumed = 0;
-  if (!MayGoOn() || !Find(read, input_->Peek(), &consumed)) return false;
-  input_->Skip(consumed);
-  return true;
+  return MayGoOn() && TakeNext(read, *input_);
 }
 
 bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task reads from another actor's connection");
   SLUICE_CHECK(session_.read_ == nullptr, "two tasks read from one connection");
-  SLUICE_CHECK(coroutine_ == nullptr || session_.read_ != this);
   Restart();
-  if ((kind_ == Kind::kExactly || kind_ == Kind::kSome) && count_ == 0) {
-    result_ = std::string_view();
-    return false;
+  if (count_ == 0 || session_.input_ == nullptr || session_.ending_ ||
+      session_.taken_.data != nullptr) [[unlikely]] {
+    return session_.BeginSeldom(*this, coroutine, frame);
   }
-  if (session_.ending_) {
-    session_.FindInRest(*this);
-    return false;
-  }
-  session_.GiveBack(session_.taken_);
-  coroutine_ = &coroutine;
-  frame_ = frame;
-  coroutine.WaitsAt(place_, "input", session_.worker().NowMs());
-  session_.read_ = this;
-  if (session_.input_ == nullptr) session_.ReadOnlyIfAwaited();
+  session_.Waits(*this, coroutine, frame);
   return true;
 }
 
-void TaskSession::ReadWait::GoOn() { std::exchange(coroutine_, nullptr)->Resume(frame_); }
+inline void TaskSession::Waits(ReadWait& read, Coroutine& coroutine,
+                               std::coroutine_handle<> frame) {
+  in_hand_ = false;
+  writes_in_piece_ = 0;
+  read_ = &read;
+  read.coroutine_ = &coroutine;
+  read.frame_ = frame;
+  coroutine.WaitsAt(read.place_, "input", worker().NowNs());
+}
+
+bool TaskSession::BeginSeldom(ReadWait& read, Coroutine& coroutine, std::coroutine_handle<> frame) {
+  using Kind = ReadWait::Kind;
+  if (read.count_ == 0 && (read.kind_ == Kind::kExactly || read.kind_ == Kind::kSome)) {
+    read.found_ = std::string_view("");
+    return false;
+  }
+  if (ending_) {
+    TakeFromRest(read);
+    return false;
+  }
+  GiveBack(taken_);
+  Waits(read, coroutine, frame);
+  if (input_ == nullptr) ReadOnlyIfAwaited();
+  return true;
+}
 
 // --- Writing.
 
@@ -225,10 +261,7 @@ void TaskSession::CloseWrite() {
   }
 }
 
-// A peer that reads as fast as this writes must not hold the worker.
-bool TaskSession::MayWriteOn() {
-  constexpr uint8_t kWritesInPiece = 16;
-  if (++writes_in_piece_ < kWritesInPiece) return true;
+bool TaskSession::NextPiece() {
   writes_in_piece_ = 0;
   if (!worker().PieceDone(slot(), "Write")) return true;
   WantWritable();
@@ -236,13 +269,17 @@ bool TaskSession::MayWriteOn() {
 }
 
 bool TaskSession::TryWrite(WriteWait& write) {
-  if (!write.begun_) {
-    write.answer_ = Session::Write(write.bytes_);
+  if (!write.begun_) [[likely]] {
+    write.answer_ = WriteOnWorker(write.bytes_);
     if (write.answer_ == Answer::kAccepted || write.answer_ == Answer::kClosed) [[likely]] {
-      write.bytes_ = "";
+      write.bytes_.remove_prefix(write.bytes_.size());
       return true;
     }
   }
+  return WriteRest(write);
+}
+
+bool TaskSession::WriteRest(WriteWait& write) {
   const auto most = static_cast<size_t>(runtime().options().output_bytes_max);
   if (!write.begun_ && write.bytes_.size() <= most) {
     WaitForRoom(write.answer_);
@@ -299,12 +336,13 @@ bool TaskSession::TryFile(FileWait& wait) {
 void TaskSession::WaitForRoom(Answer answer) {
   if (answer == Answer::kFull) return WantWritable();
   // Memory is spent: the output may be empty, so no event would follow.
-  if (memory_timer_ != 0) return;
-  memory_timer_ = After(absl::Milliseconds(kMemoryLookMs), [this] {
-    memory_timer_ = 0;
+  if (looks_at_memory_) return;
+  const TimerId timer = After(absl::Milliseconds(kMemoryLookMs), [this] {
+    looks_at_memory_ = false;
     OnWritable();
   });
-  if (memory_timer_ == 0) WantWritable();
+  looks_at_memory_ = timer != 0;
+  if (!looks_at_memory_) WantWritable();
 }
 
 void TaskSession::OnWritable() {
@@ -328,7 +366,7 @@ TaskSession::WriteWait::WriteWait(WriteWait&& other) noexcept
 
 bool TaskSession::FileWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   WriteWait::Begin(coroutine, frame);
-  coroutine.WaitsAt(place_, "a file to be sent", session_.worker().NowMs());
+  coroutine.WaitsAt(place_, "a file to be sent", session_.worker().NowNs());
   return true;
 }
 
@@ -336,7 +374,7 @@ bool TaskSession::WriteWait::Begin(Coroutine& coroutine, std::coroutine_handle<>
   SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task writes to another actor's connection");
   coroutine_ = &coroutine;
   frame_ = frame;
-  coroutine.WaitsAt(place_, "room in the output", session_.worker().NowMs());
+  coroutine.WaitsAt(place_, "room in the output", session_.worker().NowNs());
   session_.writes_.PushBack(*this);
   return true;
 }

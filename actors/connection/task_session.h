@@ -19,16 +19,14 @@
 //    window.
 // 4. Bytes that a read has answered stay valid until the next read of this session.
 // 5. If the connection breaks, the task does not go on: its frames are destroyed
-// (core/actor/task.h).
+//    (core/actor/task.h).
 //
 // Owner:  as any Session.
 // Thread: as any Session.
 // Bound:  the bytes of one read (at most input_bytes_max, and what one read of the socket takes)
 //         and the frames of its tasks are charged to the budget. One task reads at a time.
 // Errors: a frame longer than the maximum (SetInputMax) resets the connection, as soon as its
-// length
-//         is known. Without memory for
-//         the bytes of a read the connection ends (kMemory).
+//         length is known. Without memory for the bytes of a read the connection ends (kMemory).
 #ifndef SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
 #define SLUICE_ACTORS_CONNECTION_TASK_SESSION_H_
 
@@ -36,20 +34,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
-#include "sluice/actors/connection/read_hold.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/task.h"
+#include "sluice/core/base/check.h"
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/os/open_file.h"
 #include "sluice/core/slot/coroutine.h"
 
 namespace sluice {
+
+class FramePool;
 
 class TaskSession : public Session {
  public:
@@ -60,6 +61,7 @@ class TaskSession : public Session {
 
  protected:
   class ReadWait;
+  class FrameWait;
   class WriteWait;
   class FileWait;
 
@@ -75,7 +77,7 @@ class TaskSession : public Session {
   // variables of the task:
   //   co_await Frame([&request](std::string_view bytes) { return Parse(bytes, &request); })
   template <class F>
-  ReadWait Frame(F&& length, Where where = SLUICE_HERE);
+  FrameWait Frame(F&& length, Where where = SLUICE_HERE);
 
   // Waits until all bytes have room in the output, in the order of the calls. Answers false if the
   // write side has ended. `bytes` stay valid while it waits. A write longer than output_bytes_max
@@ -96,7 +98,6 @@ class TaskSession : public Session {
 
  private:
   using LengthOfFrame = absl::FunctionRef<size_t(std::string_view bytes)>;
-  ReadWait FrameWait(LengthOfFrame length, Where where);
   // The coroutine of Serve().
   class Serving final : public Coroutine {
    public:
@@ -117,6 +118,11 @@ class TaskSession : public Session {
     char* data = nullptr;
     uint32_t bytes = 0;
   };
+  // Bytes that were left at the end.
+  struct Rest {
+    FrameBlock block;
+    size_t read = 0;  // So many of them were read.
+  };
 
   void OnOpen() final;
   void OnData(Input& in) final;
@@ -128,42 +134,62 @@ class TaskSession : public Session {
 
   bool ReadNext(ReadWait& read);
   void Withdraw(ReadWait& read);
-  // Looks for what `read` wants at the begin of `input`; takes it. False: not there yet.
-  bool Find(ReadWait& read, std::string_view input, size_t* consumed);
-  void Take(ReadWait& read, std::string_view bytes);
+  void Waits(ReadWait& read, Coroutine& coroutine, std::coroutine_handle<> frame);
+  bool BeginSeldom(ReadWait& read, Coroutine& coroutine, std::coroutine_handle<> frame);
+  FramePool& frames() const;
+  void GiveBack(FrameBlock& block);
   // False: there is no memory, and the connection ends.
   bool Keep(FrameBlock& block, std::string_view bytes);
-  void GiveBack(FrameBlock& block);
+  void Take(ReadWait& read, std::string_view bytes);
+  void TakeInBlock(ReadWait& read, std::string_view bytes);
+  // Takes what `read` wants from the begin of `in`. False: not there yet.
+  bool TakeNext(ReadWait& read, Input& in);
+  bool TakeWhole(ReadWait& read, Input& in);
+  bool TakeLine(ReadWait& read, Input& in);
   // Nothing more comes: the task that reads gets what is left, or nullopt.
   void EndReading();
-  void FindInRest(ReadWait& read);
+  void TakeFromRest(ReadWait& read);
   // Nothing is read while no task waits for input.
-  void ReadOnlyIfAwaited();
+  void ReadOnlyIfAwaited() {
+    if (read_ == nullptr || read_held_) [[unlikely]]
+      HoldOrRead();
+  }
+  void HoldOrRead();
   // True: all of it was written, or nothing more can be. False: OnWritable follows.
   bool TryWrite(WriteWait& write);
+  bool WriteRest(WriteWait& write);
   bool TryFile(FileWait& wait);  // True: it was sent, or nothing more can be.
   void WaitForRoom(Answer answer);
-  // False: this turn is over; OnWritable follows.
-  bool MayWriteOn();
+  // False: this turn is over; OnWritable follows. A peer that reads as fast as this writes must not
+  // hold the worker.
+  bool MayWriteOn() { return ++writes_in_piece_ < kWritesInPiece || NextPiece(); }
+  bool NextPiece();
+
+  static constexpr uint8_t kWritesInPiece = 16;
 
   Serving serving_;
   Coroutines tasks_;
   IntrusiveList<WriteWait, WriteTag> writes_;  // They wait for room.
   ReadWait* read_ = nullptr;                   // The wait for input; nullptr: none.
-  TimerId memory_timer_ = 0;                   // Writes wait for memory.
-  ReadHold hold_;                              // While no task waits for input.
   Input* input_ = nullptr;                     // In OnData only.
   FrameBlock taken_;                           // The bytes of the last read.
-  FrameBlock rest_;                            // Bytes that were left at the end.
-  uint32_t rest_read_ = 0;                     // How many of them were read.
-  uint8_t writes_in_piece_ = 0;
-  bool eof_ = false;  // OnEof has come.
+  std::unique_ptr<Rest> rest_;                 // Set with `ending_`.
+  uint8_t writes_in_piece_ = 0;   // Since the last read began to wait, or the last piece.
+  bool read_held_ = false;        // Reading is held, as no task waits for input.
+  bool in_hand_ = false;          // In OnData: the bytes of the last read are in frames().Hand().
+  bool looks_at_memory_ = false;  // Writes wait for memory: a timer runs.
+  bool eof_ = false;              // OnEof has come.
   bool ending_ = false;
 };
+// An idle session by a task has to be small, too (docs/limits.md).
+static_assert(sizeof(TaskSession) <= sizeof(Session) + 160);
 
 class SLUICE_AWAITED TaskSession::ReadWait {
  public:
-  ReadWait(ReadWait&& other) noexcept;  // Until it waits.
+  ReadWait(ReadWait&& other) noexcept  // Until it waits.
+      : session_(other.session_), place_(other.place_), kind_(other.kind_), count_(other.count_) {
+    SLUICE_CHECK(other.coroutine_ == nullptr);
+  }
   ~ReadWait() {
     SLUICE_PLANT(read_not_withdrawn, return);
     if (session_.read_ == this) [[unlikely]]
@@ -174,22 +200,20 @@ class SLUICE_AWAITED TaskSession::ReadWait {
     return session_.input_ != nullptr && !session_.input_->empty() && session_.ReadNext(*this);
   }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
-  std::optional<std::string_view> Result() {
-    if (error_ != nullptr) [[unlikely]]
-      std::rethrow_exception(std::exchange(error_, nullptr));
-    return result_;
+  std::optional<std::string_view> Result() const {
+    if (found_.data() == nullptr) return std::nullopt;
+    return found_;
   }
 
  private:
   friend class TaskSession;
   enum class Kind : uint8_t { kSome, kLine, kExactly, kFrame };
-  ReadWait(TaskSession& session, Kind kind, size_t count, LengthOfFrame length, Where where)
-      : session_(session), place_(where), kind_(kind), count_(count), length_(length) {}
-  void GoOn();
-  static size_t NoFrame(std::string_view) { return 0; }
+  ReadWait(TaskSession& session, Kind kind, size_t count, Where where)
+      : session_(session), place_(where), kind_(kind), count_(count) {}
+  void GoOn() { std::exchange(coroutine_, nullptr)->Resume(frame_); }
   // A wait that has a name may be awaited again.
   void Restart() {
-    result_.reset();
+    found_ = std::string_view();
     if (kind_ == Kind::kLine) count_ = 0;
   }
 
@@ -197,11 +221,26 @@ class SLUICE_AWAITED TaskSession::ReadWait {
   WaitPlace place_;
   const Kind kind_;
   size_t count_;  // kSome: at most; kExactly: so many; kLine: bytes that were searched.
-  const LengthOfFrame length_;
   Coroutine* coroutine_ = nullptr;
   std::coroutine_handle<> frame_;
-  std::optional<std::string_view> result_;
-  std::exception_ptr error_;  // Has left the function that says how long a frame is.
+  std::string_view found_;  // data() is nullptr: nothing.
+};
+
+class SLUICE_AWAITED TaskSession::FrameWait : public ReadWait {
+ public:
+  std::optional<std::string_view> Result() {
+    if (error_ != nullptr) [[unlikely]]
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    return ReadWait::Result();
+  }
+
+ private:
+  friend class TaskSession;
+  FrameWait(TaskSession& session, LengthOfFrame length, Where where)
+      : ReadWait(session, Kind::kFrame, 0, where), length_(length) {}
+
+  const LengthOfFrame length_;
+  std::exception_ptr error_;  // Has left `length_`.
 };
 
 class SLUICE_AWAITED TaskSession::WriteWait : public ListNode<WriteTag> {
@@ -256,21 +295,18 @@ class SLUICE_AWAITED TaskSession::FileWait : public WriteWait {
 };
 
 inline TaskSession::ReadWait TaskSession::Read(size_t most, Where where) {
-  return ReadWait(*this, ReadWait::Kind::kSome, most, &ReadWait::NoFrame, where);
+  return ReadWait(*this, ReadWait::Kind::kSome, most, where);
 }
 inline TaskSession::ReadWait TaskSession::Line(Where where) {
-  return ReadWait(*this, ReadWait::Kind::kLine, 0, &ReadWait::NoFrame, where);
+  return ReadWait(*this, ReadWait::Kind::kLine, 0, where);
 }
 inline TaskSession::ReadWait TaskSession::Exactly(size_t count, Where where) {
-  return ReadWait(*this, ReadWait::Kind::kExactly, count, &ReadWait::NoFrame, where);
-}
-inline TaskSession::ReadWait TaskSession::FrameWait(LengthOfFrame length, Where where) {
-  return ReadWait(*this, ReadWait::Kind::kFrame, 0, length, where);
+  return ReadWait(*this, ReadWait::Kind::kExactly, count, where);
 }
 template <class F>
-TaskSession::ReadWait TaskSession::Frame(F&& length, Where where) {
+TaskSession::FrameWait TaskSession::Frame(F&& length, Where where) {
   static_assert(!internal::kBrokenInCoAwait<F>, SLUICE_DESTROYED_TWICE);
-  return FrameWait(length, where);
+  return FrameWait(*this, length, where);
 }
 inline TaskSession::WriteWait TaskSession::Write(std::string_view bytes, Where where) {
   return WriteWait(*this, bytes, where);

@@ -81,7 +81,7 @@ void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const ch
   SLUICE_CHECK(coroutine_ == nullptr, "a wait is awaited once");
   coroutine_ = &coroutine;
   frame_ = frame;
-  coroutine.WaitsAt(place_, what, coroutine.slot()->worker->NowMs(), target);
+  coroutine.WaitsAt(place_, what, coroutine.slot()->worker->NowNs(), target);
 }
 
 bool TimerWait::BeginTimer(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,

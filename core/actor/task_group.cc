@@ -94,7 +94,7 @@ bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> fr
   SLUICE_CHECK(group_->joining_ == nullptr, "two tasks join one group");
   if (group_->tasks_.Empty() || group_->error_ != nullptr) return false;
   group_->LeaveJoin();
-  coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowMs());
+  coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowNs());
   joins_ = true;
   group_->join_ = this;
   group_->joining_ = &coroutine;

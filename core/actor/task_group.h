@@ -108,7 +108,7 @@ class SLUICE_AWAITED FirstOfWait : public FirstOfBase {
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
     waiting_ = &coroutine;
     frame_ = frame;
-    coroutine.WaitsAt(place_, "the first of several", coroutine.slot()->worker->NowMs());
+    coroutine.WaitsAt(place_, "the first of several", coroutine.slot()->worker->NowNs());
     std::apply(
         [this](auto&... alternative) {
           int index = 0;

@@ -1,10 +1,12 @@
 #include "sluice/core/memory/frame_pool.h"
 
 #include <new>
+#include <utility>
 
 namespace sluice {
 
 FramePool::~FramePool() {
+  ::operator delete(hand_);
   for (size_t kind = 0; kind < kKinds; ++kind) {
     while (Block* const block = free_[kind]) {
       free_[kind] = block->next;
@@ -20,6 +22,17 @@ void* FramePool::New(size_t bytes) {
   void* const place = ::operator new(asked, std::nothrow);
   if (place == nullptr) lease_.Refund(AllocatedBytes(asked));
   return place;
+}
+
+// Out of the stock, if that has such a block.
+void FramePool::NewHand() {
+  Block*& stock = free_[KindOf(kHandBytes)];
+  if (stock == nullptr) {
+    hand_ = static_cast<char*>(::operator new(kHandBytes, std::nothrow));
+    return;
+  }
+  hand_ = reinterpret_cast<char*>(std::exchange(stock, stock->next));
+  free_bytes_ -= kHandBytes;
 }
 
 }  // namespace sluice

@@ -3,8 +3,9 @@
 //
 // Owner:  the worker.
 // Thread: the worker's.
-// Bound:  the memory budget, for blocks in use; kFreeBytesMax for free blocks, a part of the fixed
-//         memory.
+// Bound:  the memory budget, for blocks in use; kFreeBytesMax for free blocks, and kHandBytes,
+// parts
+//         of the fixed memory.
 // Errors: Get() answers nullptr when the budget is spent.
 #ifndef SLUICE_CORE_MEMORY_FRAME_POOL_H_
 #define SLUICE_CORE_MEMORY_FRAME_POOL_H_
@@ -12,6 +13,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <utility>
 
 #include "sluice/core/memory/budget.h"
 
@@ -20,6 +23,7 @@ namespace sluice {
 class FramePool {
  public:
   static constexpr size_t kFreeBytesMax = 64 * 1024;
+  static constexpr size_t kHandBytes = 128;
 
   explicit FramePool(Lease& lease) : lease_(lease) {}  // `lease` outlives this.
   ~FramePool();
@@ -49,6 +53,18 @@ class FramePool {
     lease_.Refund(AllocatedBytes(Asked(bytes)));
     ::operator delete(place);
   }
+  // A block for bytes that are needed until a handler returns, and seldom longer. It is the pool's,
+  // and part of the fixed memory, unless TakeHand() follows: that answers the same block, as one of
+  // Get(kHandBytes). nullptr: there is no memory; from TakeHand(): the budget is spent.
+  char* Hand() {
+    if (hand_ == nullptr) [[unlikely]]
+      NewHand();
+    return hand_;
+  }
+  char* TakeHand() {
+    if (!lease_.ChargeOverdraft(AllocatedBytes(kHandBytes))) return nullptr;
+    return std::exchange(hand_, nullptr);
+  }
   size_t FreeBytes() const { return free_bytes_; }
 
  private:
@@ -64,10 +80,12 @@ class FramePool {
     return KindOf(bytes) < kKinds ? BytesOf(KindOf(bytes)) : bytes;
   }
   void* New(size_t bytes);
+  void NewHand();
 
   Lease& lease_;
   std::array<Block*, kKinds> free_{};
   size_t free_bytes_ = 0;
+  char* hand_ = nullptr;
 };
 
 }  // namespace sluice

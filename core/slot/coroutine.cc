@@ -28,9 +28,7 @@ void Coroutine::DoNotGoOn() {
   }
 }
 
-void Coroutine::Resume(std::coroutine_handle<> frame) {
-  next_ = frame;
-  if (runs_->running == 0) return Begin();
+void Coroutine::RunBehindOthers() {
   Coroutine** place = &runs_->first_behind;
   while (*place != nullptr) place = &(*place)->behind_;
   *place = this;
@@ -38,17 +36,24 @@ void Coroutine::Resume(std::coroutine_handle<> frame) {
 
 void Coroutine::Begin() {
   CoroutineRuns& runs = *runs_;
-  std::exception_ptr error;
   try {
-    Run(this, runs);
+    RunFrames(runs);
+    if (ended_) [[unlikely]]
+      RunOn(End(), runs);
   } catch (...) {
-    error = std::current_exception();
+    return RunBehind(runs, std::current_exception());
   }
+  if (runs.first_behind != nullptr) [[unlikely]]
+    RunBehind(runs, nullptr);
+}
+
+// Those that wait for the end of the running ones; then rethrows the last error.
+void Coroutine::RunBehind(CoroutineRuns& runs, std::exception_ptr error) {
   while (runs.running == 0 && runs.first_behind != nullptr) {
     Coroutine* const next = std::exchange(runs.first_behind, runs.first_behind->behind_);
     next->behind_ = nullptr;
     try {
-      Run(next, runs);
+      RunOn(next, runs);
     } catch (...) {
       error = std::current_exception();
     }
@@ -58,22 +63,29 @@ void Coroutine::Begin() {
 
 // A loop, and not one frame that resumes the next: compilers turn such resumptions into jumps only
 // when they optimize, so that a loop of co_awaits would use up the stack of a debug build.
-void Coroutine::Run(Coroutine* coroutine, CoroutineRuns& runs) {
-  while (coroutine != nullptr) {
-    SLUICE_CHECK(!coroutine->running_ && coroutine->next_);
-    coroutine->running_ = true;
-    ++runs.running;
-    while (const std::coroutine_handle<> frame = std::exchange(coroutine->next_, nullptr)) {
-      frame.resume();
-    }
-    --runs.running;
-    coroutine->running_ = false;
-    if (!coroutine->ended_) return;
-    coroutine->LeaveList();
-    coroutine = coroutine->Ended();
-    if (coroutine != nullptr && runs.running > 0) {
-      return coroutine->Resume(std::exchange(coroutine->next_, nullptr));
-    }
+inline void Coroutine::RunFrames(CoroutineRuns& runs) {
+  SLUICE_CHECK(!running_);
+  running_ = true;
+  ++runs.running;
+  do {
+    std::exchange(next_, nullptr).resume();
+  } while (next_);
+  --runs.running;
+  running_ = false;
+}
+
+Coroutine* Coroutine::End() {
+  LeaveList();
+  return Ended();
+}
+
+// `next`, then the one that has waited for its end, and so on.
+void Coroutine::RunOn(Coroutine* next, CoroutineRuns& runs) {
+  while (next != nullptr) {
+    if (runs.running > 0) return next->Resume(std::exchange(next->next_, nullptr));
+    next->RunFrames(runs);
+    if (!next->ended_) return;
+    next = next->End();
   }
 }
 
@@ -81,7 +93,8 @@ std::string Coroutine::Text(int64_t now_ms) const {
   if (running_ || place_ == nullptr) return "runs";
   std::string_view file = place_->where.file;
   file.remove_prefix(file.find_last_of('/') + 1);
-  std::string text = absl::StrCat("waits ", now_ms - place_->since_ms, " ms for ", place_->what);
+  std::string text =
+      absl::StrCat("waits ", now_ms - place_->since_ns / 1'000'000, " ms for ", place_->what);
   if (place_->target != nullptr) absl::StrAppend(&text, " of actor#", place_->target->id);
   if (!file.empty()) absl::StrAppend(&text, ", at ", ToAbsl(file), ":", place_->where.line);
   return text;

@@ -13,6 +13,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
 
 #include "sluice/core/base/intrusive_list.h"
@@ -40,7 +41,7 @@ struct WaitPlace {
   // Set by Coroutine::WaitsAt.
   const char* what;    // Static.
   const Slot* target;  // The actor that it waits for; nullptr: none.
-  int64_t since_ms;
+  int64_t since_ns;
 };
 
 // The coroutines of a worker that run now, one inside the other, and those that run behind them.
@@ -64,7 +65,12 @@ class Coroutine : public ListNode<CoroutineTag> {
   // Runs it from `frame` until it waits or has ended; then a coroutine that waited for its end, and
   // so on. If another coroutine of the worker runs (it has started or cancelled a task), this one
   // runs behind it: it may end what the other one is using. Requires: a handler of its actor runs.
-  void Resume(std::coroutine_handle<> frame);
+  void Resume(std::coroutine_handle<> frame) {
+    next_ = frame;
+    if (runs_->running > 0) [[unlikely]]
+      return RunBehindOthers();
+    Begin();
+  }
   // As Resume from its first frame, and at once: it is new, so nothing waits for it.
   void Begin();
   // Destroys its frames, and with them all that they own; it does not go on any more.
@@ -75,10 +81,10 @@ class Coroutine : public ListNode<CoroutineTag> {
   void SetNext(std::coroutine_handle<> next) { next_ = next; }
   void SetEnded() { ended_ = true; }
   // `place` stays where it is while this waits.
-  void WaitsAt(WaitPlace& place, const char* what, int64_t now_ms, const Slot* target = nullptr) {
+  void WaitsAt(WaitPlace& place, const char* what, int64_t now_ns, const Slot* target = nullptr) {
     place.what = what;
     place.target = target;
-    place.since_ms = now_ms;
+    place.since_ns = now_ns;
     place_ = &place;
   }
   bool Running() const { return running_; }
@@ -97,7 +103,11 @@ class Coroutine : public ListNode<CoroutineTag> {
   // Called once, when the outermost frame has returned or thrown. Answers the coroutine that waited
   // for this, to run next; nullptr: none. May destroy this object, and may throw.
   virtual Coroutine* Ended() = 0;
-  static void Run(Coroutine* coroutine, CoroutineRuns& runs);
+  void RunBehindOthers();
+  void RunFrames(CoroutineRuns& runs);
+  Coroutine* End();
+  static void RunOn(Coroutine* next, CoroutineRuns& runs);
+  static void RunBehind(CoroutineRuns& runs, std::exception_ptr error);
 
   Slot* slot_;
   Coroutines* list_ = nullptr;

@@ -778,6 +778,36 @@ TEST(FramePool, FramesAreChargedAndTakenFromTheStock) {
   EXPECT_EQ(budget.UsedBytes(), 0);
 }
 
+TEST(FramePool, AHandIsChargedWhenItIsTaken) {
+  Budget budget(1 << 20);
+  Lease lease(budget, 1);
+  FramePool pool(lease);
+  char* const hand = pool.Hand();
+  ASSERT_NE(hand, nullptr);
+  EXPECT_EQ(pool.Hand(), hand);
+  lease.ReturnIdle();
+  EXPECT_EQ(budget.UsedBytes(), 0);
+  ASSERT_EQ(pool.TakeHand(), hand);
+  lease.ReturnIdle();
+  EXPECT_EQ(budget.UsedBytes(), AllocatedBytes(FramePool::kHandBytes));
+  EXPECT_NE(pool.Hand(), hand);
+  pool.Put(hand, FramePool::kHandBytes);
+  lease.ReturnIdle();
+  EXPECT_EQ(budget.UsedBytes(), 0);
+}
+
+TEST(FramePool, ASpentBudgetKeepsTheHand) {
+  Budget budget(64 * 1024);
+  Lease lease(budget, 1);
+  FramePool pool(lease);
+  char* const hand = pool.Hand();
+  std::vector<void*> taken;
+  while (void* const place = pool.Get(64)) taken.push_back(place);
+  EXPECT_EQ(pool.TakeHand(), nullptr);
+  EXPECT_EQ(pool.Hand(), hand);
+  for (void* const place : taken) pool.Put(place, 64);
+}
+
 TEST(FramePool, ASpentBudgetRefusesAFrame) {
   Budget budget(64 * 1024);
   Lease lease(budget, 1);

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/base/strings.h"
 #include "sluice/tests/support/wire.h"
 
 namespace sluice::testing::task_session_test {
@@ -381,6 +382,49 @@ TEST(TaskSession, ADeadWriterIsDestroyedWhileItWaitsForRoom) {
   under.rig.Reset(slow);
   under.rig.Settle();
   EXPECT_EQ(tally.heard, "BCD");
+}
+
+// Keeps the bytes of its second read while it waits for an answer.
+class KeepsWhatItReads : public Served {
+ public:
+  using Served::Served;
+  Task<> Serve() override {
+    const Mark mark(tally_);
+    while (co_await Line()) {
+      const auto kept = co_await Line();
+      const auto answer = co_await Ask(tally_->oracle, Question{}, kLong);
+      Note(absl::StrCat(ToAbsl(kept.value_or("none")), answer.value_or("none")));
+    }
+    tally_->heard += 'E';
+  }
+};
+
+TEST(TaskSession, BytesOfAReadStayWhileItsTaskWaitsForAnAnswer) {
+  const std::string shorter(100, 's');
+  const std::string longer(1'000, 'l');
+  for (const std::string& first : {shorter, longer}) {
+    for (const std::string& kept : {std::string(), shorter, longer}) {
+      Under<KeepsWhatItReads> under;
+      under.Arrive(absl::StrCat(first, "\n", kept, "\n"));
+      Wire& other_wire = under.rig.os.NewWire();
+      Tally other;
+      other.oracle = under.rig.runtime.Spawn<Oracle>();
+      under.rig.OpenAs<KeepsWhatItReads>(other_wire, Connection::Start::kConnected,
+                                         absl::InfiniteDuration(), &other);
+      under.rig.Settle();
+      // Reads of another session of the same worker meanwhile.
+      under.rig.Arrive(other_wire,
+                       absl::StrCat(std::string(90, 'x'), "\n", std::string(90, 'y'), "\n"));
+      under.rig.Settle();
+      under.Answer("!");
+      EXPECT_EQ(under.tally.lines, absl::StrCat(kept, "!|"));
+      under.Arrive("again\nmore\n");
+      under.Answer("?");
+      EXPECT_EQ(under.tally.lines, absl::StrCat(kept, "!|more?|"));
+      under.rig.Reset(other_wire);
+      under.rig.Settle();
+    }
+  }
 }
 
 class HasDeadlines : public Served {
