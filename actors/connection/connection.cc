@@ -319,21 +319,37 @@ bool Connection::QuietSince(int64_t ms) const {
 void Connection::OnUnparked() { worker().descriptors().MarkReady(this); }
 
 void Connection::OnTurn() {
+  if (!OnlyReads() && !BeginTurn()) return;
+  if (!incoming_.OfferAgain()) {  // Older bytes first.
+    if (incoming_.Readable() && MayRead()) ReadOnce();
+    if (Ended()) return;
+    if (incoming_.ReadEnded()) TellEof();
+  }
+  // Note the high watermark now. If all output leaves at the end of the turn, no event would resume
+  // reading.
+  bool note_high = !Ended();
+  SLUICE_PLANT(high_unnoted, note_high = false);
+  if (note_high) partner_->NoteHigh();
+  if (close_when_done_ || drain_.Begun() || !incoming_.OnlyReads()) [[unlikely]]
+    EndTurn();
+}
+
+bool Connection::BeginTurn() {
   if (IsConnecting()) {
     if (outgoing_.Writable() && !connecting().Again()) ConnectDone();
     if (!Ended() && IsConnecting() && drain_.GoodByeAsked()) DrainConnecting();
-    if (Ended() || IsConnecting()) return;
+    if (Ended() || IsConnecting()) return false;
   }
   if (outgoing_.Writable() && !outgoing_.Empty()) {
     FlushOutput();
     if (outgoing_.Empty()) PeerWaitsNoMore();
     OutputMoved();
-    if (Ended()) return;
+    if (Ended()) return false;
   }
   if (outgoing_.Lingering()) {
     incoming_.Clear(worker().lease());
     if (MayDiscard()) Discard();
-    return;
+    return false;
   }
   if (OpenDue()) TellOpen();
   if (!Ended() && outgoing_.TakeWaitForMemory() && !OutputAboveLow()) {
@@ -341,16 +357,10 @@ void Connection::OnTurn() {
   }
   if (!Ended() && outgoing_.WantsWritable()) TellWritable();
   if (!Ended() && incoming_.OfferAgain() && MayGoOn()) OfferInput({});
-  if (Ended()) return;
-  if (!incoming_.OfferAgain()) {  // Older bytes first.
-    if (incoming_.Readable() && MayRead()) ReadOnce();
-    if (!Ended() && incoming_.ReadEnded()) TellEof();
-  }
-  // Note the high watermark now. If all output leaves at the end of the turn, no event would resume
-  // reading.
-  bool note_high = !Ended();
-  SLUICE_PLANT(high_unnoted, note_high = false);
-  if (note_high) partner_->NoteHigh();
+  return !Ended();
+}
+
+void Connection::EndTurn() {
   if (!Ended() && close_when_done_) CloseOrWait();
   // No read may ever reach that FIN.
   if (!Ended() && incoming_.EndKnown() && !incoming_.ReadEnded()) ArmTimer();

@@ -187,6 +187,13 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   bool CutShort() const;
   void Unpair();
   bool MayRead() const;
+  // True: of all that OnTurn() may have to do, only a read is left.
+  bool OnlyReads() const {
+    return stage_ == Stage::kOpen && !close_when_done_ && !drain_.Begun() && outgoing_.Settled() &&
+           incoming_.OnlyReads();
+  }
+  bool BeginTurn();  // False: no more is to be done in this turn.
+  void EndTurn();
   // True: the session closes now, as nothing of it is under way any more (CloseWhenDone).
   bool CloseDue() const;
   // True: the peer has sent bytes that this side cannot read now, as the session is parked, output

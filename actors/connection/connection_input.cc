@@ -24,7 +24,7 @@ constexpr int64_t kAnswerExtraBytesMax = 32 * 1024;
 void Connection::ReadOnce() {
   Worker& w = worker();
   size_t most = Descriptors::kReadBytes;
-  if (w.memory().ReadingPaused() || !w.lease().Charge(kReadHeadroomBytes)) {
+  if (w.memory().ReadingPaused() || !w.lease().HasRoom(kReadHeadroomBytes)) [[unlikely]] {
     w.memory().PauseReading();
     SLUICE_PLANT(reserve_unused, return w.memory().WaitForMemory(this));
     if (!MayReadFromReserve()) {
@@ -32,8 +32,6 @@ void Connection::ReadOnce() {
       return;
     }
     most = kReserveReadBytes;
-  } else {
-    w.lease().Refund(kReadHeadroomBytes);
   }
   const int64_t count = stream_->Read(w.descriptors().ReadBuffer(), most);
   if (count > 0) {

@@ -111,8 +111,10 @@ int64_t Connection::WriteParts(const iovec* parts, int count) {
 
 void Connection::OnSliceEnd() {
   if (outgoing_.Gathering()) FlushGather();
-  FlushOutput();
-  OutputMoved();
+  if (!outgoing_.Settled()) [[unlikely]] {
+    FlushOutput();
+    OutputMoved();
+  }
   if ((drain_.GoodByeDue() || close_when_done_) && !Ended()) worker().descriptors().MarkReady(this);
 }
 

@@ -109,6 +109,9 @@ class Incoming {
   void NoteTurn(bool over) { frames_ = over ? Frames::kOver : Frames::kMore; }
   bool TurnOver() const { return frames_ == Frames::kOver; }
 
+  // True: nothing but a read may be due.
+  bool OnlyReads() const { return !offer_again_ && end_ == End::kNone && !error_reported_; }
+
   // --- Reasons not to read.
 
   // Until it is resumed, when the session holds it no more.

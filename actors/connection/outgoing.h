@@ -184,6 +184,13 @@ class Outgoing {
   bool WantsWritable() const { return wants_writable_; }
   void SetWantsWritable(bool wants) { wants_writable_ = wants; }
 
+  // True: open, and nothing is to be done: no output waits, and nobody waits for room.
+  bool Settled() const {
+    return side_ == Side::kOpen && !output_high_ && !wants_writable_ &&
+           !listeners_wait_for_memory_ && !gathering_ && write_error_ == 0 && output_.Empty() &&
+           listeners_.Empty() && stalled_ms_ < 0;
+  }
+
   // --- Listeners.
 
   IntrusiveList<OutputListener, ListenerTag>& listeners() { return listeners_; }

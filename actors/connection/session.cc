@@ -60,6 +60,12 @@ void Session::LogConnectFailed(const Address& to, int error) {
   });
 }
 
+template <class B>
+inline Answer Session::WriteNow(const B& bytes) {
+  if (connection_ != nullptr) return connection_->Write(bytes);
+  EarlyCalls* const early = Early();
+  return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
+}
 Answer Session::WriteBytes(std::string_view bytes) {
   CheckThread("Write()");
   return WriteOnWorker(bytes);
@@ -80,12 +86,6 @@ Answer Session::SendFileNow(const AnswerQueue::File& range) {
   EarlyCalls* const early = Early();
   return early == nullptr ? Answer::kClosed
                           : early->SendFile(worker(), range.file, range.offset, range.bytes);
-}
-template <class B>
-Answer Session::WriteNow(const B& bytes) {
-  if (connection_ != nullptr) return connection_->Write(bytes);
-  EarlyCalls* const early = Early();
-  return early == nullptr ? Answer::kClosed : early->Write(worker(), bytes);
 }
 Answer Session::SendFile(const SharedFile& file, int64_t offset, int64_t bytes) {
   CheckThread("SendFile()");

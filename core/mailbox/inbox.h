@@ -64,7 +64,8 @@ class Inbox {
     SLUICE_CHECK(enqueued, "out of memory for a lane");
   }
 
-  // Envelopes in all lanes. Exact while no thread sends or drains.
+  // Envelopes in all lanes. Exact while no thread sends or drains. For the owner: 0 only if Drain()
+  // would find nothing in any lane now, either.
   size_t Count() const { return queue_.size_approx(); }
 
   // Owner's: up to `most` envelopes of one lane, in the order they were sent, into the pool's.

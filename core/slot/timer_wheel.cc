@@ -52,7 +52,7 @@ TimerNode* TimerWheel::PopDue(int64_t now_ms) {
   return nullptr;
 }
 
-int64_t TimerWheel::NextMs() const {
+int64_t TimerWheel::FindNextMs() const {
   if (levels_occupied_ == 0) return kNever;
   const int level = std::countr_zero(levels_occupied_);
   return SlotStartMs(reached_ms_, level, std::countr_zero(occupied_[level]));
@@ -67,6 +67,7 @@ int64_t TimerWheel::SlotStartMs(int64_t reached_ms, int level, int index) {
 }
 
 void TimerWheel::Link(TimerNode& node) {
+  next_ms_ = kUnknown;
   const int64_t due_ms = std::max(node.deadline_ms_, reached_ms_);
   const uint64_t differ = static_cast<uint64_t>(due_ms ^ reached_ms_);
   const int level = differ == 0 ? 0 : (std::bit_width(differ) - 1) / kDigitBits;
@@ -86,6 +87,7 @@ void TimerWheel::Link(TimerNode& node) {
 }
 
 void TimerWheel::Unlink(TimerNode& node) {
+  next_ms_ = kUnknown;
   TimerNode*& first = slots_[node.level_][node.index_];
   if (node.next_ == &node) {
     SLUICE_CHECK(first == &node, "a node of another wheel");
@@ -101,6 +103,7 @@ void TimerWheel::Unlink(TimerNode& node) {
 }
 
 void TimerWheel::Cascade(int level, int index) {
+  next_ms_ = kUnknown;
   TimerNode* node = slots_[level][index];
   slots_[level][index] = nullptr;
   occupied_[level] &= ~(uint64_t{1} << index);
@@ -135,6 +138,7 @@ void TimerWheel::CheckInvariants() const {
     }
   }
   SLUICE_CHECK(count == count_);
+  SLUICE_CHECK(next_ms_ == kUnknown || next_ms_ == FindNextMs());
 }
 
 }  // namespace sluice

@@ -72,7 +72,10 @@ class TimerWheel {
 
   // No node fires before this; kNever when empty. May be earlier than the first deadline by what a
   // cascade needs, so a worker may wake a few times for one far deadline, never for none.
-  int64_t NextMs() const;
+  int64_t NextMs() const {
+    if (next_ms_ == kUnknown) next_ms_ = FindNextMs();
+    return next_ms_;
+  }
   int64_t Count() const { return count_; }
 
   // Walks everything; for tests and the simulation.
@@ -87,12 +90,16 @@ class TimerWheel {
   static constexpr int kSlots = 1 << kDigitBits;
   static constexpr int kLevels = 11;  // All 63 bits: no deadline is too far, and none is clamped.
 
+  static constexpr int64_t kUnknown = -1;
+
+  int64_t FindNextMs() const;
   static int64_t SlotStartMs(int64_t reached_ms, int level, int index);
   void Link(TimerNode& node);
   void Unlink(TimerNode& node);
   void Cascade(int level, int index);  // Requires: the tick reached is the start of that slot.
 
-  int64_t reached_ms_;  // Nothing armed is due before it.
+  int64_t reached_ms_;                  // Nothing armed is due before it.
+  mutable int64_t next_ms_ = kUnknown;  // NextMs(), since the last change.
   int64_t earliest_ms_ = INT64_MIN;
   int64_t count_ = 0;  // Armed nodes.
   // Bit L: level L holds a node. The lowest such level holds the first deadline.

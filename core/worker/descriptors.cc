@@ -80,16 +80,6 @@ IoHandler* Descriptors::Detach(Slot* slot) {
   return io;
 }
 
-void Descriptors::MarkReady(IoHandler* io) {
-  if (io->OnReadyList()) return;
-  ready_.PushBack(*io);
-  ++ready_count_;
-}
-
-void Descriptors::FlushAfterSlice(IoHandler* io) {
-  if (!io->OnFlushList()) flush_.PushBack(*io);
-}
-
 void Descriptors::RunFlushList(int64_t share_ns) {
   const int64_t stop_ns = desk_.NowNs() + share_ns;
   while (IoHandler* const io = flush_.PopFront()) {
@@ -121,7 +111,7 @@ void Descriptors::RunReady() {
     if (io == nullptr) break;
     TakeTurn(io);
     if (!flush_.Empty()) RunFlushList(kHandlerNs);
-    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    mail_.RunLocalControl();
     if (turns % kLookEvery == 0) desk_.ReadClock();
     if (desk_.NowNs() >= stop_ns) break;
   }

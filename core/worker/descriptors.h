@@ -62,9 +62,15 @@ class Descriptors {
   // --- Handlers with something to do.
 
   // The handler has its turn in this turn of the worker, or in the next. Idempotent.
-  void MarkReady(IoHandler* io);
+  void MarkReady(IoHandler* io) {
+    if (io->OnReadyList()) return;
+    ready_.PushBack(*io);
+    ++ready_count_;
+  }
   // The handler's OnSliceEnd() is called when the running slice of callbacks is over. Idempotent.
-  void FlushAfterSlice(IoHandler* io);
+  void FlushAfterSlice(IoHandler* io) {
+    if (!io->OnFlushList()) flush_.PushBack(*io);
+  }
   // True: events for `io` have come and wait for its turn; OnDeadline() follows that turn. So a
   // deadline is judged after what had arrived.
   bool JudgeAfterTurn(IoHandler* io) {

@@ -31,11 +31,13 @@ HandlerClock::HandlerClock(Os& os, int worker, absl::Duration slow_handler)
     : os_(os),
       worker_(worker),
       slow_handler_ns_(absl::ToInt64Nanoseconds(slow_handler)),
-      now_ns_(os.NowNs()) {}
+      now_ns_(os.NowNs()),
+      now_ms_(now_ns_ / 1'000'000) {}
 
 int HandlerClock::Read(bool slept) {
   const int64_t before = now_ns_;
   now_ns_ = os_.NowNs();
+  now_ms_ = now_ns_ / 1'000'000;
   SLUICE_PLANT(gap_unnoted, slept = true);
   if (now_ns_ - before >= kGapNs && !slept) {
     gap_from_ms_ = before / 1'000'000;

@@ -33,7 +33,7 @@ class HandlerClock {
 
   // The time when the clock was last read: in a turn, a moment ago.
   int64_t NowNs() const { return now_ns_; }
-  int64_t NowMs() const { return now_ns_ / 1'000'000; }
+  int64_t NowMs() const { return now_ms_; }
   // The latest time that `ms`, an earlier NowMs(), may stand for. Where a handler took long between
   // two looks, or the process was stopped, an event that was noted at the first look may have
   // happened up to the second. (Only the last such gap is known.)
@@ -71,6 +71,7 @@ class HandlerClock {
   const int worker_;
   const int64_t slow_handler_ns_;
   int64_t now_ns_;
+  int64_t now_ms_;  // The same: it is asked for several times in a handler, and read seldom.
   int64_t share_end_ns_ = 0;
   std::array<Noted, kGroupHandlersMax> noted_{};
   size_t noted_count_ = 0;

@@ -165,12 +165,16 @@ void Mail::EnqueueReservedOutside(Envelope& envelope, int64_t bytes) {
 // --- Receiving.
 
 bool Mail::Drain() {
+  seen_ = true;
+  return (!batch_.Empty() || inbox_->Count() > 0) && DrainLanes();
+}
+
+bool Mail::DrainLanes() {
   SLUICE_PLANT(lost_wake_up, if (sleep_.LooksAsleep()) return false);
   bool any = false;
   const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;
   const int lanes = inbox_->LaneCount();
   const int first = first_lane_;
-  seen_ = true;
   for (int i = 0; i < lanes; ++i) {
     const int from = first + i < lanes ? first + i : first + i - lanes;
     if (from == desk_.index) continue;
@@ -231,7 +235,7 @@ void Mail::Arrive(Envelope* envelope) {
 
 // The loop also runs control that its own control posts. Control for new connections runs the
 // first handlers of their sessions.
-void Mail::RunLocalControl() {
+void Mail::RunAllLocalControl() {
   const int64_t stop_ns = desk_.NowNs() + Desk::kTurnNs;
   while (HasLocalControl() && desk_.NowNs() < stop_ns) Arrive(local_control_.Pop());
 }

@@ -108,7 +108,9 @@ class Mail {
 
   bool HasLocalControl() const { return !local_control_.Empty(); }
   // Takes at most one share of the turn: control may post control, and may construct actors.
-  void RunLocalControl();
+  void RunLocalControl() {
+    if (HasLocalControl()) RunAllLocalControl();
+  }
 
   // --- Receiving.
 
@@ -133,6 +135,8 @@ class Mail {
  private:
   friend class Inspector;
 
+  void RunAllLocalControl();
+  bool DrainLanes();
   InboxLane& OutsideLane();  // Of all outside threads.
   void Grew(Stage& stage);
   void Enqueue(Stage& stage);

@@ -2,14 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "sluice/core/base/demangle.h"
-#include "sluice/core/slot/actor_base.h"
 #include "sluice/core/slot/actor_extra.h"
 
 namespace sluice {
-
-const char* TypeNameOf(const ActorBase* actor) {
-  return actor == nullptr ? nullptr : typeid(*actor).name();
-}
 
 std::string NameOfActor(const Slot* slot) {
   if (slot == nullptr) return "no actor";

@@ -9,13 +9,17 @@
 
 #include <atomic>
 #include <string>
+#include <typeinfo>
 
 #include "sluice/core/mailbox/envelope.h"
+#include "sluice/core/slot/actor_base.h"
 #include "sluice/core/slot/slot.h"
 
 namespace sluice {
 
-const char* TypeNameOf(const ActorBase* actor);  // Mangled; nullptr for no actor.
+inline const char* TypeNameOf(const ActorBase* actor) {  // Mangled; nullptr for no actor.
+  return actor == nullptr ? nullptr : typeid(*actor).name();
+}
 
 // The name for logs and the dump: the name that SpawnOptions or SetName gave, or "Type#number".
 std::string NameOfActor(const Slot* slot);
@@ -31,7 +35,14 @@ class Running {
   const void* MessageMark() const { return ops_.load(std::memory_order_relaxed); }
   const void* HandlerMark() const { return what_.load(std::memory_order_relaxed); }
 
-  // For a handler that is not a message's. Scopes nest when a handler spawns.
+  // A handler that is not a message's begins. Slice(nullptr) follows it.
+  void Handler(const Slot* slot, const char* what, const char* type) {
+    slot_.store(slot, std::memory_order_relaxed);
+    ops_.store(nullptr, std::memory_order_relaxed);
+    what_.store(what, std::memory_order_relaxed);
+    type_.store(type, std::memory_order_relaxed);
+  }
+  // For code that counts as a handler, and may run inside one. Scopes nest when a handler spawns.
   class Scope {
    public:
     // `what` and `type` (mangled, or nullptr) are static.

@@ -49,7 +49,7 @@ void Worker::RunActors() {
   int slices = 0;
   while (!desk_.run_queue.Empty()) {
     RunSlice(desk_.run_queue.Pop());
-    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    mail_.RunLocalControl();
     if ((++slices & 7) == 0 && mail_.HasStaged()) mail_.Flush();
     if ((slices & 63) == 0) desk_.ReadClock();
     if (NowNs() >= stop_ns) break;
@@ -162,8 +162,6 @@ void Worker::EndOfHandlers(Slot* slot) {
 
 // Runs timers that were due when the turn began, until the timers' share ends; the rest stay due.
 void Worker::RunTimers(int64_t due_ms) {
-  timers_left_ = false;
-  if (desk_.timers.NextMs() > due_ms) return;
   int64_t stop_ns = NowNs() + Desk::kTurnNs;
   SLUICE_PLANT(turn_unshared, stop_ns = TimerWheel::kNever);
   desk_.timers.BeginRound(due_ms);
@@ -182,7 +180,7 @@ void Worker::RunTimers(int64_t due_ms) {
       timer->OnTimer(*this);
     }
     if (descriptors_.HasOutput()) descriptors_.RunFlushList(Descriptors::kHandlerNs);
-    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    mail_.RunLocalControl();
     if (ran % kLookEvery == 0) desk_.ReadClock();
     if (NowNs() >= stop_ns) {
       timers_left_ = desk_.timers.NextMs() <= due_ms;
@@ -214,10 +212,11 @@ bool Worker::Turn(int64_t wait_until_ms) {
   mail_.Drain();
   mail_.RunLocalControl();
   RestBesideTimers();
-  RunTimers(due_ms);
+  timers_left_ = false;
+  if (desk_.timers.NextMs() <= due_ms) RunTimers(due_ms);
   drain_.PublishWork();
-  RunActors();
-  RunTasks();
+  if (!desk_.run_queue.Empty()) RunActors();
+  if (!tasks_.Empty()) RunTasks();
   descriptors_.RunReady();
   // Before the stages are flushed: actors that get memory here may send to other workers.
   if (desk_.shared.budget->Spent()) memory_.PauseReading();
@@ -235,7 +234,6 @@ bool Worker::Turn(int64_t wait_until_ms) {
 
 // True: mail came within the spin time.
 bool Worker::Spin() {
-  if (spin_ns_ == 0) return false;
   const int64_t start_ns = desk_.os.NowNs();
   // Bounded by rounds too: a simulated clock stands still between turns.
   for (int round = 0; round < kSpinRoundsMax; ++round) {
@@ -250,9 +248,12 @@ void Worker::Sleep(int64_t wait_until_ms) {
   // before that. A worker that only serves sockets never spins.
   if (mail_.CameFromWorkers())
     spin_ns_ = std::clamp<int64_t>(spin_ns_ + spin_ns_ / 2, kSpinMinNs, kSpinMaxNs);
-  if (Spin()) {
-    mail_found_ = true;
-    return;
+  if (spin_ns_ > 0) {
+    if (Spin()) {
+      mail_found_ = true;
+      return;
+    }
+    desk_.ReadClock();
   }
   spin_ns_ = spin_ns_ / 2 < kSpinMinNs ? 0 : spin_ns_ / 2;
   desk_.lease.ReturnIdle();
@@ -271,7 +272,6 @@ void Worker::Sleep(int64_t wait_until_ms) {
                 memory_.Active() ? NowMs() + MemoryWatch::kCheckMs : TimerWheel::kNever});
   int64_t timeout_ns = -1;
   if (until_ms != TimerWheel::kNever) {
-    desk_.ReadClock();
     constexpr int64_t kWaitMaxMs = int64_t{1} << 30;
     timeout_ns = until_ms - NowMs() > kWaitMaxMs
                      ? kWaitMaxMs * 1'000'000
@@ -293,19 +293,18 @@ void Worker::Poll(int64_t timeout_ns) {
 // If timers are late turn after turn, a worker never sleeps, and a drain would never find it at
 // rest. So in a drain a worker rests when it has only timers to run, also while they run: their
 // messages count as if the timers had fired a moment later.
-void Worker::RestBesideTimers() {
-  if (Draining() && !HasMoreThanTimers() && !mail_.HasStaged()) drain_.Publish(true);
+void Worker::RestBeside() {
+  if (!HasMoreThanTimers() && !mail_.HasStaged()) drain_.Publish(true);
 }
 
 // Runs one portion of each task in turn, until the tasks' share of the turn ends.
 void Worker::RunTasks() {
-  if (tasks_.Empty()) return;
   const int64_t stop_ns = NowNs() + Desk::kTurnNs;
   while (TurnTask* const task = tasks_.PopFront()) {
     BeginShare(Descriptors::kHandlerNs);
     task->OnTurn();
     if (descriptors_.HasOutput()) descriptors_.RunFlushList(Desk::kTurnNs);
-    if (mail_.HasLocalControl()) mail_.RunLocalControl();
+    mail_.RunLocalControl();
     desk_.ReadClock();
     if (NowNs() >= stop_ns) break;
   }
@@ -387,11 +386,7 @@ void Worker::ArriveOtherwise(Worker& worker, Envelope* envelope) {
 
 // --- Handlers.
 
-bool Worker::MayHandle(Slot* slot) {
-  if (desk_.current != nullptr || !slot->Runnable() || slot->stop_asked || slot->actor == nullptr) {
-    return false;
-  }
-  if (slot->state != ActorState::kStarting) return true;
+bool Worker::StartsFirst(Slot* slot) {
   life_.RunStart(slot);
   EndOfHandlers(slot);  // OnStart may have parked or stopped the actor.
   return slot->Runnable();

@@ -167,7 +167,13 @@ class Worker {
   bool RunHandler(Slot* slot, const char* what, F&& f);
   // True: RunHandler() would run a handler. OnStart, which comes before any other handler, has then
   // run.
-  bool MayHandle(Slot* slot);
+  bool MayHandle(Slot* slot) {
+    if (desk_.current != nullptr || !slot->Runnable() || slot->stop_asked ||
+        slot->actor == nullptr) {
+      return false;
+    }
+    return slot->state == ActorState::kLive || StartsFirst(slot);
+  }
   // True: a handler of the actor, or code that counts as one (HandlerScope), runs on this thread
   // now.
   bool RunsHandlerOf(const Slot* slot) const { return desk_.current == slot; }
@@ -260,6 +266,7 @@ class Worker {
   void RunSlice(Slot* slot);
   void Deliver(Slot* slot, Envelope* envelope);
   void DeliverReserved(Slot* slot, Envelope* envelope);
+  bool StartsFirst(Slot* slot);
   void EndOfHandlers(Slot* slot);
   void AfterCallback(Slot* slot) {
     const bool ends = slot->stop_asked &&
@@ -273,7 +280,10 @@ class Worker {
   bool Spin();
   void Sleep(int64_t wait_until_ms);
   void Poll(int64_t timeout_ns);
-  void RestBesideTimers();
+  void RestBesideTimers() {
+    if (Draining()) RestBeside();
+  }
+  void RestBeside();
 
   Desk desk_;
   Mail mail_;
@@ -432,14 +442,15 @@ bool Worker::Post(Worker& to, Slot* target, uint32_t generation, C control) {
 template <class F>
 bool Worker::RunHandler(Slot* slot, const char* what, F&& f) {
   if (!MayHandle(slot)) return false;
-  {
-    const HandlerScope scope(desk_, slot, what, TypeNameOf(slot->actor));
-    try {
-      f();
-    } catch (...) {
-      life_.Fail(slot, std::current_exception());
-    }
+  desk_.current = slot;
+  desk_.running.Handler(slot, what, TypeNameOf(slot->actor));
+  try {
+    f();
+  } catch (...) {
+    life_.Fail(slot, std::current_exception());
   }
+  desk_.current = nullptr;
+  desk_.running.Slice(nullptr);
   desk_.NoteHandler(slot, what, nullptr);
   EndOfHandlers(slot);
   return true;
