@@ -51,6 +51,17 @@ class Watch {
   }
   void KeepLaps() { laps_.reserve(static_cast<size_t>(operations_)); }
 
+  // Instead of Count: the run is measured from Begin() to End(), by whichever threads.
+  void Begin() {
+    processor_ns_ = ClockNs(CLOCK_PROCESS_CPUTIME_ID);
+    wall_ns_ = ClockNs(CLOCK_MONOTONIC);
+  }
+  void End() {
+    wall_ns_ = ClockNs(CLOCK_MONOTONIC) - wall_ns_;
+    processor_ns_ = ClockNs(CLOCK_PROCESS_CPUTIME_ID) - processor_ns_;
+    done_.count_down();
+  }
+
   int64_t Operations() const { return operations_; }
   int64_t Total() const { return warm_up_ + operations_; }  // With the warm-up.
   void Wait() { done_.wait(); }
@@ -71,18 +82,13 @@ class Watch {
   // The warm-up is over, or all is. What was on its way then may still be counted, without effect.
   [[gnu::noinline]] bool Mark() {
     if (over_) return false;
-    const int64_t processor_ns = ClockNs(CLOCK_PROCESS_CPUTIME_ID);
-    const int64_t wall_ns = ClockNs(CLOCK_MONOTONIC);
     if (mark_ == warm_up_) {
       mark_ = Total();
-      wall_ns_ = wall_ns;
-      processor_ns_ = processor_ns;
+      Begin();
       return true;
     }
-    wall_ns_ = wall_ns - wall_ns_;
-    processor_ns_ = processor_ns - processor_ns_;
     over_ = true;
-    done_.count_down();
+    End();
     return false;
   }
 

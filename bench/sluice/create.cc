@@ -6,6 +6,7 @@
 #include "bench/program/message.h"
 #include "bench/program/program.h"
 #include "bench/program/watch.h"
+#include "bench/sluice/support.h"
 #include "bench/sluice/workloads.h"
 #include "sluice/sluice.h"
 
