@@ -174,7 +174,7 @@ class Reader : public Actor {
 
   // The sum counts where the queue is empty, as it is behind the last message.
   bool CheckConflated(const Subscription::Message& message, int64_t number) {
-    int64_t& newest = newest_[message.key % (kKeys + 1)];
+    int64_t& newest = newest_[message.key == kLastKey ? 0 : message.key];
     if (!std::exchange(known_, true)) {
       for (int64_t& of : newest_) of = 0;
       counted_ = 0;
@@ -197,7 +197,7 @@ class Reader : public Actor {
   bool known_ = false;  // A message has come since the join.
   int64_t next_ = 0;    // The number of the message that is due.
   int64_t counted_ = 0;
-  int64_t newest_[kKeys + 1] = {};  // Of each key.
+  int64_t newest_[kKeys + 1] = {};  // Of each key; the first of kLastKey.
 };
 
 }  // namespace
