@@ -1,4 +1,4 @@
-// Envelope is one message in transit: 64 bytes, small messages inline, larger ones in a box of
+// Envelope is one message in transit: 128 bytes, usual messages inline, larger ones in a box of
 // their own.
 //
 // Owner:  its holder: a stage, a lane, a mailbox, an outbox. Moving the envelope moves the message.
@@ -39,10 +39,11 @@ struct MessageOps {
   // Hands the message to its target: an ActorBase*, or for control a Worker*. The message stays in
   // the envelope.
   void (*handle)(void* target, Envelope& envelope);
-  void (*destroy)(Envelope& envelope);             // nullptr: nothing to destroy.
-  void (*relocate)(Envelope& from, Envelope& to);  // nullptr: its bytes may be copied.
-  const char* (*name)();                           // The message's type, mangled.
-  const char* (*actor)() = nullptr;                // The target's type, mangled, where known.
+  void (*destroy)(Envelope& envelope);  // nullptr: nothing to destroy.
+  // nullptr: its first kShortBytes may be copied.
+  void (*relocate)(Envelope& from, Envelope& to);
+  const char* (*name)();             // The message's type, mangled.
+  const char* (*actor)() = nullptr;  // The target's type, mangled, where known.
   // A reserved message that waits behind the user messages before it, though its target holds
   // those.
   bool behind_mail = false;
@@ -50,9 +51,13 @@ struct MessageOps {
 
 class Envelope {
  public:
-  static constexpr size_t kInlineBytes = 32;
+  // A box costs an allocation on one side and a free on the other, mostly on another worker: many
+  // times what it costs to copy so much.
+  static constexpr size_t kInlineBytes = 96;
+  // With these an envelope is copied in one cache line.
+  static constexpr size_t kShortBytes = 32;
   // The charge of one envelope, besides what its message holds.
-  static int64_t ChargedBytes() { return AllocatedBytes(64); }
+  static int64_t ChargedBytes() { return AllocatedBytes(sizeof(Envelope)); }
 
   template <class M>
   static constexpr bool kInline = sizeof(M) <= kInlineBytes && alignof(M) <= alignof(void*);
@@ -118,8 +123,12 @@ class Envelope {
   }
   template <class M>
   static constexpr auto RelocateOf() -> void (*)(Envelope&, Envelope&) {
-    if constexpr (!kInline<M> || std::is_trivially_copyable_v<M>) {
+    constexpr bool kCopied = std::is_trivially_copyable_v<M>;
+    if constexpr (!kInline<M> || (kCopied && sizeof(M) <= kShortBytes)) {
       return nullptr;
+    } else if constexpr (kCopied) {
+      return
+          [](Envelope& from, Envelope& to) { std::memcpy(to.payload_, from.payload_, sizeof(M)); };
     } else {
       return [](Envelope& from, Envelope& to) {
         new (to.payload_) M(std::move(from.Get<M>()));
@@ -157,7 +166,7 @@ class Envelope {
     if (ops_ != nullptr && ops_->relocate != nullptr) {
       ops_->relocate(other, *this);
     } else {
-      std::memcpy(payload_, other.payload_, kInlineBytes);
+      std::memcpy(payload_, other.payload_, kShortBytes);
     }
     other.ops_ = nullptr;
   }
@@ -165,7 +174,7 @@ class Envelope {
   const MessageOps* ops_ = nullptr;  // nullptr: no message inside.
   alignas(void*) std::byte payload_[kInlineBytes];
 };
-static_assert(sizeof(Envelope) == 64);
+static_assert(sizeof(Envelope) == 128);
 
 // A worker's stock of envelopes. It keeps at most kKeptMax free envelopes, its fixed part. All
 // others go back to the allocator, so that a burst leaves nothing behind.

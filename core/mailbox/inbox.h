@@ -38,7 +38,7 @@ class InboxLane {
 
 class Inbox {
   struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
-    static const size_t BLOCK_SIZE = 64;  // 4 KiB of envelopes.
+    static const size_t BLOCK_SIZE = 32;  // 4 KiB of envelopes.
   };
   using Queue = moodycamel::ConcurrentQueue<Envelope, Traits>;
 

@@ -61,14 +61,33 @@ TYPED_TEST(EnvelopeOf, AMessageIsDestroyedOnceHoweverOftenItMoves) {
 }
 
 TEST(Envelope, TooLargeForInlineIsChargedItsBox) {
-  static_assert(Envelope::kInline<std::array<char, 32>>);
-  static_assert(!Envelope::kInline<std::array<char, 33>>);
+  static_assert(Envelope::kInline<std::array<char, 96>>);
+  static_assert(!Envelope::kInline<std::array<char, 97>>);
   struct alignas(16) Wide {
     char c;
   };
   static_assert(!Envelope::kInline<Wide>);
-  EXPECT_EQ(Envelope::BytesOf(std::array<char, 32>()), AllocatedBytes(64));
-  EXPECT_EQ(Envelope::BytesOf(std::array<char, 33>()), AllocatedBytes(64) + AllocatedBytes(33));
+  EXPECT_EQ(Envelope::BytesOf(std::array<char, 96>()), AllocatedBytes(128));
+  EXPECT_EQ(Envelope::BytesOf(std::array<char, 97>()), AllocatedBytes(128) + AllocatedBytes(97));
+}
+
+TEST(Envelope, EachLengthMovesWithAllItsBytes) {
+  const auto moves = [](auto bytes) {
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i + 1);
+    using M = decltype(bytes);
+    Envelope first;
+    first.Put(&kOps<M>, M(bytes));
+    Envelope second(std::move(first));
+    Envelope third;
+    third = std::move(second);
+    EXPECT_EQ(third.Get<M>(), bytes) << bytes.size();
+  };
+  moves(std::array<char, 1>());
+  moves(std::array<char, 32>());
+  moves(std::array<char, 33>());
+  moves(std::array<char, 64>());
+  moves(std::array<char, 96>());
+  moves(std::array<char, 97>());
 }
 
 TEST(EnvelopeList, IsAFifoThatCanBeReused) {
