@@ -64,6 +64,8 @@ inline constexpr PlantRow kPlants[] = {
     {"connect_outlives_task",
      "a task that connects is cancelled, and its connection is established all the same", "L8",
      "dns"},
+    {"lost_join_silent", "a session that joins a hub hears nothing when the hub ends before",
+     "L5 progress", "joins"},
     {"subscription_left_behind", "a subscription of an actor stays in its hub when it leaves",
      "L4 count", "subscriptions"},
     {"subscription_wake_lost", "of the messages of a hub only the first wakes a waiting task", "L5",
