@@ -109,6 +109,12 @@ bool EndWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   return true;
 }
 
+void EndWait::Withdraw() {
+  SLUICE_PLANT(end_not_withdrawn, actor_.slot()->extra->watching.find(monitor_)->second.listener = nullptr;
+               return);
+  actor_.Demonitor(monitor_);
+}
+
 void EndWait::Told(Down down) {
   monitor_ = 0;
   down_ = std::move(down);

@@ -177,13 +177,14 @@ class SLUICE_AWAITED EndWait final : public Wait, public DownListener {
       : Wait(actor, where), target_(target), generation_(generation) {}
   EndWait(EndWait&&) = default;
   ~EndWait() {
-    if (monitor_ != 0) actor_.Demonitor(monitor_);
+    if (monitor_ != 0) Withdraw();
   }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
   Down Result() { return std::move(down_); }
 
  private:
   void Told(Down down) override;
+  void Withdraw();
 
   Slot* const target_;
   const uint32_t generation_;
