@@ -141,6 +141,7 @@ bool TaskSession::Find(ReadWait& read, std::string_view input, size_t* consumed)
 
 // Without memory the read answers nullopt, and the connection ends.
 void TaskSession::Take(ReadWait& read, std::string_view bytes) {
+  asked_ = false;
   if (Keep(taken_, bytes)) read.result_ = taken_.view();
 }
 
@@ -211,6 +212,11 @@ void TaskSession::ReadWait::GoOn() { std::exchange(coroutine_, nullptr)->Resume(
 
 // --- Writing.
 
+bool TaskSession::AwaitsAnswer() const {
+  const bool waits = read_ != nullptr || !writes_.Empty();
+  return asked_ && waits && connection() != nullptr && connection()->ByConnect();
+}
+
 bool TaskSession::HalfWritten() const {
   SLUICE_PLANT(half_write_looks_whole, return false);
   return !writes_.Empty() && writes_.Front()->begun_;
@@ -236,6 +242,7 @@ bool TaskSession::MayWriteOn() {
 }
 
 bool TaskSession::TryWrite(WriteWait& write) {
+  asked_ = true;
   if (!write.begun_) {
     write.answer_ = Session::Write(write.bytes_);
     if (write.answer_ == Answer::kAccepted || write.answer_ == Answer::kClosed) [[likely]] {
@@ -278,6 +285,7 @@ TaskSession::FileWait TaskSession::SendFile(SharedFile file, int64_t offset, int
 }
 
 bool TaskSession::TryFile(FileWait& wait) {
+  asked_ = true;
   if (wait.taken_) {
     // The output is low, and so has no file any more; or memory is looked at; or answers before the
     // file are still to come.

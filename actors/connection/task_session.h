@@ -14,7 +14,9 @@
 // 1. Serve() begins when the connection is established. When it returns, the connection is closed;
 //    all that was written is sent first.
 // 2. A read answers nullopt when no more will come: the peer has ended its side, or the runtime
-//    drains and the session waits for its next request. What is under way is finished.
+//    drains and the session waits for its next request. What is under way is finished. A session
+//    that Connect made and that has written since its last read waits for an answer: it is still
+//    read, until half of the drain's time is over.
 // 3. While the task waits for something else, nothing is read: the peer is slowed, within its TCP
 //    window.
 // 4. Bytes that a read has answered stay valid until the next read of this session.
@@ -124,6 +126,7 @@ class TaskSession : public Session {
   void OnDrain() final;
   void OnWritable() final;
   bool HalfWritten() const final;
+  bool AwaitsAnswer() const final;
   Coroutines* Tasks() final { return &tasks_; }
 
   bool ReadNext(ReadWait& read);
@@ -157,7 +160,8 @@ class TaskSession : public Session {
   FrameBlock rest_;                            // Bytes that were left at the end.
   uint32_t rest_read_ = 0;                     // How many of them were read.
   uint8_t writes_in_piece_ = 0;
-  bool eof_ = false;  // OnEof has come.
+  bool eof_ = false;    // OnEof has come.
+  bool asked_ = false;  // Since the last read it has written.
   bool ending_ = false;
 };
 
