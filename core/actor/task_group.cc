@@ -73,7 +73,7 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
   tasks_.Remove(task);
   const std::unique_ptr<internal::GroupTask> own(&task);
   const std::exception_ptr error = task.TakeError();
-  if (error != nullptr && error_ == nullptr) error_ = error;
+  if (error != nullptr) Failed(error);
   internal::TaskIsOver(slot_);
   if (joining_ == nullptr || (!tasks_.Empty() && error_ == nullptr)) return nullptr;
   Coroutine* const joining = std::exchange(joining_, nullptr);
@@ -81,9 +81,20 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
   return joining;
 }
 
+void TaskGroup::Failed(const std::exception_ptr& error) {
+  ++errors_;
+  if (error_ == nullptr) {
+    error_ = error;
+    return;
+  }
+  LogError(
+      absl::StrCat(NameOfActor(slot_), ": error ", errors_,
+                   " of a group of tasks, behind the one that Join tells: ", ExceptionText(error)));
+}
+
 void TaskGroup::LeaveJoin() {
   if (join_ == nullptr) return;
-  join_->error_ = std::exchange(error_, nullptr);
+  join_->error_ = TakeError();
   join_->group_ = nullptr;
   join_->joins_ = false;
   join_ = nullptr;
@@ -110,7 +121,7 @@ void TaskGroup::JoinWait::Result() {
   if (std::exchange(joins_, false)) group_->Joined();
   if (group_->error_ == nullptr) return;
   group_->CancelAll();
-  std::rethrow_exception(std::exchange(group_->error_, nullptr));
+  std::rethrow_exception(group_->TakeError());
 }
 
 }  // namespace sluice

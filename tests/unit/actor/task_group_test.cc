@@ -1,5 +1,6 @@
 // Several tasks of one actor: groups, their joins and their errors, and tasks that are cancelled
 // while another runs.
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -12,6 +13,8 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/base/log.h"
+#include "sluice/tests/support/log_level_scope.h"
 #include "sluice/tests/support/tasks.h"
 
 namespace sluice::testing::task_group_test {
@@ -251,6 +254,41 @@ class ReplacesItsGroup : public Tasker {
 TEST_F(Tasks, AGroupMayEndBeforeItsJoinerHasGoneOn) {
   Run<ReplacesItsGroup>();
   EXPECT_EQ(seen_.Text(), "joined, the next group failed");
+}
+
+class FailsThrice : public Tasker {
+  using Tasker::Tasker;
+  Task<> Fails(std::string text) {
+    throw std::runtime_error(text);
+    co_return;
+  }
+  Task<> Work() override {
+    TaskGroup group(this);
+    group.Start(Fails("the first"));
+    group.Start(Fails("the second"));
+    group.Start(Fails("the third"));
+    try {
+      co_await group.Join();
+    } catch (const std::exception& error) {
+      seen_->Add(error.what());
+    }
+    Stop();
+  }
+};
+
+TEST_F(Tasks, EachErrorBehindTheFirstOfAGroupIsLogged) {
+  const LogLevelScope level(LogLevel::kError);
+  EXPECT_TRUE(LogFlush());  // Lines of earlier tests.
+  ::testing::internal::CaptureStderr();
+  Run<FailsThrice>();
+  EXPECT_TRUE(LogFlush());
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(seen_.Text(), "the first");
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 2) << log;
+  EXPECT_NE(log.find("error 2 of a group of tasks, behind the one that Join tells: the second"),
+            std::string::npos)
+      << log;
+  EXPECT_NE(log.find("error 3 of a group"), std::string::npos) << log;
 }
 
 }  // namespace
