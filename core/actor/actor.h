@@ -353,6 +353,9 @@ class Actor : public ActorBase {
   // point in time: for differences only.
   absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
   Worker& worker() const { return *slot_->worker; }
+  // The runtime drains: no new work comes from outside, and work under way should come to its end.
+  // A session gets OnDrain; any other actor asks, as its tasks and timers run on.
+  bool Draining() const { return worker().Draining(); }
   // For calls that may come from the actor's own code only: on another thread, a call of this actor
   // ends the process, with a line that names the call and the actor.
   void CheckThread(const char* call) const {
