@@ -187,8 +187,13 @@ bool TaskSession::ReadNext(ReadWait& read) {
 }
 
 bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task reads from another actor's connection");
-  SLUICE_CHECK(session_.read_ == nullptr, "two tasks read from one connection");
+  if (coroutine.slot() != session_.slot()) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where, "reads from another actor's connection");
+  }
+  if (session_.read_ != nullptr) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where,
+                         "reads from a connection while another one reads");
+  }
   SLUICE_CHECK(coroutine_ == nullptr || session_.read_ != this);
   Restart();
   if ((kind_ == Kind::kExactly || kind_ == Kind::kSome) && count_ == 0) {
@@ -341,7 +346,9 @@ bool TaskSession::FileWait::Begin(Coroutine& coroutine, std::coroutine_handle<> 
 }
 
 bool TaskSession::WriteWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task writes to another actor's connection");
+  if (coroutine.slot() != session_.slot()) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where, "writes to another actor's connection");
+  }
   coroutine_ = &coroutine;
   frame_ = frame;
   coroutine.WaitsAt(place_, "room in the output", session_.worker().NowMs());

@@ -39,7 +39,9 @@ void GroupTask::Cancel() {
 }  // namespace internal
 
 TaskGroup::~TaskGroup() {
-  SLUICE_CHECK(joining_ == nullptr, "a group ends while a task joins it");
+  if (joining_ != nullptr) [[unlikely]] {
+    internal::RefuseWait(slot_, join_->place_.where, "joins a group that ends before its tasks");
+  }
   CancelAll();
   LeaveJoin();
   if (error_ == nullptr) return;
@@ -101,8 +103,13 @@ void TaskGroup::LeaveJoin() {
 }
 
 bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(group_ != nullptr, "a Join is awaited once more, and its group may have ended");
-  SLUICE_CHECK(group_->joining_ == nullptr, "two tasks join one group");
+  if (group_ == nullptr) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where,
+                         "awaits a Join once more, and its group may have ended");
+  }
+  if (group_->joining_ != nullptr) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where, "joins a group that another one joins");
+  }
   if (group_->tasks_.Empty() || group_->error_ != nullptr) return false;
   group_->LeaveJoin();
   coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowMs());

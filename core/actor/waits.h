@@ -30,6 +30,7 @@ namespace sluice::internal {
 // The frame that waits, and goes on.
 class Wait {
  protected:
+  Where where() const { return place_.where; }
   // Movable until it waits.
   Wait(Wait&& other) noexcept : actor_(other.actor_), place_(other.place_) {
     SLUICE_CHECK(other.coroutine_ == nullptr);

@@ -291,5 +291,24 @@ TEST_F(Tasks, EachErrorBehindTheFirstOfAGroupIsLogged) {
   EXPECT_NE(log.find("error 3 of a group"), std::string::npos) << log;
 }
 
+class JoinsTwice : public Tasker {
+  using Tasker::Tasker;
+  Task<> Waits() { co_await Sleep(absl::Hours(1)); }
+  Task<> Joins(TaskGroup* group) { co_await group->Join(); }
+  Task<> Work() override {
+    TaskGroup group(this);
+    group.Start(Waits());
+    StartTask(Joins(&group));
+    co_await group.Join();
+  }
+};
+
+TEST_F(Tasks, ASecondJoinOfAGroupIsNamed) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(Run<JoinsTwice>(),
+               "a task of .*JoinsTwice.* joins a group that another one joins, at "
+               ".*task_group_test.cc:");
+}
+
 }  // namespace
 }  // namespace sluice::testing::task_group_test
