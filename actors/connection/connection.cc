@@ -366,6 +366,7 @@ void Connection::EndTurn() {
   if (!Ended() && incoming_.EndKnown() && !incoming_.ReadEnded()) ArmTimer();
   if (!Ended() && incoming_.ErrorReported()) LookForError();
   if (Ended() || !drain_.Begun()) return;
+  if (drain_awaits_) DrainAwaitsNoMore();
   // The drain stops reading when the peer has ended and no kept input is due to the session. While
   // the peer has not ended, DrainSilenceOver() decides. For a pair the first moment without input
   // is enough, as its Pipe looks for silence itself.

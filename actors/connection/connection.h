@@ -55,6 +55,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   // Notes the address of a connect under way. `again`: the backlog of the listener is full, and the
   // connect is repeated until it has room.
   void ConnectsTo(const Address& address, bool again);
+  bool ByConnect() const { return by_connect_; }
   // For a session that never gets a connection: it is counted, and gets OnClose(reason). `text` is
   // the reason that its monitors are told.
   static void Refuse(Worker& worker, Slot* slot, CloseReason reason, std::string text);
@@ -308,6 +309,7 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   }
   void BeginDrainReading();
   void DrainSilenceOver();
+  void DrainAwaitsNoMore();
 
   // --- Timeouts (connection_timeouts.cc).
 
@@ -344,7 +346,9 @@ class Connection final : public IoHandler, public ListNode<OwnedTag>, private Ti
   [[no_unique_address]] Incoming incoming_;
   // These three take the bytes that incoming_ leaves free.
   Stage stage_ : 4 = Stage::kConnected;
-  bool close_when_done_ : 4 = false;
+  bool close_when_done_ : 1 = false;
+  bool by_connect_ : 1 = false;    // This side has connected to its peer.
+  bool drain_awaits_ : 1 = false;  // A drain reads on, as the peer owes an answer.
   DrainProgress drain_;
 };
 // An idle connection has to be small (docs/limits.md).

@@ -66,6 +66,7 @@ void Connection::BeginConnecting(absl::Duration timeout) {
 }
 
 void Connection::ConnectsTo(const Address& address, bool again) {
+  by_connect_ = true;
   if (!IsConnecting()) return;
   connecting().To(address, again);
   if (again) ArmTimer();

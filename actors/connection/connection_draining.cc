@@ -86,15 +86,29 @@ int64_t Connection::DrainQuietMs() {
 }
 
 // Input that is here but not read yet (the session is parked, its output is high, or memory is
-// spent) is no silence.
+// spent) is no silence, and neither is the time that a server takes for its answer.
 void Connection::DrainSilenceOver() {
+  const int64_t now_ms = worker().NowMs();
   if (incoming_.Readable() || incoming_.OfferAgain()) {
-    incoming_.SetReceivedMs(worker().NowMs());
-    ArmTimer();
-  } else {
-    drain_.EndInput();
-    worker().descriptors().MarkReady(this);
+    incoming_.SetReceivedMs(now_ms);
+    return ArmTimer();
   }
+  drain_awaits_ = session_ != nullptr && !worker().DrainInsists() && session_->AwaitsAnswer();
+  if (drain_awaits_) {
+    // For the session's own limit (SetReceiveTimeout) the peer is silent.
+    deadlines_.BeginDrain(now_ms - worker().NotedMs(incoming_.ReceivedMs()) + DrainQuietMs());
+    return ArmTimer();
+  }
+  drain_.EndInput();
+  worker().descriptors().MarkReady(this);
+}
+
+// The answer may be here.
+void Connection::DrainAwaitsNoMore() {
+  drain_awaits_ = false;
+  if (!DrainReads()) return;
+  deadlines_.BeginDrain(DrainQuietMs());
+  ArmTimer();
 }
 
 void Connection::OnShutdown() { Finish(CloseReason::kShutdown, CutShort()); }

@@ -119,6 +119,10 @@ class Session : public Actor {
   // established yet is closed. The default closes when the answers under way are written. A session
   // that waits for something else closes when it has it, or is ended at the deadline.
   virtual void OnDrain() { CloseWhenDone(); }
+  // True: the peer owes this session an answer. Then a drain goes on reading, also past a silence
+  // of the peer, until half of its time is over. A TaskSession knows by itself; a session of
+  // handlers that asks a server says so.
+  virtual bool AwaitsAnswer() const { return false; }
   // The last call, exactly once if OnStart has begun. Either the connection has ended, for this
   // reason; or the session has (it stopped: kClosed; it failed: kFailed), and its output is still
   // sent.

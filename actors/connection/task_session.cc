@@ -44,6 +44,7 @@ inline bool TaskSession::Keep(FrameBlock& block, std::string_view bytes) {
 }
 
 [[gnu::always_inline]] inline void TaskSession::Take(ReadWait& read, std::string_view bytes) {
+  asked_ = false;
   // In OnData the next read mostly begins before that returns: then no block is needed.
   char* const hand =
       bytes.size() <= FramePool::kHandBytes && input_ != nullptr ? frames().Hand() : nullptr;
@@ -208,8 +209,13 @@ bool TaskSession::ReadNext(ReadWait& read) {
 }
 
 bool TaskSession::ReadWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task reads from another actor's connection");
-  SLUICE_CHECK(session_.read_ == nullptr, "two tasks read from one connection");
+  if (coroutine.slot() != session_.slot()) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where, "reads from another actor's connection");
+  }
+  if (session_.read_ != nullptr) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where,
+                         "reads from a connection while another one reads");
+  }
   Restart();
   if (count_ == 0 || session_.input_ == nullptr || session_.ending_ ||
       session_.taken_.data != nullptr) [[unlikely]] {
@@ -247,6 +253,11 @@ bool TaskSession::BeginSeldom(ReadWait& read, Coroutine& coroutine, std::corouti
 
 // --- Writing.
 
+bool TaskSession::AwaitsAnswer() const {
+  const bool waits = read_ != nullptr || !writes_.Empty();
+  return asked_ && waits && connection() != nullptr && connection()->ByConnect();
+}
+
 bool TaskSession::HalfWritten() const {
   SLUICE_PLANT(half_write_looks_whole, return false);
   return !writes_.Empty() && writes_.Front()->begun_;
@@ -269,6 +280,7 @@ bool TaskSession::NextPiece() {
 }
 
 bool TaskSession::TryWrite(WriteWait& write) {
+  asked_ = true;
   if (!write.begun_) [[likely]] {
     write.answer_ = WriteOnWorker(write.bytes_);
     if (write.answer_ == Answer::kAccepted || write.answer_ == Answer::kClosed) [[likely]] {
@@ -315,6 +327,7 @@ TaskSession::FileWait TaskSession::SendFile(SharedFile file, int64_t offset, int
 }
 
 bool TaskSession::TryFile(FileWait& wait) {
+  asked_ = true;
   if (wait.taken_) {
     // The output is low, and so has no file any more; or memory is looked at; or answers before the
     // file are still to come.
@@ -371,7 +384,9 @@ bool TaskSession::FileWait::Begin(Coroutine& coroutine, std::coroutine_handle<> 
 }
 
 bool TaskSession::WriteWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(coroutine.slot() == session_.slot(), "a task writes to another actor's connection");
+  if (coroutine.slot() != session_.slot()) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where, "writes to another actor's connection");
+  }
   coroutine_ = &coroutine;
   frame_ = frame;
   coroutine.WaitsAt(place_, "room in the output", session_.worker().NowNs());

@@ -14,7 +14,9 @@
 // 1. Serve() begins when the connection is established. When it returns, the connection is closed;
 //    all that was written is sent first.
 // 2. A read answers nullopt when no more will come: the peer has ended its side, or the runtime
-//    drains and the session waits for its next request. What is under way is finished.
+//    drains and the session waits for its next request. What is under way is finished. A session
+//    that Connect made and that has written since its last read waits for an answer: it is still
+//    read, until half of the drain's time is over.
 // 3. While the task waits for something else, nothing is read: the peer is slowed, within its TCP
 //    window.
 // 4. Bytes that a read has answered stay valid until the next read of this session.
@@ -130,6 +132,7 @@ class TaskSession : public Session {
   void OnDrain() final;
   void OnWritable() final;
   bool HalfWritten() const final;
+  bool AwaitsAnswer() const final;
   Coroutines* Tasks() final { return &tasks_; }
 
   bool ReadNext(ReadWait& read);
@@ -179,6 +182,7 @@ class TaskSession : public Session {
   bool in_hand_ = false;          // In OnData: the bytes of the last read are in frames().Hand().
   bool looks_at_memory_ = false;  // Writes wait for memory: a timer runs.
   bool eof_ = false;              // OnEof has come.
+  bool asked_ = false;            // Since the last read it has written.
   bool ending_ = false;
 };
 // An idle session by a task has to be small, too (docs/limits.md).

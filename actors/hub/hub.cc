@@ -118,26 +118,25 @@ void Hub::On(Publish message) {
 }
 
 void Hub::On(internal::SubscribeMessage message) {
+  message.notice.AcceptedBy(RefOf(this));
   if (&message.slot->worker->runtime() != &runtime()) {
     LogWarn("hub: refused a session of another runtime: this hub cannot write to its connection");
-    internal::TellNotJoined(message, RefOf(this),
-                            absl::InvalidArgumentError("the hub is of another runtime"));
-    return;
+    return message.Refuse(absl::InvalidArgumentError("the hub is of another runtime"));
   }
   const int where = message.slot->worker->Index();
   internal::AddSubscriber add{std::move(message), sequence_};
   ++subscribers_[where];
   if (Send(spokes_[where], std::move(add)) != Answer::kAccepted) {
     --subscribers_[where];
-    internal::TellNotJoined(add.subscriber, RefOf(this),
-                            absl::UnavailableError("the hub is too busy, or has no memory"));
+    add.subscriber.Refuse(absl::UnavailableError("the hub is too busy, or has no memory"));
   }
 }
 
 void Hub::On(internal::JoinHub question, Promise<std::monostate> promise) {
-  On(internal::SubscribeMessage{question.slot, question.generation, std::move(question.options),
-                                /*subscribed_ops=*/nullptr, /*greeting=*/"",
-                                std::move(question.state), std::move(promise)});
+  On(internal::SubscribeMessage{
+      question.slot, question.generation, std::move(question.options),
+      internal::JoinNotice(question.slot, question.generation, /*told_ops=*/nullptr),
+      /*greeting=*/"", std::move(question.state), std::move(promise)});
 }
 
 // RemoveSubscriber is a reserved message: the spoke never refuses it, and it comes after all
@@ -179,10 +178,20 @@ void LeaveHub(const Session& session, const Subscribed& subscription, const Mess
   Worker::SendReserved(hub, generation, &kReservedOps<Hub, Leaving>, std::move(leaving));
 }
 
-void TellNotJoined(SubscribeMessage& message, const Ref<Hub>& hub, absl::Status why) {
-  if (message.subscribed_ops == nullptr) return message.promise.Fail(std::move(why));
-  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
-                       Subscribed{.hub = hub});
+void JoinNotice::Tell(const Subscribed& told) {
+  const MessageOps* const told_ops = std::exchange(told_ops_, nullptr);
+  if (told_ops != nullptr) Worker::SendReserved(session_, generation_, told_ops, Subscribed(told));
+}
+
+void SubscribeMessage::Refuse(absl::Status why) {
+  notice.Tell({.hub = notice.hub()});
+  promise.Fail(std::move(why));
+}
+
+void DestroySubscribe(Envelope& envelope) {
+  envelope.Get<SubscribeMessage>().notice.AcceptedBy(
+      Ref<Hub>(envelope.target, envelope.generation));
+  Envelope::DestroyOf<SubscribeMessage>()(envelope);
 }
 
 void Leaving::Tell(std::optional<uint64_t> sequence) {

@@ -46,8 +46,12 @@
 #include "sluice/actors/connection/connection_ledger.h"
 #include "sluice/actors/connection/session.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/actor/promise.h"
+#include "sluice/core/actor/ref.h"
 #include "sluice/core/base/intrusive_list.h"
 #include "sluice/core/base/log_limit.h"
+#include "sluice/core/base/plant.h"
+#include "sluice/core/mailbox/envelope.h"
 #include "sluice/core/memory/buffer.h"
 #include "sluice/core/runtime/runtime.h"
 
@@ -114,14 +118,13 @@ struct Publish {
   uint64_t key = 0;  // For kConflate and filters: a number, or the hash of a name.
 };
 
-// A session receives this once for each Subscribe that a hub took. (A hub that has ended sends
-// nothing: monitor it.)
+// A session receives this once for each Subscribe() that its Send accepted.
 struct Subscribed {
   Ref<Hub> hub;
   // Every message with a higher number is for this subscriber.
   uint64_t sequence = 0;
   // False: the session was not subscribed, and gets no message. Reasons: no memory, subscribed
-  // already, write side ended, the spoke failed, or a hub of another runtime.
+  // already, write side ended, the spoke failed, the hub ended first, or it is of another runtime.
   bool Joined() const { return spoke != nullptr; }
   // For Unsubscribe: the spoke that serves the session.
   Slot* spoke = nullptr;
@@ -172,18 +175,48 @@ class HubLedger {  // An attachment of the runtime; only its worker writes a cel
 
 namespace internal {
 
+// JoinNotice tells a session, once, whether it has joined: after a hub has accepted it, it tells
+// that the session has not joined wherever it is destroyed.
+class JoinNotice {
+ public:
+  JoinNotice(Slot* session, uint32_t generation, const MessageOps* told_ops)
+      : session_(session), told_ops_(told_ops), generation_(generation) {}
+  ~JoinNotice() {
+    SLUICE_PLANT(lost_join_silent, return);
+    if (hub_) Tell({.hub = hub_});
+  }
+  JoinNotice(JoinNotice&& other) noexcept
+      : session_(other.session_),
+        told_ops_(std::exchange(other.told_ops_, nullptr)),
+        hub_(other.hub_),
+        generation_(other.generation_) {}
+  JoinNotice& operator=(JoinNotice&&) = delete;
+
+  void AcceptedBy(const Ref<Hub>& hub) { hub_ = hub; }
+  const Ref<Hub>& hub() const { return hub_; }
+  void Tell(const Subscribed& told);
+
+ private:
+  Slot* session_;
+  const MessageOps* told_ops_;  // nullptr: it was told, or this was moved from.
+  Ref<Hub> hub_ = {};           // Dead: no hub has accepted this.
+  uint32_t generation_;
+};
+
 struct SubscribeMessage {
+  bool OfActor() const { return state != nullptr; }  // It hears by `promise`, not by `notice`.
+  // What wants to join is told that it has not joined.
+  void Refuse(absl::Status why);
+  int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
+
   Slot* slot;
   uint32_t generation;
   SubscribeOptions options;
-  const MessageOps* subscribed_ops;  // nullptr: an actor joins (JoinHub), and hears by `promise`.
+  JoinNotice notice;
   std::string greeting;
   std::shared_ptr<SubscriptionState> state = nullptr;
   Promise<std::monostate> promise = {};
-  int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
 };
-// Tells the subscriber of `message` that it has not joined.
-void TellNotJoined(SubscribeMessage& message, const Ref<Hub>& hub, absl::Status why);
 
 // The question by which an actor joins a hub (actors/hub/subscription.h).
 struct JoinHub {
@@ -286,9 +319,22 @@ internal::SubscribeMessage Subscribe(S* session, SubscribeOptions options = {},
   static_assert(std::derived_from<S, Session>, "a subscriber is a Session");
   static_assert(TakesMessage<S, Subscribed>, "a subscriber has a public On(sluice::Subscribed)");
   return {session->slot(), session->generation(), std::move(options),
-          &internal::kReservedOps<S, Subscribed>, std::move(greeting)};
+          internal::JoinNotice(session->slot(), session->generation(),
+                               &internal::kReservedOps<S, Subscribed>),
+          std::move(greeting)};
 }
 namespace internal {
+// The hub may end before it takes the message: what destroys it then names the hub.
+void DestroySubscribe(Envelope& envelope);
+template <>
+inline const MessageOps kMessageOps<Hub, SubscribeMessage> = {
+    MessageKind::kUser,
+    &HandleMessage<Hub, SubscribeMessage>,
+    &DestroySubscribe,
+    Envelope::RelocateOf<SubscribeMessage>(),
+    [] { return typeid(SubscribeMessage).name(); },
+    [] { return typeid(Hub).name(); },
+};
 void LeaveHub(const Session& session, const Subscribed& subscription, const MessageOps* told_ops);
 }  // namespace internal
 

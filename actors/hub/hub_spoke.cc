@@ -46,7 +46,7 @@ void Spoke::On(AddSubscriber add) {
   if (const int64_t lost = LostBefore(add.sequence); lost > 0) batch_.push_back({lost});
   sequence_ = add.sequence;
   // Kept from here on: if this spoke fails, the session is told that it did not join.
-  joining_ = std::move(add);
+  joining_.emplace(std::move(add));
   if (batch_.empty()) {
     Join();
     return;
@@ -133,6 +133,7 @@ void Spoke::EndRound() {
 // that they did not join; after the join, it ends the session's connection, or the subscription.
 void Spoke::Join() {
   absl::Status why;
+  const bool is_actor = joining_->subscriber.OfActor();
   Subscriber* const subscriber = MakeSubscriber(&why);
   if (subscriber == nullptr) return RefuseJoining(std::move(why));
   subscribers_.PushBack(*subscriber);
@@ -141,13 +142,12 @@ void Spoke::Join() {
   const uint64_t sequence = joining_->sequence;
   const std::string greeting = std::move(message.greeting);
   if (subscriber->Parks()) batch_max_ = std::min<size_t>(batch_max_, subscriber->Room());
-  if (message.subscribed_ops == nullptr) {
+  if (is_actor) {
     message.promise.Resolve(std::monostate());
     joining_.reset();
     return;
   }
-  Worker::SendReserved(message.slot, message.generation, message.subscribed_ops,
-                       Subscribed{hub(), sequence, this->slot(), generation()});
+  message.notice.Tell({hub(), sequence, slot(), generation()});
   joining_.reset();
   // Without the greeting the peer would take what follows for the whole.
   if (!greeting.empty() && subscriber->PutNotice(greeting) != Answer::kAccepted) {
@@ -159,7 +159,7 @@ void Spoke::Join() {
 Subscriber* Spoke::MakeSubscriber(absl::Status* why) {
   SubscribeMessage& message = joining_->subscriber;
   Slot* const slot = message.slot;
-  const bool is_actor = message.subscribed_ops == nullptr;
+  const bool is_actor = message.OfActor();
   bool alive = slot->generation == message.generation && slot->actor != nullptr;
   Connection* connection = nullptr;
   if (alive && slot->actor->IsKind(KindOf<Session>())) {
@@ -183,7 +183,7 @@ Subscriber* Spoke::MakeSubscriber(absl::Status* why) {
 
 void Spoke::RefuseJoining(absl::Status why) {
   TellGone(1);
-  TellNotJoined(joining_->subscriber, hub(), std::move(why));
+  joining_->subscriber.Refuse(std::move(why));
   joining_.reset();
 }
 

@@ -43,6 +43,7 @@ namespace sluice::internal {
 struct AddSubscriber {
   SubscribeMessage subscriber;
   uint64_t sequence;
+  int64_t HeldBytes() const { return subscriber.HeldBytes(); }
 };
 struct RemoveSubscriber {
   Leaving leaving;

@@ -98,7 +98,9 @@ bool Subscription::NextWait::Ready() const {
 }
 
 bool Subscription::NextWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(state_->waiting == nullptr, "two tasks await one subscription");
+  if (state_->waiting != nullptr) [[unlikely]] {
+    internal::RefuseWait(state_->slot, where(), "awaits a Subscription that another one awaits");
+  }
   const bool last = std::exchange(state_->taken, 0) >= kTakenInARow;
   if (last) return BeginTimer(coroutine, frame, "a message of a hub", absl::ZeroDuration());
   Suspend(coroutine, frame, "a message of a hub");

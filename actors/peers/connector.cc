@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -89,7 +90,11 @@ class OpenWait : public ReplyWait {
  public:
   OpenWait(ConnectFrom from, const Address& to, absl::Duration timeout,
            const SessionFactory& factory)
-      : ReplyWait(from.actor, from.where), to_(to), timeout_(timeout), factory_(factory) {}
+      : ReplyWait(from.actor, from.where),
+        to_(to),
+        what_(absl::StrCat("a connection to ", to.ToString())),
+        timeout_(timeout),
+        factory_(factory) {}
   OpenWait(const OpenWait&) = delete;
   OpenWait& operator=(const OpenWait&) = delete;
   ~OpenWait() {
@@ -98,7 +103,7 @@ class OpenWait : public ReplyWait {
   }
 
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-    Suspend(coroutine, frame, "a connection");
+    Suspend(coroutine, frame, what_.c_str());
     Promise<std::monostate> opened =
         OpenReply<WhenOpen>([this](absl::StatusOr<std::monostate> reply) {
           ask_ = 0;
@@ -134,6 +139,7 @@ class OpenWait : public ReplyWait {
 
  private:
   const Address to_;
+  const std::string what_;  // For the dump.
   const absl::Duration timeout_;
   const SessionFactory& factory_;
   Ref<Session> session_;

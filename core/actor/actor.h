@@ -175,6 +175,10 @@ class Actor : public ActorBase {
   // Asks a question. If the answer is kAccepted, the callback runs exactly once: with the reply, or
   // with the status that says why there is none (deadline, the target ended, the promise dropped).
   // If this actor ends or is restarted first, the callback never runs. Parks as Send does.
+  // A question past its deadline counts towards asks_max until its promise is answered or dropped:
+  // the late answer comes without a credit, into the place that is kept for it. So a target that
+  // keeps promises for ever may use up asks_max, and then every question of this actor is
+  // kOverloaded. Ask such a target from a child of its own: the child's end gives the places back.
   template <class A, class M, class F>
   Answer Ask(const Ref<A>& target, M question, absl::Duration timeout, F&& callback) {
     using Refused = internal::AskRefused<A, M, F>;
@@ -349,6 +353,9 @@ class Actor : public ActorBase {
   // point in time: for differences only.
   absl::Duration Now() const { return absl::Nanoseconds(worker().NowNs()); }
   Worker& worker() const { return *slot_->worker; }
+  // The runtime drains: no new work comes from outside, and work under way should come to its end.
+  // A session gets OnDrain; any other actor asks, as its tasks and timers run on.
+  bool Draining() const { return worker().Draining(); }
   // For calls that may come from the actor's own code only: on another thread, a call of this actor
   // ends the process, with a line that names the call and the actor.
   void CheckThread(const char* call) const {

@@ -1,5 +1,7 @@
 #include "sluice/core/actor/task.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 
@@ -63,6 +65,12 @@ bool JoinTasks(Slot* slot, Coroutine& coroutine) {
   return true;
 }
 
+void RefuseWait(const Slot* slot, Where where, const char* mistake) {
+  std::fprintf(stderr, "sluice: a task of %s %s, at %s:%d\n", NameOfActor(slot).c_str(), mistake,
+               where.file, where.line);
+  std::abort();
+}
+
 void StartHandling(Slot* slot, Task<void> task) {
   StartIn(std::make_unique<HandlingTask>(slot, std::move(task)));
 }
@@ -77,8 +85,12 @@ void TaskIsOver(Slot* slot) {
 
 void Wait::Suspend(Coroutine& coroutine, std::coroutine_handle<> frame, const char* what,
                    const Slot* target) {
-  SLUICE_CHECK(coroutine.slot() == actor_.slot(), "a task awaits what belongs to another actor");
-  SLUICE_CHECK(coroutine_ == nullptr, "a wait is awaited once");
+  if (coroutine.slot() != actor_.slot()) [[unlikely]] {
+    RefuseWait(coroutine.slot(), place_.where, "awaits what belongs to another actor");
+  }
+  if (coroutine_ != nullptr) [[unlikely]] {
+    RefuseWait(coroutine.slot(), place_.where, "awaits once more what it has awaited");
+  }
   coroutine_ = &coroutine;
   frame_ = frame;
   coroutine.WaitsAt(place_, what, coroutine.slot()->worker->NowNs(), target);
@@ -107,6 +119,12 @@ bool EndWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
   }
   actor_.slot()->extra->watching.find(monitor_)->second.listener = this;
   return true;
+}
+
+void EndWait::Withdraw() {
+  SLUICE_PLANT(end_not_withdrawn, actor_.slot()->extra->watching.find(monitor_)->second.listener = nullptr;
+               return);
+  actor_.Demonitor(monitor_);
 }
 
 void EndWait::Told(Down down) {

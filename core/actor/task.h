@@ -60,6 +60,9 @@ namespace internal {
 // From the stock of the worker that this thread runs. Throws NoFrameMemory.
 void* GetFrame(size_t bytes);
 void PutFrame(void* place, size_t bytes);
+// Ends the process with a line that names the actor, its task's mistake and the place: it is the
+// program's, and the line is for its author.
+[[noreturn]] void RefuseWait(const Slot* slot, Where where, const char* mistake);
 
 #define SLUICE_AWAITED [[nodiscard("a wait does nothing until it is awaited")]]
 

@@ -39,7 +39,9 @@ void GroupTask::Cancel() {
 }  // namespace internal
 
 TaskGroup::~TaskGroup() {
-  SLUICE_CHECK(joining_ == nullptr, "a group ends while a task joins it");
+  if (joining_ != nullptr) [[unlikely]] {
+    internal::RefuseWait(slot_, join_->place_.where, "joins a group that ends before its tasks");
+  }
   CancelAll();
   LeaveJoin();
   if (error_ == nullptr) return;
@@ -73,7 +75,7 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
   tasks_.Remove(task);
   const std::unique_ptr<internal::GroupTask> own(&task);
   const std::exception_ptr error = task.TakeError();
-  if (error != nullptr && error_ == nullptr) error_ = error;
+  if (error != nullptr) Failed(error);
   internal::TaskIsOver(slot_);
   if (joining_ == nullptr || (!tasks_.Empty() && error_ == nullptr)) return nullptr;
   Coroutine* const joining = std::exchange(joining_, nullptr);
@@ -81,17 +83,33 @@ Coroutine* TaskGroup::OnEnded(internal::GroupTask& task) {
   return joining;
 }
 
+void TaskGroup::Failed(const std::exception_ptr& error) {
+  ++errors_;
+  if (error_ == nullptr) {
+    error_ = error;
+    return;
+  }
+  LogError(
+      absl::StrCat(NameOfActor(slot_), ": error ", errors_,
+                   " of a group of tasks, behind the one that Join tells: ", ExceptionText(error)));
+}
+
 void TaskGroup::LeaveJoin() {
   if (join_ == nullptr) return;
-  join_->error_ = std::exchange(error_, nullptr);
+  join_->error_ = TakeError();
   join_->group_ = nullptr;
   join_->joins_ = false;
   join_ = nullptr;
 }
 
 bool TaskGroup::JoinWait::Begin(Coroutine& coroutine, std::coroutine_handle<> frame) {
-  SLUICE_CHECK(group_ != nullptr, "a Join is awaited once more, and its group may have ended");
-  SLUICE_CHECK(group_->joining_ == nullptr, "two tasks join one group");
+  if (group_ == nullptr) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where,
+                         "awaits a Join once more, and its group may have ended");
+  }
+  if (group_->joining_ != nullptr) [[unlikely]] {
+    internal::RefuseWait(coroutine.slot(), place_.where, "joins a group that another one joins");
+  }
   if (group_->tasks_.Empty() || group_->error_ != nullptr) return false;
   group_->LeaveJoin();
   coroutine.WaitsAt(place_, "the tasks of a group", coroutine.slot()->worker->NowNs());
@@ -110,7 +128,7 @@ void TaskGroup::JoinWait::Result() {
   if (std::exchange(joins_, false)) group_->Joined();
   if (group_->error_ == nullptr) return;
   group_->CancelAll();
-  std::rethrow_exception(std::exchange(group_->error_, nullptr));
+  std::rethrow_exception(group_->TakeError());
 }
 
 }  // namespace sluice

@@ -13,12 +13,13 @@
 // Bound:  the frames of the tasks are charged to the memory budget.
 // Errors: an exception of the first task leaves the co_await of FirstOf. The first exception of a
 //         group's task leaves Join(), which cancels the other tasks. If nobody joins any more, it
-//         is logged.
+//         is logged. Each further exception of a group is logged, with its number.
 #ifndef SLUICE_CORE_ACTOR_TASK_GROUP_H_
 #define SLUICE_CORE_ACTOR_TASK_GROUP_H_
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <tuple>
 #include <type_traits>
@@ -223,12 +224,18 @@ class TaskGroup {
     join_ = nullptr;
     joining_ = nullptr;
   }
+  void Failed(const std::exception_ptr& error);
+  std::exception_ptr TakeError() {
+    errors_ = 0;
+    return std::exchange(error_, nullptr);
+  }
   // A Join that is to go on, and has not yet, does without the group.
   void LeaveJoin();
 
   Slot* const slot_;
   IntrusiveList<internal::GroupTask, Tag> tasks_;
-  std::exception_ptr error_;
+  std::exception_ptr error_;      // The first one, until a Join has told it.
+  uint32_t errors_ = 0;           // Since the last Join that told one.
   JoinWait* join_ = nullptr;      // The wait that waits, or is to go on.
   Coroutine* joining_ = nullptr;  // While join_ waits.
   std::coroutine_handle<> frame_;

@@ -30,6 +30,7 @@ namespace sluice::internal {
 // The frame that waits, and goes on.
 class Wait {
  protected:
+  Where where() const { return place_.where; }
   // Movable until it waits.
   Wait(Wait&& other) noexcept : actor_(other.actor_), place_(other.place_) {
     SLUICE_CHECK(other.coroutine_ == nullptr);
@@ -177,13 +178,14 @@ class SLUICE_AWAITED EndWait final : public Wait, public DownListener {
       : Wait(actor, where), target_(target), generation_(generation) {}
   EndWait(EndWait&&) = default;
   ~EndWait() {
-    if (monitor_ != 0) actor_.Demonitor(monitor_);
+    if (monitor_ != 0) Withdraw();
   }
   bool Begin(Coroutine& coroutine, std::coroutine_handle<> frame);
   Down Result() { return std::move(down_); }
 
  private:
   void Told(Down down) override;
+  void Withdraw();
 
   Slot* const target_;
   const uint32_t generation_;

@@ -39,7 +39,7 @@ struct WaitPlace {
   explicit WaitPlace(Where of) : where(of) {}
   const Where where;
   // Set by Coroutine::WaitsAt.
-  const char* what;    // Static.
+  const char* what;    // Stays while this waits.
   const Slot* target;  // The actor that it waits for; nullptr: none.
   int64_t since_ns;
 };

@@ -19,7 +19,10 @@ class Listener : public sluice::LineSession {
       Abort();  // The hub has ended.
     }
   }
-  void On(sluice::Subscribed) { joined_.count_down(); }
+  void On(sluice::Subscribed subscribed) {
+    if (!subscribed.Joined()) return Abort();  // No memory, or the hub has ended meanwhile.
+    joined_.count_down();
+  }
   void OnLine(std::string_view) override {}
 
  private:

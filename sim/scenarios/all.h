@@ -68,6 +68,9 @@ void Run(Simulation& simulation);
 namespace turns_scenario {
 void Run(Simulation& simulation);
 }
+namespace joins_scenario {
+void Run(Simulation& simulation);
+}
 namespace million_scenario {
 void Run(Simulation& simulation);
 }

@@ -30,13 +30,14 @@ namespace sluice::sim::cancels_scenario {
 
 bool Applies(Kind kind, Way way) {
   if (way == Way::kRestarts) return !InSession(kind);
-  return way != Way::kDrain || !Reads(kind);
+  return way != Way::kDrain || !(Reads(kind) || kind == Kind::kConnect);
 }
 
 std::string Name(Kind kind, Way way) {
   constexpr const char* kKindNames[] = {
-      "Ask",  "RunBlocking", "Sleep",   "Unparked", "a task", "FirstOf",      "Within",  "Join",
-      "Read", "Line",        "Exactly", "Frame",    "Write",  "a long Write", "SendFile"};
+      "Ask",     "RunBlocking", "Sleep",   "Unparked",           "a task",  "FirstOf", "Within",
+      "Join",    "EndOf",       "Connect", "Subscription::Join", "Next",    "Read",    "Line",
+      "Exactly", "Frame",       "Write",   "a long Write",       "SendFile"};
   constexpr const char* kWayNames[] = {
       "Stop",    "a failure", "a restart", "a reset", "Close",
       "a drain", "FirstOf",   "Within",    "Cancel",  "the end of its group"};
@@ -55,8 +56,6 @@ char LetterOf(Kind kind, Role role) {
 }
 
 namespace {
-
-constexpr std::string_view kDoor = "10.0.0.1:7001";
 
 // The other end of a session of a case.
 class Peer {
@@ -147,17 +146,24 @@ void Draw(World& world) {
     of->kind = static_cast<Kind>(pair / kWays);
     of->way = static_cast<Way>(pair % kWays);
     if (!Applies(of->kind, of->way)) continue;
+    // A session waits for no message of a hub in a drain.
+    const bool lone =
+        of->way == Way::kRestarts || (of->way == Way::kDrain && of->kind == Kind::kNext);
     of->in_session = InSession(of->kind) || of->way == Way::kResets || of->way == Way::kCloses ||
-                     (of->way != Way::kRestarts && random.Below(2) == 0);
+                     (!lone && random.Below(2) == 0);
     of->together = of->way != Way::kDrain && random.Below(3) == 0;
     of->aside = !Reads(of->kind) && random.Below(2) == 0;
     of->by_message = !of->in_session && random.Below(2) == 0;
     of->first = random.Below(2) == 0;
     of->acts = random.Below(3) == 0;
-    of->cancel_after = absl::Milliseconds(random.Between(2, 6));
+    // When the actor is not parked any more, the wait has been due for a tick.
+    const bool parks = of->kind == Kind::kUnparked;
+    of->cancel_after = absl::Milliseconds(random.Between(parks ? 0 : 2, 6));
     if (of->together) {
       of->end_after = of->cancel_after;
       if (InSession(of->kind)) of->end_after += absl::Microseconds(random.Between(-500, 500));
+      // A connect's deadline is counted from this turn's time, and a timer's from the next tick.
+      if (of->kind == Kind::kConnect) of->end_after += absl::Milliseconds(random.Between(0, 2));
       // From the first byte that the peer takes to the end it is a long time.
       if (Writes(of->kind)) of->cancel_after += absl::Milliseconds(random.Between(0, 60));
     } else {
@@ -238,9 +244,11 @@ void Count(World& world, Case& of) {
                             absl::StrCat(name, ": ", of.FramesLeft(), " frames are left"));
   }
   // A parked actor runs no handler, so its end may come when it is not parked any more. In a drain
-  // the actor that was asked may end first, which answers.
-  const bool sure = !of.together && of.kind != Kind::kUnparked &&
-                    !(of.kind == Kind::kAsk && of.way == Way::kDrain);
+  // the actor that it waits for may end first, which ends the wait.
+  const bool for_another = of.kind == Kind::kAsk || of.kind == Kind::kEndOf ||
+                           of.kind == Kind::kSubscribe || of.kind == Kind::kNext;
+  const bool sure =
+      !of.together && of.kind != Kind::kUnparked && !(for_another && of.way == Way::kDrain);
   if (sure ? of.met != 1 || of.ended != 0 : of.met + of.ended != 1) {
     world.simulation.Broken(
         "cancels",

@@ -27,6 +27,10 @@ enum class Kind : uint8_t {
   kFirstOf,
   kWithin,
   kJoin,
+  kEndOf,
+  kConnect,
+  kSubscribe,
+  kNext,
   // The rest in sessions only.
   kRead,
   kLine,
@@ -36,7 +40,7 @@ enum class Kind : uint8_t {
   kLongWrite,  // Longer than the output may be, and so begun when it waits.
   kFile,
 };
-inline constexpr int kKinds = 15;
+inline constexpr int kKinds = 19;
 
 enum class Way : uint8_t {
   // The actor ends, or its first life does.
@@ -58,7 +62,7 @@ inline bool InSession(Kind kind) { return kind >= Kind::kRead; }
 inline bool Reads(Kind kind) { return kind >= Kind::kRead && kind <= Kind::kFrame; }
 inline bool Writes(Kind kind) { return kind >= Kind::kWrite; }
 inline bool LivesOn(Way way) { return way >= Way::kLoses; }
-// Sessions are not restarted; a read does not wait in a drain.
+// Sessions are not restarted; a read or a connect does not wait in a drain.
 bool Applies(Kind kind, Way way);
 std::string Name(Kind kind, Way way);
 

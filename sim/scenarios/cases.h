@@ -14,11 +14,15 @@
 #include <cstdint>
 #include <memory>
 #include <stop_token>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "sluice/actors/connection/session.h"
+#include "sluice/actors/hub/hub.h"
 #include "sluice/core/actor/actor.h"
+#include "sluice/core/memory/buffer.h"
 #include "sluice/core/os/open_file.h"
 #include "sluice/sim/scenarios/cancels.h"
 #include "sluice/sim/world/simulation.h"
@@ -26,6 +30,9 @@
 namespace sluice::sim::cancels_scenario {
 
 inline constexpr absl::Duration kLong = absl::Seconds(60);
+// No machine is there, and nobody refuses.
+inline constexpr std::string_view kNowhere = "10.9.9.9:7";
+inline constexpr std::string_view kDoor = "10.0.0.1:7001";
 inline constexpr size_t kOutputMax = 80'000;
 // The peer sends two times so many bytes to a read.
 inline constexpr size_t kReadBytes = 20;
@@ -48,7 +55,8 @@ struct Case {
   int64_t frames = 0;        // Living frames of the task.
   int64_t aside_frames = 0;  // Those of the other one.
   int64_t more_frames = 0;   // Those of tasks that a destructor has begun.
-  int64_t FramesLeft() const { return frames + aside_frames + more_frames; }
+  int64_t callers = 0;       // Sessions that its tasks have made.
+  int64_t FramesLeft() const { return frames + aside_frames + more_frames + callers; }
   int64_t lives = 0;
   int64_t met = 0;     // The wait was cancelled.
   int64_t ended = 0;   // The wait has ended.
@@ -114,6 +122,48 @@ class Full : public Actor {
 
  private:
   const absl::Duration time_;
+};
+
+// Ends after `time`.
+class Mortal : public Actor {
+ public:
+  explicit Mortal(absl::Duration time) : time_(time) {}
+  void OnStart() override {
+    (void)After(time_, [this] { Stop(); });
+  }
+
+ private:
+  const absl::Duration time_;
+};
+
+struct TakeNothing {
+  absl::Duration time;
+};
+struct SayNow {
+  absl::Duration time;
+};
+// A hub that takes no message for a time, or publishes one after it.
+class LateHub : public Hub {
+ public:
+  using Hub::On;
+  void On(TakeNothing order) {
+    (void)After(order.time, [hold = HoldMail()] {});
+  }
+  void On(SayNow order) {
+    (void)After(order.time, [this] { On(Publish{Bytes::Copy("now"), {}, 0}); });
+  }
+};
+
+// A connection that its task has no use for.
+class Caller : public Session {
+ public:
+  explicit Caller(int64_t* living) : living_(*living) { ++living_; }
+  ~Caller() override { --living_; }
+  void OnOpen() override { Close(); }
+  void OnData(Input& in) override { in.TakeAll(); }
+
+ private:
+  int64_t& living_;
 };
 
 // A blocking function that returns after `time`, or when it is told to stop.

@@ -111,6 +111,9 @@ class Patient : public Base {
     }
   }
 
+  // Each monitor is that of an EndOf.
+  void OnDown(const Down&) override { Broken("OnDown is called for a wait"); }
+
   World* const world_;
   Case* case_ = nullptr;
 
@@ -133,7 +136,11 @@ class Patient : public Base {
     if (case_->aside || case_->acts) return;
     if (TimerCount() != timers) Broken("timers of a cancelled task are left");
     const ActorExtra* const extra = this->slot()->extra;
-    if (extra != nullptr && extra->AsksOpen()) Broken("a question of a cancelled task is open");
+    if (extra == nullptr) return;
+    if (extra->AsksOpen()) Broken("a question of a cancelled task is open");
+    for (const auto& [id, watched] : extra->watching) {
+      if (!watched.taken_back) Broken("a monitor of a cancelled task is left");
+    }
   }
 
   // A handler that ends the actor in a moment. While the actor is parked no handler runs: so an end
@@ -269,6 +276,9 @@ class Patient : public Base {
         co_return true;
       case Kind::kUnparked: {
         const Ref<Full> full = case_->way == Way::kDrain ? world_->stuck : world_->full;
+        // A due deadline of a parked actor waits, too: only an earlier one is first.
+        if (case_->way == Way::kIsLate || case_->way == Way::kLoses)
+          co_await this->Sleep(absl::ZeroDuration());
         // It takes one, has room for one, and so the third waits.
         for (int i = 0; i < 3; ++i) {
           if (this->Send(full, Note{}) != Answer::kAccepted) co_return false;
@@ -294,10 +304,43 @@ class Patient : public Base {
         co_await group.Join();
         co_return *frames == before;
       }
+      case Kind::kEndOf: {
+        const auto mortal = this->runtime().template SpawnWith<Mortal>(Anywhere(), time);
+        const Down down = co_await this->EndOf(mortal);
+        co_return down.reason == EndReason::kStopped;
+      }
+      case Kind::kConnect: {
+        // The wait behind the cancelled one meets a listener.
+        const bool heard = role == Role::kAgain;
+        const auto open = co_await Connect<Caller>(this, heard ? kDoor : kNowhere,
+                                                   heard ? kLong : time, &case_->callers);
+        co_return heard ? open.ok() : open.status().code() == absl::StatusCode::kUnavailable;
+      }
+      case Kind::kSubscribe:
+      case Kind::kNext:
+        co_return co_await WaitForHub(time);
       default:
         co_await Inner(time, frames);
         co_return true;
     }
+  }
+
+  SpawnOptions Anywhere() {
+    SpawnOptions at;
+    at.worker = static_cast<int>(
+        world_->simulation.random().Below(static_cast<uint64_t>(this->runtime().WorkerCount())));
+    return at;
+  }
+  Task<bool> WaitForHub(absl::Duration time) {
+    const auto hub = this->runtime().template SpawnWith<LateHub>(Anywhere());
+    const bool late = case_->kind == Kind::kSubscribe;
+    if (late) (void)hub.TrySend(TakeNothing{time});
+    Subscription news(this);
+    const absl::Status joined = co_await news.Join(Ref<Hub>(hub.slot(), hub.generation()));
+    if (late || !joined.ok()) co_return joined.ok();
+    (void)hub.TrySend(SayNow{time});
+    const auto message = co_await news.Next();
+    co_return message && message->payload.view() == "now";
   }
 
   // --- Sessions only.

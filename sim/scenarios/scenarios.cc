@@ -100,6 +100,8 @@ const std::vector<Scenario>& Scenarios() {
        Faults(), spawns_scenario::Run},
       {"subscriptions", "actors join a hub, wait for its messages, leave and join again", Faults(),
        subscriptions_scenario::Run},
+      {"joins", "hubs end while sessions and actors join them, and each join is answered", Faults(),
+       joins_scenario::Run},
       {"unruly", "slow, throwing and ending actors beside polite ones, which are served",
        WithAllEvents(), unruly_scenario::Run},
       {"callbacks", "filters and notices of a hub that send, throw and end sessions", Faults(),

@@ -14,7 +14,7 @@ using namespace cancels_scenario;  // NOLINT(google-build-using-namespace)
 TEST(Cancels, EachWaitIsMetInEachWay) {
   Counts counts;
   SeedOptions options;
-  options.seeds = 200;
+  options.seeds = 250;
   ForEachSeed([&](Simulation& simulation) { RunCounted(simulation, &counts); }, options);
   for (int kind = 0; kind < kKinds; ++kind) {
     int64_t close = 0;

@@ -238,6 +238,38 @@ TEST(DrainEnd, ConnectOnADrainedRuntimeSaysSo) {
   EXPECT_EQ(connected.status().code(), absl::StatusCode::kFailedPrecondition) << connected.status();
 }
 
+// Works on until the runtime drains. A drain waits for the hold, as it is work under way.
+class WorksOn : public Actor {
+ public:
+  explicit WorksOn(int* steps) : steps_(*steps) {}
+  Task<> On(Tick) {
+    const MailHold hold = HoldMail();
+    while (!Draining()) {
+      ++steps_;
+      co_await Sleep(absl::Milliseconds(1));
+    }
+  }
+
+ private:
+  int& steps_;
+};
+
+TEST(DrainEnd, AnActorMayAskWhetherItsRuntimeDrains) {
+  ForEachSeed(
+      [](Simulation& simulation) {
+        Site site(simulation, SmallOptions(1));
+        int steps = 0;
+        const Ref<WorksOn> works = site.runtime().Spawn<WorksOn>(&steps);
+        if (!site.Start()) return;
+        EXPECT_EQ(works.TrySend(Tick{}), Answer::kAccepted);
+        simulation.Sleep(absl::Milliseconds(50));
+        EXPECT_GT(steps, 10);
+        EXPECT_LT(StepsUntilOver(site, absl::Seconds(10)), absl::Seconds(1));
+        site.End();
+      },
+      FewSeeds());
+}
+
 // --- Messages that hubs hold back for a session.
 
 class Reader : public Session {

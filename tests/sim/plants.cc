@@ -36,7 +36,7 @@ ABSL_FLAG(
     std::string, scenarios,
     "messages,saturation,withdrawals,restarts,deadlock,timers,turns,blocking,spawns,echo,relay,dns,"
     "chat,broadcast,callbacks,overload,accept_storm,eviction,early,frames,tasks,cancels,"
-    "subscriptions,holds,files,drain,parked_drain,answers,dead_peers,stopped_readers,"
+    "subscriptions,joins,holds,files,drain,parked_drain,answers,dead_peers,stopped_readers,"
     "processes",
     "those that are tried, in this order, after the one that should find a fault");
 ABSL_FLAG(std::string, only, "", "plants of these names alone");

@@ -402,6 +402,25 @@ TEST_P(Subscriptions, WhatItLeavesCountsAsMissed) {
   EXPECT_EQ(HubLedger::Of(runtime_).missed, 5);
 }
 
+class AwaitsTwice : public Reader {
+  using Reader::Reader;
+  Task<> Work() override {
+    co_await Join();
+    StartTask(ReadAll());
+    co_await ReadAll();
+  }
+};
+TEST_P(Subscriptions, ASecondTaskThatAwaitsItIsNamed) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_DEATH(
+      {
+        Start<AwaitsTwice>();
+        End();
+      },
+      "a task of .*AwaitsTwice.* awaits a Subscription that another one awaits, at "
+      ".*subscription_test.cc:");
+}
+
 INSTANTIATE_TEST_SUITE_P(HubOnWorker, Subscriptions, ::testing::Values(0, 1));
 
 }  // namespace

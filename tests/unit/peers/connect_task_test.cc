@@ -290,6 +290,17 @@ TEST_F(ConnectTask, ACancelledConnectEndsItsAttempt) {
   EXPECT_TRUE(seen_.Text().ends_with("Connection timed out")) << seen_.Text();
 }
 
+class Connects : public Caller {
+ public:
+  Connects(Seen* seen, std::string address) : Caller(seen), address_(std::move(address)) {}
+  Task<> Work() override {
+    (void)co_await Connect<Link>(this, address_, absl::InfiniteDuration(), &seen_);
+  }
+
+ private:
+  const std::string address_;
+};
+
 class Leaves : public Caller {
  public:
   Leaves(Seen* seen, std::string address) : Caller(seen), address_(std::move(address)) {}
@@ -305,6 +316,16 @@ class Leaves : public Caller {
   }
   const std::string address_;
 };
+TEST_F(ConnectTask, TheDumpSaysWhereAConnectGoes) {
+  const FullListener full;
+  ASSERT_TRUE(runtime_.Start().ok());
+  const Ref<Connects> connects = runtime_.Spawn<Connects>(&seen_, full.Address());
+  const std::string text = absl::StrCat("a connection to ", full.Address());
+  EXPECT_TRUE(Eventually([&] { return runtime_.Dump().find(text) != std::string::npos; }))
+      << runtime_.Dump();
+  connects.Stop();
+}
+
 TEST_F(ConnectTask, TheEndOfItsActorEndsTheAttempt) {
   const FullListener full;
   Run<Leaves>(full.Address());
