@@ -16,6 +16,16 @@
 
 namespace sluice {
 
+// For a loop that waits for another thread's store: the processor gives its power and its shared
+// units to others for some tens of cycles.
+inline void PauseProcessor() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 struct StdAtomics {
   template <class T>
   using Atomic = std::atomic<T>;

@@ -62,6 +62,8 @@ class Os {
 
   // Switches of the calling thread. A system call: some 0.5 us.
   virtual ThreadSwitches ThreadSwitchCounts() = 0;
+  // The processor that runs the calling thread, a moment old; -1: unknown.
+  virtual int Processor() { return -1; }
 
   // The machine's resources: bytes of memory that this process may use (the least of the machine's,
   // its control group's, RLIMIT_AS and RLIMIT_DATA), RLIMIT_NOFILE's soft limit, processors that

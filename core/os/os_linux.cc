@@ -123,6 +123,8 @@ class LinuxOsImpl final : public Os {
     return used.tv_sec * int64_t{1'000'000'000} + used.tv_nsec;
   }
 
+  int Processor() override { return sched_getcpu(); }
+
   ThreadSwitches ThreadSwitchCounts() override {
     rusage used;
     if (getrusage(RUSAGE_THREAD, &used) < 0) return {};  // Linux: never.

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "sluice/core/base/atomics.h"
 #include "sluice/core/base/plant.h"
 #include "sluice/core/slot/actor_extra.h"
 #include "sluice/core/slot/home.h"
@@ -15,7 +16,9 @@ namespace {
 // 1 to 5 us are useless: a wake across cores takes about 30 us.
 constexpr int64_t kSpinMinNs = 20'000;
 constexpr int64_t kSpinMaxNs = 50'000;
-constexpr int kSpinRoundsMax = 10'000;
+constexpr int kSpinRoundsMax = 500;
+// Looks for mail between two looks at the clock: a few microseconds.
+constexpr int kSpinLooks = 32;
 // While mail keeps coming, a worker does not sleep; it polls at least this often.
 constexpr int64_t kPollEveryNs = 100'000;
 // Timers that run between two looks at the clock, if they run no handler.
@@ -232,12 +235,26 @@ bool Worker::Turn(int64_t wait_until_ms) {
   return goes_on;
 }
 
-// True: mail came within the spin time.
+bool Worker::SharesProcessor(int processor) const {
+  if (processor < 0) return false;
+  for (const Worker* const other : desk_.shared.workers) {
+    if (other != this && other->processor_.load(std::memory_order_relaxed) == processor) return true;
+  }
+  return false;
+}
+
+// True: mail came within the spin time. A worker that waits for this very processor cannot send any
+// meanwhile.
 bool Worker::Spin() {
+  const int processor = desk_.os.Processor();
+  processor_.store(processor, std::memory_order_relaxed);
   const int64_t start_ns = desk_.os.NowNs();
   // Bounded by rounds too: a simulated clock stands still between turns.
-  for (int round = 0; round < kSpinRoundsMax; ++round) {
-    if (mail_.Drain()) return true;
+  for (int round = 0; round < kSpinRoundsMax && !SharesProcessor(processor); ++round) {
+    for (int look = 0; look < kSpinLooks; ++look) {
+      if (mail_.Drain()) return true;
+      PauseProcessor();
+    }
     if (desk_.os.NowNs() - start_ns >= spin_ns_) return false;
   }
   return false;
@@ -281,7 +298,9 @@ void Worker::Sleep(int64_t wait_until_ms) {
   // looks in between.
   if (Draining()) drain_.Publish(true);
   if (timeout_ns != 0) desk_.clock.WillSleep();
+  processor_.store(-1, std::memory_order_relaxed);
   Poll(timeout_ns);
+  processor_.store(desk_.os.Processor(), std::memory_order_relaxed);
   desk_.polled = true;
   mail_.sleep_word().WakeUp();
 }

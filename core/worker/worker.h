@@ -278,6 +278,7 @@ class Worker {
            !tasks_.Empty() || mail_.HasLocalControl() || !mail_.Seen();
   }
   bool Spin();
+  bool SharesProcessor(int processor) const;
   void Sleep(int64_t wait_until_ms);
   void Poll(int64_t timeout_ns);
   void RestBesideTimers() {
@@ -298,6 +299,9 @@ class Worker {
   DrainOrders drain_;
   IntrusiveList<TurnTask, TaskTag> tasks_;
 
+  // Where this worker's thread runs, as of the last sleep or spin; -1: it sleeps. Partner:
+  // SharesProcessor() of other workers. Relaxed: a hint.
+  std::atomic<int> processor_{-1};
   int64_t spin_ns_ = 0;       // How long to spin for mail before sleeping; 0: not at all.
   int64_t polled_ns_ = 0;     // Time of the last poll by this worker's clock.
   bool timers_left_ = false;  // Some timers are due, but their time was over.

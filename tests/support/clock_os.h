@@ -34,7 +34,9 @@ class ClockOs : public ForwardingOs {
     Advance(by);
     ++switches_.involuntary;
   }
+  int Processor() override { return processor; }
   int64_t looks = 0;  // Calls of NowNs().
+  int processor = -1;
   bool runs = false;  // Set at a test's end: each look then advances the clock, so deadlines pass.
 
  private:

@@ -440,6 +440,25 @@ TEST_F(TurnOfLanes, MailFromOutsideMakesNoWorkerSpin) {
   End();
 }
 
+// If both threads share a processor, the other one cannot send while this one spins.
+TEST_F(TurnOfLanes, AWorkerSpinsOnlyIfNoAwakeOneSharesItsProcessor) {
+  const Ref<Doer> target = Make(0);
+  const Ref<Doer> sender = Make(1);
+  const auto looks_behind_mail = [&](int receiver_on, int sender_on) {
+    os_.processor = sender_on;
+    Tell(sender, [&](Doer& self) { EXPECT_EQ(self.Send(target, Work{}), Answer::kAccepted); });
+    step_.Turn(1);
+    os_.processor = receiver_on;
+    const int64_t before = os_.looks;
+    step_.Turn(0);
+    return os_.looks - before;
+  };
+  EXPECT_GT(looks_behind_mail(2, 3), 100);
+  EXPECT_LT(looks_behind_mail(2, 2), 100);
+  EXPECT_GT(looks_behind_mail(-1, -1), 100);  // The system does not say where they run.
+  End();
+}
+
 // --- Slices.
 
 TEST_F(Turn, SliceEndsAfterTheHandlerThatFillsIt) {
