@@ -336,6 +336,8 @@ class Actor : public ActorBase {
   // and answers the Down, for which OnDown is not called.
   template <class A>
   internal::EndWait EndOf(const Ref<A>& target, Where where = SLUICE_HERE);
+  template <class A>
+  internal::EndWait EndOf(const absl::StatusOr<Ref<A>>& no_ref, Where where = SLUICE_HERE);
 
   // Ends this actor after this handler.
   void Stop(std::string reason = "") {

@@ -136,6 +136,16 @@ inline void CheckFrame([[maybe_unused]] std::coroutine_handle<> frame) {
 }
 
 // The part of a task's promise that does not depend on its result.
+template <class>
+inline constexpr bool kNever = false;
+// For a co_await that does not compile: what follows it has its type, so that there is one error.
+template <class T>
+struct NotAwaited {
+  bool await_ready() { return true; }
+  void await_suspend(std::coroutine_handle<>) {}
+  T await_resume();
+};
+
 class TaskPromiseBase {
  public:
   static void* operator new(size_t bytes) { return GetFrame(bytes); }
@@ -170,6 +180,18 @@ class TaskPromiseBase {
   template <class T>
   auto await_transform(Task<T>&& task) {
     return std::move(task).AwaitedBy(*coroutine_);
+  }
+  template <class T>
+  auto await_transform(Task<T>& task) {
+    static_assert(kNever<T>, "a task that has a name is awaited by co_await std::move(task)");
+    return std::move(task).AwaitedBy(*coroutine_);
+  }
+  template <class A>
+  auto await_transform(A&&) {
+    static_assert(kNever<A>,
+                  "co_await of what does not wait (in a task it is Connect(this, ...), not "
+                  "Connect(runtime(), ...))");
+    return NotAwaited<std::remove_cvref_t<A>>();
   }
   void BelongsTo(Coroutine& coroutine) { coroutine_ = &coroutine; }
   void AwaitedBy(std::coroutine_handle<> frame) { awaiting_ = frame; }

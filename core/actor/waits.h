@@ -294,6 +294,11 @@ template <class A>
 internal::EndWait Actor::EndOf(const Ref<A>& target, Where where) {
   return internal::EndWait(*this, target.slot(), target.generation(), where);
 }
+template <class A>
+internal::EndWait Actor::EndOf(const absl::StatusOr<Ref<A>>&, Where where) {
+  static_assert(internal::kNever<A>, "EndOf() takes a Ref: after link.ok(), EndOf(*link)");
+  return internal::EndWait(*this, nullptr, 0, where);
+}
 inline internal::SleepWait Actor::Sleep(absl::Duration delay, Where where) {
   return internal::SleepWait(*this, delay, where);
 }
