@@ -41,6 +41,10 @@ inline void ExpectEqual(const char* what, uint64_t found, uint64_t wanted) {
     Fail(what, found, wanted);
 }
 
+inline void ExpectNumber(const char* what, int64_t found, int64_t wanted) {
+  ExpectEqual(what, static_cast<uint64_t>(found), static_cast<uint64_t>(wanted));
+}
+
 // All 64 bytes are those of the message with this number.
 inline void Expect(const Message& message, uint64_t number) {
   ExpectEqual("a message's number", message.number, number);

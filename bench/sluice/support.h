@@ -3,7 +3,8 @@
 // Owner:  none; functions.
 // Thread: any.
 // Bound:  none.
-// Errors: a runtime that does not start, and a message that is refused, end the program with code 1.
+// Errors: a runtime that does not start, and a message that is refused, end the program with
+// code 1.
 #ifndef SLUICE_BENCH_SLUICE_SUPPORT_H_
 #define SLUICE_BENCH_SLUICE_SUPPORT_H_
 

@@ -37,8 +37,7 @@ class Mall : public sluice::Actor {
   void On(Met met) {
     met_ += met.meetings;
     if (++gone_ < kChameneos) return;
-    ExpectEqual("chameneos that have met", static_cast<uint64_t>(met_),
-                static_cast<uint64_t>(2 * watch_.Operations()));
+    ExpectNumber("chameneos that have met", met_, 2 * watch_.Operations());
     watch_.End();
   }
 
@@ -164,7 +163,7 @@ class Arbitrator : public sluice::Actor {
   }
   void On(Gone) {
     if (++gone_ < kPhilosophers) return;
-    ExpectEqual("meals", static_cast<uint64_t>(meals_), static_cast<uint64_t>(watch_.Operations()));
+    ExpectNumber("meals", meals_, watch_.Operations());
     watch_.End();
   }
 

@@ -28,14 +28,18 @@ struct NoMore {
 
 class Filter : public sluice::Actor {
  public:
-  Filter(Watch* watch, int64_t depth) : watch_(*watch), depth_(depth) {}
+  // `wanted`: primes in all filters.
+  Filter(Watch* watch, int64_t wanted, int64_t depth)
+      : watch_(*watch), wanted_(wanted), depth_(depth) {}
   void On(Number number) {
     if (primes_.Divide(number.number)) return;
     if (!primes_.IsFull()) {
       primes_.Add(number.number);
       return;
     }
-    if (!next_) next_ = SpawnWith<Filter>(InTurn(runtime(), depth_ + 1), &watch_, depth_ + 1);
+    if (!next_) {
+      next_ = SpawnWith<Filter>(InTurn(runtime(), depth_ + 1), &watch_, wanted_, depth_ + 1);
+    }
     MustBe(Send(next_, number));
   }
   void On(NoMore no_more) {
@@ -44,13 +48,13 @@ class Filter : public sluice::Actor {
       MustBe(Send(next_, no_more));
       return;
     }
-    ExpectEqual("primes", static_cast<uint64_t>(no_more.primes),
-                static_cast<uint64_t>(PrimesBelow(watch_.Operations())));
+    ExpectNumber("primes", no_more.primes, wanted_);
     watch_.End();
   }
 
  private:
   Watch& watch_;
+  const int64_t wanted_;
   const int64_t depth_;
   LocalPrimes primes_;
   sluice::Ref<Filter> next_;
@@ -103,18 +107,19 @@ struct BlockSum {
 
 class Total : public sluice::Actor {
  public:
-  Total(Watch* watch, int64_t blocks) : watch_(*watch), blocks_(blocks) {}
+  Total(Watch* watch, int64_t blocks, int64_t wanted)
+      : watch_(*watch), blocks_(blocks), wanted_(wanted) {}
   void On(BlockSum block) {
     sum_ += block.sum;
     if (++counted_ < blocks_ * blocks_) return;
+    ExpectNumber("the sum of all distances", sum_, wanted_);
     watch_.End();
-    ExpectEqual("the sum of all distances", static_cast<uint64_t>(sum_),
-                static_cast<uint64_t>(AllPairsSum(blocks_ * kBlock)));
   }
 
  private:
   Watch& watch_;
   const int64_t blocks_;
+  const int64_t wanted_;
   int64_t counted_ = 0;
   int64_t sum_ = 0;
 };
@@ -221,8 +226,7 @@ class Chief : public sluice::Actor {
       boards_.pop_back();
     }
     if (under_way_ > 0) return;
-    ExpectEqual("solutions", static_cast<uint64_t>(solutions_),
-                static_cast<uint64_t>(watch_.Operations()));
+    ExpectNumber("solutions", solutions_, watch_.Operations());
     watch_.End();
   }
   void Add(const Solved& solved) {
@@ -242,16 +246,18 @@ class Chief : public sluice::Actor {
 }  // namespace parallel
 
 void Sieve(Watch& watch, int workers) {
+  const int64_t wanted = PrimesBelow(watch.Operations());
   RunAll(watch, workers, [&](sluice::Runtime& runtime) {
-    runtime.Spawn<parallel::Numbers>(&watch, runtime.Spawn<parallel::Filter>(&watch, 0));
+    runtime.Spawn<parallel::Numbers>(&watch, runtime.Spawn<parallel::Filter>(&watch, wanted, 0));
   });
 }
 
 void AllPairs(Watch& watch, int workers) {
+  const int64_t blocks = BlocksFor(watch.Operations());
+  const int64_t wanted = AllPairsSum(blocks * kBlock);
   using parallel::BlockActor;
   RunAll(watch, workers, [&](sluice::Runtime& runtime) {
-    const int64_t blocks = BlocksFor(watch.Operations());
-    const auto total = runtime.Spawn<parallel::Total>(&watch, blocks);
+    const auto total = runtime.Spawn<parallel::Total>(&watch, blocks, wanted);
     std::vector<sluice::Ref<BlockActor>> all;
     for (int64_t i = 0; i < blocks * blocks; ++i) {
       all.push_back(runtime.Spawn<BlockActor>(total, i / blocks, i % blocks, blocks));

@@ -43,8 +43,7 @@ class Dictionary : public sluice::Actor {
   }
   void On(UserDone) {
     if (++done_ < kDictionaryUsers) return;
-    ExpectEqual("requests", static_cast<uint64_t>(handled_),
-                static_cast<uint64_t>(watch_.Operations()));
+    ExpectNumber("requests", handled_, watch_.Operations());
     watch_.End();
   }
 
@@ -66,8 +65,7 @@ class User : public sluice::Actor {
     const int64_t key = random_.Below(kDictionaryKeys);
     const auto told = [this, key](absl::StatusOr<int64_t> value) {
       if (value.value_or(-1) != 0) {
-        ExpectEqual("a value", static_cast<uint64_t>(value.value_or(-1)),
-                    static_cast<uint64_t>(key * 10));
+        ExpectNumber("a value", value.value_or(-1), key * 10);
       }
       if (--left_ > 0) {
         AskOne();
@@ -221,8 +219,7 @@ class Teller : public sluice::Actor {
     const int64_t cents = 1 + random_.Below(100);
     MustBe(Ask(Of(from), Transfer{Of(to), cents}, absl::InfiniteDuration(),
                [this, cents](absl::StatusOr<int64_t> moved) {
-                 ExpectEqual("cents", static_cast<uint64_t>(moved.value_or(-1)),
-                             static_cast<uint64_t>(cents));
+                 ExpectNumber("cents", moved.value_or(-1), cents);
                  if (++done_ == watch_.Operations()) {
                    SumUp();
                  } else {
@@ -236,8 +233,7 @@ class Teller : public sluice::Actor {
           Ask(account, Balance{}, absl::InfiniteDuration(), [this](absl::StatusOr<int64_t> cents) {
             sum_ += cents.value_or(0);
             if (++summed_ < kAccounts) return;
-            ExpectEqual("the sum of all balances", static_cast<uint64_t>(sum_),
-                        static_cast<uint64_t>(kAccounts * kAccountCents));
+            ExpectNumber("the sum of all balances", sum_, kAccounts * kAccountCents);
             watch_.End();
           }));
     }

@@ -80,8 +80,7 @@ class Producer : public sluice::Actor {
     if (left_ > 0) return GoOn();
     MustBe(Ask(counter_, Retrieve{}, absl::InfiniteDuration(),
                [this](const absl::StatusOr<int64_t>& count) {
-                 ExpectEqual("the count", static_cast<uint64_t>(count.value_or(-1)),
-                             static_cast<uint64_t>(watch_.Operations()));
+                 ExpectNumber("the count", count.value_or(-1), watch_.Operations());
                  watch_.End();
                }));
   }
@@ -132,8 +131,7 @@ class Throughput : public sluice::Actor {
   void On(Done done) {
     handled_ += done.handled;
     if (++ended_ < kForkJoinActors) return;
-    ExpectEqual("messages handled", static_cast<uint64_t>(handled_),
-                static_cast<uint64_t>(watch_.Operations()));
+    ExpectNumber("messages handled", handled_, watch_.Operations());
     watch_.End();
   }
 
