@@ -1,0 +1,39 @@
+// The load of one measurement: talks to a server that runs, checks each byte that comes back, and
+// prints one line of JSON.
+//
+//   load KIND --address=127.0.0.1:PORT --pid=PID [--NAME=VALUE...]
+#include <cstdio>
+#include <string>
+
+#include "sluice/bench/load/echo_load.h"
+#include "sluice/bench/load/flags.h"
+#include "sluice/bench/load/result.h"
+
+namespace {
+
+struct Kind {
+  const char* name;
+  void (*run)(const sluice::bench::Flags&, sluice::bench::Result&);
+};
+
+constexpr Kind kKinds[] = {
+    {"echo", &sluice::bench::RunEchoLoad},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace sluice::bench;
+  const std::string name = argc > 1 ? argv[1] : "";
+  const Flags flags(argc, argv, 2);
+  for (const Kind& kind : kKinds) {
+    if (name != kind.name) continue;
+    Result result;
+    kind.run(flags, result);
+    result.Print();
+    return 0;
+  }
+  std::string known;
+  for (const Kind& kind : kKinds) known += std::string(" ") + kind.name;
+  Die("no load \"" + name + "\"; the loads are:" + known);
+}

@@ -1,0 +1,48 @@
+"""The table of workloads: what is measured, beside which limit, and what is wanted."""
+from dataclasses import dataclass
+
+import peers
+
+UNITS = {"us": 1e6, "ns": 1e9, "s/GB": 1e9, "B": 1}
+
+
+@dataclass(frozen=True)
+class Workload:
+    name: str
+    title: str
+    kind: str  # The peers' programs of this kind take part.
+    operations: int  # In a round.
+    load: tuple = ()  # The kind of load and its flags; none: the program needs no load, and measures itself.
+    unit: str = "us"
+    figure: str = "processor"  # `processor` or `wall` seconds for an operation, or a name in the load's JSON.
+    workers: int = 1
+    limit: str = "bare"
+    wanted: float = 0  # At most this many times the limit, or the best peer. 0: nothing is wanted.
+    against: str = "limit"  # Or `best`.
+    only: tuple = ()  # If not empty, the peers that take part.
+    upstream: str = ""  # `load`: the load is the upstream of the server, too; `echo`: a bare echo beside the load.
+    arguments: tuple = ()  # More arguments of our own servers.
+    instructions: bool = True  # Whether an operation is one that can be counted.
+
+    def figure_of(self, result):
+        if self.figure in ("processor", "wall"):
+            return result[self.figure + "_seconds"] / result["operations"] * UNITS[self.unit]
+        return result[self.figure] * UNITS[self.unit]
+
+
+def _echo():
+    for connections, wanted in ((1, 1.08), (128, 1.00), (1000, 1.05)):
+        yield Workload("echo/64B/%d" % connections, "echo of 64 B, %d connections" % connections, "echo", 60_000,
+                       ("echo", "--connections=%d" % connections, "--bytes=64"), wanted=wanted)
+    yield Workload("echo/16KiB/128", "echo of 16 KiB, 128 connections", "echo", 30_000,
+                   ("echo", "--connections=128", "--bytes=16384"), wanted=1.05)
+
+
+def all_of_them():
+    return [*_echo()]
+
+
+def peers_of(workload):
+    """The peers that have a program for the workload, Sluice first and the limit second."""
+    found = [peer for peer in peers.ALL if peers.has(peer, workload.kind)]
+    return [peer for peer in found if not workload.only or peer.name in workload.only]
