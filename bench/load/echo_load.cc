@@ -14,7 +14,7 @@ void RunEchoLoad(const Flags& flags, Result& result) {
   const int64_t operations = flags.Number("operations", 300'000);
   NeedDescriptors(connections + 100);
   Exchange exchange(target.address, connections, static_cast<size_t>(flags.Number("bytes", 64)));
-  exchange.Run(flags.Number("warm_up", connections + operations / 10));
+  exchange.Run(connections + operations / 10);
   exchange.latency().Clear();
   result.Measure(target.server, operations, [&] { exchange.Run(operations); });
   result.Add("latency_ns", exchange.latency());

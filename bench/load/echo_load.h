@@ -6,7 +6,7 @@
 
 namespace sluice::bench {
 
-// --connections=128 --bytes=64 --operations=300000 [--warm_up=N]: each connection has one message
+// --connections=128 --bytes=64 --operations=300000: each connection has one message
 // on its way at any time. Each message differs from the one before it, and each byte that comes
 // back is compared.
 void RunEchoLoad(const Flags& flags, Result& result);

@@ -6,7 +6,9 @@
 #include <string>
 
 #include "sluice/bench/load/echo_load.h"
+#include "sluice/bench/load/fan_out_load.h"
 #include "sluice/bench/load/flags.h"
+#include "sluice/bench/load/http_load.h"
 #include "sluice/bench/load/result.h"
 
 namespace {
@@ -18,6 +20,8 @@ struct Kind {
 
 constexpr Kind kKinds[] = {
     {"echo", &sluice::bench::RunEchoLoad},
+    {"http", &sluice::bench::RunHttpLoad},
+    {"fan_out", &sluice::bench::RunFanOutLoad},
 };
 
 }  // namespace

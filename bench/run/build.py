@@ -43,11 +43,15 @@ def _fingerprint(folder, command):
     return text.hexdigest()
 
 
+def is_go(peer, kind):
+    return (peers.source_of(peer, kind) or "").endswith(".go")
+
+
 def _command(peer, kind, source, output):
     """The compiler's command, its folder and its environment."""
     extension = os.path.splitext(source)[1]
     if extension == ".cc":
-        return (["g++", "-std=c++20", "-O2", "-DNDEBUG", source, "-o", output, *peer.libraries], ROOT, {})
+        return (["g++", "-std=c++20", "-O2", "-DNDEBUG", "-I.", source, "-o", output, *peer.libraries], ROOT, {})
     if extension == ".go":
         cache = {"GO111MODULE": "off", "GOCACHE": os.path.join(CACHE, "go"), "GOFLAGS": ""}
         return (["go", "build", "-o", output, source], ROOT, cache)

@@ -13,6 +13,8 @@ import sys
 sys.dont_write_bytecode = True
 
 import build
+import counts
+import guard
 import peers
 import report
 import rounds
@@ -26,10 +28,16 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="runs of each program (5)")
     parser.add_argument("--peers", default="", metavar="NAME,...", help="only these, beside Sluice and the limits")
     parser.add_argument("--json", metavar="FILE", help="writes all figures there")
+    parser.add_argument("--instructions", action="store_true",
+                        help="counts user instructions, system calls and allocations, in place of times")
+    parser.add_argument("--guard", action="store_true", help="counts for Sluice, and compares with bench/guard.json")
+    parser.add_argument("--update", action="store_true", help="with --guard: writes bench/guard.json")
     parser.add_argument("--list", action="store_true", help="prints workloads and peers, and ends")
     chosen = parser.parse_args()
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if chosen.update and not chosen.guard:
+        parser.error("--update goes with --guard")
     unknown = [name for name in chosen.peers.split(",") if name and name not in peers.BY_NAME]
     if unknown:
         parser.error("no such peer: %s; the peers are %s" % (", ".join(unknown), ", ".join(peers.BY_NAME)))
@@ -40,6 +48,16 @@ def wanted_peers(workload, chosen):
     names = [name for name in chosen.peers.split(",") if name]
     return [peer for peer in workloads.peers_of(workload)
             if not names or peer.name in names or peer.name.startswith(("sluice", "bare"))]
+
+
+def count(chosen, table):
+    """As measure(), by counting."""
+    figures = {}
+    for workload in table:
+        programs = [peer for peer in wanted_peers(workload, chosen) if build.program(peer, workload.kind) is not None]
+        lines, figures[workload.name] = counts.table(workload, programs)
+        print("\n".join(lines) + "\n", flush=True)
+    return figures, False
 
 
 def measure(chosen, table):
@@ -64,6 +82,8 @@ def main():
     os.chdir(ROOT)
     os.makedirs(CACHE, exist_ok=True)
     parser, chosen = arguments()
+    if chosen.guard:
+        return guard.run(chosen.update)
     everything = workloads.all_of_them()
     table = [workload for workload in everything
              if any(fnmatch.fnmatchcase(workload.name, glob) for glob in chosen.only.split(","))]
@@ -76,7 +96,7 @@ def main():
         return 0
     build.bazel([rounds.LOAD, *{peer.targets[workload.kind] for workload in table
                                 for peer in wanted_peers(workload, chosen) if workload.kind in peer.targets}])
-    figures, any_failed = measure(chosen, table)
+    figures, any_failed = (count if chosen.instructions else measure)(chosen, table)
     if chosen.json:
         with open(chosen.json, "w", encoding="utf-8") as file:
             json.dump(figures, file, indent=1)

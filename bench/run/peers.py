@@ -1,8 +1,8 @@
 """The table of programs that are measured, and what each needs.
 
-A peer has a program for a kind of work ("echo") if it has a target of Bazel for it, a source
-bench/peers/PEER/KIND.cc or .go, a binary KIND in its Cargo package, or a command. Everything else
-finds its way from here: a new source is a new program.
+A peer has a program for a kind of work ("echo") if it has a target of Bazel for it, a source in its folder of
+bench/peers that is named like the kind (in C++, Go or Rust), or a command. Everything else finds its way
+from here: a new source is a new program.
 """
 import os
 from dataclasses import dataclass, field
@@ -24,10 +24,9 @@ def _bazel(folder, *kinds):
     return {kind: "//%s:%s" % (folder, kind) for kind in kinds}
 
 
-BENCH = "bench/sluice"
 BARE = "bench/peers/bare"
 ALL = [
-    Peer("sluice", targets={"echo": "//examples:echo"}),
+    Peer("sluice", targets={"echo": "//examples:echo", **_bazel("bench/servers", "http", "fan_out")}),
     Peer("bare", targets=_bazel(BARE, "echo")),
     Peer("asio", packages=("libasio-dev",), libraries=("-pthread",)),
     Peer("libuv", packages=("libuv1-dev",), libraries=("-luv",)),

@@ -38,8 +38,26 @@ def _echo():
                    ("echo", "--connections=128", "--bytes=16384"), wanted=1.05)
 
 
+def _http():
+    for connections, wanted in ((1, 1.08), (128, 1.05), (1000, 1.05)):
+        yield Workload("http/%d" % connections, "HTTP hello, %d connections" % connections, "http", 60_000,
+                       ("http", "--connections=%d" % connections), wanted=wanted)
+    for connections in (1, 128):
+        yield Workload("http/pipelined/%d" % connections, "HTTP hello, %d connections, 16 requests at once" % connections,
+                       "http", 320_000, ("http", "--connections=%d" % connections, "--pipeline=16"), wanted=1.15)
+
+
+def _fan_out():
+    for subscribers, saturated, paced in ((100, 1.15, 1.08), (1000, 1.15, 1.08)):
+        load = ("fan_out", "--subscribers=%d" % subscribers)
+        yield Workload("fan_out/%d/saturated" % subscribers, "64 B to %d subscribers, as fast as can be" % subscribers,
+                       "fan_out", 5_000_000, (*load, "--burst=256", "--ahead=4"), wanted=saturated)
+        yield Workload("fan_out/%d/paced" % subscribers, "64 B to %d subscribers, one message on its way" % subscribers,
+                       "fan_out", 400_000, (*load, "--burst=1", "--ahead=1"), wanted=paced)
+
+
 def all_of_them():
-    return [*_echo()]
+    return [*_echo(), *_http(), *_fan_out()]
 
 
 def peers_of(workload):
