@@ -5,10 +5,12 @@
 #include <cstdio>
 #include <string>
 
+#include "sluice/bench/load/connections_load.h"
 #include "sluice/bench/load/echo_load.h"
 #include "sluice/bench/load/fan_out_load.h"
 #include "sluice/bench/load/flags.h"
 #include "sluice/bench/load/http_load.h"
+#include "sluice/bench/load/relay_load.h"
 #include "sluice/bench/load/result.h"
 
 namespace {
@@ -19,9 +21,10 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"echo", &sluice::bench::RunEchoLoad},
-    {"http", &sluice::bench::RunHttpLoad},
-    {"fan_out", &sluice::bench::RunFanOutLoad},
+    {"echo", &sluice::bench::RunEchoLoad},      {"http", &sluice::bench::RunHttpLoad},
+    {"fan_out", &sluice::bench::RunFanOutLoad}, {"bulk", &sluice::bench::RunBulkLoad},
+    {"pairs", &sluice::bench::RunPairsLoad},    {"churn", &sluice::bench::RunChurnLoad},
+    {"idle", &sluice::bench::RunIdleLoad},      {"rest", &sluice::bench::RunRestLoad},
 };
 
 }  // namespace

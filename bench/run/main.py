@@ -54,6 +54,8 @@ def count(chosen, table):
     """As measure(), by counting."""
     figures = {}
     for workload in table:
+        if not workload.instructions:
+            continue
         programs = [peer for peer in wanted_peers(workload, chosen) if build.program(peer, workload.kind) is not None]
         lines, figures[workload.name] = counts.table(workload, programs)
         print("\n".join(lines) + "\n", flush=True)

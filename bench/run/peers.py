@@ -26,8 +26,10 @@ def _bazel(folder, *kinds):
 
 BARE = "bench/peers/bare"
 ALL = [
-    Peer("sluice", targets={"echo": "//examples:echo", **_bazel("bench/servers", "http", "fan_out")}),
-    Peer("bare", targets=_bazel(BARE, "echo")),
+    Peer("sluice", targets={**_bazel("examples", "echo", "relay"), **_bazel("bench/servers", "http", "fan_out")}),
+    Peer("bare", targets=_bazel(BARE, "echo", "http", "fan_out")),
+    Peer("bare_splice", targets=_bazel(BARE, "relay"), arguments={"relay": ("--how=splice",)}),
+    Peer("bare_copy", targets=_bazel(BARE, "relay"), arguments={"relay": ("--how=copy",)}),
     Peer("asio", packages=("libasio-dev",), libraries=("-pthread",)),
     Peer("libuv", packages=("libuv1-dev",), libraries=("-luv",)),
     Peer("libevent", packages=("libevent-dev",), libraries=("-levent_core",)),
@@ -37,7 +39,9 @@ BY_NAME = {peer.name: peer for peer in ALL}
 
 
 def source_of(peer, kind):
-    """The source of the peer's program, or None."""
+    """The source of the peer's program, or None. Bazel knows those of its targets."""
+    if peer.targets:
+        return None
     for extension in (".cc", ".go", ".rs"):
         path = os.path.join(PEERS, peer.name, kind + extension)
         if os.path.exists(os.path.join(ROOT, path)):

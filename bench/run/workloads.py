@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import peers
 
-UNITS = {"us": 1e6, "ns": 1e9, "s/GB": 1e9, "B": 1}
+UNITS = {"us": 1e6, "ns": 1e9, "s/GB": 1e9, "B": 1, "wake-ups": 1}
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Workload:
     wanted: float = 0  # At most this many times the limit, or the best peer. 0: nothing is wanted.
     against: str = "limit"  # Or `best`.
     only: tuple = ()  # If not empty, the peers that take part.
+    without: tuple = ()  # Peers that take no part.
     upstream: str = ""  # `load`: the load is the upstream of the server, too; `echo`: a bare echo beside the load.
     arguments: tuple = ()  # More arguments of our own servers.
     instructions: bool = True  # Whether an operation is one that can be counted.
@@ -56,11 +57,32 @@ def _fan_out():
                        "fan_out", 400_000, (*load, "--burst=1", "--ahead=1"), wanted=paced)
 
 
+def _relay():
+    yield Workload("relay/64B/128", "relay of 64 B there and back, 128 connections", "relay", 60_000,
+                   ("echo", "--connections=128", "--bytes=64"), upstream="echo", limit="bare_copy", wanted=1.20)
+    for connections, wanted in ((1, 1.10), (64, 1.15)):
+        yield Workload("relay/bulk/%d" % connections, "relay of bytes, one way, %d connections" % connections, "relay",
+                       2_000_000_000, ("bulk", "--connections=%d" % connections), unit="s/GB", upstream="load",
+                       limit="bare_splice", wanted=wanted, instructions=False)
+    yield Workload("relay/memory", "user memory of a relayed pair, of 10,000 or as many as may be open", "relay", 10_000,
+                   ("pairs", "--connections=10000"), unit="B", figure="bytes_each", upstream="load", limit="bare_copy",
+                   without=("bare_splice",), instructions=False)  # A pipe takes two more descriptors.
+
+
+def _connections():
+    yield Workload("connections/churn", "connect, one byte there and back, reset", "echo", 20_000, ("churn",), wanted=1.06)
+    yield Workload("connections/memory", "user memory of an idle connection, of 10,000", "echo", 10_000,
+                   ("idle", "--connections=10000"), unit="B", figure="bytes_each", instructions=False)
+    yield Workload("connections/rest", "wake-ups in 10 s with 1,000 idle connections", "echo", 10,
+                   ("rest", "--connections=1000", "--seconds=10"), unit="wake-ups", figure="sleeps", instructions=False)
+
+
 def all_of_them():
-    return [*_echo(), *_http(), *_fan_out()]
+    return [*_echo(), *_http(), *_relay(), *_fan_out(), *_connections()]
 
 
 def peers_of(workload):
     """The peers that have a program for the workload, Sluice first and the limit second."""
     found = [peer for peer in peers.ALL if peers.has(peer, workload.kind)]
-    return [peer for peer in found if not workload.only or peer.name in workload.only]
+    return [peer for peer in found
+            if (not workload.only or peer.name in workload.only) and peer.name not in workload.without]
