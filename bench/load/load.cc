@@ -8,10 +8,12 @@
 #include "sluice/bench/load/connections_load.h"
 #include "sluice/bench/load/echo_load.h"
 #include "sluice/bench/load/fan_out_load.h"
+#include "sluice/bench/load/file_load.h"
 #include "sluice/bench/load/flags.h"
 #include "sluice/bench/load/http_load.h"
 #include "sluice/bench/load/relay_load.h"
 #include "sluice/bench/load/result.h"
+#include "sluice/bench/load/stopped_load.h"
 
 namespace {
 
@@ -21,10 +23,17 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"echo", &sluice::bench::RunEchoLoad},      {"http", &sluice::bench::RunHttpLoad},
-    {"fan_out", &sluice::bench::RunFanOutLoad}, {"bulk", &sluice::bench::RunBulkLoad},
-    {"pairs", &sluice::bench::RunPairsLoad},    {"churn", &sluice::bench::RunChurnLoad},
-    {"idle", &sluice::bench::RunIdleLoad},      {"rest", &sluice::bench::RunRestLoad},
+    {"echo", &sluice::bench::RunEchoLoad},
+    {"http", &sluice::bench::RunHttpLoad},
+    {"fan_out", &sluice::bench::RunFanOutLoad},
+    {"bulk", &sluice::bench::RunBulkLoad},
+    {"pairs", &sluice::bench::RunPairsLoad},
+    {"churn", &sluice::bench::RunChurnLoad},
+    {"idle", &sluice::bench::RunIdleLoad},
+    {"rest", &sluice::bench::RunRestLoad},
+    {"file", &sluice::bench::RunFileLoad},
+    {"stopped_echo", &sluice::bench::RunStoppedEchoLoad},
+    {"stopped_chat", &sluice::bench::RunStoppedChatLoad},
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 """Builds programs: ours and the bare ones by Bazel, those of peers by the system's compilers."""
+import glob
 import hashlib
 import os
 import shutil
@@ -32,44 +33,49 @@ def path_of(target):
     return _built[target]
 
 
-def _fingerprint(folder, command):
-    """Changes when the command or any file of the folder does."""
+def _fingerprint(folders, command):
+    """Changes when the command or any file of the folders does."""
     text = hashlib.sha256(repr(command).encode())
-    for path, folders, files in sorted(os.walk(os.path.join(ROOT, folder))):
-        folders[:] = [name for name in folders if name != "target"]
-        for name in sorted(files):
-            with open(os.path.join(path, name), "rb") as file:
-                text.update(file.read())
+    for folder in sorted({*folders, "bench/program"}):
+        for path in sorted(glob.glob(os.path.join(ROOT, folder, "**", "*"), recursive=True)):
+            if os.path.isfile(path) and os.path.basename(path) != "Cargo.lock" and "/target/" not in path:
+                with open(path, "rb") as file:
+                    text.update(path.encode() + file.read())
     return text.hexdigest()
 
 
 def is_go(peer, kind):
-    return (peers.source_of(peer, kind) or "").endswith(".go")
+    return any(path.endswith(".go") for path in peers.sources_of(peer, kind))
 
 
-def _command(peer, kind, source, output):
-    """The compiler's command, its folder and its environment."""
-    extension = os.path.splitext(source)[1]
+def _command(peer, kind, sources, output):
+    """The compiler's command, its folder and its environment, and where the program is then."""
+    extension = os.path.splitext(sources[0])[1]
     if extension == ".cc":
-        return (["g++", "-std=c++20", "-O2", "-DNDEBUG", "-I.", source, "-o", output, *peer.libraries], ROOT, {})
+        return ["g++", "-std=c++20", "-O2", "-DNDEBUG", "-I.", *sources, "-o", output, *peer.libraries], ROOT, {}, output
     if extension == ".go":
         cache = {"GO111MODULE": "off", "GOCACHE": os.path.join(CACHE, "go"), "GOFLAGS": ""}
-        return (["go", "build", "-o", output, source], ROOT, cache)
-    raise ValueError(source)
+        return ["go", "build", "-o", output, *sources], ROOT, cache, output
+    # Debian's own, as a newer one does not know Debian's crates. The lock file is made anew for them.
+    folder = os.path.join(ROOT, PEERS, peer.name)
+    target = os.path.join(CACHE, peer.name)
+    environment = {"RUSTC": "/usr/bin/rustc", "CARGO_TARGET_DIR": target}
+    return (["/usr/bin/cargo", "build", "--release", "--offline", "--bin", kind], folder, environment,
+            os.path.join(target, "release", kind))
 
 
 def _compile(peer, kind):
-    source = peers.source_of(peer, kind)
+    sources = peers.sources_of(peer, kind)
     output = os.path.join(CACHE, peer.name, kind)
     os.makedirs(os.path.dirname(output), exist_ok=True)
-    command, folder, environment = _command(peer, kind, source, output)
-    mark, stamp = _fingerprint(os.path.join(PEERS, peer.name), command), output + ".made_of"
-    if os.path.exists(output) and os.path.exists(stamp) and open(stamp, encoding="utf-8").read() == mark:
-        return output
+    command, folder, environment, made_at = _command(peer, kind, sources, output)
+    mark, stamp = _fingerprint({PEERS + "/" + peer.name, os.path.dirname(sources[0])}, command), output + ".made_of"
+    if os.path.exists(made_at) and os.path.exists(stamp) and open(stamp, encoding="utf-8").read() == mark:
+        return made_at
     if shutil.which(command[0]) is None:
         say("%s is skipped: no %s here" % (peer.name, command[0]))
         return None
-    say("building " + source)
+    say("building %s of %s" % (kind, peer.name))
     made = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if made.returncode != 0:
@@ -77,7 +83,7 @@ def _compile(peer, kind):
         return None
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(mark)
-    return output
+    return made_at
 
 
 def program(peer, kind):

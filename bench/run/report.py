@@ -1,6 +1,10 @@
 """What the rounds say: least and median, ratios to the limit and to the best peer."""
 import statistics
 
+# What each load says, and each program that needs none. Anything else is named below the table.
+USUAL = {"workload", "operations", "wall_seconds", "processor_seconds", "sleeps", "peak_bytes", "latency_ns", "verified_bytes",
+         "bytes_each"}
+
 
 def summary(workload, results):
     """Peer's name to its figures."""
@@ -14,6 +18,7 @@ def summary(workload, results):
             "latency_ns": {name: statistics.median(result["latency_ns"][name] for result in rounds)
                            for name in best.get("latency_ns", {})},
             "peak_bytes": max(result.get("peak_bytes", 0) for result in rounds),
+            "more": {name: value for name, value in best.items() if name not in USUAL and name != workload.figure},
         }
     limit = found.get(workload.limit)
     best = best_peer(found)
@@ -31,9 +36,16 @@ def best_peer(found):
 
 def verdict(workload, found):
     """None, or the ratio that is wanted, the one found, and whether that is enough."""
-    if not workload.wanted or "sluice" not in found:
+    if workload.wanted is None or "sluice" not in found:
         return None
-    ratio = found["sluice"]["to_limit" if workload.against == "limit" else "to_best"]
+    ours = found["sluice"]["least"]
+    if workload.against == "itself":
+        ratio = ours
+    elif workload.against in ("limit", "best"):
+        ratio = found["sluice"]["to_" + workload.against]
+    else:
+        peer = found.get(workload.against)
+        ratio = ours / peer["least"] if peer and peer["least"] else None
     return None if ratio is None else {"wanted": workload.wanted, "against": workload.against, "found": ratio,
                                        "met": ratio <= workload.wanted}
 
@@ -42,6 +54,8 @@ def number(value):
     """Three digits or more."""
     if value is None:
         return "-"
+    if value == 0:
+        return "0"
     for digits, least in ((0, 100), (1, 10), (2, 1)):
         if abs(value) >= least:
             return "{:,.{}f}".format(value, digits)
@@ -73,9 +87,13 @@ def table(workload, found):
     lines = ["## %s: %s" % (workload.name, workload.title), "",
              "%s in %s for an operation, least and median of the rounds; latencies in us" % (what, workload.unit), "",
              line(heads), "|" + "|".join(["---"] + ["--:"] * (len(heads) - 1)) + "|", *map(line, rows)]
+    for name, figures in found.items():
+        if figures["more"]:
+            lines += ["", "%s: %s" % (name, ", ".join("%s %s" % item for item in figures["more"].items()))]
     judged = verdict(workload, found)
     if judged:
-        lines += ["", "wanted: at most %.2f of %s; found %.3f: %s" % (
-            judged["wanted"], "the limit" if judged["against"] == "limit" else "the best peer", judged["found"],
+        against = {"limit": " of the limit", "best": " of the best peer", "itself": " " + workload.unit}
+        lines += ["", "wanted: at most %g%s; found %.3f: %s" % (
+            judged["wanted"], against.get(judged["against"], " of " + judged["against"]), judged["found"],
             "met" if judged["met"] else "missed")]
     return lines

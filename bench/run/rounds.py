@@ -22,7 +22,7 @@ def _run_alone(workload, peer, operations, wrap, environment):
     program = build.program(peer, workload.kind)
     if program is None:
         raise Failed("it is not here")
-    command = pinned([*wrap, program, "--workload=" + workload.name.partition("/")[2], "--operations=%d" % operations,
+    command = pinned([*wrap, program, "--workload=" + workload.workload_of_program(), "--operations=%d" % operations,
                       "--workers=%d" % workload.workers], workload.workers)
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -30,6 +30,20 @@ def _run_alone(workload, peer, operations, wrap, environment):
     except subprocess.TimeoutExpired:
         raise Failed("it does not end") from None
     return _json_of(done, done.stdout, done.stderr)
+
+
+_lists = {}
+
+
+def knows(peer, workload):
+    """Whether a program that needs no load has the workload in its --list."""
+    if workload.load:
+        return True
+    program = build.program(peer, workload.kind)
+    if program not in _lists:
+        done = subprocess.run([program, "--list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+        _lists[program] = done.stdout.split()
+    return workload.workload_of_program() in _lists[program]
 
 
 def _load(workload, flags, **streams):
@@ -80,6 +94,8 @@ def _run_against(workload, peer, flags, **more):
     with Server(peer, workload.kind, **more) as server:
         flags = ["--address=" + server.address, "--pid=%d" % server.process.pid, *flags]
         result = _finish(_load(workload, flags, stdin=subprocess.DEVNULL), server)
+        if "grown_bytes" in result:
+            result["printed"] = server.line_with("memory ceiling")
         if more["wrap"]:
             server.end()
         return result

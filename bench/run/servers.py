@@ -122,6 +122,12 @@ class Server:
         with open(self._errors.name, encoding="utf-8", errors="replace") as file:
             return file.read()[-2000:]
 
+    def line_with(self, words):
+        """What the server printed on stderr from these words to the end of their line."""
+        self._errors.flush()
+        with open(self._errors.name, encoding="utf-8", errors="replace") as file:
+            return (re.findall("%s.*" % re.escape(words), file.read()) or [""])[0]
+
     def end(self):
         """Asks the program to end, and waits. A tool around it then writes its report."""
         inner = [self.process.pid]

@@ -1,9 +1,10 @@
 """The table of workloads: what is measured, beside which limit, and what is wanted."""
 from dataclasses import dataclass
 
+import messages
 import peers
 
-UNITS = {"us": 1e6, "ns": 1e9, "s/GB": 1e9, "B": 1, "wake-ups": 1}
+UNITS = {"us": 1e6, "ns": 1e9, "s/GB": 1e9, "us/MB": 1e12, "B": 1, "MiB": 2**-20, "wake-ups": 1}
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,17 @@ class Workload:
     figure: str = "processor"  # `processor` or `wall` seconds for an operation, or a name in the load's JSON.
     workers: int = 1
     limit: str = "bare"
-    wanted: float = 0  # At most this many times the limit, or the best peer. 0: nothing is wanted.
-    against: str = "limit"  # Or `best`.
+    wanted: float = None  # At most this many times what `against` names; None: nothing is wanted.
+    against: str = "limit"  # Or `best` (peer), or a peer's name, or `itself`: the figure, and no ratio.
     only: tuple = ()  # If not empty, the peers that take part.
     without: tuple = ()  # Peers that take no part.
     upstream: str = ""  # `load`: the load is the upstream of the server, too; `echo`: a bare echo beside the load.
     arguments: tuple = ()  # More arguments of our own servers.
+    program_workload: str = ""  # Its name in a program that needs no load, where it is not the second part of `name`.
     instructions: bool = True  # Whether an operation is one that can be counted.
+
+    def workload_of_program(self):
+        return self.program_workload or self.name.split("/")[1]
 
     def figure_of(self, result):
         if self.figure in ("processor", "wall"):
@@ -66,19 +71,49 @@ def _relay():
                        limit="bare_splice", wanted=wanted, instructions=False)
     yield Workload("relay/memory", "user memory of a relayed pair, of 10,000 or as many as may be open", "relay", 10_000,
                    ("pairs", "--connections=10000"), unit="B", figure="bytes_each", upstream="load", limit="bare_copy",
+                   wanted=1024, against="itself",
                    without=("bare_splice",), instructions=False)  # A pipe takes two more descriptors.
 
 
 def _connections():
     yield Workload("connections/churn", "connect, one byte there and back, reset", "echo", 20_000, ("churn",), wanted=1.06)
     yield Workload("connections/memory", "user memory of an idle connection, of 10,000", "echo", 10_000,
-                   ("idle", "--connections=10000"), unit="B", figure="bytes_each", instructions=False)
+                   ("idle", "--connections=10000"), unit="B", figure="bytes_each", wanted=256,
+                   against="itself", instructions=False)
     yield Workload("connections/rest", "wake-ups in 10 s with 1,000 idle connections", "echo", 10,
-                   ("rest", "--connections=1000", "--seconds=10"), unit="wake-ups", figure="sleeps", instructions=False)
+                   ("rest", "--connections=1000", "--seconds=10"), unit="wake-ups", figure="sleeps", wanted=0,
+                   against="itself", instructions=False)
+
+
+def _file():
+    yield Workload("file", "a file of 6.5 MB that is in memory, 4 connections", "file", 400_000_000,
+                   ("file", "--file=" + peers.FILE), unit="us/MB", limit="sluice_send", instructions=False)
+
+
+def _stopped():
+    more = {"unit": "MiB", "figure": "grown_bytes", "instructions": False}
+    yield Workload("stopped/echo", "100 MB at a reader that has stopped: growth of the server's memory", "echo",
+                   100_000_000, ("stopped_echo",), only=("sluice",), **more)
+    yield Workload("stopped/chat", "100 MB said in a chat where one of three has stopped: growth of its memory", "chat",
+                   100_000_000, ("stopped_chat",), only=("sluice",), **more)
+
+
+def _alone(kind, name, workers, title, operations, **more):
+    return Workload("%s/%s/%d" % (kind, name, workers), "%s, %d worker%s" % (title, workers, "s" * (workers > 1)), kind,
+                    operations, workers=workers, **{"unit": "ns", "figure": "wall", **more})
+
+
+def _calls():
+    yield _alone("calls", "ask", 1, "question and answer", 1_000_000)
+    yield _alone("calls", "ask", 2, "question and answer", 200_000, instructions=False)
+    yield _alone("calls", "in_flight", 1, "a message of 64 B, 100 on their way", 4_000_000)
+    yield _alone("calls", "parking", 1, "a message of 64 B to a full mailbox", 4_000_000)
+    yield _alone("calls", "outside", 1, "a message of 64 B from a thread outside", 1_000_000, instructions=False)
 
 
 def all_of_them():
-    return [*_echo(), *_http(), *_relay(), *_fan_out(), *_connections()]
+    return [*_echo(), *_http(), *_relay(), *_fan_out(), *_connections(), *_file(), *_stopped(), *_calls(),
+            *messages.all_of_them(Workload, _alone)]
 
 
 def peers_of(workload):

@@ -1,6 +1,4 @@
-// The server of file_bench: answers each byte with the file.
-//
-//   file_server send|task|pool|inline PATH [--workers=1 ...]
+// Answers each byte with the file --file=PATH, in the way --how=:
 //
 // send: SendFile. task: the same, in a TaskSession. pool: the blocking pool reads pieces, and the
 // session writes them. inline: the session itself reads, which no real server may do.
@@ -15,7 +13,13 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/flags/flag.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "sluice/sluice.h"
+
+ABSL_FLAG(std::string, file, "", "The file that answers each byte.");
+ABSL_FLAG(std::string, how, "send", "How it is sent: send, task, pool or inline.");
 
 namespace sluice::bench {
 namespace {
@@ -96,18 +100,19 @@ class Writes : public Session {
 int main(int argc, char** argv) {
   using namespace sluice;
   using namespace sluice::bench;
-  if (argc < 3) return 2;
-  const std::string_view how = argv[1];
-  absl::StatusOr<SharedFile> file = OpenFile::ForReading(argv[2]);
-  if (!file.ok()) return 2;
-  argv[2] = argv[0];
-  Runtime runtime(Options::FromFlags(argc - 2, argv + 2));
-  if (how == "send") {
-    runtime.Listen<Sends>("127.0.0.1:0", *file);
+  Runtime runtime(Options::FromFlags(argc, argv));
+  const absl::StatusOr<SharedFile> file = OpenFile::ForReading(absl::GetFlag(FLAGS_file));
+  const std::string how = absl::GetFlag(FLAGS_how);
+  if (!file.ok()) {
+    runtime.KeepError(file.status());
+  } else if (how == "send") {
+    runtime.Listen<Sends>("127.0.0.1:7022", *file);
   } else if (how == "task") {
-    runtime.Listen<SendsInATask>("127.0.0.1:0", *file);
+    runtime.Listen<SendsInATask>("127.0.0.1:7022", *file);
+  } else if (how == "pool" || how == "inline") {
+    runtime.Listen<Writes>("127.0.0.1:7022", *file, how == "pool");
   } else {
-    runtime.Listen<Writes>("127.0.0.1:0", *file, how == "pool");
+    runtime.KeepError(absl::InvalidArgumentError("--how must be send, task, pool or inline"));
   }
   return runtime.RunUntilSignal();
 }
