@@ -16,6 +16,7 @@ import build
 import counts
 import guard
 import peers
+import plot
 import report
 import rounds
 import workloads
@@ -28,6 +29,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="runs of each program (5)")
     parser.add_argument("--peers", default="", metavar="NAME,...", help="only these, beside Sluice and the limits")
     parser.add_argument("--json", metavar="FILE", help="writes all figures there")
+    parser.add_argument("--plots", action="store_true", help="draws each workload into docs/bench")
     parser.add_argument("--instructions", action="store_true",
                         help="counts user instructions, system calls and allocations, in place of times")
     parser.add_argument("--guard", action="store_true", help="counts for Sluice, and compares with bench/guard.json")
@@ -79,6 +81,8 @@ def measure(chosen, table):
             continue
         found = report.summary(workload, results)
         print("\n".join(report.table(workload, found)) + "\n", flush=True)
+        if chosen.plots:
+            say("drew " + plot.write(workload, found))
         figures[workload.name] = {"title": workload.title, "unit": workload.unit, "figure": workload.figure,
                                   "programs": found, "failed": failed, "verdict": report.verdict(workload, found)}
     return figures, any_failed

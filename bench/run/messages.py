@@ -16,8 +16,6 @@ MESSAGES = (
     ("fork_join", 2, "a task of 64", 1_000_000, 0.75, "go"),
     ("create", 1, "an actor created, one message, its end", 500_000, 0.5, "best"),
     ("create", 2, "an actor created, one message, its end", 500_000, 0.5, "best"),
-    ("moodycamel_one_producer", 2, "the bare queue: an item of 64 B from the other thread", 4_000_000, None, "limit"),
-    ("moodycamel_four_producers", 2, "the bare queue: an item of 64 B of four senders", 4_000_000, None, "limit"),
 )
 SAVINA = (
     ("ping_pong", "round trip", 40_000), ("counting", "message", 1_000_000),

@@ -17,6 +17,7 @@ class Peer:
     name: str
     packages: tuple = ()  # Debian's.
     targets: dict = field(default_factory=dict)  # Kind to target of Bazel.
+    prefix: str = ""  # Of the names of workloads in its programs without a network.
     libraries: tuple = ()  # What g++ links.
     sources: dict = field(default_factory=dict)  # Kind to a glob of files that are not in its folder.
     commands: dict = field(default_factory=dict)  # Kind to the command of a server that is installed.
@@ -46,6 +47,8 @@ ALL = [
     Peer("sluice_inline", **_file("inline")),
     Peer("bare", targets={**_bazel(BARE, "echo", "http", "fan_out"),
                           **messages.targets({"messages": "//bench/peers/bare_messages:messages"})}),
+    Peer("bare_moodycamel", prefix="moodycamel_",
+         targets=messages.targets({"messages": "//bench/peers/bare_messages:messages"})),
     Peer("bare_splice", targets=_bazel(BARE, "relay"), arguments={"relay": ("--how=splice",)}),
     Peer("bare_copy", targets=_bazel(BARE, "relay"), arguments={"relay": ("--how=copy",)}),
     Peer("asio", packages=("libasio-dev",), libraries=("-pthread",)),

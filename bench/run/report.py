@@ -66,6 +66,12 @@ def _ratio(value):
     return "-" if value is None else "%.3f" % value
 
 
+def what(workload):
+    """The figure in words, with its unit."""
+    each = {"processor": "processor time of the server for an operation", "wall": "time of an operation"}
+    return "%s, %s" % (each.get(workload.figure, workload.figure.replace("_", " ")), workload.unit)
+
+
 def table(workload, found):
     """The lines of a table, for a terminal and for Markdown."""
     heads = ["program", "least", "median", "a second", "p50", "p99", "p99.9", "peak MiB", "to limit", "to best"]
@@ -83,10 +89,12 @@ def table(workload, found):
                                                              for i in range(1, len(cells))]
         return "| " + " | ".join([first, *others]) + " |"
 
-    what = {"processor": "processor time of the server", "wall": "time"}.get(workload.figure, workload.figure)
     lines = ["## %s: %s" % (workload.name, workload.title), "",
-             "%s in %s for an operation, least and median of the rounds; latencies in us" % (what, workload.unit), "",
+             "%s, least and median of the rounds; latencies in us" % what(workload), "",
              line(heads), "|" + "|".join(["---"] + ["--:"] * (len(heads) - 1)) + "|", *map(line, rows)]
+    queue = found.get("bare_moodycamel")
+    if queue and queue["least"] and "sluice" in found:
+        lines += ["", "sluice to bare_moodycamel: %.3f" % (found["sluice"]["least"] / queue["least"])]
     for name, figures in found.items():
         if figures["more"]:
             lines += ["", "%s: %s" % (name, ", ".join("%s %s" % item for item in figures["more"].items()))]

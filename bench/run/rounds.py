@@ -22,7 +22,7 @@ def _run_alone(workload, peer, operations, wrap, environment):
     program = build.program(peer, workload.kind)
     if program is None:
         raise Failed("it is not here")
-    command = pinned([*wrap, program, "--workload=" + workload.workload_of_program(), "--operations=%d" % operations,
+    command = pinned([*wrap, program, "--workload=" + peer.prefix + workload.workload_of_program(), "--operations=%d" % operations,
                       "--workers=%d" % workload.workers], workload.workers)
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -43,7 +43,7 @@ def knows(peer, workload):
     if program not in _lists:
         done = subprocess.run([program, "--list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
         _lists[program] = done.stdout.split()
-    return workload.workload_of_program() in _lists[program]
+    return peer.prefix + workload.workload_of_program() in _lists[program]
 
 
 def _load(workload, flags, **streams):
