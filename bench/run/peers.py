@@ -17,6 +17,7 @@ class Peer:
     name: str
     packages: tuple = ()  # Debian's.
     targets: dict = field(default_factory=dict)  # Kind to target of Bazel.
+    wire: str = "plain"  # How a fan-out is spoken to.
     prefix: str = ""  # Of the names of workloads in its programs without a network.
     libraries: tuple = ()  # What g++ links.
     sources: dict = field(default_factory=dict)  # Kind to a glob of files that are not in its folder.
@@ -57,6 +58,16 @@ ALL = [
     Peer("caf", packages=("libcaf-dev",), libraries=("-lcaf_core", "-pthread"), sources={"savina": "bench/savina/caf/*.cc"}),
     Peer("go", packages=("golang-go",)),
     Peer("tokio", packages=("cargo", "rustc", "librust-tokio-dev")),
+    Peer("nginx", packages=("nginx-light",),
+         commands={"http": ("nginx", "-p", "{folder}", "-c", "{config}", "-e", "stderr")}),
+    Peer("haproxy", packages=("haproxy",), commands=dict.fromkeys(("http", "relay"), ("haproxy", "-db", "-f", "{config}"))),
+    Peer("socat", packages=("socat",), commands={"relay": (
+        "socat", "-b65536", "TCP-LISTEN:{port},bind=127.0.0.1,fork,backlog=4096,nodelay", "TCP:{upstream},nodelay")}),
+    Peer("redis", packages=("redis-server",), wire="redis", commands={"fan_out": (
+        "redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--save", "", "--appendonly", "no", "--dir", "{folder}",
+        "--client-output-buffer-limit", "pubsub 0 0 0")}),
+    Peer("nats", packages=("nats-server",), wire="nats", commands={"fan_out": (
+        "nats-server", "--addr", "127.0.0.1", "--port", "{port}")}),
 ]
 BY_NAME = {peer.name: peer for peer in ALL}
 

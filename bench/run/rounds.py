@@ -68,6 +68,8 @@ def run(workload, peer, operations=0, wrap=(), environment=None):
     if not workload.load:
         return _run_alone(workload, peer, operations, wrap, environment)
     flags = ["--operations=%d" % operations]
+    if workload.kind == "fan_out":
+        flags.append("--wire=" + peer.wire)
     more = {"workers": workload.workers, "wrap": wrap, "environment": environment,
             "arguments": workload.arguments if peer.name.startswith("sluice") else ()}
     if workload.upstream == "load":

@@ -39,8 +39,9 @@ def _free_port():
 
 
 def _listens(port):
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
+    """Without a connection: a relay would pass that on to its upstream."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        return any(line.split()[1].endswith(":%04X" % port) and line.split()[3] == "0A" for line in list(table)[1:])
 
 
 class Server:
