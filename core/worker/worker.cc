@@ -238,7 +238,8 @@ bool Worker::Turn(int64_t wait_until_ms) {
 bool Worker::SharesProcessor(int processor) const {
   if (processor < 0) return false;
   for (const Worker* const other : desk_.shared.workers) {
-    if (other != this && other->processor_.load(std::memory_order_relaxed) == processor) return true;
+    if (other != this && other->processor_.load(std::memory_order_relaxed) == processor)
+      return true;
   }
   return false;
 }
