@@ -87,7 +87,8 @@ class TaskSession : public Session {
   // is reset, as the peer would take the piece for the whole, or what follows for the rest.
   WriteWait Write(std::string_view bytes, Where where = SLUICE_HERE);
   // Sends a range of a file (Session::SendFile), and waits until it is sent. Answers false if the
-  // write side ends first. Throws if there is no such range.
+  // write side ends first. Throws if there is no such range. If the wait is cancelled, a range that
+  // is in the output already is sent all the same.
   FileWait SendFile(SharedFile file, int64_t offset, int64_t bytes, Where where = SLUICE_HERE);
   void WriteOrAbort(std::string_view bytes) = delete;  // co_await Write() waits instead.
   void WriteOrAbort(const Bytes& bytes) = delete;
