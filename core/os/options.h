@@ -46,8 +46,8 @@ struct Options {
   uint32_t actors_max = 262'144;
   // User messages that may wait for one actor, unless its spawn sets another number.
   uint32_t mailbox_messages_max = 256;
-  // User messages on their way from one worker to another. 128 bytes each, in each direction of each
-  // pair.
+  // User messages on their way from one worker to another. 128 bytes each, in each direction of
+  // each pair.
   uint32_t lane_messages_max = 1'024;
   // Messages that may wait in the outbox of one parked actor; past it Send answers overloaded.
   uint32_t outbox_messages_max = 1'024;

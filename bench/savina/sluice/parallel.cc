@@ -87,8 +87,10 @@ class Numbers : public sluice::Actor {
   int64_t next_ = 3;
 };
 
-// --- All pairs. An actor has a block of the distances, and gets those of its row and column
-// before each step. A neighbour is at most one step ahead.
+// --- All pairs.
+
+// An actor has a block of the distances, and gets those of its row and column before each step. A
+// neighbour is at most one step ahead.
 
 class BlockActor;
 struct Neighbours {
