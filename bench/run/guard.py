@@ -30,7 +30,21 @@ ROWS = {
 }
 
 
-def _measure():
+# Counts of one build differ by some per cent between runs, upwards, where a load was slow. So a count that is too high is
+# counted again; what got dearer stays too high.
+TRIES = 3
+
+
+def _count(kind, workload):
+    """A number; a Failed where it could not be counted."""
+    say("counting %s of %s" % (kind, workload.name))
+    try:
+        return max(0.0, round(counts.count(kind, workload, peers.BY_NAME["sluice"]), 3))
+    except Failed as error:
+        return error
+
+
+def _measure(kept):
     """Workload to kind to number; a Failed where it could not be counted."""
     by_name = {workload.name: workload for workload in workloads.all_of_them()}
     found = {}
@@ -39,11 +53,14 @@ def _measure():
             continue
         found[name] = {}
         for kind in kinds:
-            say("counting %s of %s" % (kind, name))
-            try:
-                found[name][kind] = max(0.0, round(counts.count(kind, by_name[name], peers.BY_NAME["sluice"]), 3))
-            except Failed as error:
-                found[name][kind] = error
+            number = _count(kind, by_name[name])
+            before = kept["counts"].get(name, {}).get(kind)
+            for _ in range(1, TRIES):
+                if before is None or not _judge(before, number, kept["allowed"][kind]):
+                    break
+                again = _count(kind, by_name[name])
+                number = again if isinstance(number, Failed) or isinstance(again, Failed) else min(number, again)
+            found[name][kind] = number
     return found
 
 
@@ -64,7 +81,8 @@ def _read():
 
 def run(update):
     """Prints a line for each count, and `N passed, N failed` at the end. Returns the exit code."""
-    kept, found = _read(), _measure()
+    kept = _read()
+    found = _measure(kept)
     passed = failed = 0
     for name in kept["counts"]:
         if name not in found:
