@@ -108,10 +108,10 @@ class HubJoin : public ::testing::TestWithParam<Place> {
     std::vector<Told> others(100);
     switch (GetParam()) {
       case Place::kMailbox:
-        send({.stop = true});
+        send({.hub = {}, .stop = true});
         break;
       case Place::kOutbox:
-        send({.flood = true, .stop = true});
+        send({.hub = {}, .flood = true, .stop = true});
         break;
       case Place::kSpokesMailbox:
         Joins(Open(&others[0], {.slow = SlowPolicy::kPark, .queue_messages_max = 1}, 0));
