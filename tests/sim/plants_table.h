@@ -216,7 +216,7 @@ inline constexpr PlantRow kPlants[] = {
     {"credit_before_memory", "a message that waits for memory holds a credit meanwhile",
      "L5, credits", "saturation", "mailbox=1,memory_spent=0,load=60000"},
     {"cycle_unconfirmed", "a cycle is reported though a grant on its way ends one of its waits",
-     "deadlock", "deadlock"},
+     "deadlock", "deadlock", "mailbox=1"},
     {"drain_spins", "a drain that takes the turns itself does not wait for blocking functions",
      "L5, drain", "blocking", "unstarted=3"},
     {"bytes_behind_hole", "a connection goes on sending behind bytes that found no memory",
