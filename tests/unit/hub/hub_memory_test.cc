@@ -120,10 +120,8 @@ TEST_F(HubMemory, MessagesMissedWithoutMemoryAreReportedLater) {
     rig_.Room(first, 1'000);
     rig_.Settle();
     EXPECT_EQ(first.output, "one,");
-    for (Wire* const wire : {&first, between[0], between[1], &last}) {
-      rig_.Room(*wire, 1'000);
-      rig_.Fin(*wire);
-    }
+    for (Wire* const wire : between) rig_.Room(*wire, 1'000);
+    for (Wire* const wire : {&first, between[0], between[1], &last}) rig_.Fin(*wire);
     rig_.Settle();
   }
   const HubTotals totals = Totals();
