@@ -204,8 +204,8 @@ class JoinNotice {
 };
 
 struct SubscribeMessage {
-  bool OfActor() const { return state != nullptr; }  // It hears by `promise`, not by `notice`.
-  // What wants to join is told that it has not joined.
+  bool OfActor() const { return state != nullptr; }  // `promise` tells it, not `notice`.
+  // The subscriber is told that it has not joined.
   void Refuse(absl::Status why);
   int64_t HeldBytes() const { return sluice::HeldBytes(greeting); }
 

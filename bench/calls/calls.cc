@@ -74,7 +74,7 @@ class Player : public Actor {
   explicit Player(Watch* watch) : watch_(*watch) {}
   struct Serve {
     Ref<Player> other;
-    int64_t passes;  // Of each ball.
+    int64_t passes;  // Each ball makes so many.
   };
   void On(Serve serve) {
     left_ = kBalls;

@@ -14,7 +14,7 @@ namespace sluice::bench {
 
 struct FanOutWire {
   std::string subscribe;
-  std::string subscribed;  // What the server says at last when the subscription is there.
+  std::string subscribed;  // The server ends its answer with it when the subscription is there.
   std::string publish_before, publish_after;  // Around a message to the server.
   std::string message_before, message_after;  // Around a message from the server.
   std::string ping, pong;                     // The server asks, between messages; we answer.

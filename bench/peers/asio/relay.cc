@@ -29,7 +29,7 @@ class Pair : public std::enable_shared_from_this<Pair> {
  private:
   struct Side {
     tcp::socket socket;
-    std::array<char, 64 * 1024> buffer;  // What was read from the socket.
+    std::array<char, 64 * 1024> buffer;  // Bytes that were read from the socket.
   };
 
   void Read(size_t from) {

@@ -1,6 +1,7 @@
 // The limit of the fan-out: one thread, one epoll, level-triggered. All messages that one read
 // brought go to each subscriber in one write. The protocol is that of bench/servers/fan_out.cc.
-// What a subscriber does not take is kept, and no publisher is read while one has more than 1 MiB.
+// Bytes that a subscriber does not take are kept, and no publisher is read while one has more than
+// 1 MiB.
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -64,7 +64,7 @@ class BareRelay {
     int pipe[2] = {-1, -1};  // The same, when splicing.
     ssize_t pipe_bytes = 0;
     bool connecting = false;
-    bool ended = false;  // This socket's FIN was read.
+    bool ended = false;  // The FIN of this socket was read.
     bool Waits() const { return pipe_bytes > 0 || !rest.empty(); }
   };
 

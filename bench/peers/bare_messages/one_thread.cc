@@ -12,7 +12,7 @@
 namespace bench {
 namespace one_thread {
 
-// What another object calls by its address, as any actor can be called.
+// An object that others call by its address, as any actor can be called.
 class Receiver {
  public:
   virtual ~Receiver() = default;

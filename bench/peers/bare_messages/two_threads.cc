@@ -152,7 +152,7 @@ Numbers FirstNumbers() { return {FirstNumber(0), FirstNumber(1), FirstNumber(2),
 // With `producers` on each thread, in bulks; the receiver is on the first thread.
 void Moodycamel(const Run& run, int producers) {
   constexpr size_t kBulk = 32;
-  constexpr int64_t kAheadMax = 1'024;  // So that the queue stays in the cache, as a bounded one.
+  constexpr int64_t kAheadMax = 1'024;  // The queue then stays in the cache, as a bounded one.
   Watch watch(run.operations, producers * static_cast<int64_t>(kBulk));
   moodycamel::ConcurrentQueue<Message> queue(2 * kAheadMax);
   const auto each = static_cast<uint64_t>(watch.Total() / producers);

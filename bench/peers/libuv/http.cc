@@ -17,7 +17,7 @@ constexpr std::string_view kAnswer =
 struct Client {
   uv_tcp_t handle;
   std::string in;   // The beginning of a head.
-  std::string out;  // What the kernel has not taken.
+  std::string out;  // Bytes that the kernel has not taken.
   uv_write_t write;
 };
 
